@@ -1,0 +1,1 @@
+"""The only loop: session, transport and clock brought together."""

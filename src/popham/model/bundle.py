@@ -1,0 +1,191 @@
+"""The bundle: the signed document that says what holds for one group.
+
+Its form is ``application/vnd.popham.bundle.v1+json`` in
+``docs/reference/wire.md``.  ``serial`` is for people and rises only when content
+changes; ``version`` is for machines and rises at each signing.
+
+Rules:
+
+1. ``content_digest`` covers everything but ``version``, ``issued`` and itself.
+2. Fields this program does not know are kept out of the objects and ignored,
+   unless they are listed in ``crit``.
+3. The location is resolved on the agent, so a bundle carries all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from popham.errors import DefinitionError, WireError
+from popham.model.communication import CommunicationSettings
+from popham.model.names import DEFAULT_LOCATION, DEFAULT_TENANT, canonical, digest, parse_json
+
+BUNDLE_TYPE = "application/vnd.popham.bundle.v1+json"
+_NOT_CONTENT = ("version", "issued", "content_digest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRef:
+    """A policy as a bundle names it.
+
+    Attributes:
+        type: Policy type, such as ``files``.
+        name: Name of the policy.
+        revision: Revision of the policy, from 1.
+        sha256: Digest of its canonical body.
+        length: Length of that body, in bytes.
+    """
+
+    type: str
+    name: str
+    revision: int
+    sha256: str
+    length: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reference as it stands in the document."""
+        return {
+            "type": self.type,
+            "name": self.name,
+            "revision": self.revision,
+            "sha256": self.sha256,
+            "length": self.length,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocationSet:
+    """What holds in one location: policies (by type, sorted) and communication settings."""
+
+    policies: tuple[PolicyRef, ...]
+    communication: CommunicationSettings
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the set as it stands in the document."""
+        return {
+            "policies": [ref.as_dict() for ref in self.policies],
+            "communication": self.communication.as_dict(),
+        }
+
+    @property
+    def resolved_digest(self) -> str:
+        """Digest of the resolved policy that holds in this location."""
+        return digest(canonical(self.as_dict()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """What is to hold for one group, in each of its locations.
+
+    Attributes:
+        serial: Rises by one when content changes.
+        version: Rises at each signing: max(previous + 1, unix milliseconds).
+        issued: Unix seconds of the signing.
+        prev: ``content_digest`` of the serial before; empty for the first.
+        tuf: Smallest versions of TUF roles that go with it.
+        locations: Name → what holds there.
+        default_location: The location that holds where no other does.
+    """
+
+    group: str
+    serial: int
+    version: int
+    issued: int
+    locations: Mapping[str, LocationSet]
+    prev: str = ""
+    tenant: str = DEFAULT_TENANT
+    default_location: str = DEFAULT_LOCATION
+    tuf: Mapping[str, int] = field(default_factory=lambda: {"root": 1, "targets": 1})
+    crit: tuple[str, ...] = ()
+    # What the payload said, unknown fields included; replace() drops it.
+    _said: str = field(default="", init=False, repr=False, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the whole document, its content digest included."""
+        body = self._content()
+        body["content_digest"] = digest(canonical(body))
+        return body | {"version": self.version, "issued": self.issued}
+
+    def payload(self) -> bytes:
+        """Return the bytes to sign."""
+        return canonical(self.as_dict())
+
+    @property
+    def content_digest(self) -> str:
+        """Digest over all but version and issue time; the identity of the content."""
+        return self._said or digest(canonical(self._content()))
+
+    def blobs(self) -> dict[str, int]:
+        """Return digest → length of every policy body that the bundle names."""
+        sets = self.locations.values()
+        return {ref.sha256: ref.length for held in sets for ref in held.policies}
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "group": self.group,
+            "serial": self.serial,
+            "prev": self.prev,
+            "tuf": dict(self.tuf),
+            "default_location": self.default_location,
+            "sets": {"stable": {n: held.as_dict() for n, held in self.locations.items()}},
+            "crit": list(self.crit),
+        }
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Bundle:
+        """Return the bundle in ``payload``, whose signature has been verified.
+
+        Raises:
+            WireError: It is no bundle, its digest is wrong, or ``crit`` names
+                something that this program does not know.
+        """
+        try:
+            data: dict[str, Any] = parse_json(payload)
+            crit = tuple(data.get("crit", ()))
+            if crit:
+                problem = f"the bundle needs {', '.join(map(str, crit))}, which this program does not know"
+                raise WireError("crit", problem, "Upgrade the agent")
+            said = {key: value for key, value in data.items() if key not in _NOT_CONTENT}
+            if digest(canonical(said)) != data["content_digest"]:
+                raise WireError("bundle", "the bundle's content digest does not fit its content")
+            bundle = cls._from_dict(data)
+            object.__setattr__(bundle, "_said", data["content_digest"])
+            return bundle
+        except (KeyError, TypeError, ValueError, AttributeError, DefinitionError) as error:
+            raise WireError("bundle", f"the bundle is malformed: {error!r}") from error
+
+    @classmethod
+    def _from_dict(cls, data: dict[str, Any]) -> Bundle:
+        sets = data["sets"]["stable"]
+        if data["default_location"] not in sets or int(data["serial"]) < 1 or int(data["version"]) < 1:
+            raise ValueError("no default location, or a serial or version below 1")
+        return cls(
+            tenant=data["tenant"],
+            group=data["group"],
+            serial=int(data["serial"]),
+            version=int(data["version"]),
+            issued=int(data["issued"]),
+            prev=data["prev"],
+            tuf={role: int(version) for role, version in data["tuf"].items()},
+            default_location=data["default_location"],
+            locations={
+                name: LocationSet(
+                    policies=tuple(_ref(ref) for ref in held["policies"]),
+                    communication=CommunicationSettings.from_dict(held["communication"]),
+                )
+                for name, held in sets.items()
+            },
+        )
+
+
+def _ref(data: Mapping[str, Any]) -> PolicyRef:
+    return PolicyRef(
+        type=data["type"],
+        name=data["name"],
+        revision=int(data["revision"]),
+        sha256=data["sha256"],
+        length=int(data["length"]),
+    )

@@ -1,0 +1,272 @@
+"""Definitions: objects as people write them in YAML, checked without a Manager.
+
+:func:`check` reads files and refuses whatever no Manager would take, with the
+line.  What depends on stored objects (unknown names, inheritance) is checked
+when a Manager applies them; names that the set itself defines are checked here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from popham.errors import DefinitionError
+from popham.model.communication import CommunicationSettings, Dialer, settings_from_definition
+from popham.model.documents import Document, LinedDict, SourceFile, line_of, read_documents
+from popham.model.findings import DefinitionSetError, Findings
+from popham.model.fleet import COMMUNICATION
+from popham.model.names import ROOT_GROUP, check_name, nearest, show
+from popham.model.policy import TYPES, check_keys, check_policy
+from popham.model.relations import check_relations
+from popham.model.wanted import Definitions, GroupDefinition, Place, PolicyDefinition
+
+__all__ = [
+    "API_VERSION",
+    "DefinitionSetError",
+    "Definitions",
+    "GroupDefinition",
+    "Place",
+    "PolicyDefinition",
+    "SourceFile",
+    "check",
+]
+
+API_VERSION = "popham/v1"
+_KINDS = ("Group", "Policy")
+_KEYS = {
+    "definition": ("apiVersion", "kind", "metadata", "spec"),
+    "metadata": ("name", "labels", "annotations"),
+    "group": ("parent", "inherits", "inheritance", "communication", "policies"),
+}
+_TEXT_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
+_TEXTS_MAX = 64
+_TEXT_LENGTH = {"labels": 256, "annotations": 4096}
+"""Characters of one value."""
+_Named = TypeVar("_Named", GroupDefinition, PolicyDefinition)
+
+
+def check(files: Sequence[SourceFile]) -> Definitions:
+    """Return what ``files`` define.
+
+    Raises:
+        DefinitionSetError: Something is wrong; it carries every error found.
+    """
+    findings = Findings()
+    documents: list[Document] = []
+    with findings.collect("", 0):
+        documents = read_documents(files)
+    groups: dict[str, GroupDefinition] = {}
+    policies: dict[str, PolicyDefinition] = {}
+    for document in documents:
+        reader = _Reader(document, findings)
+        with findings.collect(document.source, document.line):
+            reader.read(groups, policies)
+    definitions = Definitions(groups=tuple(groups.values()), policies=tuple(policies.values()))
+    check_relations(definitions, findings)
+    findings.finish()
+    return definitions
+
+
+class _Reader:
+    """Turns one document into a definition; what is wrong goes to the findings, part by part."""
+
+    def __init__(self, document: Document, findings: Findings) -> None:
+        self.document = document
+        self.findings = findings
+        self.lines: dict[str, int] = {}
+
+    def read(self, groups: dict[str, GroupDefinition], policies: dict[str, PolicyDefinition]) -> None:
+        """Add the definition to ``groups`` or ``policies``."""
+        data = self._mapping(self.document.data, "a definition")
+        self._keys(data, "definition", "a definition")
+        if data.get("apiVersion") != API_VERSION:
+            problem = f"apiVersion: {show(data.get('apiVersion'))} is not known here"
+            hint = f"Write 'apiVersion: {API_VERSION}'"
+            raise DefinitionError("api_version", problem, hint, line=line_of(data, "apiVersion"))
+        kind = data.get("kind")
+        if kind not in _KINDS:
+            problem = f"kind: {show(kind)} is not known here"
+            raise DefinitionError("kind", problem, nearest(str(kind), _KINDS), line=line_of(data, "kind"))
+        metadata = self._mapping(data.get("metadata"), "metadata", line_of(data, "metadata"))
+        self._keys(metadata, "metadata", "metadata")
+        self.lines["name"] = line_of(metadata, "name")
+        with self.findings.collect(self.document.source, self.lines["name"]):
+            name = check_name(metadata.get("name"), str(kind).lower())
+            spec = data.get("spec")
+            if spec is None and kind == "Group":
+                spec = LinedDict(line_of(data, "spec"))
+            spec = self._mapping(spec, "spec", line_of(data, "spec"))
+            if kind == "Group":
+                self._add(groups, self._group(name, metadata, spec))
+            else:
+                self._add(policies, self._policy(name, metadata, spec))
+
+    def _group(self, name: str, metadata: LinedDict, spec: LinedDict) -> GroupDefinition:
+        self._keys(spec, "group", "the spec of a group")
+        is_root = name == ROOT_GROUP
+        parent = "" if is_root else ROOT_GROUP
+        inherits = not is_root
+        exceptions: dict[str, bool] = {}
+        policies: dict[str, str | None] = {}
+        with self._part(spec, "parent"):
+            parent = _parent(name, spec)
+        with self._part(spec, "inherits"):
+            inherits = _flag(spec, "inherits", default=not is_root)
+            if is_root and inherits:
+                raise _root_inherits("inherits")
+        with self._part(spec, "inheritance"):
+            exceptions = self._exceptions(spec)
+            if is_root and any(exceptions.values()):
+                raise _root_inherits("inheritance")
+        with self._part(spec, "policies"):
+            policies = self._assignments(spec)
+        communication = spec.get("communication")
+        with self._part(spec, "communication"):
+            if communication is not None:
+                _check_communication(self._mapping(communication, "communication"))
+        return GroupDefinition(
+            name=name,
+            parent=parent,
+            inherits=inherits,
+            exceptions=exceptions,
+            policies=policies,
+            communication=communication,
+            labels=self._texts(metadata, "labels"),
+            annotations=self._texts(metadata, "annotations"),
+            place=self._place(),
+        )
+
+    def _policy(self, name: str, metadata: LinedDict, spec: LinedDict) -> PolicyDefinition:
+        kind = spec.get("type")
+        if not isinstance(kind, str):
+            problem = f"the policy {name!r} names no type"
+            hint = f"Add 'type:', one of {', '.join(sorted(TYPES))}"
+            raise DefinitionError("policy_type", problem, hint, line=line_of(spec, "type"))
+        private_to = ""
+        body: dict[str, Any] = {}
+        with self._part(spec, "private_to"):
+            if spec.get("private_to") is not None:
+                private_to = check_name(spec["private_to"], "group")
+        with self._part(spec, "type"):
+            body = check_policy(kind, spec.without("type", "private_to"))
+        return PolicyDefinition(
+            name=name,
+            type=kind,
+            body=body,
+            private_to=private_to,
+            labels=self._texts(metadata, "labels"),
+            annotations=self._texts(metadata, "annotations"),
+            place=self._place(),
+        )
+
+    def _exceptions(self, spec: LinedDict) -> dict[str, bool]:
+        """Return item → whether it is inherited, of ``inheritance``."""
+        if spec.get("inheritance") is None:
+            return {}
+        held = self._mapping(spec["inheritance"], "inheritance")
+        check_keys(held, ("policies", COMMUNICATION), "inheritance")
+        found: dict[str, bool] = {}
+        if held.get("policies") is not None:
+            types = self._mapping(held["policies"], "inheritance.policies")
+            for kind in types:
+                _check_type(kind, types)
+                found[kind] = _flag(types, kind)
+                self.lines[f"inheritance.{kind}"] = line_of(types, kind)
+        if COMMUNICATION in held:
+            found[COMMUNICATION] = _flag(held, COMMUNICATION)
+        return found
+
+    def _assignments(self, spec: LinedDict) -> dict[str, str | None]:
+        """Return policy type → policy name or None, of ``policies``."""
+        if spec.get("policies") is None:
+            return {}
+        held = self._mapping(spec["policies"], "policies")
+        for kind, name in held.items():
+            _check_type(kind, held)
+            self.lines[f"policies.{kind}"] = line_of(held, kind)
+            if name is not None:
+                with self.findings.collect(self.document.source, line_of(held, kind)):
+                    check_name(name, "policy")
+        return dict(held)
+
+    def _texts(self, metadata: LinedDict, part: str) -> dict[str, str]:
+        """Return the labels or annotations."""
+        with self._part(metadata, part):
+            if metadata.get(part) is None:
+                return {}
+            held = self._mapping(metadata[part], part)
+            if len(held) > _TEXTS_MAX:
+                raise DefinitionError("labels", f"more than {_TEXTS_MAX} {part}", "Leave some out")
+            for key, value in held.items():
+                good = isinstance(value, str) and len(value) <= _TEXT_LENGTH[part]
+                if not good or not _TEXT_KEY.fullmatch(key):
+                    problem = f"{part}: {show(key)}: {show(value)} is not a name and a text"
+                    hint = f"Use letters, digits, '.', '_', '/', '-' and at most {_TEXT_LENGTH[part]} characters of text"
+                    raise DefinitionError("labels", problem, hint, line=line_of(held, key))
+            return dict(held)
+        return {}
+
+    def _part(self, held: LinedDict, part: str) -> AbstractContextManager[None]:
+        """Note the line of a part, and collect what is wrong in it."""
+        self.lines[part] = line_of(held, part)
+        return self.findings.collect(self.document.source, self.lines[part])
+
+    def _place(self) -> Place:
+        return Place(source=self.document.source, line=self.document.line, lines=dict(self.lines))
+
+    def _keys(self, held: LinedDict, known: str, where: str) -> None:
+        """Collect the keys that have no meaning, all of them."""
+        for key in held:
+            with self.findings.collect(self.document.source, line_of(held, key)):
+                check_keys({key: None}, _KEYS[known], where)
+
+    def _mapping(self, value: object, what: str, line: int = 0) -> LinedDict:
+        if isinstance(value, LinedDict):
+            return value
+        problem = f"{what} is {show(value)}, and must be a mapping"
+        raise DefinitionError("form", problem, "Write 'key: value' lines below it", line=line)
+
+    def _add(self, known: dict[str, _Named], found: _Named) -> None:
+        if found.name in known:
+            first = known[found.name].place
+            problem = f"{found.name!r} is defined twice, first at {first.source}:{first.line}"
+            raise found.place.error("name", "twice", problem, "Keep one of them")
+        known[found.name] = found
+
+
+def _parent(name: str, spec: LinedDict) -> str:
+    parent = spec.get("parent")
+    if name == ROOT_GROUP:
+        if parent is not None:
+            raise DefinitionError("root", f"the root {ROOT_GROUP!r} has no parent", "Leave out 'parent'")
+        return ""
+    return ROOT_GROUP if parent is None else check_name(parent, "group")
+
+
+def _flag(held: LinedDict, key: str, *, default: bool = False) -> bool:
+    value = held.get(key, default)
+    if not isinstance(value, bool):
+        problem = f"{key}: {show(value)} is neither true nor false"
+        raise DefinitionError("flag", problem, "Write true or false", line=line_of(held, key))
+    return value
+
+
+def _check_type(kind: str, held: LinedDict) -> None:
+    if kind not in TYPES:
+        problem = f"there is no policy type {show(kind)}"
+        raise DefinitionError("policy_type", problem, nearest(kind, TYPES), line=line_of(held, kind))
+
+
+def _root_inherits(key: str) -> DefinitionError:
+    problem = f"{key}: the root {ROOT_GROUP!r} cannot inherit"
+    return DefinitionError("root", problem, "Leave it out; the root's own values hold")
+
+
+def _check_communication(held: LinedDict) -> None:
+    settings = settings_from_definition(held, CommunicationSettings())
+    if settings.dialer is Dialer.MANAGER:
+        problem = "The Manager cannot dial agents yet: this version has no visits"
+        line = line_of(held, "preset" if "preset" in held else "dialer")
+        raise DefinitionError("dialer_manager", problem, "Use 'Push' or 'Pull by heartbeat'", line=line)

@@ -1,0 +1,119 @@
+"""What definitions say about each other, and about what is stored.
+
+The same rules serve ``popham check``, which knows only the set, and a Manager,
+which knows everything: what is not known is not complained about unless the
+caller says that it knows all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from popham.errors import DefinitionError
+from popham.model.findings import Findings
+from popham.model.fleet import COMMUNICATION
+from popham.model.names import nearest
+from popham.model.wanted import Definitions, GroupDefinition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyHead:
+    """What must be known of a policy to assign it: its type, and the one group it may be for."""
+
+    type: str
+    private_to: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What is there already.
+
+    Attributes:
+        parents: Group → parent, empty for the root.
+        policies: Policy → its head.
+        complete: Whether a name that is not found does not exist.
+    """
+
+    parents: Mapping[str, str] = field(default_factory=dict)
+    policies: Mapping[str, PolicyHead] = field(default_factory=dict)
+    complete: bool = False
+
+
+def check_relations(definitions: Definitions, findings: Findings, stored: Stored | None = None) -> None:
+    """Add to ``findings`` what is wrong between the definitions, and with what is ``stored``."""
+    stored = stored or Stored()
+    parents = dict(stored.parents) | {group.name: group.parent for group in definitions.groups}
+    heads = dict(stored.policies)
+    for policy in definitions.policies:
+        heads[policy.name] = PolicyHead(type=policy.type, private_to=policy.private_to)
+        before = stored.policies.get(policy.name)
+        if before and before.type != policy.type:
+            problem = f"policy {policy.name!r} is of type {before.type!r}, and cannot become {policy.type!r}"
+            findings.add(policy.place.error("type", "policy_type", problem, "Give it another name"))
+        if stored.complete and policy.private_to and policy.private_to not in parents:
+            problem = f"private_to: there is no group {policy.private_to!r}"
+            hint = nearest(policy.private_to, parents)
+            findings.add(policy.place.error("private_to", "unknown_group", problem, hint))
+    circles: set[frozenset[str]] = set()
+    for group in definitions.groups:
+        if group.parent and stored.complete and group.parent not in parents:
+            problem = f"parent: there is no group {group.parent!r}"
+            findings.add(
+                group.place.error("parent", "unknown_group", problem, nearest(group.parent, parents))
+            )
+        circle = _circle(group.name, parents)
+        if circle and frozenset(circle) not in circles:
+            circles.add(frozenset(circle))
+            problem = f"groups inherit in a circle: {' → '.join([*circle, group.name])}"
+            findings.add(group.place.error("parent", "cycle", problem, "Give one of them another parent"))
+        for error in _assignments(group, heads, complete=stored.complete):
+            findings.add(error)
+
+
+def _circle(name: str, parents: Mapping[str, str]) -> list[str]:
+    """Return the circle that ``name`` is part of, from it upwards; empty if there is none."""
+    seen = {name: None}
+    above = parents.get(name, "")
+    while above and above not in seen:
+        seen[above] = None
+        above = parents.get(above, "")
+    return list(seen) if above == name else []
+
+
+def _assignments(
+    group: GroupDefinition, heads: Mapping[str, PolicyHead], *, complete: bool
+) -> list[DefinitionError]:
+    """Return what is wrong with the values that a group names for itself."""
+    found = []
+    if group.communication is not None and group.inherits_item(COMMUNICATION):
+        found.append(_inherited(group, COMMUNICATION, "inheritance.communication"))
+    for kind, name in group.policies.items():
+        part = f"policies.{kind}"
+        if group.inherits_item(kind):
+            found.append(_inherited(group, part, f"inheritance.policies.{kind}"))
+        if name is None:
+            continue
+        head = heads.get(name)
+        if head is None:
+            if complete:
+                problem = f"{part}: there is no policy {name!r}"
+                found.append(group.place.error(part, "unknown_policy", problem, nearest(name, heads)))
+        elif head.type != kind:
+            problem = f"{part}: policy {name!r} is of type {head.type!r}"
+            hint = f"Assign it as 'policies.{head.type}: {name}'"
+            found.append(group.place.error(part, "policy_type", problem, hint))
+        elif head.private_to and head.private_to != group.name:
+            found.append(group.place.error(part, "private", *private(part, name, head.private_to)))
+    return found
+
+
+def private(part: str, name: str, group: str) -> tuple[str, str]:
+    """Return the sentence and the hint for a private policy that is assigned elsewhere."""
+    problem = f"{part}: policy {name!r} is private to group {group!r}"
+    return problem, f"Copy it under another name, or leave out 'private_to' of {name!r}"
+
+
+def _inherited(group: GroupDefinition, part: str, key: str) -> DefinitionError:
+    problem = f"{part}: group {group.name!r} inherits this from {group.parent!r}"
+    return group.place.error(part, "inherited", problem, f"Set '{key}: false' to give it its own value")

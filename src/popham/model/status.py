@@ -1,0 +1,183 @@
+"""What a machine has, and what may be concluded from it.
+
+The state record is the agent's own word, signed by its identity key and
+numbered by its own revision.  Presence and sync state are conclusions, always
+computed, never stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+
+from popham.errors import WireError
+from popham.model.names import DEFAULT_LOCATION, DEFAULT_TENANT, canonical, parse_json
+
+STATE_TYPE = "application/vnd.popham.state.v1+json"
+OVERDUE = 1.5
+MISSING = 3.0
+"""Multiples of the promised next contact. Source: design, presence."""
+
+PROMISE_MAX = 8 * 86400.0
+"""Seconds. The longest heartbeat and its spread, and a margin."""
+
+_TEXTS = (
+    *("uid", "group", "mode", "dialer", "tenant", "content_digest", "location", "resolved"),
+    *("applied_resolved", "error_code", "error", "agent_version"),
+)
+_NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment")
+
+
+class Presence(StrEnum):
+    """Whether an agent gets in touch when it promised to."""
+
+    ON_TIME = "on time"
+    OVERDUE = "overdue"
+    MISSING = "missing"
+    NEVER_SEEN = "never seen"
+
+
+class SyncState(StrEnum):
+    """Whether an agent has what it should have; from digests only."""
+
+    IN_SYNC = "in sync"
+    PENDING = "pending"
+    FAILED = "failed"
+    DRIFTED = "drifted"
+    CANNOT = "cannot take it"
+
+
+class Outcome(StrEnum):
+    """How far the newest bundle got on the machine."""
+
+    NONE = "none"
+    APPLYING = "applying"
+    APPLIED = "applied"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRecord:
+    """The signed part of a report.
+
+    Attributes:
+        uid: The agent's instance_uid, as a UUID string.
+        revision: Rises with each change of the record, across restarts.
+        group: Group of the assignment it obeys.
+        serial: Serial of the newest bundle it accepted; 0 if none.
+        version: That bundle's version.
+        content_digest: That bundle's content digest; empty if none.
+        location: Where the agent is.
+        resolved: Digest of the resolved policy that holds there.
+        applied_serial: Serial of the bundle that is in force; 0 if none.
+        applied_resolved: Digest of the resolved policy that is in force.
+        outcome: How far the newest bundle got.
+        error_code: Code of the failure; empty unless ``outcome`` is failed.
+        error: One sentence; empty unless failed.
+        since: Agent's wall time at which ``outcome`` began, in unix seconds.
+        promise: Seconds until the next contact, promised at each contact.
+        assignment: Sequence number of the assignment it obeys.
+        unsupported: Policy types in the bundle that this agent has no applier for.
+        facts: Host name, operating system and the like.
+    """
+
+    uid: str
+    revision: int
+    group: str
+    promise: float
+    mode: str
+    dialer: str
+    tenant: str = DEFAULT_TENANT
+    serial: int = 0
+    version: int = 0
+    content_digest: str = ""
+    location: str = DEFAULT_LOCATION
+    resolved: str = ""
+    applied_serial: int = 0
+    applied_resolved: str = ""
+    outcome: Outcome = Outcome.NONE
+    error_code: str = ""
+    error: str = ""
+    since: float = 0.0
+    assignment: int = 0
+    agent_version: str = ""
+    unsupported: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def payload(self) -> bytes:
+        """Return the bytes to sign."""
+        return canonical(asdict(self))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> StateRecord:
+        """Return the record in ``payload``; unknown fields are ignored.
+
+        Raises:
+            WireError: It is no state record.
+        """
+        try:
+            data = parse_json(payload)
+            known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+            known["outcome"] = Outcome(known["outcome"])
+            known["unsupported"] = tuple(known["unsupported"])
+            record = cls(**known)
+            record._check()
+            return record
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise WireError("state", f"the state record is malformed: {error!r}") from error
+
+    def _check(self) -> None:
+        """Refuse values that would only hurt later, wherever they are read."""
+        texts = (getattr(self, name) for name in _TEXTS)
+        numbers = [getattr(self, name) for name in _NUMBERS]
+        facts = [*self.facts.keys(), *self.facts.values()]
+        if not all(isinstance(text, str) for text in (*texts, *self.unsupported, *facts)):
+            raise TypeError("a text is none")
+        if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+            raise TypeError("a number is none, or out of range")
+        times = (self.promise, self.since)
+        if not all(type(time) in {int, float} and math.isfinite(time) for time in times):
+            raise TypeError("a time is none")
+        if not 0 < self.promise <= PROMISE_MAX:
+            raise ValueError("the promise is out of range")
+
+
+@dataclass(frozen=True, slots=True)
+class Downtime:
+    """A span in which this Manager did not serve, in unix seconds."""
+
+    begin: float
+    end: float
+
+
+def presence(
+    last_contact: float | None, promise: float, now: float, downtimes: Sequence[Downtime] = ()
+) -> Presence:
+    """Return whether the agent keeps its promise.
+
+    Args:
+        last_contact: Unix seconds; None if it was never seen.
+        promise: Seconds from a contact to the next one.
+        now: Unix seconds.
+        downtimes: Spans that do not count, because nobody could be reached.
+    """
+    if last_contact is None:
+        return Presence.NEVER_SEEN
+    silent = now - last_contact
+    for down in downtimes:
+        silent -= max(0.0, min(down.end, now) - max(down.begin, last_contact))
+    if silent <= OVERDUE * promise:
+        return Presence.ON_TIME
+    return Presence.OVERDUE if silent <= MISSING * promise else Presence.MISSING
+
+
+def sync_state(wanted_digest: str, record: StateRecord | None) -> SyncState:
+    """Return whether one of our agents has the content ``wanted_digest``."""
+    if record is None or record.content_digest != wanted_digest:
+        return SyncState.PENDING
+    if record.outcome is Outcome.FAILED:
+        return SyncState.FAILED
+    applied = record.outcome is Outcome.APPLIED and record.applied_resolved == record.resolved
+    return SyncState.IN_SYNC if applied else SyncState.PENDING

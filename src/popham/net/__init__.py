@@ -1,0 +1,1 @@
+"""Bytes on the way: listener and dialer, behind one seam."""

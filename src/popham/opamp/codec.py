@@ -1,0 +1,129 @@
+"""Bytes to messages and back, with limits before anything is parsed.
+
+On a WebSocket each message is a varint header, always 0, and the protobuf;
+over HTTP it is the bare protobuf.  Source: OpAMP v0.20, WebSocket Message Format.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from popham.errors import WireError
+from popham.opamp.schema.opamp.v1.opamp_pb2 import (
+    AgentToServer,
+    CustomMessage,
+    ServerErrorResponse,
+    ServerErrorResponseType,
+    ServerToAgent,
+)
+from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive, Enroll, Renew, Report
+from popham.opamp.wire import (
+    ADMISSION,
+    DIRECTIVE,
+    ENROLL,
+    OWN_UPSTREAM,
+    RENEW,
+    REPORT,
+    SESSION,
+    TRUST,
+)
+
+MESSAGE_LIMIT = 4 * 1024 * 1024
+"""Bytes of one message, either direction. Source: guarantees SEC-9 (OpAMP recommends 64 MiB)."""
+_VARINT_LIMIT = 10
+_M = TypeVar("_M", bound=Message)
+
+Custom = Report | Directive | Enroll | Renew | Admission
+_CUSTOM: dict[tuple[str, str], type[Custom]] = {
+    (SESSION, REPORT): Report,
+    (SESSION, DIRECTIVE): Directive,
+    (TRUST, ENROLL): Enroll,
+    (TRUST, RENEW): Renew,
+    (TRUST, ADMISSION): Admission,
+}
+
+
+def encode_frame(data: bytes) -> bytes:
+    """Return ``data`` with the WebSocket header before it."""
+    return b"\0" + data
+
+
+def decode_frame(data: bytes) -> bytes:
+    """Return the protobuf of a WebSocket message; no bytes at all are an empty message.
+
+    Raises:
+        WireError: The header is not 0, or does not end.
+    """
+    if not data:
+        return data
+    value = 0
+    for index, byte in enumerate(data[:_VARINT_LIMIT]):
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            if value:
+                raise WireError("header", f"a message has the header {value}, and only 0 is defined")
+            return data[index + 1 :]
+    raise WireError("header", "a message's header does not end")
+
+
+def parse_agent(data: bytes, *, limit: int = MESSAGE_LIMIT) -> AgentToServer:
+    """Return what an agent said.
+
+    Raises:
+        WireError: It is over ``limit`` bytes, no AgentToServer, or its
+            instance_uid is not 16 bytes long.
+    """
+    message = _parse(AgentToServer(), data, limit)
+    if len(message.instance_uid) != 16:
+        problem = f"instance_uid has {len(message.instance_uid)} bytes, and needs 16"
+        raise WireError("instance_uid", problem, "Upgrade the agent to OpAMP 0.10 or newer")
+    return message
+
+
+def parse_upstream(data: bytes, *, limit: int = MESSAGE_LIMIT) -> ServerToAgent:
+    """Return what an upstream said.
+
+    Raises:
+        WireError: It is over ``limit`` bytes or no ServerToAgent.
+    """
+    return _parse(ServerToAgent(), data, limit)
+
+
+def custom(message: Custom) -> CustomMessage:
+    """Return one of our messages, wrapped to travel."""
+    for (capability, kind), cls in _CUSTOM.items():
+        if isinstance(message, cls):
+            return CustomMessage(capability=capability, type=kind, data=message.SerializeToString())
+    raise TypeError(type(message).__name__)
+
+
+def parse_custom(message: CustomMessage) -> Custom | None:
+    """Return one of our messages, unwrapped; None if it is none of ours.
+
+    Raises:
+        WireError: It is ours by name and malformed.
+    """
+    cls = _CUSTOM.get((message.capability, message.type))
+    return None if cls is None else _parse(cls(), message.data, MESSAGE_LIMIT)
+
+
+def bad_request(uid: bytes, text: str) -> bytes:
+    """Return the answer to a message that cannot be processed; nothing else may be in it."""
+    error = ServerErrorResponse(
+        type=ServerErrorResponseType.ServerErrorResponseType_BadRequest, error_message=text
+    )
+    return ServerToAgent(
+        instance_uid=uid, capabilities=int(OWN_UPSTREAM), error_response=error
+    ).SerializeToString()
+
+
+def _parse(message: _M, data: bytes, limit: int) -> _M:
+    if len(data) > limit:
+        raise WireError("too_large", f"a message has {len(data)} bytes, and {limit} is the limit")
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise WireError("malformed", f"{len(data)} bytes are no {type(message).__name__}") from error
+    return message

@@ -1,0 +1,1 @@
+"""Generated; see ``popham.opamp.schema``."""

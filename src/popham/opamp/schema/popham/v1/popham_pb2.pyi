@@ -1,0 +1,89 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Report(_message.Message):
+    __slots__ = ("generation", "state", "bundle")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    state: bytes
+    bundle: bytes
+    def __init__(self, generation: _Optional[int] = ..., state: _Optional[bytes] = ..., bundle: _Optional[bytes] = ...) -> None: ...
+
+class Directive(_message.Message):
+    __slots__ = ("generation", "retry_window_seconds", "assignment", "want_bundle", "check_in", "text")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    RETRY_WINDOW_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    WANT_BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    CHECK_IN_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    retry_window_seconds: float
+    assignment: bytes
+    want_bundle: bool
+    check_in: bool
+    text: str
+    def __init__(self, generation: _Optional[int] = ..., retry_window_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., want_bundle: _Optional[bool] = ..., check_in: _Optional[bool] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Enroll(_message.Message):
+    __slots__ = ("generation", "token_id", "signature", "name", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    token_id: str
+    signature: bytes
+    name: str
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, generation: _Optional[int] = ..., token_id: _Optional[str] = ..., signature: _Optional[bytes] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Renew(_message.Message):
+    __slots__ = ("generation", "certificate", "signature")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    certificate: bytes
+    signature: bytes
+    def __init__(self, generation: _Optional[int] = ..., certificate: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class Admission(_message.Message):
+    __slots__ = ("state", "retry_after_seconds", "assignment", "text")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[Admission.State]
+        NEW: _ClassVar[Admission.State]
+        ACCEPTED: _ClassVar[Admission.State]
+        REFUSED: _ClassVar[Admission.State]
+        REVOKED: _ClassVar[Admission.State]
+    STATE_UNSPECIFIED: Admission.State
+    NEW: Admission.State
+    ACCEPTED: Admission.State
+    REFUSED: Admission.State
+    REVOKED: Admission.State
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    state: Admission.State
+    retry_after_seconds: float
+    assignment: bytes
+    text: str
+    def __init__(self, state: _Optional[_Union[Admission.State, str]] = ..., retry_after_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...

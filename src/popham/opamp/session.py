@@ -1,0 +1,196 @@
+"""Both ends of an OpAMP session, without I/O or clock.
+
+An :class:`AgentSession` decides what an agent says and leaves unsaid; an
+:class:`Ear` decides, at the other end, what an upstream has heard and whether
+something is missing.  Neither knows who dialled, or whether the link is held.
+
+Rules:
+
+1. An agent omits what upstream was told and has not changed; what was said in
+   a message that was never answered counts as not told.
+2. Upstream asks for the full state only if something is missing: a gap in the
+   sequence, or an agent it has never heard a description of.
+3. Every message is answered, duplicates included; none is refused for its number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+
+from popham.errors import WireError
+from popham.opamp.codec import parse_upstream
+from popham.opamp.schema.opamp.v1.opamp_pb2 import (
+    AgentDescription,
+    AgentDisconnect,
+    AgentToServer,
+    CustomCapabilities,
+    CustomMessage,
+    RemoteConfigStatus,
+    ServerToAgent,
+)
+from popham.opamp.wire import REPORT_FULL_STATE
+
+_OUTSTANDING = 64
+"""Messages that may be unanswered at once on a held link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an agent can say of itself; each part is omitted while it is unchanged.
+
+    Attributes:
+        description: Identifying and other attributes.
+        remote_status: How far the newest remote configuration got; None before the first.
+        report: Our own report with the state record, for agents that are ours.
+    """
+
+    description: AgentDescription
+    remote_status: RemoteConfigStatus | None = None
+    report: CustomMessage | None = None
+
+    def encoded(self) -> dict[str, bytes]:
+        """Return part → bytes, to compare with what was told."""
+        found = {"description": self.description.SerializeToString(deterministic=True)}
+        if self.remote_status is not None:
+            found["remote_status"] = self.remote_status.SerializeToString(deterministic=True)
+        if self.report is not None:
+            found["report"] = self.report.SerializeToString(deterministic=True)
+        return found
+
+
+class AgentSession:
+    """The agent's end: numbers messages and omits what is known."""
+
+    def __init__(self, uid: bytes, capabilities: int, custom_capabilities: tuple[str, ...] = ()) -> None:
+        self.uid = uid
+        self._capabilities = capabilities
+        self._custom = CustomCapabilities(capabilities=custom_capabilities)
+        self._sequence = 0
+        self._told: dict[str, bytes] = {}
+        self._outstanding: deque[dict[str, bytes]] = deque(maxlen=_OUTSTANDING)
+        self._full = True
+
+    def opened(self) -> None:
+        """Take note of a new link: its first message carries our report, whatever was told before."""
+        self.lost()
+        self._told.pop("report", None)
+
+    def lost(self) -> None:
+        """Take note that no more answers come: what is unanswered was not told."""
+        for parts in self._outstanding:
+            for name in parts:
+                self._told.pop(name, None)
+        self._outstanding.clear()
+
+    def forget(self) -> None:
+        """Begin the next message with the full state."""
+        self._full = True
+
+    def message(self, parts: Parts, *, force: bool) -> bytes | None:
+        """Return the next AgentToServer, or None if nothing changed and ``force`` is False."""
+        now = parts.encoded()
+        news = {name: data for name, data in now.items() if self._told.get(name) != data}
+        if self._full:
+            news = now
+        if not (news or force or self._full):
+            return None
+        message = AgentToServer(
+            instance_uid=self.uid, sequence_num=self._sequence, capabilities=self._capabilities
+        )
+        if self._full and self._custom.capabilities:
+            message.custom_capabilities.CopyFrom(self._custom)
+        if "description" in news:
+            message.agent_description.CopyFrom(parts.description)
+        if "remote_status" in news and parts.remote_status is not None:
+            message.remote_config_status.CopyFrom(parts.remote_status)
+        if "report" in news and parts.report is not None:
+            message.custom_message.CopyFrom(parts.report)
+        self._sent(news)
+        return message.SerializeToString()
+
+    def request(self, message: AgentToServer) -> bytes:
+        """Return ``message`` (a CSR, say) with identity and number filled in."""
+        message.instance_uid = self.uid
+        message.sequence_num = self._sequence
+        message.capabilities = self._capabilities
+        self._sent({})
+        return message.SerializeToString()
+
+    def goodbye(self) -> bytes:
+        """Return the last message of a session."""
+        return self.request(AgentToServer(agent_disconnect=AgentDisconnect()))
+
+    def receive(self, data: bytes) -> ServerToAgent:
+        """Return what upstream said, with identity and full state seen to.
+
+        Raises:
+            WireError: It is malformed, or meant for another agent.
+        """
+        message = parse_upstream(data)
+        if message.instance_uid and message.instance_uid != self.uid:
+            raise WireError("instance_uid", "an answer is meant for another agent")
+        if self._outstanding:
+            parts = self._outstanding.popleft()
+            if message.HasField("error_response"):
+                for name in parts:
+                    self._told.pop(name, None)
+        if message.flags & REPORT_FULL_STATE:
+            self._full = True
+        if len(message.agent_identification.new_instance_uid) == 16:
+            self.uid = message.agent_identification.new_instance_uid
+        return message
+
+    def _sent(self, parts: dict[str, bytes]) -> None:
+        self._told.update(parts)
+        self._outstanding.append(parts)
+        self._sequence += 1
+        self._full = False
+
+
+class Missing(Enum):
+    """What an upstream lacks after a message."""
+
+    NOTHING = "nothing"
+    FULL_STATE = "full state"
+
+
+@dataclass(slots=True)
+class Ear:
+    """What an upstream has heard of one agent; outlives every link.
+
+    Attributes:
+        sequence: Number of the last message; -1 if unknown, so that any may follow.
+        capabilities: Last declared; 0 if never.
+        custom: Custom capabilities; None while unknown.
+        described: Whether a description was ever heard.
+    """
+
+    sequence: int = -1
+    capabilities: int = 0
+    custom: frozenset[str] | None = None
+    described: bool = False
+
+    def hear(self, message: AgentToServer) -> Missing:
+        """Take note of a message and return what is missing.
+
+        A message with nothing but its uid is a heartbeat: it neither advances
+        nor breaks the sequence.  A message that says goodbye asks for nothing.
+        """
+        bare = not message.sequence_num and not message.capabilities
+        gap = not bare and self.sequence not in (-1, message.sequence_num, message.sequence_num - 1)
+        if not bare:
+            self.sequence = message.sequence_num
+        if message.capabilities:
+            self.capabilities = message.capabilities
+        if message.HasField("custom_capabilities"):
+            self.custom = frozenset(message.custom_capabilities.capabilities)
+        full = message.HasField("agent_description")
+        if full:
+            self.described = True
+            if self.custom is None:
+                self.custom = frozenset()
+        if message.HasField("agent_disconnect") or full:
+            return Missing.NOTHING
+        return Missing.FULL_STATE if gap or not self.described else Missing.NOTHING

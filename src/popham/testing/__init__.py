@@ -1,0 +1,1 @@
+"""Public tools for tests: virtual time, a memory network, a simulator."""

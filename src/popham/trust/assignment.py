@@ -1,0 +1,84 @@
+"""The assignment: the signed document that puts one agent into one group.
+
+It names the agent's key, so neither a proxy nor another agent can use it to
+move a machine to a laxer group.  It does not expire; a newer one has a higher
+``seq``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from popham.errors import PophamError, TrustError
+from popham.model.names import DEFAULT_TENANT, canonical, check_name
+from popham.trust.document import parse_strict
+
+ASSIGNMENT_TYPE = "application/vnd.popham.assignment.v1+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """Which group an agent belongs to.
+
+    Attributes:
+        uid: instance_uid of the agent, as a UUID string.
+        spki_sha256: SHA-256 of the agent's public key, hexadecimal.
+        group: Name of the group.
+        seq: Rises with each: max(previous + 1, unix milliseconds).
+        issued: Unix seconds of the signing.
+    """
+
+    uid: str
+    spki_sha256: str
+    group: str
+    seq: int
+    issued: int
+    tenant: str = DEFAULT_TENANT
+
+    def payload(self) -> bytes:
+        """Return the bytes to sign."""
+        return canonical(asdict(self))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Assignment:
+        """Return the assignment in ``payload``, whose signature has been verified.
+
+        Fields that this program does not know are ignored, unless listed in ``crit``.
+
+        Raises:
+            TrustError: ``trust.document`` if it is no assignment; ``trust.crit``.
+        """
+        try:
+            data = parse_strict(payload)
+            refuse_critical(data)
+            return cls(**{name.name: _field(data, name.name, str(name.type)) for name in fields(cls)})
+        except ValueError as error:
+            raise TrustError("document", f"the assignment is malformed: {error}") from error
+
+
+def refuse_critical(data: dict[str, Any]) -> None:
+    """Return if ``data`` needs nothing that this program does not know.
+
+    Raises:
+        TrustError: ``trust.crit``: it names something in ``crit``.
+    """
+    crit = data.get("crit", [])
+    if crit != []:
+        named = ", ".join(map(str, crit)) if isinstance(crit, list) else repr(crit)
+        problem = f"the document needs {named[:200]}, which this program does not know"
+        raise TrustError("crit", problem, "Upgrade this program")
+
+
+def _field(data: dict[str, Any], name: str, kind: str) -> Any:
+    value = data.get(name)
+    if type(value) is not (int if kind == "int" else str):
+        raise ValueError(f"{name} is missing or of another kind")
+    if isinstance(value, int) and not 0 <= value < 2**63:
+        raise ValueError(f"{name} is out of range")
+    if name == "group":
+        try:
+            check_name(value, "group")
+        except PophamError as error:
+            raise ValueError(error.problem) from error
+    return value

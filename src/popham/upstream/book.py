@@ -1,0 +1,104 @@
+"""What the hub needs of whoever keeps records: the Manager's database, a Proxy Manager's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from popham.model.fleet import Admission
+from popham.net.seam import Peer
+from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
+from popham.upstream.record import Record, Wanted
+
+
+class Caller(StrEnum):
+    """What the other end of a connection proved to be."""
+
+    NONE = "none"
+    AGENT = "agent"
+    STOCK = "stock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who is at the other end.
+
+    Attributes:
+        caller: What it proved to be.
+        uid: instance_uid of the certificate; empty for stock agents.
+        public_key: DER of the certificate's key; empty for stock agents.
+        token: Id of the bearer token; empty for our agents.
+        group: Group of the bearer token.
+    """
+
+    caller: Caller
+    uid: str = ""
+    public_key: bytes = b""
+    token: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """Answer to an enrollment or renewal. ``certificate`` (PEM) only if accepted."""
+
+    admission: Admission
+    certificate: bytes = b""
+    ca: bytes = b""
+    assignment: bytes = b""
+    retry_after: float = 0.0
+    text: str = ""
+
+
+class Book(Protocol):
+    """Records, and what groups are to have. Synchronous methods answer from memory."""
+
+    def identify(self, peer: Peer) -> Identity:
+        """Return who the peer is.
+
+        Raises:
+            Refused: It shows credentials that are wrong, expired or revoked.
+        """
+        ...
+
+    def record(self, uid: str) -> Record | None:
+        """Return what is known of one agent."""
+        ...
+
+    def records(self) -> Iterable[Record]:
+        """Return all records."""
+        ...
+
+    def wanted(self, group: str) -> Wanted | None:
+        """Return what a group's agents are to have; None while there is nothing."""
+        ...
+
+    def content(self, digest: str, group: str) -> bytes | None:
+        """Return a body that the group's bundle names, or the bundle itself, by digest (SEC-12)."""
+        ...
+
+    async def meet(self, identity: Identity, key: bytes, peer: Peer) -> Record:
+        """Return a durable record of an agent seen for the first time."""
+        ...
+
+    async def save(self, record: Record) -> None:
+        """Make what changed in a record durable."""
+        ...
+
+    async def contacts(self, records: list[Record]) -> None:
+        """Make last contacts durable, many at once."""
+        ...
+
+    async def enroll(self, peer: Peer, key: bytes, csr: bytes, request: Enroll) -> Admitted:
+        """Admit, or not yet, or never. Raises EnrollmentError or TrustError."""
+        ...
+
+    async def renew(self, peer: Peer, key: bytes, csr: bytes, request: Renew) -> Admitted:
+        """Give a new certificate for an old one. Raises EnrollmentError or TrustError."""
+        ...
+
+    async def claim(self, record: Record, bundle: bytes) -> None:
+        """Take note of a bundle that is above ours; a genuine one raises ours above it."""
+        ...

@@ -1,0 +1,207 @@
+"""What an agent should be told, from what it has and what it should have; pure.
+
+A directive is the difference of two digests, so the same report always gives
+the same directive, and losing one costs nothing but time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from popham.model.fleet import Admission, AgentKind
+from popham.model.generation import GENERATION
+from popham.model.names import digest
+from popham.opamp.codec import custom
+from popham.opamp.schema.opamp.v1.opamp_pb2 import (
+    AgentConfigMap,
+    AgentRemoteConfig,
+    ConnectionSettingsOffers,
+    OpAMPConnectionSettings,
+    ServerToAgent,
+)
+from popham.opamp.schema.popham.v1.popham_pb2 import Directive
+from popham.opamp.wire import (
+    BLOB_KEY,
+    BUNDLE_KEY,
+    DSSE_TYPE,
+    HELD_MESSAGE_LIMIT,
+    INLINE_LIMIT,
+    OWN_UPSTREAM,
+    REFERENCE_TYPE,
+    REPORT_FULL_STATE,
+    AgentCapability,
+)
+from popham.upstream.record import Record, Wanted
+
+_ROOM = 1024
+"""Bytes of a held message left for everything that is not the bundle or a body."""
+APPLIED, APPLYING, FAILED = 1, 2, 3
+"""OpAMP's RemoteConfigStatuses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be said to one agent now; all False and empty is nothing.
+
+    Attributes:
+        full_state: Ask for everything it can say of itself.
+        assignment: Send its newest assignment.
+        bundle: Offer the group's bundle (ours) or objects (stock).
+        ask_bundle: Ask for its bundle, which is above ours.
+        settings: Offer endpoint and heartbeat (stock).
+        check_in: Ask for a round now.
+        hello: Name generation and retry window.
+        text: A sentence for its own status page.
+    """
+
+    full_state: bool = False
+    assignment: bool = False
+    bundle: bool = False
+    ask_bundle: bool = False
+    settings: bool = False
+    check_in: bool = False
+    hello: bool = False
+    text: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to say."""
+        return self == NOTHING
+
+
+NOTHING = Plan()
+
+
+def plan(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool) -> Plan:
+    """Return what this agent should be told.
+
+    Nothing is offered while its kind is unknown or it is not accepted.
+    """
+    if record.kind is AgentKind.UNKNOWN:
+        return Plan(full_state=True)
+    if record.admission is not Admission.ACCEPTED:
+        text = "waiting to be accepted by an administrator" if hello else ""
+        return Plan(full_state=full_state, hello=hello, text=text)
+    if record.kind is AgentKind.STOCK:
+        return _plan_stock(record, wanted, full_state=full_state)
+    return _plan_own(record, wanted, full_state=full_state, hello=hello)
+
+
+def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool) -> Plan:
+    state = record.state
+    if state is None:
+        return Plan(full_state=True, hello=hello, assignment=bool(record.assignment))
+    assignment = bool(record.assignment) and state.assignment < record.assignment_seq
+    differs = wanted is not None and wanted.content_digest != state.content_digest
+    same_group = state.group == record.group
+    above = (
+        wanted is not None and same_group and (state.serial > wanted.serial or state.version > wanted.version)
+    )
+    offer = differs and not above and (assignment or same_group)
+    return Plan(
+        full_state=full_state,
+        hello=hello,
+        assignment=assignment,
+        bundle=offer,
+        ask_bundle=above,
+    )
+
+
+def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool) -> Plan:
+    capabilities = AgentCapability(record.ear.capabilities)
+    offer = (
+        wanted is not None
+        and AgentCapability.ACCEPTS_REMOTE_CONFIG in capabilities
+        and bool(wanted.objects_digest)
+        and record.remote.digest != wanted.objects_digest
+    )
+    settings = (
+        wanted is not None
+        and AgentCapability.ACCEPTS_OPAMP_CONNECTION_SETTINGS in capabilities
+        and record.settings_told != settings_digest(wanted)
+    )
+    return Plan(full_state=full_state, bundle=offer, settings=settings)
+
+
+def settings_digest(wanted: Wanted) -> bytes:
+    """Return the hash that gates an offer of connection settings."""
+    return bytes.fromhex(digest(f"heartbeat {wanted.communication.heartbeat}".encode()))
+
+
+def render(
+    what: Plan,
+    record: Record,
+    wanted: Wanted | None,
+    *,
+    held: bool,
+    retry_window: float,
+    endpoint: str,
+) -> bytes:
+    """Return the ServerToAgent that says it.
+
+    On a held link between our own ends nothing exceeds 8 KiB: a bundle that
+    would is named, and bodies that would are left out, to be fetched by digest.
+    """
+    message = ServerToAgent(instance_uid=record.key, capabilities=int(OWN_UPSTREAM))
+    if what.full_state:
+        message.flags = REPORT_FULL_STATE
+    if what.bundle and wanted is not None:
+        own = record.kind is AgentKind.OWN
+        message.remote_config.CopyFrom(_own_offer(wanted, held=held) if own else _stock_offer(wanted))
+    if what.settings and wanted is not None:
+        message.connection_settings.CopyFrom(
+            ConnectionSettingsOffers(
+                hash=settings_digest(wanted),
+                opamp=OpAMPConnectionSettings(
+                    destination_endpoint=endpoint,
+                    heartbeat_interval_seconds=max(1, round(wanted.communication.heartbeat)),
+                ),
+            )
+        )
+    if record.kind is AgentKind.OWN:
+        directive = Directive(
+            generation=GENERATION,
+            retry_window_seconds=retry_window,
+            assignment=record.assignment if what.assignment else b"",
+            want_bundle=what.ask_bundle,
+            check_in=what.check_in,
+            text=what.text,
+        )
+        message.custom_message.CopyFrom(custom(directive))
+    elif what.check_in:
+        message.flags = REPORT_FULL_STATE
+    return message.SerializeToString()
+
+
+def quiet(key: bytes) -> bytes:
+    """Return the answer to a heartbeat with nothing new."""
+    return ServerToAgent(instance_uid=key, capabilities=int(OWN_UPSTREAM)).SerializeToString()
+
+
+def _own_offer(wanted: Wanted, *, held: bool) -> AgentRemoteConfig:
+    room = HELD_MESSAGE_LIMIT - _ROOM if held else INLINE_LIMIT
+    found = AgentConfigMap()
+    if held and len(wanted.envelope) > room:
+        named = {"sha256": digest(wanted.envelope), "length": len(wanted.envelope)}
+        found.config_map[BUNDLE_KEY].body = json.dumps(named).encode()
+        found.config_map[BUNDLE_KEY].content_type = REFERENCE_TYPE
+        room = 0
+    else:
+        found.config_map[BUNDLE_KEY].body = wanted.envelope
+        found.config_map[BUNDLE_KEY].content_type = DSSE_TYPE
+        room -= len(wanted.envelope)
+    for sha256, body in wanted.blobs.items():
+        cost = len(body) + len(BLOB_KEY) + len(sha256) + 32
+        if cost <= room:
+            found.config_map[BLOB_KEY + sha256].body = body
+            room -= cost
+    return AgentRemoteConfig(config=found, config_hash=bytes.fromhex(wanted.content_digest))
+
+
+def _stock_offer(wanted: Wanted) -> AgentRemoteConfig:
+    found = AgentConfigMap()
+    for key, held in wanted.objects.items():
+        found.config_map[key].body = held.body
+        found.config_map[key].content_type = held.content_type
+    return AgentRemoteConfig(config=found, config_hash=wanted.objects_digest)

@@ -1,0 +1,90 @@
+"""Takes note of what a message says: parts into a record, and what of it is new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from popham.model.communication import Dialer
+from popham.model.fleet import AgentKind
+from popham.model.generation import GENERATION, check_generations
+from popham.opamp.codec import parse_custom
+from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentDescription, AgentToServer, KeyValue
+from popham.opamp.schema.popham.v1.popham_pb2 import Report
+from popham.opamp.wire import SESSION
+from popham.trust.verify import open_state
+from popham.upstream.record import Record, RemoteStatus
+
+_ATTRIBUTES = 64
+_TEXT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was new in a message.
+
+    Attributes:
+        changed: Something must be made durable.
+        hello: The agent opened a session and is to be told the rules of the house.
+        bundle: A bundle the agent was asked for; empty if none.
+    """
+
+    changed: bool
+    hello: bool = False
+    bundle: bytes = b""
+
+
+def note(record: Record, message: AgentToServer) -> Heard:
+    """Write what ``message`` says into ``record`` and return what of it is new.
+
+    Raises:
+        WireError: A part is malformed, or the agent's generation may not talk to us.
+        TrustError: The state record is not signed by this agent.
+    """
+    changed = _note_kind(record)
+    if message.HasField("agent_description"):
+        said = attributes(message.agent_description)
+        if said != record.description:
+            record.description, changed = said, True
+    if message.HasField("remote_config_status"):
+        status = message.remote_config_status
+        remote = RemoteStatus(
+            status.last_remote_config_hash, status.status, status.error_message[: _TEXT * 4]
+        )
+        if remote != record.remote:
+            record.remote, changed = remote, True
+    report = parse_custom(message.custom_message) if message.HasField("custom_message") else None
+    if not isinstance(report, Report):
+        return Heard(changed)
+    check_generations(GENERATION, report.generation or GENERATION, Dialer.AGENT)
+    changed = _note_state(record, report.state) or changed
+    return Heard(changed, hello=report.generation > 0, bundle=report.bundle)
+
+
+def _note_kind(record: Record) -> bool:
+    """Settle what the agent is, once it has declared its custom capabilities."""
+    if record.kind is not AgentKind.UNKNOWN or record.ear.custom is None:
+        return False
+    ours = SESSION in record.ear.custom and bool(record.public_key)
+    record.kind = AgentKind.OWN if ours else AgentKind.STOCK
+    return True
+
+
+def _note_state(record: Record, envelope: bytes) -> bool:
+    if not envelope or envelope == record.envelope:
+        return False
+    state = open_state(envelope, public_der=record.public_key, uid=record.uid)
+    if record.state is not None and state.revision <= record.state.revision:
+        return False
+    record.state, record.envelope, record.promise = state, envelope, state.promise
+    return True
+
+
+def attributes(description: AgentDescription) -> dict[str, str]:
+    """Return identifying and other attributes as text, bounded in number and length."""
+    pairs = [*description.identifying_attributes, *description.non_identifying_attributes]
+    return {pair.key[:_TEXT]: _text(pair) for pair in pairs[:_ATTRIBUTES]}
+
+
+def _text(pair: KeyValue) -> str:
+    kind = pair.value.WhichOneof("value")
+    return "" if kind is None else str(getattr(pair.value, kind))[:_TEXT]

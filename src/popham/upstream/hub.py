@@ -1,0 +1,358 @@
+"""Where reports arrive and directives leave: the hub of all agents of one upstream.
+
+Rules:
+
+1. A heartbeat with nothing new touches memory only and is answered at once.
+2. What changes is durable before it is answered.
+3. News on a held link is the directive itself, computed from the last report;
+   if it is lost, the next heartbeat brings the same.
+4. No task and no timer per agent: one task publishes, one flushes contacts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+
+from popham.clock import Clock
+from popham.errors import EnrollmentError, PophamError, WireError
+from popham.model.fleet import Admission, AgentKind
+from popham.net.seam import Answer, HeldLink, Peer, Refusal, Refused
+from popham.opamp.codec import (
+    bad_request,
+    custom,
+    decode_frame,
+    encode_frame,
+    parse_agent,
+    parse_custom,
+)
+from popham.opamp.schema.opamp.v1.opamp_pb2 import (
+    AgentToServer,
+    ConnectionSettingsOffers,
+    OpAMPConnectionSettings,
+    ServerToAgent,
+    TLSCertificate,
+)
+from popham.opamp.schema.popham.v1 import popham_pb2 as own
+from popham.opamp.session import Missing
+from popham.opamp.wire import OWN_UPSTREAM
+from popham.upstream.book import Admitted, Book, Caller, Identity
+from popham.upstream.directive import NOTHING, Plan, plan, quiet, render, settings_digest
+from popham.upstream.hearing import note
+from popham.upstream.record import Record
+
+_log = logging.getLogger(__name__)
+_SLICE = 64
+"""Links told before the loop gets a turn: keeps its lag well under 20 ms."""
+_ADMISSION = {
+    Admission.NEW: own.Admission.NEW,
+    Admission.ACCEPTED: own.Admission.ACCEPTED,
+    Admission.REFUSED: own.Admission.REFUSED,
+    Admission.REVOKED: own.Admission.REVOKED,
+}
+
+
+class Hub:
+    """Serves agents on a listener; the :class:`Service` of rounds and held links."""
+
+    def __init__(
+        self,
+        book: Book,
+        clock: Clock,
+        *,
+        endpoint: Callable[[], str],
+        admission_rate: float = 400.0,
+    ) -> None:
+        """Keep what is needed.
+
+        Args:
+            book: Who keeps the records.
+            clock: Wall time for last contacts.
+            endpoint: URL that stock agents are told to dial.
+            admission_rate: Links this upstream can take in a second; names the
+                window of first retries. Source: guarantees, reconnect storms.
+        """
+        self._book = book
+        self._clock = clock
+        self._endpoint = endpoint
+        self._rate = admission_rate
+        self._links = 0
+        self._dirty: dict[str, Record] = {}
+        self._news: set[str] = set()
+        self._woken = asyncio.Event()
+
+    # Rounds and links.
+
+    def admit(self, peer: Peer, *, held: bool, uid: bytes) -> Refusal | None:  # noqa: ARG002  # the seam's form
+        """Look who it is; nobody unknown may hold a link."""
+        try:
+            peer.identity = self._book.identify(peer)
+        except Refused as error:
+            return error.refusal
+        if held and peer.identity.caller is Caller.NONE:
+            return _unknown()
+        return None
+
+    def round(self, peer: Peer, body: bytes) -> Answer:
+        """Answer one message that came by HTTP."""
+        try:
+            message = parse_agent(body)
+        except WireError as error:
+            return bad_request(bytes(16), str(error))
+        return self._heard(peer, message, None)
+
+    def opened(self, link: HeldLink) -> LinkEnd:
+        """Take a held link."""
+        self._links += 1
+        return LinkEnd(self, link)
+
+    @property
+    def retry_window(self) -> float:
+        """Seconds from which agents draw their first retry: links held ÷ admission rate."""
+        return max(1.0, self._links / self._rate)
+
+    # What agents say.
+
+    def _heard(self, peer: Peer, message: AgentToServer, end: LinkEnd | None) -> Answer:
+        identity: Identity = peer.identity
+        if message.connection_settings_request.opamp.HasField("certificate_request"):
+            return self._credentials(peer, message)
+        if identity.caller is Caller.NONE:
+            raise Refused(_unknown())
+        uid = str(uuid.UUID(bytes=message.instance_uid))
+        if identity.uid and identity.uid != uid:
+            _log.warning("agent %s spoke as %s from %s", identity.uid, uid, peer.address)
+            return bad_request(
+                message.instance_uid, "instance_uid is not the certificate's (wire.impersonation)"
+            )
+        record = self._book.record(uid)
+        if record is None:
+            if message.HasField("agent_disconnect"):
+                return quiet(message.instance_uid)
+            return self._meet(peer, message, end)
+        return self._take(record, peer, message, end)
+
+    async def _meet(self, peer: Peer, message: AgentToServer, end: LinkEnd | None) -> bytes:
+        record = await self._book.meet(peer.identity, message.instance_uid, peer)
+        answer = self._take(record, peer, message, end)
+        return answer if isinstance(answer, bytes) else await answer
+
+    def _take(self, record: Record, peer: Peer, message: AgentToServer, end: LinkEnd | None) -> Answer:
+        if record.admission in {Admission.REFUSED, Admission.REVOKED}:
+            raise Refused(
+                Refusal(status=403, body=f"this agent is {record.admission} (enrollment.{record.admission})")
+            )
+        try:
+            missing = record.ear.hear(message)
+            heard = note(record, message)
+        except PophamError as error:
+            return bad_request(record.key, str(error))
+        record.contact(self._clock.now(), peer.address)
+        self._dirty[record.uid] = record
+        if message.HasField("agent_disconnect"):
+            self._forget(record, end)
+            return quiet(record.key)
+        if end is not None and record.link is not end.link:
+            self._associate(record, end)
+        if heard.bundle:
+            return self._claimed(record, heard.bundle, held=end is not None)
+        full = missing is Missing.FULL_STATE
+        if heard.changed:
+            return self._saved(record, full=full, hello=heard.hello, held=end is not None)
+        return self._answer(record, full=full, hello=heard.hello, held=end is not None)
+
+    async def _saved(self, record: Record, *, full: bool, hello: bool, held: bool) -> bytes:
+        await self._book.save(record)
+        return self._answer(record, full=full, hello=hello, held=held)
+
+    async def _claimed(self, record: Record, bundle: bytes, *, held: bool) -> bytes:
+        await self._book.save(record)
+        try:
+            await self._book.claim(record, bundle)
+        except PophamError as error:
+            return bad_request(record.key, str(error))
+        return self._answer(record, full=False, hello=False, held=held)
+
+    def _answer(self, record: Record, *, full: bool, hello: bool, held: bool) -> bytes:
+        wanted = self._book.wanted(record.group)
+        what = plan(record, wanted, full_state=full, hello=hello)
+        if what == NOTHING:
+            if not record.quiet:
+                record.quiet = quiet(record.key)
+            return record.quiet
+        return self._render(what, record, held=held)
+
+    def _render(self, what: Plan, record: Record, *, held: bool) -> bytes:
+        wanted = self._book.wanted(record.group)
+        if what.settings and wanted is not None:
+            record.settings_told = settings_digest(wanted)
+            record.promise = wanted.communication.heartbeat
+        return render(
+            what,
+            record,
+            wanted,
+            held=held and record.kind is AgentKind.OWN,
+            retry_window=self.retry_window,
+            endpoint=self._endpoint(),
+        )
+
+    async def _credentials(self, peer: Peer, message: AgentToServer) -> bytes:
+        """Answer a certificate request: enrollment with a token, or renewal of a certificate."""
+        csr = message.connection_settings_request.opamp.certificate_request.csr
+        try:
+            request = parse_custom(message.custom_message)
+            if isinstance(request, own.Enroll):
+                admitted = await self._book.enroll(peer, message.instance_uid, csr, request)
+            elif isinstance(request, own.Renew):
+                admitted = await self._book.renew(peer, message.instance_uid, csr, request)
+            else:
+                hint = "Send 'enroll' or 'renew' of io.popham.trust/1 beside it"
+                raise EnrollmentError("proof", "a certificate request came without proof", hint)
+        except PophamError as error:
+            _log.warning("certificate request from %s refused: %s", peer.address, error)
+            return bad_request(message.instance_uid, str(error))
+        return _admission(message.instance_uid, admitted, self._endpoint())
+
+    # Links.
+
+    def _associate(self, record: Record, end: LinkEnd) -> None:
+        if record.link is not None:
+            record.link.close(1000, "another link of this agent was opened")
+        record.link = end.link
+        end.record = record
+
+    def _forget(self, record: Record, end: LinkEnd | None) -> None:
+        if end is not None and record.link is end.link:
+            record.link = None
+
+    def unlinked(self, end: LinkEnd) -> None:
+        """Take note that a held link is gone."""
+        self._links -= 1
+        if end.record is not None:
+            self._forget(end.record, end)
+
+    def drop(self, uid: str, reason: str) -> None:
+        """Close an agent's held link, if there is one: it was refused or revoked."""
+        record = self._book.record(uid)
+        if record is not None and record.link is not None:
+            record.link.close(1008, reason)
+
+    # News.
+
+    def changed(self, groups: Iterable[str]) -> None:
+        """Take note that what these groups are to have has changed; agents on links are told."""
+        self._news.update(groups)
+        self._woken.set()
+
+    def check_in(self, uid: str) -> bool:
+        """Ask one agent for a round now; False if no link is held."""
+        record = self._book.record(uid)
+        if record is None or record.link is None:
+            return False
+        return record.link.send(encode_frame(self._render(Plan(check_in=True), record, held=True)))
+
+    async def publish(self) -> None:
+        """Tell links about changes, in slices, until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            groups, self._news = self._news, set()
+            told = 0
+            for record in list(self._book.records()):
+                if record.link is None or record.group not in groups:
+                    continue
+                self._tell(record)
+                told += 1
+                if told % _SLICE == 0:
+                    await asyncio.sleep(0)
+
+    def _tell(self, record: Record) -> None:
+        if record.link is None or record.kind is AgentKind.UNKNOWN:
+            return
+        what = plan(record, self._book.wanted(record.group), full_state=False, hello=False)
+        if what != NOTHING:
+            record.link.send(encode_frame(self._render(what, record, held=True)))
+
+    async def flush(self, every: float) -> None:
+        """Make last contacts durable each ``every`` seconds, until cancelled; then once more."""
+        try:
+            while True:
+                await asyncio.sleep(every)
+                await self.flush_now()
+        finally:
+            await self.flush_now()
+
+    async def flush_now(self) -> None:
+        """Make last contacts durable."""
+        batch, self._dirty = list(self._dirty.values()), {}
+        if batch:
+            await self._book.contacts(batch)
+
+    def hear(self, end: LinkEnd, data: bytes) -> Answer:
+        """Answer one message of a held link, both with the WebSocket header."""
+        peer = end.link.peer
+        try:
+            message = parse_agent(decode_frame(data))
+        except WireError as error:
+            return encode_frame(bad_request(bytes(16), str(error)))
+        try:
+            answer = self._heard(peer, message, end)
+        except Refused as error:
+            end.link.close(1008, error.refusal.body[:120])
+            return b""
+        return encode_frame(answer) if isinstance(answer, bytes) else self._framed(end, answer)
+
+    async def _framed(self, end: LinkEnd, answer: Answer) -> bytes:
+        try:
+            return encode_frame(answer if isinstance(answer, bytes) else await answer)
+        except Refused as error:
+            end.link.close(1008, error.refusal.body[:120])
+            return b""
+
+
+class LinkEnd:
+    """This end of one held link."""
+
+    def __init__(self, hub: Hub, link: HeldLink) -> None:
+        self._hub = hub
+        self.link = link
+        self.record: Record | None = None
+
+    def message(self, data: bytes) -> Answer | None:
+        """Answer one message."""
+        return self._hub.hear(self, data) or None
+
+    def closed(self, code: int) -> None:  # noqa: ARG002  # the seam's form
+        """Take note that the link is gone."""
+        self._hub.unlinked(self)
+
+
+def _unknown() -> Refusal:
+    return Refusal(
+        status=401, body="no client certificate and no token (grant.none); enroll this agent first"
+    )
+
+
+def _admission(key: bytes, admitted: Admitted, endpoint: str) -> bytes:
+    message = ServerToAgent(instance_uid=key, capabilities=int(OWN_UPSTREAM))
+    if admitted.certificate:
+        certificate = TLSCertificate(cert=admitted.certificate, ca_cert=admitted.ca)
+        offer = OpAMPConnectionSettings(
+            destination_endpoint=endpoint, certificate=certificate, heartbeat_interval_seconds=300
+        )
+        message.connection_settings.CopyFrom(
+            ConnectionSettingsOffers(hash=admitted.certificate[-32:], opamp=offer)
+        )
+    message.custom_message.CopyFrom(
+        custom(
+            own.Admission(
+                state=_ADMISSION[admitted.admission],
+                retry_after_seconds=admitted.retry_after,
+                assignment=admitted.assignment,
+                text=admitted.text,
+            )
+        )
+    )
+    return message.SerializeToString()
