@@ -54,9 +54,7 @@ class Fleet:
 
     def assignment(self, **changes):
         keyid = self.identity.keyid
-        return replace(
-            Assignment(uid=self.uid, spki_sha256=keyid, group="fleet", seq=5, issued=1), **changes
-        )
+        return replace(Assignment(uid=self.uid, spki_sha256=keyid, group="fleet", seq=5, issued=1), **changes)
 
     def sealed_assignment(self, **changes):
         return seal(ASSIGNMENT_TYPE, self.assignment(**changes).payload(), self.director)

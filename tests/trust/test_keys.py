@@ -2,6 +2,7 @@ import stat
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -68,8 +69,6 @@ def test_bytes_that_are_no_key_are_refused(der):
 
 
 def test_a_p384_key_is_checked_with_sha384():
-    from cryptography.hazmat.primitives.hashes import SHA256, SHA384
-
     key = ec.generate_private_key(ec.SECP384R1())
     public = PublicKey.from_der(spki(key))
     public.verify(key.sign(b"x", ec.ECDSA(SHA384())), b"x")

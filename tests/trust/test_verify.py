@@ -195,7 +195,15 @@ def test_unknown_fields_of_an_assignment_are_ignored_unless_critical(fleet):
 
 @pytest.mark.parametrize(
     "change",
-    [{"seq": "5"}, {"seq": True}, {"seq": -1}, {"seq": 2**63}, {"group": "../etc"}, {"group": None}, {"uid": 7}],
+    [
+        {"seq": "5"},
+        {"seq": True},
+        {"seq": -1},
+        {"seq": 2**63},
+        {"group": "../etc"},
+        {"group": None},
+        {"uid": 7},
+    ],
 )
 def test_a_malformed_assignment_is_refused(fleet, change):
     body = json.loads(fleet.assignment().payload()) | change

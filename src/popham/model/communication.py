@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from popham.errors import DefinitionError
-from popham.model.documents import line_of
+from popham.model.lines import line_of
 from popham.model.names import nearest, show
 
 HEARTBEAT_MIN = 1.0
@@ -26,7 +26,7 @@ VISIT_DEFAULT = 600.0
 SPREAD_MAX = 300.0
 """Seconds. Source: SEPM's randomization window."""
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
 _Word = TypeVar("_Word", bound=StrEnum)
 _UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 from popham.errors import DefinitionError
 from popham.model.communication import CommunicationSettings, Dialer, settings_from_definition
-from popham.model.documents import Document, LinedDict, SourceFile, line_of, read_documents
+from popham.model.documents import Document, SourceFile, read_documents
 from popham.model.findings import DefinitionSetError, Findings
 from popham.model.fleet import COMMUNICATION
+from popham.model.lines import LinedDict, line_of
 from popham.model.names import ROOT_GROUP, check_name, nearest, show
 from popham.model.policy import TYPES, check_keys, check_policy
 from popham.model.relations import check_relations
@@ -183,13 +184,13 @@ class _Reader:
         if spec.get("policies") is None:
             return {}
         held = self._mapping(spec["policies"], "policies")
+        found: dict[str, str | None] = {}
         for kind, name in held.items():
             _check_type(kind, held)
             self.lines[f"policies.{kind}"] = line_of(held, kind)
-            if name is not None:
-                with self.findings.collect(self.document.source, line_of(held, kind)):
-                    check_name(name, "policy")
-        return dict(held)
+            with self.findings.collect(self.document.source, line_of(held, kind)):
+                found[kind] = None if name is None else check_name(name, "policy")
+        return found
 
     def _texts(self, metadata: LinedDict, part: str) -> dict[str, str]:
         """Return the labels or annotations."""
@@ -232,7 +233,7 @@ class _Reader:
         if found.name in known:
             first = known[found.name].place
             problem = f"{found.name!r} is defined twice, first at {first.source}:{first.line}"
-            raise found.place.error("name", "twice", problem, "Keep one of them")
+            raise found.place.wrong("name", "twice", problem, "Keep one of them")
         known[found.name] = found
 
 

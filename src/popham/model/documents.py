@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from popham.errors import DefinitionError
+from popham.model.lines import LinedDict, line_of
 from popham.model.names import show
 
 MAX_FILE = 6 * 1024 * 1024
@@ -33,7 +34,7 @@ MAX_DOCUMENTS = 1000
 """Documents of one set."""
 MAX_DEPTH = 40
 """Levels of nesting."""
-MAX_NODES = 50_000
+MAX_VALUES = 50_000
 """Scalars, lists and mappings of one set, aliases counted as often as they stand."""
 MAX_ALIASES = 100
 """Aliases of one document."""
@@ -59,29 +60,6 @@ class SourceFile:
     text: str
 
 
-class LinedDict(dict[str, Any]):
-    """A mapping as it stood in a file.
-
-    Attributes:
-        line: Line on which it begins, from 1.
-        lines: Key → line of that key.
-    """
-
-    __slots__ = ("line", "lines")
-
-    def __init__(self, line: int) -> None:
-        super().__init__()
-        self.line = line
-        self.lines: dict[str, int] = {}
-
-    def without(self, *keys: str) -> LinedDict:
-        """Return a copy that lacks ``keys`` and keeps the lines."""
-        found = LinedDict(self.line)
-        found.update((key, value) for key, value in self.items() if key not in keys)
-        found.lines = self.lines
-        return found
-
-
 @dataclass(frozen=True, slots=True)
 class Document:
     """One YAML document: the file it stood in, its first line, and its data."""
@@ -95,13 +73,13 @@ class Document:
 class _Budget:
     """What is left of the bounds of one set."""
 
-    nodes: int = MAX_NODES
+    values: int = MAX_VALUES
     documents: int = MAX_DOCUMENTS
 
 
 @dataclass(slots=True)
 class _Frame:
-    """A list or mapping under construction. ``weight`` counts its nodes, itself included."""
+    """A list or mapping under construction. ``weight`` counts its values, itself included."""
 
     held: list[Any] | LinedDict
     anchor: str | None
@@ -119,6 +97,7 @@ class _Builder:
     anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
     aliases: int = 0
     root: Any = None
+    line: int = 1
 
     def open(self, held: list[Any] | LinedDict, anchor: str | None, line: int) -> None:
         """Begin a list or mapping."""
@@ -156,9 +135,9 @@ class _Builder:
         self._put(held, weight, line)
 
     def _spend(self, weight: int, line: int) -> None:
-        self.budget.nodes -= weight
-        if self.budget.nodes < 0:
-            problem = f"the definitions have more than {MAX_NODES} values"
+        self.budget.values -= weight
+        if self.budget.values < 0:
+            problem = f"the definitions have more than {MAX_VALUES} values"
             raise _refuse("size", problem, "Apply them in smaller sets", self.source, line)
 
     def _refuse_key(self, held: Any, line: int) -> None:
@@ -171,6 +150,7 @@ class _Builder:
     def _put(self, value: Any, weight: int, line: int) -> None:
         if not self.frames:
             self.root = value
+            self.line = line_of(value) or line
             return
         frame = self.frames[-1]
         frame.weight += weight
@@ -197,13 +177,6 @@ class _Builder:
             raise _refuse("duplicate_key", problem, "Keep one of them", self.source, line)
         held.lines[value] = line
         return value
-
-
-def line_of(held: object, key: str | None = None) -> int:
-    """Return the line of ``key`` in ``held``, else of ``held`` itself; 0 if it came from no file."""
-    if not isinstance(held, LinedDict):
-        return 0
-    return held.line if key is None else held.lines.get(key, held.line)
 
 
 def read_documents(files: Sequence[SourceFile]) -> list[Document]:
@@ -257,7 +230,7 @@ def _build(source: str, events: Iterable[Any], budget: _Budget) -> list[Document
                     if budget.documents < 0:
                         problem = f"more than {MAX_DOCUMENTS} documents"
                         raise _refuse("size", problem, "Apply them in smaller sets", source, line)
-                    found.append(Document(source, line_of(builder.root) or line, builder.root))
+                    found.append(Document(source, builder.line, builder.root))
             case "MappingStartEvent" | "SequenceStartEvent" as kind:
                 _refuse_tag(event, source, line)
                 held: list[Any] | LinedDict = LinedDict(line) if kind == "MappingStartEvent" else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from popham.errors import DefinitionError
 
@@ -25,9 +25,15 @@ class DefinitionSetError(DefinitionError):
 
     def __init__(self, errors: Sequence[DefinitionError]) -> None:
         first = errors[0]
-        reason = first.code.partition(".")[2]
-        super().__init__(reason, first.problem, first.hint, source=first.source, line=first.line)
+        Exception.__init__(self, first.problem)
+        self.code, self.problem, self.hint = first.code, first.problem, first.hint
+        self.source, self.line = first.source, first.line
         self.errors = tuple(errors)
+
+    @classmethod
+    def of(cls, errors: Sequence[DefinitionError]) -> Self:
+        """Return the error that stands for ``errors``, which is not empty."""
+        return cls(errors)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the first error as plain data, and all of them under ``errors``."""
@@ -62,4 +68,4 @@ class Findings:
             DefinitionSetError: Something was.
         """
         if self.errors:
-            raise DefinitionSetError(self.errors)
+            raise DefinitionSetError.of(self.errors)

@@ -38,7 +38,7 @@ def check_name(name: object, what: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``Did you mean 'x'?`` for the most similar known name, or the known names."""
-    names = sorted(known)
+    names = sorted(map(str, known))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {close[0]!r}?"

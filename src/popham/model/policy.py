@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from popham.errors import DefinitionError
-from popham.model.documents import line_of
+from popham.model.lines import line_of
 from popham.model.names import NAME, canonical, digest, nearest, show
 
 MAX_BODY = 4 * 1024 * 1024

@@ -50,23 +50,23 @@ def check_relations(definitions: Definitions, findings: Findings, stored: Stored
         before = stored.policies.get(policy.name)
         if before and before.type != policy.type:
             problem = f"policy {policy.name!r} is of type {before.type!r}, and cannot become {policy.type!r}"
-            findings.add(policy.place.error("type", "policy_type", problem, "Give it another name"))
+            findings.add(policy.place.wrong("type", "policy_type", problem, "Give it another name"))
         if stored.complete and policy.private_to and policy.private_to not in parents:
             problem = f"private_to: there is no group {policy.private_to!r}"
             hint = nearest(policy.private_to, parents)
-            findings.add(policy.place.error("private_to", "unknown_group", problem, hint))
+            findings.add(policy.place.wrong("private_to", "unknown_group", problem, hint))
     circles: set[frozenset[str]] = set()
     for group in definitions.groups:
         if group.parent and stored.complete and group.parent not in parents:
             problem = f"parent: there is no group {group.parent!r}"
             findings.add(
-                group.place.error("parent", "unknown_group", problem, nearest(group.parent, parents))
+                group.place.wrong("parent", "unknown_group", problem, nearest(group.parent, parents))
             )
         circle = _circle(group.name, parents)
         if circle and frozenset(circle) not in circles:
             circles.add(frozenset(circle))
             problem = f"groups inherit in a circle: {' → '.join([*circle, group.name])}"
-            findings.add(group.place.error("parent", "cycle", problem, "Give one of them another parent"))
+            findings.add(group.place.wrong("parent", "cycle", problem, "Give one of them another parent"))
         for error in _assignments(group, heads, complete=stored.complete):
             findings.add(error)
 
@@ -98,13 +98,13 @@ def _assignments(
         if head is None:
             if complete:
                 problem = f"{part}: there is no policy {name!r}"
-                found.append(group.place.error(part, "unknown_policy", problem, nearest(name, heads)))
+                found.append(group.place.wrong(part, "unknown_policy", problem, nearest(name, heads)))
         elif head.type != kind:
             problem = f"{part}: policy {name!r} is of type {head.type!r}"
             hint = f"Assign it as 'policies.{head.type}: {name}'"
-            found.append(group.place.error(part, "policy_type", problem, hint))
+            found.append(group.place.wrong(part, "policy_type", problem, hint))
         elif head.private_to and head.private_to != group.name:
-            found.append(group.place.error(part, "private", *private(part, name, head.private_to)))
+            found.append(group.place.wrong(part, "private", *private(part, name, head.private_to)))
     return found
 
 
@@ -116,4 +116,4 @@ def private(part: str, name: str, group: str) -> tuple[str, str]:
 
 def _inherited(group: GroupDefinition, part: str, key: str) -> DefinitionError:
     problem = f"{part}: group {group.name!r} inherits this from {group.parent!r}"
-    return group.place.error(part, "inherited", problem, f"Set '{key}: false' to give it its own value")
+    return group.place.wrong(part, "inherited", problem, f"Set '{key}: false' to give it its own value")

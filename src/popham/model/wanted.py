@@ -23,7 +23,7 @@ class Place:
     line: int = 0
     lines: Mapping[str, int] = field(default_factory=dict)
 
-    def error(self, part: str, reason: str, problem: str, hint: str = "") -> DefinitionError:
+    def wrong(self, part: str, reason: str, problem: str, hint: str = "") -> DefinitionError:
         """Return an error that points to ``part``, or to the document if that is not written."""
         line = self.lines.get(part, self.line)
         return DefinitionError(reason, problem, hint, source=self.source, line=line)

@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     generate_private_key,
@@ -34,7 +33,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from popham.clock import Clock
 from popham.errors import ConfigError, TrustError
 from popham.statedir import replace_file
-from popham.trust.identity import Csr, Identity, check_csr, identity_of, make_csr, name_agent
+from popham.trust.identity import MALFORMED, Csr, Identity, check_csr, identity_of, make_csr, name_agent
 from popham.trust.issuer import CaKey, check_issuers, find_anchor, load_issuers, pin_of
 from popham.trust.keys import IdentityKey, PublicKey, encode_private, load_private, read_key_file
 
@@ -179,7 +178,7 @@ class Authority:
         """Return whether this CA's key signed ``certificate``; says nothing about its dates."""
         try:
             certificate.verify_directly_issued_by(self._issuers[0])
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        except MALFORMED:
             return False
         return True
 

@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -26,6 +26,16 @@ CSR_LIMIT = 4 * 1024
 """Bytes of a CSR; one with a P-384 key has about 600."""
 CERTIFICATE_LIMIT = 16 * 1024
 """Bytes of one certificate."""
+MALFORMED: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the ``cryptography`` library raises for certificates and CSRs that are not all right."""
 _NAME = re.compile(r"spiffe://([a-z0-9._-]{1,255})/agent/([0-9a-f-]{36})")
 
 
@@ -90,7 +100,7 @@ def read_identity(certificate: x509.Certificate) -> Identity:
         public = PublicKey.wrap(certificate.public_key())
     except x509.ExtensionNotFound as error:
         raise TrustError("identity", "the certificate names nobody") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except MALFORMED as error:
         raise TrustError("certificate", f"the certificate is malformed: {error}") from error
     match = _NAME.fullmatch(uris[0]) if len(uris) == 1 else None
     if match is None or not _is_uid(match[2]):
@@ -120,7 +130,7 @@ def load_certificate(data: bytes) -> x509.Certificate:
     pem = data.lstrip().startswith(b"-----")
     try:
         return x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
-    except ValueError as error:
+    except MALFORMED as error:
         raise TrustError("certificate", "the certificate is malformed") from error
 
 
@@ -152,7 +162,7 @@ def check_csr(pem: bytes, uid: str) -> Csr:
         csr = x509.load_pem_x509_csr(pem)
         key = PublicKey.wrap(csr.public_key())
         named = [name.value for name in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except MALFORMED as error:
         raise TrustError("csr", "the CSR is malformed") from error
     if named != [uid] or not _is_uid(uid):
         raise TrustError("csr_uid", f"the CSR does not ask for the agent {uid!r} that sent it")
@@ -164,7 +174,7 @@ def check_csr(pem: bytes, uid: str) -> Csr:
 def _proves_possession(csr: x509.CertificateSigningRequest) -> bool:
     try:
         return csr.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except MALFORMED:
         return False
 
 

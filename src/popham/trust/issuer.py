@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from popham.errors import TrustError
 from popham.model.names import digest
-from popham.trust.identity import CERTIFICATE_LIMIT
+from popham.trust.identity import CERTIFICATE_LIMIT, MALFORMED
 
 _ISSUERS_LIMIT = 8
 _RSA_BITS = 2048
@@ -45,7 +44,7 @@ def load_issuers(pem: bytes) -> list[x509.Certificate]:
         raise TrustError("certificate", f"the CA's certificates have {len(pem)} bytes")
     try:
         issuers = x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except MALFORMED as error:
         raise TrustError("certificate", "there is no certificate in PEM") from error
     if len(issuers) > _ISSUERS_LIMIT:
         raise TrustError(
@@ -73,7 +72,7 @@ def check_issuers(key: object, issuers: Sequence[x509.Certificate]) -> CaKey:
     for below, above in itertools.pairwise(issuers):
         try:
             below.verify_directly_issued_by(above)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+        except MALFORMED as error:
             raise TrustError(
                 "ca", "the CA's certificates do not follow each other", "Issuer after issued"
             ) from error
@@ -81,8 +80,16 @@ def check_issuers(key: object, issuers: Sequence[x509.Certificate]) -> CaKey:
 
 
 def pin_of(certificate: x509.Certificate) -> str:
-    """Return SHA-256 of the certificate's public key (SPKI), hexadecimal."""
-    return digest(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    """Return SHA-256 of the certificate's public key (SPKI), hexadecimal.
+
+    Raises:
+        TrustError: ``trust.certificate``: its key is malformed, or of a kind nobody knows.
+    """
+    try:
+        key = certificate.public_key()
+    except MALFORMED as error:
+        raise TrustError("certificate", "a certificate's key is malformed") from error
+    return digest(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def _may_issue(certificate: x509.Certificate) -> bool:
@@ -91,5 +98,7 @@ def _may_issue(certificate: x509.Certificate) -> bool:
         if not found.get_extension_for_class(x509.BasicConstraints).value.ca:
             return False
         return found.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
+        return False
+    except MALFORMED:
         return False

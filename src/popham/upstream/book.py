@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from popham.model.fleet import Admission
+from popham.model.registry import IdentityKind
 from popham.net.seam import Peer
 from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
 from popham.upstream.record import Record, Wanted
-
-
-class Caller(StrEnum):
-    """What the other end of a connection proved to be."""
-
-    NONE = "none"
-    AGENT = "agent"
-    STOCK = "stock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +25,7 @@ class Identity:
         group: Group of the bearer token.
     """
 
-    caller: Caller
+    caller: IdentityKind
     uid: str = ""
     public_key: bytes = b""
     token: str = ""
@@ -75,7 +67,7 @@ class Book(Protocol):
         """Return what a group's agents are to have; None while there is nothing."""
         ...
 
-    def content(self, digest: str, group: str) -> bytes | None:
+    def content(self, sha256: str, group: str) -> bytes | None:
         """Return a body that the group's bundle names, or the bundle itself, by digest (SEC-12)."""
         ...
 

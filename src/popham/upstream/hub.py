@@ -14,15 +14,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from popham.clock import Clock
 from popham.errors import EnrollmentError, PophamError, WireError
 from popham.model.fleet import Admission, AgentKind
-from popham.net.seam import Answer, HeldLink, Peer, Refusal, Refused
+from popham.model.registry import (
+    PLAIN_OPAMP,
+    Direction,
+    Listener,
+    find_message,
+    find_route,
+    require,
+)
+from popham.net.seam import Answer, HeldLink, Peer, Refusal, Refused, Request, Response
 from popham.opamp.codec import (
     bad_request,
-    custom,
     decode_frame,
     encode_frame,
     parse_agent,
@@ -30,28 +37,20 @@ from popham.opamp.codec import (
 )
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     AgentToServer,
-    ConnectionSettingsOffers,
-    OpAMPConnectionSettings,
-    ServerToAgent,
-    TLSCertificate,
 )
 from popham.opamp.schema.popham.v1 import popham_pb2 as own
 from popham.opamp.session import Missing
-from popham.opamp.wire import OWN_UPSTREAM
-from popham.upstream.book import Admitted, Book, Caller, Identity
+from popham.opamp.wire import OPAMP_PATH, SESSION, TRUST
+from popham.upstream.admission import render_admission
+from popham.upstream.book import Book, Identity
 from popham.upstream.directive import NOTHING, Plan, plan, quiet, render, settings_digest
+from popham.upstream.documents import Documents
 from popham.upstream.hearing import note
 from popham.upstream.record import Record
 
 _log = logging.getLogger(__name__)
 _SLICE = 64
 """Links told before the loop gets a turn: keeps its lag well under 20 ms."""
-_ADMISSION = {
-    Admission.NEW: own.Admission.NEW,
-    Admission.ACCEPTED: own.Admission.ACCEPTED,
-    Admission.REFUSED: own.Admission.REFUSED,
-    Admission.REVOKED: own.Admission.REVOKED,
-}
 
 
 class Hub:
@@ -63,6 +62,7 @@ class Hub:
         clock: Clock,
         *,
         endpoint: Callable[[], str],
+        trust: Mapping[str, bytes],
         admission_rate: float = 400.0,
     ) -> None:
         """Keep what is needed.
@@ -71,12 +71,14 @@ class Hub:
             book: Who keeps the records.
             clock: Wall time for last contacts.
             endpoint: URL that stock agents are told to dial.
+            trust: Path → document, for whoever enrolls.
             admission_rate: Links this upstream can take in a second; names the
                 window of first retries. Source: guarantees, reconnect storms.
         """
         self._book = book
         self._clock = clock
         self._endpoint = endpoint
+        self._documents = Documents(book, trust)
         self._rate = admission_rate
         self._links = 0
         self._dirty: dict[str, Record] = {}
@@ -91,9 +93,14 @@ class Hub:
             peer.identity = self._book.identify(peer)
         except Refused as error:
             return error.refusal
-        if held and peer.identity.caller is Caller.NONE:
+        route = find_route(Listener.AGENTS, "GET" if held else "POST", OPAMP_PATH)
+        if not route.allows(peer.identity.caller):
             return _unknown()
         return None
+
+    async def other(self, request: Request) -> Response:
+        """Answer another path."""
+        return await self._documents.answer(request)
 
     def round(self, peer: Peer, body: bytes) -> Answer:
         """Answer one message that came by HTTP."""
@@ -117,11 +124,14 @@ class Hub:
 
     def _heard(self, peer: Peer, message: AgentToServer, end: LinkEnd | None) -> Answer:
         identity: Identity = peer.identity
-        if message.connection_settings_request.opamp.HasField("certificate_request"):
-            return self._credentials(peer, message)
-        if identity.caller is Caller.NONE:
-            raise Refused(_unknown())
         uid = str(uuid.UUID(bytes=message.instance_uid))
+        if message.connection_settings_request.opamp.HasField("certificate_request"):
+            return self._credentials(uid, peer, message)
+        if identity.caller not in PLAIN_OPAMP:
+            raise Refused(_unknown())
+        problem = _unfit(message, identity)
+        if problem:
+            return bad_request(message.instance_uid, problem)
         if identity.uid and identity.uid != uid:
             _log.warning("agent %s spoke as %s from %s", identity.uid, uid, peer.address)
             return bad_request(
@@ -198,11 +208,18 @@ class Hub:
             endpoint=self._endpoint(),
         )
 
-    async def _credentials(self, peer: Peer, message: AgentToServer) -> bytes:
+    async def _credentials(self, uid: str, peer: Peer, message: AgentToServer) -> bytes:
         """Answer a certificate request: enrollment with a token, or renewal of a certificate."""
+        record = self._book.record(uid)
+        if record is not None and peer.identity.uid == uid:
+            record.ear.hear(message)
+            record.contact(self._clock.now(), peer.address)
         csr = message.connection_settings_request.opamp.certificate_request.csr
         try:
-            request = parse_custom(message.custom_message)
+            said = message.custom_message
+            kind = find_message(said.capability, said.type, Direction.UP)
+            require(kind, peer.identity.caller)
+            request = parse_custom(said)
             if isinstance(request, own.Enroll):
                 admitted = await self._book.enroll(peer, message.instance_uid, csr, request)
             elif isinstance(request, own.Renew):
@@ -213,7 +230,7 @@ class Hub:
         except PophamError as error:
             _log.warning("certificate request from %s refused: %s", peer.address, error)
             return bad_request(message.instance_uid, str(error))
-        return _admission(message.instance_uid, admitted, self._endpoint())
+        return render_admission(message.instance_uid, admitted, self._endpoint())
 
     # Links.
 
@@ -245,6 +262,12 @@ class Hub:
         """Take note that what these groups are to have has changed; agents on links are told."""
         self._news.update(groups)
         self._woken.set()
+
+    def tell(self, uid: str) -> None:
+        """Tell one agent what it should be told now, if a link is held."""
+        record = self._book.record(uid)
+        if record is not None:
+            self._tell(record)
 
     def check_in(self, uid: str) -> bool:
         """Ask one agent for a round now; False if no link is held."""
@@ -329,30 +352,19 @@ class LinkEnd:
         self._hub.unlinked(self)
 
 
+def _unfit(message: AgentToServer, identity: Identity) -> str:
+    """Return why this identity may not send the custom message it sends; empty if it may, or it is not ours."""
+    said = message.custom_message
+    if said.capability not in {SESSION, TRUST}:
+        return ""
+    try:
+        require(find_message(said.capability, said.type, Direction.UP), identity.caller)
+    except PophamError as error:
+        return str(error)
+    return ""
+
+
 def _unknown() -> Refusal:
     return Refusal(
         status=401, body="no client certificate and no token (grant.none); enroll this agent first"
     )
-
-
-def _admission(key: bytes, admitted: Admitted, endpoint: str) -> bytes:
-    message = ServerToAgent(instance_uid=key, capabilities=int(OWN_UPSTREAM))
-    if admitted.certificate:
-        certificate = TLSCertificate(cert=admitted.certificate, ca_cert=admitted.ca)
-        offer = OpAMPConnectionSettings(
-            destination_endpoint=endpoint, certificate=certificate, heartbeat_interval_seconds=300
-        )
-        message.connection_settings.CopyFrom(
-            ConnectionSettingsOffers(hash=admitted.certificate[-32:], opamp=offer)
-        )
-    message.custom_message.CopyFrom(
-        custom(
-            own.Admission(
-                state=_ADMISSION[admitted.admission],
-                retry_after_seconds=admitted.retry_after,
-                assignment=admitted.assignment,
-                text=admitted.text,
-            )
-        )
-    )
-    return message.SerializeToString()

@@ -1,0 +1,134 @@
+"""Runs what the machine's own configuration permits: argument lists, never a shell.
+
+1. A command starts with an empty environment but for PATH and LANG, without
+   input, in a group of its own.
+2. It ends within its time, or its whole group is ended.
+3. Of its output the beginning is kept; the rest is read and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from popham import posix
+from popham.errors import PolicyError
+
+OUTPUT = 16 * 1024
+"""Bytes of output kept."""
+ENVIRONMENT: Mapping[str, str] = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+}
+_LAST_OUTPUT = 0.5
+"""Seconds to wait for the end of the output once the command itself has ended; a daemon may hold it open."""
+_KILLED = 5.0
+"""Seconds to wait for a killed command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        status: Exit status; negative for the signal that ended it; None if its time was over.
+        output: The beginning of what it wrote, standard output and error together.
+    """
+
+    status: int | None
+    output: str
+
+
+async def run_command(argv: Sequence[str], *, folder: Path, timeout: float) -> Ended:  # noqa: ASYNC109  # the command's own bound, not the caller's
+    """Run one command to its end and return how it ended.
+
+    Args:
+        argv: The absolute path of the program, and its arguments.
+        folder: Its working directory.
+        timeout: Seconds it may take.
+
+    Raises:
+        PolicyError: ``policy.command``: the program cannot be started.
+    """
+    reading, writing = os.pipe()
+    try:
+        transport, head = await _listen(reading)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                cwd=folder,
+                env=dict(ENVIRONMENT),
+                start_new_session=True,
+            )
+            os.close(writing)
+            writing = -1
+            status = await _wait(process, timeout)
+            await head.ended(_LAST_OUTPUT)
+        finally:
+            transport.close()
+    except OSError as error:
+        problem = f"{argv[0]} cannot be started: {error.strerror}"
+        hint = "Correct the path under [commands] in the agent's configuration"
+        raise PolicyError("command", problem, hint) from error
+    finally:
+        if writing >= 0:
+            os.close(writing)
+    return Ended(status, head.text())
+
+
+async def _listen(reading: int) -> tuple[asyncio.ReadTransport, _Head]:
+    """Read from a pipe; its descriptor belongs to the transport from then on."""
+    pipe = os.fdopen(reading, "rb", buffering=0)
+    try:
+        return await asyncio.get_running_loop().connect_read_pipe(_Head, pipe)
+    except BaseException:
+        pipe.close()
+        raise
+
+
+async def _wait(process: asyncio.subprocess.Process, seconds: float) -> int | None:
+    """Return the exit status, None if the time was over and the group was ended."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await process.wait()
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            posix.kill_group(process.pid)
+            with contextlib.suppress(TimeoutError):  # it hangs in the kernel; nothing can end it now
+                async with asyncio.timeout(_KILLED):
+                    await process.wait()
+
+
+class _Head(asyncio.Protocol):
+    """Keeps the beginning of what comes through a pipe."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._end = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data[: OUTPUT - len(self._data)]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._end.set()
+
+    async def ended(self, seconds: float) -> None:
+        """Wait for the end of the output, no longer than ``seconds``."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._end.wait()
+        except TimeoutError:
+            return
+
+    def text(self) -> str:
+        return self._data.decode(errors="replace").strip()

@@ -1,0 +1,266 @@
+"""The agent's end of its session: what it says, and what it does with what it hears.
+
+It knows neither mode nor dialer nor transport; :mod:`popham.link.driver` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+
+from popham.agent.credentials import Credentials
+from popham.agent.enforcer import Enforcer, Fetch
+from popham.agent.state import AgentState
+from popham.errors import LinkError, WireError
+from popham.model.communication import CommunicationSettings, Mode
+from popham.model.generation import GENERATION
+from popham.model.names import DEFAULT_LOCATION
+from popham.model.status import Outcome, StateRecord
+from popham.opamp.codec import custom, parse_custom
+from popham.opamp.schema.opamp.v1.opamp_pb2 import (
+    AgentDescription,
+    AgentRemoteConfig,
+    AnyValue,
+    KeyValue,
+    RemoteConfigStatus,
+    RemoteConfigStatuses,
+    ServerErrorResponse,
+    ServerErrorResponseType,
+)
+from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive, Report
+from popham.opamp.session import AgentSession, Parts
+from popham.opamp.wire import BLOB_KEY, BUNDLE_KEY, OWN_AGENT, REFERENCE_TYPE, SESSION, TRUST
+from popham.trust.verify import check_blob, seal_state
+
+_log = logging.getLogger(__name__)
+_FIRST = CommunicationSettings(mode=Mode.PULL)
+"""Until a bundle says otherwise: one round brings it, inline and whole."""
+_BUNDLE_LIMIT = 4 * 1024 * 1024
+_STATUS = {
+    Outcome.NONE: RemoteConfigStatuses.RemoteConfigStatuses_UNSET,
+    Outcome.APPLYING: RemoteConfigStatuses.RemoteConfigStatuses_APPLYING,
+    Outcome.APPLIED: RemoteConfigStatuses.RemoteConfigStatuses_APPLIED,
+    Outcome.FAILED: RemoteConfigStatuses.RemoteConfigStatuses_FAILED,
+}
+
+
+class AgentEnd:
+    """One agent's end of its session with whatever is upstream.
+
+    Attributes:
+        news: Set when there is something to say, or a round is wanted now.
+        retry_window: Seconds from which upstream wants a first retry drawn.
+        text: The last sentence upstream had for this machine's status page.
+    """
+
+    def __init__(
+        self,
+        state: AgentState,
+        enforcer: Enforcer,
+        credentials: Credentials,
+        *,
+        facts: Mapping[str, str],
+        fetch: Fetch,
+        version: str,
+        news: asyncio.Event,
+    ) -> None:
+        """Begin a session where the last one ended."""
+        self.news = news
+        self.retry_window = 1.0
+        self.text = ""
+        self._state = state
+        self._enforcer = enforcer
+        self._credentials = credentials
+        self._facts = dict(facts)
+        self._fetch = fetch
+        self._version = version
+        key = uuid.UUID(state.uid).bytes
+        self._session = AgentSession(key, int(OWN_AGENT), (SESSION, TRUST))
+        self._description = _describe(state.uid, version, facts)
+        self._sealed: tuple[StateRecord, bytes] | None = None
+        self._wanted = False
+        self._bundle_wanted = False
+
+    @property
+    def uid(self) -> bytes:
+        """instance_uid, 16 bytes."""
+        return self._session.uid
+
+    @property
+    def settings(self) -> CommunicationSettings:
+        """The communication settings in force."""
+        in_force = self._enforcer.in_force
+        return in_force.held.communication if in_force else _FIRST
+
+    def check_in(self) -> None:
+        """Have a round made now."""
+        self._wanted = True
+        self.news.set()
+
+    def opened(self) -> None:
+        """Take note of a new held link."""
+        self._session.opened()
+
+    def lost(self) -> None:
+        """Take note that what is unanswered may not have arrived."""
+        self._session.lost()
+        self._credentials.lost()
+
+    def goodbye(self) -> bytes:
+        """Return the last message of all."""
+        return self._session.goodbye()
+
+    # What it says.
+
+    def report(self, *, force: bool) -> bytes | None:
+        """Return the next message; None if there is nothing new and ``force`` is False."""
+        request = self._credentials.request()
+        if request is not None:
+            return self._session.request(request)
+        wanted, self._wanted = self._wanted, False
+        return self._session.message(self._parts(), force=force or wanted)
+
+    def _parts(self) -> Parts:
+        newest = self._enforcer.newest
+        status = None
+        if newest is not None:
+            progress = self._enforcer.progress
+            status = RemoteConfigStatus(
+                last_remote_config_hash=bytes.fromhex(newest.bundle.content_digest),
+                status=_STATUS[progress.outcome],
+                error_message=progress.error,
+            )
+        report = Report(generation=GENERATION, state=self._state_envelope())
+        if self._bundle_wanted:
+            report.bundle = self._state.bundle() or b""
+            self._bundle_wanted = False
+        return Parts(self._description, status, custom(report))
+
+    def record(self) -> StateRecord:
+        """Return the state record as it would be signed now."""
+        newest, in_force = self._enforcer.newest, self._enforcer.in_force
+        progress, assignment = self._enforcer.progress, self._enforcer.assignment
+        settings = self.settings
+        return StateRecord(
+            uid=self._state.uid,
+            revision=progress.revision,
+            group=assignment.group if assignment else "",
+            serial=newest.bundle.serial if newest else 0,
+            version=newest.bundle.version if newest else 0,
+            content_digest=newest.bundle.content_digest if newest else "",
+            location=in_force.location if in_force else DEFAULT_LOCATION,
+            resolved=newest.held.resolved_digest if newest else "",
+            applied_serial=progress.applied_serial,
+            applied_resolved=progress.applied_resolved,
+            outcome=progress.outcome,
+            error_code=progress.error_code,
+            error=progress.error,
+            since=progress.since,
+            promise=settings.heartbeat,
+            mode=str(settings.mode),
+            dialer=str(settings.dialer),
+            assignment=assignment.seq if assignment else 0,
+            agent_version=self._version,
+            unsupported=self._enforcer.unsupported,
+            facts=self._facts,
+        )
+
+    def _state_envelope(self) -> bytes:
+        """Return the signed record; signed anew, under a new revision, only if something in it changed."""
+        record = self.record()
+        if self._sealed is None or self._sealed[0] != record:
+            if self._sealed is None or self._sealed[0].revision == record.revision:
+                self._enforcer.revise()
+                record = self.record()
+            self._sealed = record, seal_state(record, self._state.identity_key())
+        return self._sealed[1]
+
+    # What it hears.
+
+    async def receive(self, data: bytes) -> None:
+        """Take one message from upstream, and do what it says.
+
+        Raises:
+            WireError: It is malformed, or says that ours was.
+            LinkError: What it names could not be fetched, or it asks to stay away.
+        """
+        if not data:
+            return
+        message = self._session.receive(data)
+        if message.HasField("error_response"):
+            if not self._credentials.refused(message.error_response.error_message):
+                _raise(message.error_response)
+            return
+        heard = parse_custom(message.custom_message) if message.HasField("custom_message") else None
+        if isinstance(heard, Directive):
+            self._direct(heard)
+        if isinstance(heard, Admission):
+            self._credentials.receive(message.connection_settings.opamp.certificate, heard)
+            if heard.assignment:
+                self._enforcer.assign(heard.assignment)
+        if message.HasField("remote_config"):
+            await self._take(message.remote_config)
+        await self._enforcer.settle(self._fetch)
+
+    def _direct(self, directive: Directive) -> None:
+        if directive.retry_window_seconds > 0:
+            self.retry_window = min(directive.retry_window_seconds, 3600.0)
+        self.text = directive.text
+        if directive.assignment:
+            self._enforcer.assign(directive.assignment)
+        if directive.want_bundle:
+            self._bundle_wanted = True
+            self._session.opened()
+            self.check_in()
+        if directive.check_in:
+            self.check_in()
+
+    async def _take(self, offer: AgentRemoteConfig) -> None:
+        held = offer.config.config_map
+        if BUNDLE_KEY not in held:
+            raise WireError("offer", "an offer has no bundle")
+        envelope = held[BUNDLE_KEY].body
+        if held[BUNDLE_KEY].content_type == REFERENCE_TYPE:
+            envelope = await self._fetch_named(envelope)
+        blobs = {
+            key.removeprefix(BLOB_KEY): value.body for key, value in held.items() if key.startswith(BLOB_KEY)
+        }
+        self._enforcer.take(envelope, blobs)
+
+    async def _fetch_named(self, body: bytes) -> bytes:
+        try:
+            named = json.loads(body)
+            sha256, length = str(named["sha256"]), int(named["length"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise WireError("reference", "a bundle is named in a way this agent does not know") from error
+        if length > _BUNDLE_LIMIT:
+            raise WireError("too_large", f"a bundle of {length} bytes is offered")
+        envelope = await self._fetch(sha256, length)
+        check_blob(envelope, sha256, length)
+        return envelope
+
+
+def _raise(error: ServerErrorResponse) -> None:
+    if error.type == ServerErrorResponseType.ServerErrorResponseType_Unavailable:
+        wait = error.retry_info.retry_after_nanoseconds / 1e9 if error.HasField("retry_info") else None
+        raise LinkError("busy", error.error_message or "upstream is busy", retry_after=wait)
+    raise WireError("refused", error.error_message or "upstream refused a message")
+
+
+def _describe(uid: str, version: str, facts: Mapping[str, str]) -> AgentDescription:
+    """Return the description, with OpenTelemetry's names for attributes."""
+
+    def pair(key: str, value: str) -> KeyValue:
+        return KeyValue(key=key, value=AnyValue(string_value=value))
+
+    return AgentDescription(
+        identifying_attributes=[
+            pair("service.name", "popham-agent"),
+            pair("service.version", version),
+            pair("service.instance.id", uid),
+        ],
+        non_identifying_attributes=[pair(key, value) for key, value in sorted(facts.items())],
+    )

@@ -1,0 +1,120 @@
+"""What this machine permits, as its own administrator wrote it.
+
+No Manager can widen it: roots of files and commands are named here and
+nowhere else.  A missing file permits nothing.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from popham.config import load
+from popham.errors import ConfigError
+
+DEFAULT_FILE = Path("/etc/popham/agent.toml")
+DEFAULT_STATE = "/var/lib/popham/agent"
+COMMAND_TIMEOUT = 30.0
+"""Seconds that a command may take."""
+PLACES = ("{dir}", "{path}")
+"""What is replaced in a command that validates: the directory of the staged files, and each staged file."""
+
+_COMMAND_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=3600)]
+_Word = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Argv = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=256)]
+
+
+class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What policies of type ``files`` may do.
+
+    Attributes:
+        roots: Absolute paths of existing directories under which files may be placed.
+    """
+
+    roots: tuple[str, ...] = ()
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration of one agent.
+
+    Attributes:
+        name: Name shown to people; None for the host name.
+        state: The state directory.
+        socket: Path of the local socket; None for ``agent.sock`` in the state directory.
+        files: What policies of type ``files`` may do.
+        commands: Name → argument list, the absolute path of the program first;
+            no shell reads it. ``{dir}`` and ``{path}`` stand for staged files.
+        command_timeout: Seconds that a command may take, 0.1 to 3600.
+        labels: Told to the Manager, for people and selections.
+    """
+
+    name: _Word | None = None
+    state: str = DEFAULT_STATE
+    socket: str | None = None
+    files: FilesSettings = FilesSettings()
+    commands: dict[str, _Argv] = {}
+    command_timeout: _Seconds = COMMAND_TIMEOUT
+    labels: dict[_Word, str] = {}
+
+    @property
+    def socket_path(self) -> Path:
+        """Path of the local socket."""
+        return Path(self.socket) if self.socket else Path(self.state) / "agent.sock"
+
+
+def load_settings(
+    path: Path | None = DEFAULT_FILE,
+    *,
+    env: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+    must_exist: bool = False,
+) -> AgentSettings:
+    """Return the settings of this machine's agent; without a file, nothing is permitted.
+
+    Args:
+        path: The configuration file; None for none.
+        env: The environment.
+        overrides: Flags: dotted key → value.
+        must_exist: Whether a missing file is an error, as when somebody named it.
+
+    Raises:
+        ConfigError: A source is wrong, a root or program is not an absolute
+            path, or everybody may write the file.
+    """
+    _check_writers(path)
+    settings = load(AgentSettings, path=path, env=env, overrides=overrides or {}, must_exist=must_exist)
+    where = str(path) if path else "agent"
+    for root in settings.files.roots:
+        _check_absolute(root, f"{where}: files.roots")
+    _check_absolute(settings.state, f"{where}: state")
+    if settings.socket is not None:
+        _check_absolute(settings.socket, f"{where}: socket")
+    for name, argv in settings.commands.items():
+        if not _COMMAND_NAME.fullmatch(name):
+            problem = f"{where}: commands: {name!r} cannot be the name of a command"
+            raise ConfigError(
+                "command", problem, "Use lower-case letters, digits, '.', '_' or '-', at most 64 of them"
+            )
+        _check_absolute(argv[0], f"{where}: commands.{name}")
+        if any("\0" in part for part in argv):
+            raise ConfigError("command", f"{where}: commands.{name}: an argument holds a NUL character")
+    return settings
+
+
+def _check_absolute(path: str, where: str) -> None:
+    if not path.startswith("/") or "\0" in path or posixpath.normpath(path) != path:
+        problem = f"{where}: {path!r} is not an absolute path in its shortest form"
+        raise ConfigError("path", problem, "Write it from '/', without '.', '..' or a '/' at the end")
+
+
+def _check_writers(path: Path | None) -> None:
+    """Refuse a file that everybody may write: whoever can, decides what this agent may do."""
+    if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & stat.S_IWOTH:
+        raise ConfigError("writable", f"{path}: everybody may write it", f"Run: chmod o-w {path}")

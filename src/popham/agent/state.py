@@ -1,0 +1,396 @@
+"""What an agent keeps: who it is, whom it believes, what it was told, and how far it got.
+
+One JSON file per noun, each written whole and durable before the call
+returns.  Nothing here verifies a signature; what is kept was verified before,
+and is verified again by whoever reads it.
+
+1. A damaged file is an error that names it and says what to do; a damaged
+   body of a policy is forgotten and fetched again.
+2. Floors never fall.
+3. Bodies are kept as long as the newest bundle or the last good one names them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+
+from popham.agent.storage import MemoryStorage, Storage
+from popham.errors import PophamError, StateError, TrustError
+from popham.model.bundle import BUNDLE_TYPE, Bundle
+from popham.model.names import digest
+from popham.model.policy import MAX_BODY
+from popham.model.status import Outcome
+from popham.trust.dsse import ENVELOPE_LIMIT, Envelope
+from popham.trust.keys import IdentityKey, load_private
+from popham.trust.verify import Floor, check_blob
+
+MAX_RECORD = 4 * 1024 * 1024
+"""Bytes of a record that is no envelope."""
+
+_ANEW = "Restore it from a backup, or empty the state directory and run 'popham agent enroll' again"
+_FETCHED = "Remove that file; the agent is sent it again at its next round"
+_REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        "join.json": _ANEW,
+        "identity.json": _ANEW,
+        "trust.json": _ANEW,
+        "floors.json": _ANEW,
+        "progress.json": _ANEW,
+        "assignment.json": _FETCHED,
+        "bundle.json": _FETCHED,
+        "last-good.json": _FETCHED,
+    }
+)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_Record = TypeVar("_Record")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """How this machine joined: the anchor of its trust.
+
+    Attributes:
+        urls: Where upstream listens, in the order of preference.
+        ca: Certificate of the CA, PEM.
+        ca_sha256: SHA-256 of the CA's SPKI, hexadecimal.
+        root_sha256: SHA-256 of the first TUF root, hexadecimal.
+        seed: The enrollment token, until a certificate was used; None from then on.
+    """
+
+    urls: tuple[str, ...]
+    ca: bytes
+    ca_sha256: str
+    root_sha256: str
+    seed: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this machine is. Keys and certificates are PEM.
+
+    Attributes:
+        uid: instance_uid as a UUID string.
+        certificate: None until enrolled.
+        candidate_key: Key of a certificate that was not used yet; None if there is none.
+        candidate_certificate: That certificate; None while it is being asked for.
+    """
+
+    uid: str
+    key: bytes = field(repr=False)
+    certificate: bytes | None = None
+    candidate_key: bytes | None = field(default=None, repr=False)
+    candidate_certificate: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedDocuments:
+    """TUF's root and targets, as they came."""
+
+    root: bytes
+    targets: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floors:
+    """What nothing older than is taken: per ``tenant/group`` a bundle, and the assignment's number."""
+
+    bundles: dict[str, Floor] = field(default_factory=dict)
+    assignment: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the newest bundle got; fields as in :class:`popham.model.status.StateRecord`."""
+
+    revision: int = 0
+    outcome: Outcome = Outcome.NONE
+    error_code: str = ""
+    error: str = ""
+    since: float = 0.0
+    applied_serial: int = 0
+    applied_resolved: str = ""
+
+
+class AgentState:
+    """What one agent keeps in ``storage``. Each ``save`` is durable when it returns."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._identity: Identity | None = None
+        self._key: IdentityKey | None = None
+
+    def join(self) -> Join | None:
+        """Return how this machine joined, None if it never did."""
+        return self._load("join.json", Join)
+
+    def save_join(self, join: Join) -> None:
+        """Keep how this machine joined."""
+        self._save("join.json", join)
+
+    def drop_seed(self) -> None:
+        """Forget the enrollment token: the certificate works."""
+        join = self.join()
+        if join is not None and join.seed is not None:
+            self.save_join(replace(join, seed=None))
+
+    @property
+    def uid(self) -> str:
+        """This machine's instance_uid.
+
+        Raises:
+            StateError: ``state.not_enrolled``.
+        """
+        return self._need_identity().uid
+
+    def identity(self) -> Identity | None:
+        """Return who this machine is, None before enrollment began."""
+        if self._identity is None:
+            self._identity = self._load("identity.json", Identity)
+        return self._identity
+
+    def create_identity(self, uid: str, key: IdentityKey) -> None:
+        """Keep a new identity without a certificate, in place of any other."""
+        self._save_identity(Identity(uid=uid, key=key.pem))
+
+    def identity_key(self) -> IdentityKey:
+        """Return the key whose certificate is in use.
+
+        Raises:
+            StateError: ``state.not_enrolled``, or ``state.corrupt`` if it is no P-256 key.
+        """
+        if self._key is None:
+            self._key = _read_key(self._need_identity().key)
+        return self._key
+
+    def certificate(self) -> bytes | None:
+        """Return the certificate in use as PEM, None if there is none yet."""
+        identity = self.identity()
+        return identity.certificate if identity else None
+
+    def save_certificate(self, certificate: bytes) -> None:
+        """Use another certificate for the same key from now on.
+
+        Raises:
+            StateError: ``state.not_enrolled``.
+        """
+        self._save_identity(replace(self._need_identity(), certificate=certificate))
+
+    def save_candidate(self, key: IdentityKey, certificate: bytes | None = None) -> None:
+        """Keep a key, and its certificate once it came, until it was tried.
+
+        Raises:
+            StateError: ``state.not_enrolled``.
+        """
+        identity = self._need_identity()
+        changed = replace(identity, candidate_key=key.pem, candidate_certificate=certificate)
+        self._save_identity(changed)
+
+    def candidate(self) -> tuple[IdentityKey, bytes | None] | None:
+        """Return key and certificate that are to be tried, None if there are none."""
+        identity = self.identity()
+        if identity is None or identity.candidate_key is None:
+            return None
+        return _read_key(identity.candidate_key), identity.candidate_certificate
+
+    def promote_candidate(self) -> None:
+        """Use the candidate from now on: a round with it succeeded.
+
+        Raises:
+            StateError: ``state.candidate``: there is none with a certificate.
+        """
+        identity = self._need_identity()
+        if identity.candidate_key is None or identity.candidate_certificate is None:
+            raise StateError("candidate", "there is no new certificate to use", "Let the agent renew it")
+        promoted = Identity(
+            uid=identity.uid, key=identity.candidate_key, certificate=identity.candidate_certificate
+        )
+        self._save_identity(promoted)
+
+    def drop_candidate(self) -> None:
+        """Forget the candidate: it was refused."""
+        identity = self.identity()
+        if identity is not None and identity.candidate_key is not None:
+            self._save_identity(replace(identity, candidate_key=None, candidate_certificate=None))
+
+    def documents(self) -> TrustedDocuments | None:
+        """Return TUF's root and targets, None before enrollment."""
+        return self._load("trust.json", TrustedDocuments)
+
+    def save_documents(self, root: bytes, targets: bytes) -> None:
+        """Keep TUF's root and targets."""
+        self._save("trust.json", TrustedDocuments(root=root, targets=targets))
+
+    def assignment(self) -> bytes | None:
+        """Return the newest assignment as it came, None if there is none."""
+        return self._envelope("assignment.json")
+
+    def save_assignment(self, envelope: bytes) -> None:
+        """Keep the newest assignment."""
+        self._storage.write("assignment.json", envelope)
+
+    def bundle(self) -> bytes | None:
+        """Return the newest accepted bundle as it came, None if there is none."""
+        return self._envelope("bundle.json")
+
+    def save_bundle(self, envelope: bytes) -> None:
+        """Keep the newest accepted bundle, and forget bodies that no kept bundle names."""
+        self._storage.write("bundle.json", envelope)
+        self.prune_blobs()
+
+    def last_good(self) -> bytes | None:
+        """Return the bundle that is in force as it came, None if there is none."""
+        return self._envelope("last-good.json")
+
+    def save_last_good(self) -> None:
+        """Note that the newest accepted bundle is in force.
+
+        Raises:
+            StateError: ``state.bundle``: there is none.
+        """
+        envelope = self.bundle()
+        if envelope is None:
+            raise StateError("bundle", "there is no bundle that could be in force", _FETCHED)
+        self._storage.write("last-good.json", envelope)
+        self.prune_blobs()
+
+    def floor(self, tenant: str, group: str) -> Floor | None:
+        """Return the newest bundle ever accepted for a group, None if there was none."""
+        return self._floors().bundles.get(f"{tenant}/{group}")
+
+    def save_floor(self, tenant: str, group: str, floor: Floor) -> None:
+        """Raise a group's floor; a lower one changes nothing."""
+        floors = self._floors()
+        held = floors.bundles.get(f"{tenant}/{group}")
+        if held is None or floor.version > held.version:
+            bundles = floors.bundles | {f"{tenant}/{group}": floor}
+            self._save("floors.json", replace(floors, bundles=bundles))
+
+    def assignment_floor(self) -> int:
+        """Return the highest number of an assignment ever accepted; 0 if there was none."""
+        return self._floors().assignment
+
+    def save_assignment_floor(self, seq: int) -> None:
+        """Raise the assignment's floor; a lower one changes nothing."""
+        floors = self._floors()
+        if seq > floors.assignment:
+            self._save("floors.json", replace(floors, assignment=seq))
+
+    def progress(self) -> Progress:
+        """Return how far the newest bundle got."""
+        return self._load("progress.json", Progress) or Progress()
+
+    def save_progress(self, progress: Progress) -> None:
+        """Keep how far the newest bundle got."""
+        self._save("progress.json", progress)
+
+    def blob(self, sha256: str) -> bytes | None:
+        """Return a policy's body, None if it is not here; a damaged one is forgotten."""
+        name = _blob_name(sha256)
+        try:
+            data = self._storage.read(name, MAX_BODY)
+        except StateError:
+            data = b""
+        if data is None or digest(data) == sha256:
+            return data
+        self._storage.remove(name)
+        return None
+
+    def put_blob(self, sha256: str, data: bytes) -> None:
+        """Keep a policy's body.
+
+        Raises:
+            TrustError: ``trust.blob``: ``data`` is not what ``sha256`` names.
+        """
+        name = _blob_name(sha256)
+        check_blob(data, sha256, len(data))
+        if self.blob(sha256) is None:
+            self._storage.write(name, data)
+
+    def prune_blobs(self) -> None:
+        """Forget bodies that neither the newest bundle nor the one in force names."""
+        needed: set[str] = set()
+        for name in ("bundle.json", "last-good.json"):
+            envelope = self._envelope(name)
+            if envelope is not None:
+                needed |= _blobs_of(name, envelope)
+        for sha256 in self._storage.names("blobs"):
+            if sha256 not in needed:
+                self._storage.remove(f"blobs/{sha256}")
+
+    def _need_identity(self) -> Identity:
+        identity = self.identity()
+        if identity is None:
+            hint = "Run 'popham agent enroll' with a join string first"
+            raise StateError("not_enrolled", "this machine has no identity yet", hint)
+        return identity
+
+    def _save_identity(self, identity: Identity) -> None:
+        self._save("identity.json", identity)
+        self._identity, self._key = identity, None
+
+    def _floors(self) -> Floors:
+        return self._load("floors.json", Floors) or Floors()
+
+    def _envelope(self, name: str) -> bytes | None:
+        data = self._storage.read(name, ENVELOPE_LIMIT)
+        if data is not None:
+            _decode(name, data, dict[str, Any])
+        return data
+
+    def _load(self, name: str, kind: type[_Record]) -> _Record | None:
+        data = self._storage.read(name, MAX_RECORD)
+        return None if data is None else _decode(name, data, kind)
+
+    def _save(self, name: str, record: object) -> None:
+        self._storage.write(name, msgspec.json.format(msgspec.json.encode(record), indent=2))
+
+
+class MemoryAgentState(AgentState):
+    """The same in memory, for simulations: nothing outlives it but what ``storage`` is handed on."""
+
+    def __init__(self, storage: MemoryStorage | None = None) -> None:
+        self.storage = storage or MemoryStorage()
+        super().__init__(self.storage)
+
+
+def _decode(name: str, data: bytes, kind: type[_Record]) -> _Record:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _corrupt(name, str(error)) from error
+
+
+def _corrupt(name: str, why: str) -> StateError:
+    problem = f"{name} in the agent's state directory is damaged: {why}"
+    return StateError("corrupt", problem, _REMEDIES[name])
+
+
+def _read_key(pem: bytes) -> IdentityKey:
+    try:
+        key = load_private(pem, "identity.json")
+    except TrustError as error:
+        raise _corrupt("identity.json", error.problem) from error
+    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+        raise _corrupt("identity.json", "it holds no P-256 key")
+    return IdentityKey(key)
+
+
+def _blobs_of(name: str, envelope: bytes) -> set[str]:
+    try:
+        payload = Envelope.parse(envelope, types={BUNDLE_TYPE}).payload
+        return set(Bundle.from_payload(payload).blobs())
+    except PophamError as error:
+        raise _corrupt(name, error.problem) from error
+
+
+def _blob_name(sha256: str) -> str:
+    if not _DIGEST.fullmatch(sha256):
+        raise TrustError("blob", f"{sha256[:100]!r} is no digest", "A digest is 64 hexadecimal digits")
+    return f"blobs/{sha256}"

@@ -1,0 +1,127 @@
+"""What requests carry, and the answers that are no views of the service's.
+
+What a field means stands once, in ``descriptions``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from popham.manager.views import AgentView, AuditView, CheckIn, GroupView, PolicyView, TokenView
+
+Text = Annotated[str, Field(max_length=256)]
+
+
+class Strict(BaseModel):
+    """A request's body: a key that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class DefinitionFile(Strict):
+    """One file with definitions in YAML."""
+
+    name: Annotated[str, Field(max_length=4096)]
+    text: str
+
+
+class ApplyRequest(Strict):
+    """Definitions to make hold, all or none."""
+
+    files: Annotated[list[DefinitionFile], Field(min_length=1, max_length=1000)]
+
+
+class CopyRequest(Strict):
+    """The new name of a copied policy."""
+
+    to: Text
+
+
+class TokenRequest(Strict):
+    """The token to make."""
+
+    kind: Literal["enrollment", "stock"] = "enrollment"
+    group: Text = "fleet"
+    uses: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    lifetime: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    accepts: bool = False
+    cidr: Annotated[str, Field(max_length=4096)] = ""
+
+
+class CheckInRequest(Strict):
+    """Whom to ask for a round: agents, or a group, or all."""
+
+    agents: Annotated[list[Text], Field(max_length=10_000)] = []
+    group: Text | None = None
+    all: bool = False
+
+
+class AgentPage(BaseModel):
+    """Part of the list of agents."""
+
+    items: list[AgentView]
+    cursor: str
+
+
+class AuditPage(BaseModel):
+    """Part of the list of changes, oldest first."""
+
+    items: list[AuditView]
+    cursor: str
+
+
+class Groups(BaseModel):
+    """All groups."""
+
+    items: list[GroupView]
+
+
+class Policies(BaseModel):
+    """The heads of all policies."""
+
+    items: list[PolicyView]
+
+
+class Tokens(BaseModel):
+    """All tokens by which agents join."""
+
+    items: list[TokenView]
+
+
+class CheckIns(BaseModel):
+    """What became of a request for rounds, per agent."""
+
+    items: list[CheckIn]
+
+
+class Health(BaseModel):
+    """Whether the Manager runs, or serves."""
+
+    status: Literal["ok"]
+
+
+class Finding(BaseModel):
+    """One of several errors in definitions."""
+
+    code: str
+    detail: str
+    hint: str
+    source: str
+    line: int
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it, with what Popham adds."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    hint: str
+    retryable: bool
+    source: str | None = None
+    line: int | None = None
+    errors: list[Finding] | None = None

@@ -1,0 +1,55 @@
+"""``popham copy`` and ``popham delete``: changes that no definition file says."""
+
+from __future__ import annotations
+
+import click
+
+from popham.cli.confirm import confirm
+from popham.cli.invocation import Invocation
+from popham.cli.lazy import NounGroup
+from popham.cli.text import clean
+
+
+@click.group(cls=NounGroup)
+def copy() -> None:
+    """Copy a policy under a new name."""
+
+
+@copy.command("policy")
+@click.argument("source", metavar="A")
+@click.argument("target", metavar="B")
+@click.pass_obj
+def copy_policy(run: Invocation, source: str, target: str) -> None:
+    """Make a policy B with the content of policy A; no group assigns it yet."""
+    with run.client() as client:
+        made = client.copy_policy(source, target)
+    click.echo(f"policy {clean(made['name'])} created")
+
+
+@click.group(cls=NounGroup)
+def delete() -> None:
+    """Delete a policy or a group that nothing uses."""
+
+
+@delete.command("policy")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete_policy(run: Invocation, name: str, *, yes: bool) -> None:
+    """Delete a policy that no group assigns."""
+    confirm(f"Policy {clean(name)} will be deleted.", name, yes=yes)
+    with run.client() as client:
+        client.delete_policy(name)
+    click.echo(f"policy {clean(name)} deleted")
+
+
+@delete.command("group")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete_group(run: Invocation, name: str, *, yes: bool) -> None:
+    """Delete a group that has no children and no agents."""
+    confirm(f"Group {clean(name)} will be deleted.", name, yes=yes)
+    with run.client() as client:
+        client.delete_group(name)
+    click.echo(f"group {clean(name)} deleted")

@@ -1,0 +1,135 @@
+"""The columns of each list, and how times and numbers are written in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from popham.cli.show import Column, Shown
+from popham.model.communication import show_duration
+
+NOTHING = "-"
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def ago(seconds: float | None) -> str:
+    """Return ``12s ago``, ``3m ago``, ``5h ago``, ``2d ago``; ``never`` for None."""
+    if seconds is None:
+        return "never"
+    return f"{span(max(0.0, seconds))} ago"
+
+
+def span(seconds: float) -> str:
+    """Return a duration in its largest unit, rounded down: ``90s`` is ``1m``."""
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return "0s"
+
+
+def moment(at: float | None) -> str:
+    """Return a time in UTC, to the second; ``-`` for None and for 0."""
+    if not at:
+        return NOTHING
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{at:g}"
+
+
+def field(key: str) -> Callable[[Shown], str]:
+    """Return a cell that shows ``key`` as it is, ``-`` where it is empty or 0."""
+    return lambda item: str(item.get(key) or NOTHING)
+
+
+def number(key: str) -> Callable[[Shown], str]:
+    """Return a cell that shows a number, 0 included."""
+    return lambda item: str(item.get(key, 0))
+
+
+def pairs(found: Mapping[str, object]) -> str:
+    """Return ``files=motd,otelcol=base``; ``-`` for nothing."""
+    return ",".join(f"{key}={found[key]}" for key in sorted(found)) or NOTHING
+
+
+AGENTS: Sequence[Column] = (
+    Column("NAME", field("name")),
+    Column("GROUP", field("group")),
+    Column("KIND", field("kind")),
+    Column("PRESENCE", field("presence")),
+    Column("LINK", lambda item: "connected" if item.get("connected") else NOTHING),
+    Column("SYNC", field("sync")),
+    Column("WANTED", field("wanted")),
+    Column("APPLIED", field("applied")),
+    Column("MODE", field("mode")),
+    Column("LAST CONTACT", lambda item: ago(item.get("age"))),
+    Column("UID", field("uid"), wide=True),
+    Column("DIALER", field("dialer"), wide=True),
+    Column(
+        "HEARTBEAT",
+        lambda item: show_duration(item["heartbeat"]) if item.get("heartbeat") else NOTHING,
+        wide=True,
+    ),
+    Column("ADDRESS", field("address"), wide=True),
+    Column("ADMISSION", field("admission"), wide=True),
+    Column("SINCE", lambda item: moment(item.get("since")), wide=True),
+    Column("REASON", field("reason"), wide=True),
+    Column("VERSION", field("version"), wide=True),
+)
+
+GROUPS: Sequence[Column] = (
+    Column("NAME", field("name")),
+    Column("PARENT", field("parent")),
+    Column("INHERITS", lambda item: "yes" if item.get("inherits") else "no"),
+    Column("PRESET", field("preset")),
+    Column("SERIAL", field("serial")),
+    Column("AGENTS", number("agents")),
+    Column("PATH", field("path"), wide=True),
+    Column("OWN POLICIES", lambda item: pairs(item.get("policies") or {}), wide=True),
+    Column("LABELS", lambda item: pairs(item.get("labels") or {}), wide=True),
+)
+
+POLICIES: Sequence[Column] = (
+    Column("NAME", field("name")),
+    Column("TYPE", field("type")),
+    Column("REVISION", field("revision")),
+    Column("GROUPS", lambda item: ",".join(item.get("groups") or ()) or NOTHING),
+    Column("CHANGED", lambda item: moment(item.get("changed"))),
+    Column("AUTHOR", field("author")),
+    Column("PRIVATE TO", field("private_to"), wide=True),
+    Column("DIGEST", field("sha256"), wide=True),
+    Column("LABELS", lambda item: pairs(item.get("labels") or {}), wide=True),
+)
+
+TOKENS: Sequence[Column] = (
+    Column("ID", field("id")),
+    Column("KIND", field("kind")),
+    Column("GROUP", field("group")),
+    Column("STATE", field("state")),
+    Column("USES", number("uses")),
+    Column("LEFT", lambda item: "any" if item.get("uses_left", 0) < 0 else str(item.get("uses_left", 0))),
+    Column("EXPIRES", lambda item: moment(item.get("expires"))),
+    Column("ACCEPTS", lambda item: "yes" if item.get("accepts") else "no"),
+    Column("FROM", field("cidr"), wide=True),
+    Column("AUTHOR", field("author"), wide=True),
+    Column("CREATED", lambda item: moment(item.get("created")), wide=True),
+)
+
+CHECK_INS: Sequence[Column] = (
+    Column("NAME", field("name")),
+    Column("STATE", field("state")),
+    Column("EXPECTED", lambda item: moment(item.get("when"))),
+    Column("UID", field("uid"), wide=True),
+)
+
+AUDIT: Sequence[Column] = (
+    Column("SEQ", field("seq")),
+    Column("AT", lambda item: moment(item.get("at"))),
+    Column("WHO", field("actor")),
+    Column("FROM", field("source")),
+    Column("METHOD", field("method")),
+    Column("OBJECT", field("object")),
+    Column("BEFORE", field("before"), wide=True),
+    Column("AFTER", field("after"), wide=True),
+    Column("CHAIN", field("hash"), wide=True),
+)

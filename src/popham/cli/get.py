@@ -1,0 +1,132 @@
+"""``popham get``: lists, once or as they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from popham.cli.columns import AGENTS, GROUPS, POLICIES, TOKENS
+from popham.cli.invocation import Invocation
+from popham.cli.lazy import NounGroup
+from popham.cli.show import Column, Shown, output_option, show_list, show_object
+from popham.cli.watch import watch
+from popham.client import Client
+from popham.errors import NotFoundError
+from popham.model.names import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    """A kind of object that can be listed.
+
+    Attributes:
+        columns: Of its table.
+        every: Asks for all.
+        one: Asks for one by name or id, with detail.
+        empty: What to say where there is none.
+    """
+
+    columns: Sequence[Column]
+    every: Callable[[Client], list[dict[str, Any]]]
+    one: Callable[[Client, str], dict[str, Any]]
+    empty: str
+
+
+def _one_token(client: Client, token: str) -> dict[str, Any]:
+    """Return one token; there are few, so the list serves."""
+    found = {item["id"]: item for item in client.tokens()}
+    if token not in found:
+        raise NotFoundError("token", f"there is no token {token!r}", nearest(token, found))
+    return found[token]
+
+
+def _agents(group: str | None) -> Noun:
+    if group is None:
+        empty = "No agents yet. Make a token with 'popham token create', then enroll a machine with it."
+    else:
+        empty = f"No agents in group {group}. 'popham get agents' shows all."
+    return Noun(AGENTS, lambda client: client.agents(group=group), Client.agent, empty)
+
+
+NO_GROUPS = "No groups. 'popham init' makes the root group; is this the right Manager?"
+NO_POLICIES = "No policies yet. Write one and run 'popham apply -f FILE'."
+NO_TOKENS = "No tokens. 'popham token create' makes one."
+
+
+@click.group(cls=NounGroup)
+def get() -> None:
+    """List agents, groups, policies or tokens."""
+
+
+def _options(command: Callable[..., None]) -> Any:
+    watched = click.option("-w", "--watch", "watched", is_flag=True, help="Go on, and print what changes.")
+    return output_option()(watched(command))
+
+
+@get.command()
+@click.argument("name", required=False)
+@click.option("-g", "--group", default=None, help="Only the agents of this group.")
+@_options
+@click.pass_obj
+def agents(run: Invocation, name: str | None, group: str | None, form: str, *, watched: bool) -> None:
+    """List agents: who is in touch, and who has what it should have."""
+    if name and group:
+        raise click.UsageError("NAME and --group exclude each other")
+    _show(run, _agents(group), name, form, watched=watched)
+
+
+@get.command()
+@click.argument("name", required=False)
+@_options
+@click.pass_obj
+def groups(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
+    """List groups."""
+    _show(run, Noun(GROUPS, Client.groups, Client.group, NO_GROUPS), name, form, watched=watched)
+
+
+@get.command()
+@click.argument("name", required=False)
+@_options
+@click.pass_obj
+def policies(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
+    """List policies, and which groups assign them."""
+    _show(run, Noun(POLICIES, Client.policies, Client.policy, NO_POLICIES), name, form, watched=watched)
+
+
+@get.command()
+@click.argument("name", required=False)
+@_options
+@click.pass_obj
+def tokens(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
+    """List the tokens by which agents join; never their secrets."""
+    _show(run, Noun(TOKENS, Client.tokens, _one_token, NO_TOKENS), name, form, watched=watched)
+
+
+def _show(run: Invocation, noun: Noun, name: str | None, form: str, *, watched: bool) -> None:
+    with run.client() as client:
+
+        def look() -> list[Shown]:
+            return [noun.one(client, name)] if name else [*noun.every(client)]
+
+        if watched:
+            watch(look, noun.columns, form, wait=run.wait)
+            return
+        items = look()
+    if name and form in {"json", "jsonl", "yaml"}:
+        show_object(form, items[0])
+        return
+    show_list(form, noun.columns, items)
+    if not items:
+        click.echo(noun.empty, err=True)
+    if noun.columns is AGENTS:
+        _say_who_waits(items)
+
+
+def _say_who_waits(items: Sequence[Shown]) -> None:
+    waiting = sum(1 for item in items if item.get("admission") == "new")
+    if waiting:
+        who = "1 agent waits" if waiting == 1 else f"{waiting} agents wait"
+        click.echo(f"{who} to be accepted: popham accept agent NAME", err=True)

@@ -1,0 +1,131 @@
+"""``popham``: the table of commands, and what every one of them shares.
+
+This module is imported for every ``--help`` and every press of Tab, so it
+imports nothing but click and what costs as little; ``tests/cli`` measures it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from popham import __version__
+from popham.cli.exits import FAILED, INTERRUPTED, USAGE, complaint, exit_code, sentences
+from popham.cli.invocation import Invocation
+from popham.cli.lazy import Entry, LazyGroup
+from popham.errors import ConfigError, PophamError
+
+ENTRIES = {
+    "get": Entry("popham.cli.get", "get", "List agents, groups, policies or tokens."),
+    "describe": Entry("popham.cli.describe", "describe", "Show all about one agent, group or policy."),
+    "apply": Entry("popham.cli.apply", "apply", "Make the definitions in files hold, all or none."),
+    "check": Entry("popham.cli.apply", "check", "Check definitions on this machine, asking no Manager."),
+    "token": Entry("popham.cli.token", "token", "Make and revoke the tokens by which agents join."),
+    "accept": Entry("popham.cli.admission", "accept", "Accept agents into the fleet."),
+    "refuse": Entry("popham.cli.admission", "refuse", "Refuse agents that wait to be accepted."),
+    "revoke": Entry("popham.cli.admission", "revoke", "Take agents out of the fleet."),
+    "check-in": Entry("popham.cli.check_in", "check_in", "Ask agents to get in touch now."),
+    "copy": Entry("popham.cli.change", "copy", "Copy a policy under a new name."),
+    "delete": Entry("popham.cli.change", "delete", "Delete a policy or a group that nothing uses."),
+    "audit": Entry("popham.cli.audit", "audit", "Show who changed what, when and from where."),
+    "context": Entry("popham.cli.context", "context", "Choose which Manager commands talk to."),
+    "completion": Entry("popham.cli.completion", "completion", "Print the completion script of a shell."),
+    "init": Entry("popham.cli.manager", "init", "Make a Manager's state directory, keys and first token."),
+    "manager": Entry("popham.cli.manager", "manager", "Run a Manager."),
+    "agent": Entry("popham.cli.agent", "agent", "Enroll, run and ask the agent of this machine."),
+    "backup": Entry("popham.cli.manager", "backup", "Save a Manager's keys and state in one file."),
+    "restore": Entry("popham.cli.manager", "restore", "Make a state directory from a backup."),
+}
+"""Name → command, in the order of the help page."""
+
+
+class Popham(LazyGroup):
+    """The root: turns every error into one sentence and an exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT002 - click's signature
+        **extra: Any,
+    ) -> Any:
+        """Run a command line.
+
+        With ``standalone_mode`` it prints errors and exits; without, it
+        raises them.
+        """
+
+        def run() -> Any:
+            return click.Group.main(self, args, prog_name, complete_var, standalone_mode=False, **extra)
+
+        return sys.exit(end(run)) if standalone_mode else run()
+
+
+def end(run: Callable[[], Any]) -> int:
+    """Return the exit code of ``run``, with what went wrong said on standard error."""
+    try:
+        status = run()
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("popham: interrupted", err=True)
+        return INTERRUPTED
+    except (PophamError, click.ClickException, ModuleNotFoundError) as error:
+        lines, status = explain(error)
+        for line in lines:
+            click.echo(line, err=True)
+    return status if isinstance(status, int) else 0
+
+
+def explain(error: PophamError | click.ClickException | ModuleNotFoundError) -> tuple[list[str], int]:
+    """Return what to say about ``error``, and the exit code.
+
+    Raises:
+        ModuleNotFoundError: A module of our own is missing, which is a fault.
+    """
+    if isinstance(error, PophamError):
+        return sentences(error), exit_code(error)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return [error.format_message()], USAGE
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        path = context.command_path if context else "popham"
+        return [complaint(error.format_message(), "usage", f"See '{path} --help'")], USAGE
+    if error.name is None or error.name.startswith("popham"):
+        raise error
+    # An agent is installed without what talks to a Manager or serves people.
+    problem = f"this command needs the package {error.name}, which is not installed"
+    return explain(ConfigError("extra", problem, "Install 'popham[manager]', which has all of them"))
+
+
+@click.group(
+    cls=Popham,
+    entries=ENTRIES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with 'popham init' on a Manager, or 'popham get agents' where one runs.",
+)
+@click.option("--config", type=click.Path(), envvar="POPHAM_CONFIG", help="File with the contexts.")
+@click.option(
+    "--context", "name", envvar="POPHAM_CONTEXT", default="", help="Context to use, not the current one."
+)
+@click.version_option(__version__, message="popham %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, config: str | None, name: str) -> None:
+    """Keep a fleet of machines on its policies and bring its data back."""
+    run = ctx.obj or Invocation(environ=os.environ)
+    if run.environ.get("NO_COLOR"):
+        ctx.color = False
+    ctx.obj = run.choose(config, name)
+
+
+def main() -> None:
+    """Run ``popham`` with the arguments of this process, then exit."""
+    try:
+        cli.main(prog_name="popham")
+    except BrokenPipeError:
+        # Whoever read the output has left; say nothing, also not when Python flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)

@@ -1,0 +1,1 @@
+"""What an Agent and a Proxy Manager both do towards their upstream."""

@@ -1,0 +1,159 @@
+"""Enrollment where this end dials: from a join string to an identity of its own.
+
+In this order, so that nothing is told to a stranger and the token never travels:
+
+1. The CA is fetched without verification and compared with the pin.
+2. From then on TLS is verified; the TUF root is fetched and compared with its pin.
+3. A CSR for a key made here is sent, signed by the token's key.
+4. The answer is a certificate and a signed assignment, or a time to ask again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from popham.errors import EnrollmentError, TrustError
+from popham.model.fleet import Admission
+from popham.model.generation import GENERATION
+from popham.net.seam import Dialer
+from popham.opamp.codec import custom, parse_custom
+from popham.opamp.schema.opamp.v1.opamp_pb2 import (
+    AgentToServer,
+    CertificateRequest,
+    ConnectionSettingsRequest,
+    OpAMPConnectionSettingsRequest,
+)
+from popham.opamp.schema.popham.v1.popham_pb2 import Admission as Said
+from popham.opamp.schema.popham.v1.popham_pb2 import Enroll
+from popham.opamp.session import AgentSession
+from popham.opamp.wire import OWN_AGENT, SESSION, TRUST
+from popham.trust.identity import load_certificate, make_csr, read_identity
+from popham.trust.issuer import find_anchor
+from popham.trust.join import EnrollmentKey, JoinString
+from popham.trust.keys import IdentityKey
+from popham.trust.tuf import TrustedTuf
+from popham.trust.verify import open_assignment
+
+CA_PATH = "/v1/trust/ca"
+ROOT_PATH = "/v1/trust/root"
+TARGETS_PATH = "/v1/trust/targets"
+_LIMIT = 512 * 1024
+"""Bytes of one trust document. Source: python-tuf's limit for a root."""
+RETRY_AFTER = 60.0
+"""Seconds to wait for an administrator where the Manager names no time."""
+
+MakeDialer = Callable[[str, bytes | None], Dialer]
+"""URL and CA (PEM; None for the one unverified look) to a dialer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """What an agent believes from the beginning on.
+
+    Attributes:
+        ca: CA certificate, PEM, which has the pinned key.
+        root, targets: TUF metadata, the root having the pinned digest.
+    """
+
+    ca: bytes
+    root: bytes
+    targets: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled:
+    """What came of asking. ``certificate`` and ``assignment`` are empty unless accepted."""
+
+    admission: Admission
+    certificate: bytes = b""
+    assignment: bytes = b""
+    retry_after: float = RETRY_AFTER
+    text: str = ""
+
+
+async def find_anchors(join: JoinString, url: str, dial: MakeDialer) -> Anchor:
+    """Return CA and TUF metadata as the join string pins them.
+
+    Raises:
+        TrustError: What the Manager shows does not have the pinned key or digest.
+        LinkError: It could not be reached.
+    """
+    stranger = dial(url, None)
+    try:
+        ca = find_anchor(await stranger.fetch(CA_PATH, limit=_LIMIT), join.ca)
+    finally:
+        await stranger.aclose()
+    dialer = dial(url, ca)
+    try:
+        root = await dialer.fetch(ROOT_PATH, limit=_LIMIT)
+        targets = await dialer.fetch(TARGETS_PATH, limit=_LIMIT)
+    finally:
+        await dialer.aclose()
+    TrustedTuf.from_bytes(root, targets, root_sha256=join.root)
+    return Anchor(ca=ca, root=root, targets=targets)
+
+
+async def ask(
+    dialer: Dialer,
+    *,
+    anchor: Anchor,
+    key: IdentityKey,
+    uid: str,
+    token: EnrollmentKey,
+    name: str,
+    labels: Mapping[str, str],
+) -> Enrolled:
+    """Ask once to be admitted.
+
+    Args:
+        dialer: To the Manager, verified by the anchor's CA.
+        anchor: What is believed.
+        key: Identity key made on this machine; it stays here.
+        uid: instance_uid chosen by this machine.
+        token: Key made from the join string's seed.
+        name: Name shown to people.
+        labels: Told to the Manager.
+
+    Raises:
+        EnrollmentError: The Manager refuses, with its sentence.
+        TrustError: What it gives may not be believed.
+        LinkError: It could not be reached.
+    """
+    csr = make_csr(key, uid)
+    enroll = Enroll(
+        generation=GENERATION,
+        token_id=token.token_id,
+        signature=token.sign(csr),
+        name=name,
+        labels=dict(labels),
+    )
+    wanted = OpAMPConnectionSettingsRequest(certificate_request=CertificateRequest(csr=csr))
+    message = AgentToServer(
+        connection_settings_request=ConnectionSettingsRequest(opamp=wanted),
+        custom_message=custom(enroll),
+    )
+    session = AgentSession(uuid.UUID(uid).bytes, int(OWN_AGENT), (SESSION, TRUST))
+    answer = session.receive(await dialer.exchange(session.request(message)))
+    if answer.HasField("error_response"):
+        raise EnrollmentError("refused", answer.error_response.error_message)
+    said = parse_custom(answer.custom_message)
+    if not isinstance(said, Said):
+        raise EnrollmentError(
+            "answer", "the Manager does not answer as one", "Check the address in the join string"
+        )
+    return _read(said, answer.connection_settings.opamp.certificate.cert, anchor, key, uid)
+
+
+def _read(said: Said, certificate: bytes, anchor: Anchor, key: IdentityKey, uid: str) -> Enrolled:
+    admission = Admission(Said.State.Name(said.state).lower())
+    if admission is not Admission.ACCEPTED:
+        wait = said.retry_after_seconds or RETRY_AFTER
+        return Enrolled(admission=admission, retry_after=wait, text=said.text)
+    identity = read_identity(load_certificate(certificate))
+    if identity.uid != uid or identity.spki != key.keyid:
+        raise TrustError("certificate", "the certificate is for another agent or key")
+    tuf = TrustedTuf.from_bytes(anchor.root, anchor.targets)
+    open_assignment(said.assignment, tuf=tuf, uid=uid, spki_sha256=key.keyid, seq_floor=0)
+    return Enrolled(admission=admission, certificate=certificate, assignment=said.assignment)

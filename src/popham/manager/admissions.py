@@ -1,0 +1,200 @@
+"""Enrollment, renewal and first contacts, each decided in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from popham.clock import Clock
+from popham.errors import EnrollmentError
+from popham.manager.agents import join_agent, unique_name
+from popham.manager.audit import note
+from popham.manager.bundles import Bundles
+from popham.manager.grant import Grant, Role
+from popham.manager.keys import ManagerKeys
+from popham.manager.tokens import use_stock, use_token
+from popham.model.communication import Dialer
+from popham.model.fleet import Admission, AgentKind
+from popham.model.generation import GENERATION, check_generations
+from popham.model.names import DEFAULT_TENANT, ROOT_GROUP
+from popham.model.registry import IdentityKind
+from popham.net.seam import Peer, Refusal, Refused
+from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
+from popham.store.rows import AgentRow
+from popham.store.seam import Store, Writing
+from popham.trust.ca import AGENT_LIFETIME
+from popham.trust.identity import check_csr, load_certificate, read_identity
+from popham.trust.join import verify_enrollment
+from popham.trust.keys import PublicKey
+from popham.trust.renewal import verify_renewal
+from popham.trust.tuf import TrustedTuf
+from popham.trust.verify import open_bundle
+from popham.upstream.book import Admitted, Identity
+
+WAIT = 15.0
+"""Seconds after which a new agent asks again whether it was accepted."""
+HEARTBEATS = 6
+"""Heartbeats that a certificate lives at least. Source: design 7."""
+_TEXT = {
+    Admission.NEW: "waiting to be accepted by an administrator: popham accept agent",
+    Admission.REFUSED: "an administrator refused this agent",
+    Admission.REVOKED: "an administrator revoked this agent",
+}
+
+
+class Admissions:
+    """Decides who joins and gives certificates."""
+
+    def __init__(self, store: Store, keys: ManagerKeys, clock: Clock) -> None:
+        """Keep what is needed."""
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self._bundles = Bundles(keys.director)
+        self._tuf = TrustedTuf.from_bytes(keys.root, keys.targets)
+
+    async def enroll(self, uid: str, csr: bytes, request: Enroll, address: str) -> tuple[AgentRow, Admitted]:
+        """Let an agent join by a token; asking again with the same key costs nothing.
+
+        Raises:
+            EnrollmentError: The token does not serve, or the agent may not join.
+            TrustError: The CSR, or the token's signature over it, is wrong.
+            WireError: Its generation may not talk to this one.
+        """
+        check_generations(GENERATION, request.generation, Dialer.AGENT)
+        checked = check_csr(csr, uid)
+        now = self._clock.now()
+
+        def work(tx: Writing) -> tuple[AgentRow, Admitted]:
+            token = tx.token(request.token_id)
+            if token is not None and token.kind == "enrollment":
+                verify_enrollment(token.public, csr, request.signature)
+            row = join_agent(
+                tx,
+                self._keys.director,
+                use_token(tx, request.token_id, checked.spki_sha256, now=now, address=address),
+                uid=uid,
+                kind=AgentKind.OWN,
+                name=request.name,
+                now=now,
+                address=address,
+                spki=checked.spki_sha256,
+                public_key=checked.public_key_der,
+            )
+            return self._give(tx, row, csr)
+
+        return await self._store.write(work)
+
+    async def renew(self, uid: str, csr: bytes, request: Renew) -> Admitted:
+        """Give a new certificate for an old one of the same key.
+
+        Raises:
+            EnrollmentError: The agent is not, or no longer, accepted.
+            TrustError: The old certificate does not prove who asks.
+        """
+        check_generations(GENERATION, request.generation, Dialer.AGENT)
+        now = self._clock.now()
+        identity = verify_renewal(self._keys.ca, request.certificate, csr, request.signature, now)
+        checked = check_csr(csr, uid)
+
+        def work(tx: Writing) -> Admitted:
+            row = tx.agent(identity.uid)
+            if identity.uid != uid or row is None or row.spki != checked.spki_sha256:
+                raise EnrollmentError(
+                    "unknown_agent", "this certificate's agent is not known here", "Enroll it again"
+                )
+            return self._give(tx, row, csr)[1]
+
+        return await self._store.write(work)
+
+    def _give(self, tx: Writing, row: AgentRow, csr: bytes) -> tuple[AgentRow, Admitted]:
+        """Return a certificate if the agent is accepted, else what it waits for."""
+        admission = Admission(row.admission)
+        if admission is not Admission.ACCEPTED:
+            wait = WAIT if admission is Admission.NEW else 0.0
+            return row, Admitted(admission=admission, retry_after=wait, text=_TEXT[admission])
+        lifetime = max(AGENT_LIFETIME, HEARTBEATS * row.promise)
+        pem = self._keys.ca.issue_agent(csr, row.uid, lifetime)
+        identity = read_identity(load_certificate(pem))
+        row = replace(row, certificate_serial=identity.serial, certificate_until=identity.not_after)
+        tx.put_agent(row)
+        given = Admitted(
+            admission=admission, certificate=pem, ca=self._keys.ca.pem, assignment=row.assignment
+        )
+        return row, given
+
+    async def meet(self, identity: Identity, uid: str, peer: Peer) -> AgentRow:
+        """Return the row of an agent seen for the first time.
+
+        A stock agent joins by its token.  A certificate of our CA that nobody
+        here knows belongs to an agent that enrolled after the backup this Manager
+        was restored from: it is a new agent, waiting to be accepted.
+
+        Raises:
+            Refused: The token does not serve any more.
+        """
+        now = self._clock.now()
+
+        def work(tx: Writing) -> AgentRow:
+            known = tx.agent(uid)
+            if known is not None:
+                return known
+            if identity.caller is IdentityKind.STOCK:
+                return self._meet_stock(tx, identity, uid, peer, now)
+            return _meet_unknown(tx, identity, uid, peer, now)
+
+        try:
+            return await self._store.write(work)
+        except EnrollmentError as error:
+            raise Refused(Refusal(status=403, body=str(error))) from error
+
+    def _meet_stock(self, tx: Writing, identity: Identity, uid: str, peer: Peer, now: float) -> AgentRow:
+        token = tx.token(identity.token)
+        if token is None:
+            raise EnrollmentError("unknown_token", "this stock agents' token is gone", "Make a new one")
+        return join_agent(
+            tx,
+            self._keys.director,
+            use_stock(tx, token, None, now=now),
+            uid=uid,
+            kind=AgentKind.STOCK,
+            name=f"stock-{uid[-12:]}",
+            now=now,
+            address=peer.address,
+        )
+
+    async def claim(self, group: str, envelope: bytes) -> bool:
+        """Raise a group's bundle above a genuine one that an agent holds; False if it is already.
+
+        Raises:
+            TrustError: The bundle is not genuine.
+        """
+        held, _ = open_bundle(envelope, tuf=self._tuf, tenant=DEFAULT_TENANT, group=group, floor=None)
+        now = self._clock.now()
+        raised = await self._store.write(lambda tx: self._bundles.raise_above(tx, group, held, now=now))
+        return raised is not None
+
+
+def _meet_unknown(tx: Writing, identity: Identity, uid: str, peer: Peer, now: float) -> AgentRow:
+    row = AgentRow(
+        uid=uid,
+        name=unique_name(tx, f"agent-{uid[-12:]}"),
+        group=ROOT_GROUP,
+        kind=AgentKind.OWN,
+        admission=Admission.NEW,
+        first_seen=now,
+        last_contact=now,
+        spki=PublicKey.from_der(identity.public_key).keyid,
+        public_key=identity.public_key,
+        address=peer.address,
+    )
+    tx.put_agent(row)
+    actor = Grant(actor=f"certificate of {uid}", role=Role.VIEWER, source=peer.address)
+    note(
+        tx,
+        actor,
+        "agent.join",
+        f"agent/{uid}",
+        now=now,
+        after={"name": row.name, "group": row.group, "admission": "new"},
+    )
+    return row

@@ -1,0 +1,132 @@
+"""Bundles: built and signed once per group and change, and kept.
+
+Rules:
+
+1. A bundle is signed only if content changed; others keep serial and version.
+2. Nothing is signed twice under one number: a version that is taken raises
+   ConflictError ``conflict.bundle``, and the caller repeats its transaction.
+3. All of it happens inside the transaction of the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from popham.errors import NotFoundError
+from popham.manager.objects import read_refs, read_tree
+from popham.model.bundle import BUNDLE_TYPE, Bundle
+from popham.model.fleet import Tree
+from popham.resolve.build import build_bundle, next_version, resign
+from popham.store.rows import BundleRow
+from popham.store.seam import Reading, Writing
+from popham.trust.dsse import ENVELOPE_LIMIT, Envelope, Signer, seal
+
+
+def open_row(row: BundleRow) -> Bundle:
+    """Return the bundle that a row keeps. It was signed here, and is not verified again."""
+    return Bundle.from_payload(
+        Envelope.parse(row.envelope, types=(BUNDLE_TYPE,), limit=ENVELOPE_LIMIT).payload
+    )
+
+
+class Bundles:
+    """Builds, signs and stores."""
+
+    def __init__(self, director: Signer) -> None:
+        """Sign with ``director``."""
+        self._director = director
+
+    def publish(
+        self, tx: Writing, groups: Iterable[str] | None, *, now: float, dry_run: bool = False
+    ) -> list[BundleRow]:
+        """Build every concerned group, sign and store those whose content changed; return these.
+
+        Args:
+            tx: The transaction that made the change.
+            groups: Names of the groups that changed; those below them are
+                concerned too. None for all.
+            now: Unix seconds.
+            dry_run: Leave signatures out; the transaction must not be committed.
+
+        Raises:
+            NotFoundError: There is no such group, or it assigns an unknown policy.
+            ConflictError: ``conflict.bundle``.
+        """
+        tree = read_tree(tx)
+        concerned = _concerned(tree, groups)
+        assigned = {name for group in tree for name in group.policies.values()}
+        refs = read_refs(tx, assigned)
+        signed = []
+        for name in concerned:
+            row = tx.bundle(name)
+            fresh = build_bundle(tree, refs, name, previous=open_row(row) if row else None, now=now)
+            if fresh is not None:
+                signed.append(self._store(tx, fresh, dry_run=dry_run))
+        return signed
+
+    def resign_all(self, tx: Writing, *, now: float) -> list[BundleRow]:
+        """Sign every bundle anew with the next version, its serial untouched: after a restore.
+
+        Raises:
+            ConflictError: ``conflict.bundle``.
+        """
+        existing = {row.name for row in tx.groups()}
+        held = [open_row(row) for row in tx.bundles() if row.group in existing]
+        return [self._store(tx, resign(bundle, now=now)) for bundle in held]
+
+    def raise_above(self, tx: Writing, group: str, bundle: Bundle, *, now: float) -> BundleRow | None:
+        """Sign a bundle with serial and version above those of ``bundle``; None if they are already.
+
+        For a Manager restored from a backup, once an agent has shown a genuine
+        bundle with higher numbers. The caller has verified its signature.
+
+        Raises:
+            NotFoundError: The group has no bundle.
+            ConflictError: ``conflict.bundle``.
+        """
+        row = tx.bundle(group)
+        if row is None or bundle.group != group:
+            raise NotFoundError("bundle", f"there is no bundle of group {group!r} to raise")
+        own = open_row(row)
+        if own == bundle:
+            return None
+        if own.content_digest == bundle.content_digest:
+            if own.version > bundle.version:
+                return None
+            return self._store(tx, replace(own, version=next_version(bundle.version, now), issued=int(now)))
+        if own.serial > bundle.serial and own.version > bundle.version:
+            return None
+        raised = replace(
+            own,
+            serial=max(own.serial, bundle.serial + 1),
+            prev=own.prev if own.serial > bundle.serial else bundle.content_digest,
+            version=next_version(max(own.version, bundle.version), now),
+            issued=int(now),
+        )
+        return self._store(tx, raised)
+
+    def _store(self, tx: Writing, bundle: Bundle, *, dry_run: bool = False) -> BundleRow:
+        row = BundleRow(
+            group=bundle.group,
+            version=bundle.version,
+            serial=bundle.serial,
+            content_digest=bundle.content_digest,
+            envelope=b"" if dry_run else seal(BUNDLE_TYPE, bundle.payload(), self._director),
+            tenant=bundle.tenant,
+        )
+        tx.add_bundle(row)
+        return row
+
+
+def _concerned(tree: Tree, groups: Iterable[str] | None) -> list[str]:
+    """Return the names of ``groups`` and all below them, each once."""
+    if groups is None:
+        return sorted(group.name for group in tree)
+    return list(dict.fromkeys(group.name for name in sorted(set(groups)) for group in tree.below(name)))
+
+
+def newest(reading: Reading) -> dict[str, Bundle]:
+    """Return the newest bundle of every group that exists."""
+    existing = {row.name for row in reading.groups()}
+    return {row.group: open_row(row) for row in reading.bundles() if row.group in existing}

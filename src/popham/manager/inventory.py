@@ -1,0 +1,201 @@
+"""Groups and policies: what people see of them, and how they are copied and deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from popham.errors import ConflictError, NotFoundError
+from popham.manager.agents import count_agents
+from popham.manager.audit import note
+from popham.manager.bundles import newest
+from popham.manager.grant import Grant
+from popham.manager.objects import describe_group, describe_policy, group_of, read_texts, read_tree
+from popham.manager.tokens import view_token
+from popham.manager.views import GroupView, PolicyView
+from popham.model.bundle import Bundle
+from popham.model.fleet import COMMUNICATION, Group, Tree
+from popham.model.names import ROOT_GROUP, check_name, nearest, show
+from popham.resolve.lineage import path
+from popham.resolve.resolved import Origin, resolve_assignments, resolve_communication
+from popham.store.rows import GroupRow, PolicyRow
+from popham.store.seam import Reading, Writing
+
+
+def view_groups(reading: Reading, names: list[str] | None = None) -> list[GroupView]:
+    """Return the views of all groups by path, or of the groups called ``names``.
+
+    Raises:
+        NotFoundError: ``not_found.group``.
+    """
+    tree = read_tree(reading)
+    rows = {row.name: row for row in reading.groups()}
+    wanted = [tree[name] for name in (rows if names is None else names)]
+    bundles = newest(reading)
+    agents = count_agents(reading, [group.name for group in wanted])
+    views = [_view_group(tree, g, rows[g.name], bundles.get(g.name), agents[g.name]) for g in wanted]
+    return sorted(views, key=lambda view: view.path)
+
+
+def delete_group(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
+    """Delete a group that nothing depends on; its bundles stay, so their numbers are not used again.
+
+    Raises:
+        NotFoundError: ``not_found.group``.
+        ConflictError: ``conflict.root``, ``conflict.children``, ``conflict.agents``,
+            ``conflict.tokens`` or ``conflict.private``.
+    """
+    tree = read_tree(tx)
+    group = tree[name]
+    if name == ROOT_GROUP:
+        raise ConflictError("root", f"the root {name!r} cannot be deleted")
+    children = [below.name for below in tree.below(name)[1:]]
+    if children:
+        problem = f"group {name!r} has groups below it: {', '.join(children[:5])}"
+        raise ConflictError("children", problem, "Delete or move them first")
+    if tx.agents(group=name, limit=1):
+        raise ConflictError("agents", f"group {name!r} has agents", "Enroll them into another group first")
+    usable = [t.id for t in tx.tokens() if t.group == name and view_token(t, now).state == "usable"]
+    if usable:
+        problem = f"agents may still join group {name!r} by token {usable[0]}"
+        raise ConflictError("tokens", problem, f"Revoke it: popham revoke token {usable[0]}")
+    private = [row.name for row in tx.policies() if row.private_to == name]
+    if private:
+        problem = f"policy {private[0]!r} is private to group {name!r}"
+        raise ConflictError("private", problem, "Delete it first, or leave out its 'private_to'")
+    tx.delete_group(name)
+    note(tx, grant, "group.delete", f"group/{name}", now=now, before=describe_group(group))
+
+
+def view_policies(reading: Reading) -> list[PolicyView]:
+    """Return the views of all policies by name, without their specs."""
+    assigned = _assigned(reading)
+    return [_view_policy(reading, row, assigned) for row in reading.policies()]
+
+
+def view_policy(reading: Reading, name: str) -> PolicyView:
+    """Return the view of one policy with its spec.
+
+    Raises:
+        NotFoundError: ``not_found.policy``.
+    """
+    row = _find(reading, name)
+    body = json.loads(reading.encoded(row.sha256) or b"{}").get("body", {})
+    spec: dict[str, Any] = {"type": row.type, **body}
+    if row.private_to:
+        spec["private_to"] = row.private_to
+    return replace(_view_policy(reading, row, _assigned(reading)), spec=spec)
+
+
+def copy_policy(tx: Writing, grant: Grant, source: str, target: str, *, now: float) -> None:
+    """Make the shared policy ``target`` with the body and labels of ``source``.
+
+    Raises:
+        NotFoundError: ``not_found.policy``.
+        DefinitionError: ``target`` cannot be a name.
+        ConflictError: ``conflict.exists``.
+    """
+    row = _find(tx, source)
+    check_name(target, "policy")
+    if tx.policy(target) is not None:
+        raise ConflictError("exists", f"there is a policy {target!r} already", "Choose another name")
+    found = tx.revision(source, row.revision)
+    if found is None:
+        raise NotFoundError("policy", f"policy {source!r} has lost its revision {row.revision}")
+    kept = tx.revisions(target)
+    revision = 1 + (kept[0].revision if kept else 0)
+    message = f"copy of {source} {row.revision}"
+    tx.add_revision(
+        replace(found, name=target, revision=revision, author=grant.actor, at=now, message=message)
+    )
+    copied = replace(row, name=target, revision=revision, private_to="")
+    tx.put_policy(copied)
+    note(tx, grant, "policy.copy", f"policy/{target}", now=now, after=describe_policy(copied))
+
+
+def delete_policy(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
+    """Delete a policy that no group assigns; its revisions stay.
+
+    Raises:
+        NotFoundError: ``not_found.policy``.
+        ConflictError: ``conflict.assigned``.
+    """
+    row = _find(tx, name)
+    groups = _assigned(tx).get(name, ())
+    if groups:
+        problem = f"policy {name!r} is assigned to {', '.join(groups[:5])}"
+        raise ConflictError("assigned", problem, f"Withdraw it first: 'policies: {{{row.type}: null}}'")
+    tx.delete_policy(name)
+    note(tx, grant, "policy.delete", f"policy/{name}", now=now, before=describe_policy(row))
+
+
+def _find(reading: Reading, name: str) -> PolicyRow:
+    row = reading.policy(name)
+    if row is None:
+        hint = nearest(name, [known.name for known in reading.policies()])
+        raise NotFoundError("policy", f"there is no policy {show(name)}", hint)
+    return row
+
+
+def _assigned(reading: Reading) -> dict[str, tuple[str, ...]]:
+    """Return policy → the groups that assign it themselves, by name."""
+    found: dict[str, tuple[str, ...]] = {}
+    for group in map(group_of, reading.groups()):
+        for name in group.policies.values():
+            found[name] = (*found.get(name, ()), group.name)
+    return found
+
+
+def _view_policy(reading: Reading, row: PolicyRow, assigned: Mapping[str, tuple[str, ...]]) -> PolicyView:
+    newest_revision = reading.revision(row.name, row.revision)
+    return PolicyView(
+        name=row.name,
+        type=row.type,
+        revision=row.revision,
+        sha256=row.sha256,
+        private_to=row.private_to,
+        groups=assigned.get(row.name, ()),
+        author=newest_revision.author if newest_revision else "",
+        changed=newest_revision.at if newest_revision else 0.0,
+        labels=read_texts(row.labels),
+    )
+
+
+def _view_group(tree: Tree, group: Group, row: GroupRow, bundle: Bundle | None, agents: int) -> GroupView:
+    communication = resolve_communication(tree, group.name)
+    resolved = {
+        kind: _show(origin, origin.value, lambda name: name)
+        for kind, origin in resolve_assignments(tree, group.name).items()
+    }
+    resolved[COMMUNICATION] = _show(
+        communication, communication.value.as_dict(), lambda settings: settings.as_dict()
+    )
+    return GroupView(
+        name=group.name,
+        path=path(tree, group.name),
+        parent=group.parent,
+        inherits=group.inherits,
+        exceptions=dict(group.exceptions),
+        policies=dict(group.policies),
+        communication=group.communication.as_dict() if group.communication else None,
+        preset=communication.value.preset,
+        resolved=resolved,
+        labels=dict(group.labels),
+        serial=bundle.serial if bundle else 0,
+        version=bundle.version if bundle else 0,
+        agents=agents,
+        edition=row.edition,
+    )
+
+
+def _show(origin: Origin[Any], value: Any, plain: Any) -> dict[str, Any]:
+    """Return a value with its origin as plain data."""
+    hidden = origin.overrides
+    return {
+        "value": value,
+        "group": origin.group,
+        "inherited": origin.inherited,
+        "overrides": {"group": hidden.group, "value": plain(hidden.value)} if hidden else None,
+    }

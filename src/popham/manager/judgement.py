@@ -1,0 +1,113 @@
+"""Whether an agent has what it should have, and one sentence why not. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from popham.model.bundle import Bundle
+from popham.model.fleet import Admission, AgentKind
+from popham.model.status import Outcome, Presence, StateRecord, SyncState, sync_state
+from popham.store.rows import AgentRow
+
+ACCEPTS_REMOTE_CONFIG = 0x2
+"""Bit of OpAMP's AgentCapabilities. Source: OpAMP v0.20, AgentCapabilities."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What is known of an agent at one moment.
+
+    Attributes:
+        row: As stored.
+        record: Its newest verified state record; None if it never sent one.
+        bundle: Its group's bundle; None if there is none.
+        config_hash: Hash of what a stock agent should have; empty for nothing.
+        presence: Computed.
+        connected: Whether a held link is open.
+        next_contact: Promised, in unix seconds; None if unknown.
+        now: Unix seconds.
+    """
+
+    row: AgentRow
+    record: StateRecord | None
+    bundle: Bundle | None
+    config_hash: bytes
+    presence: Presence
+    connected: bool
+    next_contact: float | None
+    now: float
+
+
+def judge(sight: Sight) -> tuple[SyncState, str]:
+    """Return the sync state, and the sentence behind it where it is not *in sync*."""
+    row = sight.row
+    if row.admission == Admission.NEW:
+        return SyncState.PENDING, f"not accepted yet: popham accept agent {row.name}"
+    if row.admission != Admission.ACCEPTED:
+        return SyncState.PENDING, f"{row.admission} by an administrator: it is given nothing"
+    if row.kind == AgentKind.STOCK:
+        return _judge_stock(sight)
+    if row.kind != AgentKind.OWN:
+        return SyncState.PENDING, "it has not said yet what it is"
+    return _judge_own(sight)
+
+
+def _judge_own(sight: Sight) -> tuple[SyncState, str]:
+    bundle, record = sight.bundle, sight.record
+    if bundle is None:
+        return SyncState.PENDING, f"group {sight.row.group} has no bundle"
+    state = sync_state(bundle.content_digest, record)
+    if state is SyncState.IN_SYNC:
+        why = ""
+    elif record is None:
+        why = _awaits(sight, "its first report")
+    elif state is SyncState.FAILED:
+        why = f"refused: {record.error or record.error_code}"
+    elif record.content_digest == bundle.content_digest:
+        applying = record.outcome is Outcome.APPLYING
+        why = f"{'applying' if applying else 'has, and has not applied yet,'} serial {bundle.serial}"
+    elif record.serial > bundle.serial:
+        why = f"holds serial {record.serial}, which is newer than this Manager's {bundle.serial}"
+    else:
+        why = _awaits(sight, "its answer")
+    return state, why
+
+
+def _judge_stock(sight: Sight) -> tuple[SyncState, str]:
+    remote = json.loads(sight.row.remote)
+    held, wanted = str(remote.get("hash", "")), sight.config_hash.hex()
+    if not wanted and not held:
+        return SyncState.IN_SYNC, ""
+    if not sight.row.capabilities & ACCEPTS_REMOTE_CONFIG:
+        return SyncState.CANNOT, "it takes no configuration"
+    if held != wanted:
+        return SyncState.PENDING, _awaits(sight, "its answer")
+    status = remote.get("status", "")
+    if status == "FAILED":
+        return SyncState.FAILED, f"refused: {remote.get('error') or 'it did not say why'}"
+    if status == "APPLYING":
+        return SyncState.PENDING, "applying its configuration"
+    return SyncState.IN_SYNC, ""
+
+
+def _awaits(sight: Sight, what: str) -> str:
+    """Return what is waited for, and when that is to be expected."""
+    if sight.connected:
+        return f"told over its held link; waits for {what}"
+    if sight.presence is Presence.NEVER_SEEN or sight.next_contact is None:
+        return f"never seen; waits for {what}"
+    if sight.presence is Presence.ON_TIME and sight.next_contact > sight.now:
+        return f"waits for its heartbeat in {show_span(sight.next_contact - sight.now)}"
+    late = show_span(sight.now - sight.next_contact)
+    if sight.presence is Presence.ON_TIME:
+        return f"waits for its heartbeat, due {late} ago"
+    return f"{sight.presence}: its heartbeat was due {late} ago"
+
+
+def show_span(seconds: float) -> str:
+    """Return a span for people, rounded to its largest unit: ``4m``, ``2h``."""
+    for unit, letter in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= unit:
+            return f"{int(seconds // unit)}{letter}"
+    return f"{max(0, int(seconds))}s"

@@ -1,0 +1,55 @@
+"""What the service must know of the open links, whoever holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from popham.model.status import Downtime
+
+
+class Links(Protocol):
+    """The table of open links, as the service sees it. Nothing here waits."""
+
+    def connected(self, uid: str) -> bool:
+        """Return whether a held link to this agent is open."""
+        ...
+
+    def check_in(self, uid: str) -> bool:
+        """Ask for a round over the held link; False if there is none."""
+        ...
+
+    def drop(self, uid: str) -> None:
+        """Close whatever link there is, and forget what the agent was given."""
+        ...
+
+    def last_contact(self, uid: str) -> float | None:
+        """Return the last contact, in unix seconds, where it is newer than the database; else None."""
+        ...
+
+    def downtimes(self) -> Sequence[Downtime]:
+        """Return the spans in which this Manager did not serve, the oldest first."""
+        ...
+
+
+class NoLinks:
+    """No link is open: for commands that run beside a stopped Manager, and for tests."""
+
+    def connected(self, uid: str) -> bool:  # noqa: ARG002  # the form of Links
+        """Return False."""
+        return False
+
+    def check_in(self, uid: str) -> bool:  # noqa: ARG002  # the form of Links
+        """Return False."""
+        return False
+
+    def drop(self, uid: str) -> None:
+        """Do nothing."""
+
+    def last_contact(self, uid: str) -> float | None:  # noqa: ARG002  # the form of Links
+        """Return None."""
+        return None
+
+    def downtimes(self) -> Sequence[Downtime]:  # the form of Links
+        """Return nothing."""
+        return ()

@@ -1,0 +1,93 @@
+"""Brings what people changed to the hub: the service writes, this reads back and tells.
+
+One task, one queue of names; a name that waits already is not queued twice, so
+the queue is never longer than the fleet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from popham.manager.book import ManagerBook
+from popham.model.fleet import Admission
+from popham.model.status import Downtime
+from popham.upstream.hub import Hub
+
+
+class Live:
+    """The open links, as the service sees them, and the way of its changes to them."""
+
+    def __init__(self, book: ManagerBook, hub: Hub) -> None:
+        """Keep what is needed; :meth:`run` does the work."""
+        self._book = book
+        self._hub = hub
+        self._agents: set[str] = set()
+        self._groups: set[str] = set()
+        self._tokens = False
+        self._woken = asyncio.Event()
+
+    # What the service asks; nothing here waits.
+
+    def connected(self, uid: str) -> bool:
+        """Return whether a held link to this agent is open."""
+        record = self._book.record(uid)
+        return record is not None and record.link is not None
+
+    def check_in(self, uid: str) -> bool:
+        """Ask for a round over the held link; False if there is none."""
+        return self._hub.check_in(uid)
+
+    def last_contact(self, uid: str) -> float | None:
+        """Return the last contact, in unix seconds."""
+        record = self._book.record(uid)
+        return record.last_contact if record else None
+
+    def downtimes(self) -> Sequence[Downtime]:
+        """Return the spans in which this Manager did not serve."""
+        return self._book.downtimes
+
+    def agent_changed(self, uid: str) -> None:
+        """Take note that an administrator changed an agent."""
+        self._agents.add(uid)
+        self._woken.set()
+
+    def drop(self, uid: str) -> None:
+        """Take note that an agent was refused or revoked: its link is closed."""
+        self.agent_changed(uid)
+
+    def groups_changed(self, groups: Iterable[str]) -> None:
+        """Take note that groups have new bundles."""
+        self._groups.update(groups)
+        self._woken.set()
+
+    def tokens_changed(self) -> None:
+        """Take note that a token was made or revoked."""
+        self._tokens = True
+        self._woken.set()
+
+    # The task.
+
+    async def run(self) -> None:
+        """Bring changes to the hub, until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            await self.bring()
+
+    async def bring(self) -> None:
+        """Bring what is noted now."""
+        tokens, self._tokens = self._tokens, False
+        groups, self._groups = self._groups, set()
+        agents, self._agents = self._agents, set()
+        if tokens:
+            await self._book.read_tokens()
+        if groups:
+            await self._book.refresh(groups)
+            self._hub.changed(groups)
+        for uid in agents:
+            record = await self._book.reread(uid)
+            if record is None or record.admission in {Admission.REFUSED, Admission.REVOKED}:
+                self._hub.drop(uid, "this agent was refused or revoked")
+            else:
+                self._hub.tell(uid)

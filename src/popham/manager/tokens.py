@@ -1,0 +1,290 @@
+"""Tokens by which agents join.
+
+Two kinds.  An ``enrollment`` token is the seed of a signing key inside a join
+string; the Manager keeps its public half.  A ``stock`` token is a bearer token
+for agents that are not ours: one group, reusable until it is revoked or expires.
+
+Rules:
+
+1. Counting a use and creating the agent are one transaction (SEC-16).
+2. A key that has joined by a token joins again without a further use: an
+   enrollment whose answer was lost is simply repeated.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from popham.errors import DefinitionError, EnrollmentError, GrantError, NotFoundError
+from popham.manager.audit import note
+from popham.manager.grant import Grant, create_secret, matches, split_secret
+from popham.manager.keys import ManagerKeys
+from popham.manager.views import NewToken, TokenView
+from popham.model.names import nearest, show
+from popham.store.rows import AgentRow, TokenRow
+from popham.store.seam import Writing
+from popham.trust.join import SEED_LENGTH, EnrollmentKey
+
+ENROLLMENT, STOCK = "enrollment", "stock"
+LIFETIME_DEFAULT = 3600.0
+LIFETIME_MAX = 30 * 86400.0
+"""Seconds, of an enrollment token."""
+STOCK_LIFETIME_MAX = 3653 * 86400.0
+"""Seconds, of a stock agents' token: ten years, as long as the trust root."""
+USES_MAX = 100_000
+_CIDR_MAX = 32
+
+
+def create_token(
+    tx: Writing,
+    grant: Grant,
+    keys: ManagerKeys,
+    *,
+    kind: str,
+    group: str,
+    uses: int | None,
+    lifetime: float | None,
+    accepts: bool,
+    cidr: str,
+    now: float,
+    draw: Callable[[int], bytes],
+) -> NewToken:
+    """Make a token; its secret is in the result and nowhere else.
+
+    Args:
+        tx: The transaction.
+        grant: Who makes it.
+        keys: Go into the join string.
+        kind: ``enrollment`` or ``stock``.
+        group: Where agents land.
+        uses: How many agents may join; None for one, and for no limit if ``stock``.
+        lifetime: Seconds; None for an hour, and for thirty days if ``stock``.
+        accepts: Whether agents are accepted at once.
+        cidr: Networks from which it may be used, comma separated; empty for any.
+        now: Unix seconds.
+        draw: Returns so many random bytes.
+
+    Raises:
+        DefinitionError: ``definition.token``: a value is wrong.
+        NotFoundError: There is no such group.
+    """
+    if tx.group(group) is None:
+        hint = nearest(group, [row.name for row in tx.groups()])
+        raise NotFoundError("group", f"there is no group {show(group)}", hint)
+    if kind == ENROLLMENT:
+        key = EnrollmentKey.from_seed(draw(SEED_LENGTH))
+        token, secret, public = key.token_id, keys.join_string(key.seed), key.public_der
+    elif kind == STOCK:
+        token, secret, public = create_secret("pops", draw)
+    else:
+        problem = f"kind: {show(kind)} is no kind of token"
+        raise DefinitionError("token", problem, nearest(str(kind), [ENROLLMENT, STOCK]))
+    row = TokenRow(
+        id=token,
+        kind=kind,
+        group=group,
+        public=public,
+        created=now,
+        expires=now + _check_lifetime(kind, lifetime),
+        uses_left=_check_uses(kind, uses),
+        accepts=accepts,
+        cidr=_check_cidr(cidr),
+        author=grant.actor,
+    )
+    tx.put_token(row)
+    note(tx, grant, "token.create", f"token/{token}", now=now, after=_describe(row))
+    return NewToken(token=view_token(row, now), secret=secret)
+
+
+def use_token(tx: Writing, token_id: str, spki: str, *, now: float, address: str) -> TokenRow:
+    """Count one use of an enrollment token by the key ``spki``, and return the token.
+
+    The caller has verified the token key's signature over the CSR, and creates
+    the agent in the same transaction.
+
+    Raises:
+        EnrollmentError: ``enrollment.unknown_token``, ``enrollment.revoked_token``,
+            ``enrollment.address``, ``enrollment.expired_token`` or ``enrollment.used_up_token``.
+    """
+    row = tx.token(token_id)
+    if row is None or row.kind != ENROLLMENT:
+        problem = "this join string's token is not known here"
+        raise EnrollmentError("unknown_token", problem, "Make a new one: popham token create")
+    known = tx.agent_by_spki(spki)
+    again = known is not None and known.token == token_id
+    _check_usable(row, now, address, again=again)
+    return row if again else _count(tx, row)
+
+
+class TokenLookup(Protocol):
+    """Whatever finds a token by its id: a transaction, or a copy in memory."""
+
+    def token(self, token: str) -> TokenRow | None:
+        """Return one token."""
+        ...
+
+
+def find_stock(reading: TokenLookup, bearer: str, *, now: float, address: str) -> TokenRow:
+    """Return the stock agents' token that ``bearer`` is; reading it counts no use.
+
+    Raises:
+        GrantError: ``grant.unknown_token`` or ``grant.expired``.
+    """
+    token, secret = split_secret("pops", bearer)
+    row = reading.token(token) if token else None
+    allowed = row is not None and row.kind == STOCK and matches(secret, row.public)
+    if row is None or not allowed or row.revoked or not may_use(row, address):
+        problem = "this stock agents' token is not known here, or not for this address"
+        raise GrantError("unknown_token", problem, "Make a new one: popham token create --stock")
+    if now >= row.expires:
+        raise GrantError("expired", "this stock agents' token has expired", "Make a new one")
+    return row
+
+
+def use_stock(tx: Writing, token: TokenRow, agent: AgentRow | None, *, now: float) -> TokenRow:
+    """Count one more agent that joins by a stock agents' token; none if ``agent`` did before.
+
+    Raises:
+        EnrollmentError: As :func:`use_token`.
+    """
+    row = tx.token(token.id)
+    if row is None:
+        raise EnrollmentError("unknown_token", "this stock agents' token is gone", "Make a new one")
+    again = agent is not None and agent.token == token.id
+    _check_usable(row, now, "", again=again)
+    return row if again else _count(tx, row)
+
+
+def revoke_token(tx: Writing, grant: Grant, token_id: str, *, now: float) -> TokenView:
+    """Revoke a token; agents that joined by it stay.
+
+    Raises:
+        NotFoundError: There is no such token.
+    """
+    row = tx.token(token_id)
+    if row is None:
+        hint = nearest(token_id, [known.id for known in tx.tokens()])
+        raise NotFoundError("token", f"there is no token {show(token_id)}", hint)
+    if not row.revoked:
+        after = replace(row, revoked=True)
+        tx.put_token(after)
+        note(
+            tx,
+            grant,
+            "token.revoke",
+            f"token/{row.id}",
+            now=now,
+            before=_describe(row),
+            after=_describe(after),
+        )
+        row = after
+    return view_token(row, now)
+
+
+def view_token(row: TokenRow, now: float) -> TokenView:
+    """Return a token as people see it."""
+    state = "usable"
+    if row.revoked:
+        state = "revoked"
+    elif now >= row.expires:
+        state = "expired"
+    elif row.uses_left == 0:
+        state = "used up"
+    return TokenView(
+        id=row.id,
+        kind=row.kind,
+        group=row.group,
+        state=state,
+        uses=row.uses,
+        uses_left=row.uses_left,
+        expires=row.expires,
+        accepts=row.accepts,
+        cidr=row.cidr,
+        author=row.author,
+        created=row.created,
+    )
+
+
+def may_use(row: TokenRow, address: str) -> bool:
+    """Return whether a token may be used from ``address``; an unknown address only if any may."""
+    if not row.cidr:
+        return True
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return any(found in ipaddress.ip_network(network) for network in row.cidr.split(","))
+
+
+def _check_usable(row: TokenRow, now: float, address: str, *, again: bool) -> None:
+    """Refuse a token; one whose agent comes ``again`` may have expired or been used up since."""
+    make = "Make a new one: popham token create"
+    if row.revoked:
+        raise EnrollmentError("revoked_token", "this token was revoked", make)
+    if address and not may_use(row, address):
+        problem = f"this token may not be used from {address}"
+        raise EnrollmentError("address", problem, f"It is for {row.cidr}")
+    if again:
+        return
+    if now >= row.expires:
+        raise EnrollmentError("expired_token", "this token has expired", make)
+    if row.uses_left == 0:
+        problem = f"this token is used up: {row.uses} agents have joined by it"
+        raise EnrollmentError("used_up_token", problem, make)
+
+
+def _count(tx: Writing, row: TokenRow) -> TokenRow:
+    left = row.uses_left if row.uses_left < 0 else row.uses_left - 1
+    counted = replace(row, uses=row.uses + 1, uses_left=left)
+    tx.put_token(counted)
+    return counted
+
+
+def _check_lifetime(kind: str, lifetime: float | None) -> float:
+    if lifetime is None:
+        return LIFETIME_DEFAULT if kind == ENROLLMENT else LIFETIME_MAX
+    longest = LIFETIME_MAX if kind == ENROLLMENT else STOCK_LIFETIME_MAX
+    if not 1 <= lifetime <= longest:
+        problem = f"lifetime: {lifetime:g} s is outside 1 s to {longest / 86400:g} days"
+        raise DefinitionError("token", problem, "Make a new token when it is needed")
+    return lifetime
+
+
+def _check_uses(kind: str, uses: int | None) -> int:
+    if uses is None:
+        return 1 if kind == ENROLLMENT else -1
+    if not 1 <= uses <= USES_MAX:
+        problem = f"uses: {uses} is outside 1 to {USES_MAX}"
+        raise DefinitionError("token", problem, "Make several tokens for more machines")
+    return uses
+
+
+def _check_cidr(cidr: str) -> str:
+    networks = [part.strip() for part in cidr.split(",") if part.strip()]
+    if len(networks) > _CIDR_MAX:
+        raise DefinitionError("token", f"cidr: more than {_CIDR_MAX} networks", "Name larger networks")
+    found = []
+    for part in networks:
+        try:
+            found.append(str(ipaddress.ip_network(part)))
+        except ValueError as error:
+            problem = f"cidr: {show(part)} is no network: {error}"
+            raise DefinitionError("token", problem, "Write it like 10.0.0.0/8 or 2001:db8::/32") from error
+    return ",".join(found)
+
+
+def _describe(row: TokenRow) -> dict[str, object]:
+    return {
+        "kind": row.kind,
+        "group": row.group,
+        "expires": row.expires,
+        "uses_left": row.uses_left,
+        "accepts": row.accepts,
+        "cidr": row.cidr,
+        "revoked": row.revoked,
+    }

@@ -1,0 +1,9 @@
+"""Where a round goes, and what its messages are called on the way; the same at both ends."""
+
+from __future__ import annotations
+
+OPAMP = "/v1/opamp"
+"""Path of rounds and held links. Source: OpAMP "Communication Model"."""
+
+PROTOBUF = "application/x-protobuf"
+"""Content type of a round, without parameters: real agents compare it as a whole."""

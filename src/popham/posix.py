@@ -1,0 +1,224 @@
+"""The calls that only POSIX systems have.
+
+Code that runs on machines asks here for locks, owners, modes and the
+durability of directories, so that another system needs one other module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import grp
+import os
+import pwd
+import signal
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from popham.errors import StateError
+
+
+def lock_file(path: Path) -> int:
+    """Lock ``path`` for this process alone and return the descriptor that holds the lock.
+
+    The file is created with mode 0600 if it is not there, and names this process.  The lock
+    lives until the descriptor is closed or the process ends, however it ends.
+
+    Raises:
+        StateError: ``state.locked``: another process holds the lock; the problem names it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise StateError(
+            "locked",
+            f"{path.parent} is in use by process {holder}",
+            "Stop that process first, or use another state directory",
+        ) from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def unlock_file(descriptor: int) -> None:
+    """Give up a lock of ``lock_file``."""
+    os.close(descriptor)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in the directory ``path`` durable: a rename is not, until this returned."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_owner(path: Path, user: str | None, group: str | None) -> None:
+    """Give ``path`` to ``user`` and ``group``, names or numbers; None leaves as is.
+
+    A symbolic link is changed itself, never what it points to.
+
+    Raises:
+        LookupError: This machine does not know the user or group.
+        OSError: This process may not do that.
+    """
+    uid = -1 if user is None else _number(user, "user")
+    gid = -1 if group is None else _number(group, "group")
+    os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Set the permission bits of ``path``, whatever the umask."""
+    path.chmod(mode)
+
+
+def set_owner_like(path: Path, pattern: Path) -> None:
+    """Give ``path`` the owner and group of ``pattern``, where this process may."""
+    if os.geteuid() == 0:
+        status = pattern.stat()
+        os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+
+
+def account_numbers(user: str | None, group: str | None) -> tuple[int | None, int | None]:
+    """Return the numbers of ``user`` and ``group``, names or numbers; None stays None.
+
+    Raises:
+        LookupError: This machine does not know the user or group.
+    """
+    uid = None if user is None else _number(user, "user")
+    return uid, None if group is None else _number(group, "group")
+
+
+def may_give_files() -> bool:
+    """Return whether this process may give files to other accounts."""
+    return os.geteuid() == 0
+
+
+def kill_group(leader: int) -> None:
+    """End the process ``leader`` and all of its group at once, if any is left."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+class Folder:
+    """A directory held open, so that nobody can put another one in its place meanwhile.
+
+    Names are names of entries, without ``/``; no operation follows a symbolic link.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def open(cls, path: Path) -> Folder:
+        """Open an absolute ``path`` in which no part is a symbolic link.
+
+        Raises:
+            OSError: A part is missing, is no directory, or is a symbolic link (ENOTDIR).
+        """
+        flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open("/", os.O_RDONLY | flags)
+        parts = path.parts[1:]
+        for number, part in enumerate(parts, 1):
+            how = os.O_RDONLY if number == len(parts) else getattr(os, "O_PATH", os.O_RDONLY)
+            try:
+                following = os.open(part, how | flags, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = following
+        return cls(path, descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+
+    def status(self, name: str) -> os.stat_result | None:
+        """Return what is known of an entry, None if there is none."""
+        try:
+            return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Return the content of a regular file, cut off after ``limit`` bytes."""
+        how = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(name, how, dir_fd=self._descriptor), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file", name)
+            return file.read(limit)
+
+    def create(self, name: str, data: bytes, mode: int, uid: int | None, gid: int | None) -> None:
+        """Write a new file with mode and owner, durable but for its name; None leaves an owner as is.
+
+        Raises:
+            PermissionError: ``uid`` or ``gid`` may not be given by this process, among others.
+        """
+        how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(name, how, 0o600, dir_fd=self._descriptor), "wb") as file:
+            file.write(data)
+            file.flush()
+            held = os.fstat(file.fileno())
+            if uid not in {None, held.st_uid} or gid not in {None, held.st_gid}:
+                os.fchown(file.fileno(), -1 if uid is None else uid, -1 if gid is None else gid)
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+
+    def link(self, name: str, other: str) -> None:
+        """Give a file a second name, ``other``."""
+        os.link(name, other, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor, follow_symlinks=False)
+
+    def rename(self, name: str, other: str) -> None:
+        """Give an entry the name ``other``, in place of what had it."""
+        os.rename(name, other, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._descriptor)
+
+    def make_folder(self, name: str, mode: int) -> None:
+        """Make a directory, whatever the umask."""
+        os.mkdir(name, mode, dir_fd=self._descriptor)
+        how = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, how, dir_fd=self._descriptor)
+        try:
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a directory, if it is there and empty."""
+        try:
+            os.rmdir(name, dir_fd=self._descriptor)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+
+    def sync(self) -> None:
+        """Make the names in this directory durable."""
+        os.fsync(self._descriptor)
+
+
+def _number(name: str, what: str) -> int:
+    """Return the number of a user or group."""
+    if name.isascii() and name.isdigit():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid if what == "user" else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise LookupError(f"This machine knows no {what} {name!r}") from None

@@ -1,0 +1,1 @@
+"""The Manager's database: one seam, several fillings, one conformance suite."""

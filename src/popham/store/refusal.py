@@ -1,0 +1,23 @@
+"""What every filling of the seam refuses in the same words."""
+
+from __future__ import annotations
+
+from popham.errors import ConflictError, StateError
+from popham.store.rows import BundleRow, RevisionRow
+
+
+def taken_revision(row: RevisionRow) -> ConflictError:
+    """Return the refusal of a revision that is there already."""
+    problem = f"Policy {row.name!r} has a revision {row.revision} already"
+    return ConflictError("revision", problem, "Read the policy again and repeat the change")
+
+
+def taken_bundle(row: BundleRow) -> ConflictError:
+    """Return the refusal of a bundle whose version is taken."""
+    problem = f"Group {row.group!r} has a bundle of version {row.version} already"
+    return ConflictError("bundle", problem, "Use the bundle that is there")
+
+
+def closed() -> StateError:
+    """Return the refusal of a store that was closed."""
+    return StateError("closed", "The database is closed", "Start again")

@@ -1,0 +1,181 @@
+"""What the store keeps, one class per table.
+
+Times are unix seconds (float) unless a name says otherwise.  Objects that
+people define are kept as the canonical JSON of their definition's ``spec``
+plus what the Manager added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from popham.model.names import DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRow:
+    """A group. ``body`` is JSON: parent, inherits, exceptions, policies, communication, labels."""
+
+    name: str
+    body: str
+    edition: int = 1
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRow:
+    """The head of a policy: its newest revision."""
+
+    name: str
+    type: str
+    revision: int
+    sha256: str
+    private_to: str = ""
+    labels: str = "{}"
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionRow:
+    """One immutable revision of a policy. ``encoded`` is what agents fetch."""
+
+    name: str
+    revision: int
+    type: str
+    sha256: str
+    encoded: bytes
+    author: str
+    at: float
+    message: str = ""
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRow:
+    """One machine.
+
+    Attributes:
+        uid: instance_uid as a UUID string.
+        kind: ``own``, ``stock`` or ``unknown``.
+        spki: SHA-256 of the public key, hexadecimal; empty for stock agents.
+        public_key: DER of the public key; empty for stock agents.
+        certificate_serial: Of the newest certificate issued, hexadecimal.
+        assignment: Newest DSSE envelope; empty if none.
+        assignment_seq: Its sequence number.
+        description: JSON of OpAMP's attributes.
+        state: Newest verified state record as a DSSE envelope; empty if none.
+        state_revision: Its revision.
+        remote: JSON of OpAMP's RemoteConfigStatus, for stock agents.
+        promise: Seconds from a contact to the next one.
+        address: Last address it came from.
+        sequence: OpAMP sequence_num of the last message; -1 if unknown.
+    """
+
+    uid: str
+    name: str
+    group: str
+    kind: str
+    admission: str
+    first_seen: float
+    tenant: str = DEFAULT_TENANT
+    labels: str = "{}"
+    spki: str = ""
+    public_key: bytes = b""
+    certificate_serial: str = ""
+    certificate_until: float = 0.0
+    assignment: bytes = b""
+    assignment_seq: int = 0
+    capabilities: int = 0
+    description: str = "{}"
+    state: bytes = b""
+    state_revision: int = 0
+    remote: str = "{}"
+    last_contact: float | None = None
+    promise: float = 30.0
+    address: str = ""
+    sequence: int = -1
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """A token by which agents may join.
+
+    Attributes:
+        kind: ``enrollment`` (own agents; the secret seeds a signing key) or ``stock`` (bearer).
+        public: Enrollment: DER of the Ed25519 public key. Stock: SHA-256 of the secret, as bytes.
+        uses_left: How many more agents may join; -1 for no limit.
+        accepts: Whether an agent that joins is accepted at once.
+        cidr: Only from these addresses; empty for any. Comma separated.
+    """
+
+    id: str
+    kind: str
+    group: str
+    public: bytes
+    created: float
+    expires: float
+    uses_left: int
+    uses: int = 0
+    accepts: bool = False
+    revoked: bool = False
+    cidr: str = ""
+    author: str = ""
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleRow:
+    """A signed bundle. The insert of (tenant, group, version) decides which bytes were signed."""
+
+    group: str
+    version: int
+    serial: int
+    content_digest: str
+    envelope: bytes
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminRow:
+    """A person's or program's API token. ``secret`` is a SHA-256; ``role`` viewer or admin."""
+
+    id: str
+    name: str
+    role: str
+    secret: bytes
+    created: float
+    expires: float
+    revoked: bool = False
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One change: who, when, from where, before and after, chained by hashes.
+
+    ``seq``, ``prev`` and ``hash`` are filled by the store.
+    """
+
+    at: float
+    actor: str
+    source: str
+    method: str
+    object: str
+    before: str = ""
+    after: str = ""
+    seq: int = 0
+    prev: str = ""
+    hash: str = ""
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A last contact, written in batches."""
+
+    uid: str
+    at: float
+    address: str = ""
+    promise: float = field(default=30.0)
+    sequence: int = -1

@@ -1,0 +1,190 @@
+"""What a Manager needs of a database.
+
+Rules:
+
+1. ``write`` is all or nothing, and durable when it returns; writes of many
+   callers share one commit.
+2. A ``work`` function is synchronous, may be run more than once, and touches
+   nothing but its transaction.
+3. Reads see only what is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from popham.store.rows import (
+    AdminRow,
+    AgentRow,
+    AuditRow,
+    BundleRow,
+    Contact,
+    GroupRow,
+    PolicyRow,
+    RevisionRow,
+    TokenRow,
+)
+
+T = TypeVar("T")
+
+
+class Reading(Protocol):
+    """Questions inside one transaction; None or an empty list where nothing is found."""
+
+    def meta(self, key: str) -> str | None:
+        """Return a value of the Manager's own."""
+        ...
+
+    def groups(self) -> list[GroupRow]:
+        """Return all groups by name."""
+        ...
+
+    def group(self, name: str) -> GroupRow | None:
+        """Return one group."""
+        ...
+
+    def policies(self) -> list[PolicyRow]:
+        """Return the heads of all policies by name."""
+        ...
+
+    def policy(self, name: str) -> PolicyRow | None:
+        """Return the head of one policy."""
+        ...
+
+    def revision(self, name: str, revision: int) -> RevisionRow | None:
+        """Return one revision of a policy."""
+        ...
+
+    def revisions(self, name: str) -> list[RevisionRow]:
+        """Return all revisions of a policy, the newest first."""
+        ...
+
+    def encoded(self, sha256: str) -> bytes | None:
+        """Return a policy body by its digest, whichever policy has it."""
+        ...
+
+    def agents(
+        self, *, group: str | None = None, after: str = "", limit: int | None = None
+    ) -> list[AgentRow]:
+        """Return agents by uid, those above ``after`` only."""
+        ...
+
+    def agent(self, uid: str) -> AgentRow | None:
+        """Return one agent."""
+        ...
+
+    def agents_named(self, name: str) -> list[AgentRow]:
+        """Return the agents of this name."""
+        ...
+
+    def agent_by_spki(self, spki: str) -> AgentRow | None:
+        """Return the agent that enrolled with this key."""
+        ...
+
+    def tokens(self) -> list[TokenRow]:
+        """Return all tokens, the newest first."""
+        ...
+
+    def token(self, token: str) -> TokenRow | None:
+        """Return one token by id."""
+        ...
+
+    def bundle(self, group: str) -> BundleRow | None:
+        """Return the bundle of the highest version of a group."""
+        ...
+
+    def bundles(self) -> list[BundleRow]:
+        """Return the newest bundle of every group."""
+        ...
+
+    def admins(self) -> list[AdminRow]:
+        """Return all API tokens."""
+        ...
+
+    def admin(self, admin: str) -> AdminRow | None:
+        """Return one API token by id."""
+        ...
+
+    def audit(self, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
+        """Return changes with ``seq`` above ``after``, oldest first."""
+        ...
+
+
+class Writing(Reading, Protocol):
+    """Changes inside one transaction."""
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Set a value of the Manager's own."""
+        ...
+
+    def put_group(self, row: GroupRow) -> None:
+        """Insert or replace a group."""
+        ...
+
+    def delete_group(self, name: str) -> None:
+        """Delete a group, if it is there."""
+        ...
+
+    def put_policy(self, row: PolicyRow) -> None:
+        """Insert or replace the head of a policy."""
+        ...
+
+    def delete_policy(self, name: str) -> None:
+        """Delete the head of a policy; its revisions stay."""
+        ...
+
+    def add_revision(self, row: RevisionRow) -> None:
+        """Insert a revision. Raises ConflictError if it is there already."""
+        ...
+
+    def put_agent(self, row: AgentRow) -> None:
+        """Insert or replace an agent."""
+        ...
+
+    def delete_agent(self, uid: str) -> None:
+        """Delete an agent, if it is there."""
+        ...
+
+    def put_token(self, row: TokenRow) -> None:
+        """Insert or replace a token."""
+        ...
+
+    def add_bundle(self, row: BundleRow) -> None:
+        """Insert a bundle. Raises ConflictError if (tenant, group, version) is taken."""
+        ...
+
+    def put_admin(self, row: AdminRow) -> None:
+        """Insert or replace an API token."""
+        ...
+
+    def add_audit(self, row: AuditRow) -> AuditRow:
+        """Append to the audit chain; returns the row with seq, prev and hash."""
+        ...
+
+    def contacts(self, batch: Iterable[Contact]) -> None:
+        """Note last contacts; agents that are gone are skipped."""
+        ...
+
+
+class Store(Protocol):
+    """A database of one Manager."""
+
+    async def write(self, work: Callable[[Writing], T]) -> T:
+        """Run ``work`` in a transaction and return its result once that is durable.
+
+        Whatever ``work`` raises is raised here, and nothing is changed.
+        """
+        ...
+
+    async def read(self, work: Callable[[Reading], T]) -> T:
+        """Run ``work`` on a committed snapshot and return its result."""
+        ...
+
+    async def watch(self) -> None:
+        """Return when the store is closed. Raises StateError ``state.broken`` if the process must end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what was begun, then close."""
+        ...

@@ -1,0 +1,107 @@
+"""The tables, one per class of ``rows``: same name, same fields, same order.
+
+Columns follow from the fields' types, so that a new field needs a migration
+and nothing here.  A test compares the migrations with these tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from popham.store.rows import (
+    AdminRow,
+    AgentRow,
+    AuditRow,
+    BundleRow,
+    GroupRow,
+    PolicyRow,
+    RevisionRow,
+    TokenRow,
+)
+
+
+class WideInteger(TypeDecorator[int]):
+    """A number that an agent names: up to 64 bits without sign, which no database has; kept as text."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
+        """Return the text for a number."""
+        del dialect
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:
+        """Return the number for a text."""
+        del dialect
+        return None if value is None else int(value)
+
+
+_WIDE: Final = frozenset({"capabilities", "sequence", "state_revision"})
+_TYPES: Final[Mapping[Any, type[TypeEngine[Any]]]] = types.MappingProxyType(
+    {str: String, int: BigInteger, float: Float, bytes: LargeBinary, bool: Boolean}
+)
+
+metadata: Final = MetaData()
+
+
+def _column(name: str, hint: Any, *, key: bool) -> Column[Any]:
+    """Return the column for a field of a row class."""
+    options = typing.get_args(hint)
+    kind = next(option for option in options if option is not types.NoneType) if options else hint
+    column_type = WideInteger if name in _WIDE else _TYPES[kind]
+    return Column(
+        name, column_type(), primary_key=key, nullable=types.NoneType in options, autoincrement=False
+    )
+
+
+def _table(name: str, row: type, key: tuple[str, ...]) -> Table:
+    """Return the table for a row class; ``tenant`` leads its key."""
+    hints = typing.get_type_hints(row)
+    keys = {"tenant", *key}
+    fields = {field.name: hints[field.name] for field in dataclasses.fields(row)}
+    ordered = ["tenant", *key, *(field for field in fields if field not in keys)]
+    return Table(name, metadata, *(_column(field, fields[field], key=field in keys) for field in ordered))
+
+
+meta: Final = Table("meta", metadata, Column("key", String(), primary_key=True), Column("value", String()))
+
+TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
+    {
+        GroupRow: _table("groups", GroupRow, ("name",)),
+        PolicyRow: _table("policies", PolicyRow, ("name",)),
+        RevisionRow: _table("revisions", RevisionRow, ("name", "revision")),
+        AgentRow: _table("agents", AgentRow, ("uid",)),
+        TokenRow: _table("tokens", TokenRow, ("id",)),
+        BundleRow: _table("bundles", BundleRow, ("group", "version")),
+        AdminRow: _table("admins", AdminRow, ("id",)),
+        AuditRow: _table("audit", AuditRow, ("seq",)),
+    }
+)
+
+_agents: Final = TABLES[AgentRow].c
+_revisions: Final = TABLES[RevisionRow].c
+INDEXES: Final = (
+    Index("agents_by_group", _agents.tenant, _agents.group, _agents.uid),
+    Index("agents_by_name", _agents.tenant, _agents.name),
+    Index("agents_by_spki", _agents.tenant, _agents.spki),
+    Index("revisions_by_sha256", _revisions.tenant, _revisions.sha256),
+)

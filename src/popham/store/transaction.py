@@ -1,0 +1,285 @@
+"""Questions and changes inside one transaction, in SQL.
+
+Rows and tables have the same fields, so nothing here lists columns.  Each
+transaction sees one tenant.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.exc import IntegrityError
+
+from popham.store.audit import chain
+from popham.store.refusal import taken_bundle, taken_revision
+from popham.store.rows import (
+    AdminRow,
+    AgentRow,
+    AuditRow,
+    BundleRow,
+    Contact,
+    GroupRow,
+    PolicyRow,
+    RevisionRow,
+    TokenRow,
+)
+from popham.store.tables import TABLES, meta
+
+R = TypeVar("R")
+
+
+def _replacing(table: Table) -> Insert:
+    """Return the statement that inserts a row or replaces the one with its key."""
+    statement = insert(table)
+    keys = {column.name for column in table.primary_key}
+    values = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=sorted(keys), set_=values)
+
+
+_REPLACE: Final[Mapping[Table, Insert]] = types.MappingProxyType(
+    {table: _replacing(table) for table in (*TABLES.values(), meta)}
+)
+
+
+class SqlReading:
+    """``Reading`` on a connection inside a transaction."""
+
+    def __init__(self, connection: Connection, tenant: str) -> None:
+        self._connection = connection
+        self._tenant = tenant
+
+    def _rows(
+        self,
+        kind: type[R],
+        *where: ColumnElement[bool],
+        order: Iterable[Any] = (),
+        limit: int | None = None,
+    ) -> list[R]:
+        """Return rows of one class."""
+        table = TABLES[kind]
+        query = select(table).where(table.c.tenant == self._tenant, *where).order_by(*order).limit(limit)
+        return [kind(**row) for row in self._connection.execute(query).mappings()]
+
+    def _row(self, kind: type[R], *where: ColumnElement[bool], order: Iterable[Any] = ()) -> R | None:
+        """Return the first row of one class, None if there is none."""
+        found = self._rows(kind, *where, order=order, limit=1)
+        return found[0] if found else None
+
+    def meta(self, key: str) -> str | None:
+        """Return a value of the Manager's own."""
+        return self._connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+
+    def groups(self) -> list[GroupRow]:
+        """Return all groups by name."""
+        return self._rows(GroupRow, order=[TABLES[GroupRow].c.name])
+
+    def group(self, name: str) -> GroupRow | None:
+        """Return one group."""
+        return self._row(GroupRow, TABLES[GroupRow].c.name == name)
+
+    def policies(self) -> list[PolicyRow]:
+        """Return the heads of all policies by name."""
+        return self._rows(PolicyRow, order=[TABLES[PolicyRow].c.name])
+
+    def policy(self, name: str) -> PolicyRow | None:
+        """Return the head of one policy."""
+        return self._row(PolicyRow, TABLES[PolicyRow].c.name == name)
+
+    def revision(self, name: str, revision: int) -> RevisionRow | None:
+        """Return one revision of a policy."""
+        columns = TABLES[RevisionRow].c
+        return self._row(RevisionRow, columns.name == name, columns.revision == revision)
+
+    def revisions(self, name: str) -> list[RevisionRow]:
+        """Return all revisions of a policy, the newest first."""
+        columns = TABLES[RevisionRow].c
+        return self._rows(RevisionRow, columns.name == name, order=[columns.revision.desc()])
+
+    def encoded(self, sha256: str) -> bytes | None:
+        """Return a policy body by its digest, whichever policy has it."""
+        columns = TABLES[RevisionRow].c
+        where = (columns.tenant == self._tenant, columns.sha256 == sha256)
+        return self._connection.execute(select(columns.encoded).where(*where).limit(1)).scalar()
+
+    def agents(
+        self, *, group: str | None = None, after: str = "", limit: int | None = None
+    ) -> list[AgentRow]:
+        """Return agents by uid, those above ``after`` only."""
+        columns = TABLES[AgentRow].c
+        where = [columns.uid > after]
+        if group is not None:
+            where.append(columns.group == group)
+        return self._rows(AgentRow, *where, order=[columns.uid], limit=limit)
+
+    def agent(self, uid: str) -> AgentRow | None:
+        """Return one agent."""
+        return self._row(AgentRow, TABLES[AgentRow].c.uid == uid)
+
+    def agents_named(self, name: str) -> list[AgentRow]:
+        """Return the agents of this name, by uid."""
+        columns = TABLES[AgentRow].c
+        return self._rows(AgentRow, columns.name == name, order=[columns.uid])
+
+    def agent_by_spki(self, spki: str) -> AgentRow | None:
+        """Return the agent that enrolled with this key, the newest if there are several."""
+        columns = TABLES[AgentRow].c
+        return self._row(AgentRow, columns.spki == spki, order=[columns.uid.desc()]) if spki else None
+
+    def tokens(self) -> list[TokenRow]:
+        """Return all tokens, the newest first."""
+        columns = TABLES[TokenRow].c
+        return self._rows(TokenRow, order=[columns.created.desc(), columns.id])
+
+    def token(self, token: str) -> TokenRow | None:
+        """Return one token by id."""
+        return self._row(TokenRow, TABLES[TokenRow].c.id == token)
+
+    def bundle(self, group: str) -> BundleRow | None:
+        """Return the bundle of the highest version of a group."""
+        columns = TABLES[BundleRow].c
+        return self._row(BundleRow, columns.group == group, order=[columns.version.desc()])
+
+    def bundles(self) -> list[BundleRow]:
+        """Return the newest bundle of every group, by group."""
+        columns = TABLES[BundleRow].c
+        newest = (
+            select(columns.group, func.max(columns.version).label("version"))
+            .where(columns.tenant == self._tenant)
+            .group_by(columns.group)
+            .subquery()
+        )
+        is_newest = (columns.group == newest.c.group) & (columns.version == newest.c.version)
+        return self._rows(BundleRow, is_newest, order=[columns.group])
+
+    def admins(self) -> list[AdminRow]:
+        """Return all API tokens, by id."""
+        return self._rows(AdminRow, order=[TABLES[AdminRow].c.id])
+
+    def admin(self, admin: str) -> AdminRow | None:
+        """Return one API token by id."""
+        return self._row(AdminRow, TABLES[AdminRow].c.id == admin)
+
+    def audit(self, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
+        """Return changes with ``seq`` above ``after``, oldest first."""
+        columns = TABLES[AuditRow].c
+        return self._rows(AuditRow, columns.seq > after, order=[columns.seq], limit=limit)
+
+
+class SqlWriting(SqlReading):
+    """``Writing`` on a connection inside a transaction."""
+
+    def _put(self, row: object) -> None:
+        """Insert a row, or replace the one with its key."""
+        table = TABLES[type(row)]
+        self._connection.execute(_REPLACE[table], _values(row, table))
+
+    def _add(self, row: object) -> bool:
+        """Insert a row; returns False if its key is taken."""
+        table = TABLES[type(row)]
+        try:
+            self._connection.execute(insert(table), _values(row, table))
+        except IntegrityError:
+            return False
+        return True
+
+    def _delete(self, kind: type, column: str, value: str) -> None:
+        """Delete what has this value."""
+        table = TABLES[kind]
+        self._connection.execute(
+            delete(table).where(table.c.tenant == self._tenant, table.c[column] == value)
+        )
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Set a value of the Manager's own."""
+        self._connection.execute(_REPLACE[meta], {"key": key, "value": value})
+
+    def put_group(self, row: GroupRow) -> None:
+        """Insert or replace a group."""
+        self._put(row)
+
+    def delete_group(self, name: str) -> None:
+        """Delete a group, if it is there."""
+        self._delete(GroupRow, "name", name)
+
+    def put_policy(self, row: PolicyRow) -> None:
+        """Insert or replace the head of a policy."""
+        self._put(row)
+
+    def delete_policy(self, name: str) -> None:
+        """Delete the head of a policy; its revisions stay."""
+        self._delete(PolicyRow, "name", name)
+
+    def add_revision(self, row: RevisionRow) -> None:
+        """Insert a revision.
+
+        Raises:
+            ConflictError: ``conflict.revision``: it is there already.
+        """
+        if not self._add(row):
+            raise taken_revision(row)
+
+    def put_agent(self, row: AgentRow) -> None:
+        """Insert or replace an agent."""
+        self._put(row)
+
+    def delete_agent(self, uid: str) -> None:
+        """Delete an agent, if it is there."""
+        self._delete(AgentRow, "uid", uid)
+
+    def put_token(self, row: TokenRow) -> None:
+        """Insert or replace a token."""
+        self._put(row)
+
+    def add_bundle(self, row: BundleRow) -> None:
+        """Insert a bundle.
+
+        Raises:
+            ConflictError: ``conflict.bundle``: tenant, group and version are taken.
+        """
+        if not self._add(row):
+            raise taken_bundle(row)
+
+    def put_admin(self, row: AdminRow) -> None:
+        """Insert or replace an API token."""
+        self._put(row)
+
+    def add_audit(self, row: AuditRow) -> AuditRow:
+        """Append to the audit chain; returns the row with seq, prev and hash."""
+        table = TABLES[AuditRow]
+        last = self._row(AuditRow, order=[table.c.seq.desc()])
+        row = chain(dataclasses.replace(row, tenant=self._tenant), last)
+        self._connection.execute(insert(table), _values(row, table))
+        return row
+
+    def contacts(self, batch: Iterable[Contact]) -> None:
+        """Note last contacts; agents that are gone are skipped."""
+        table = TABLES[AgentRow]
+        statement = (
+            update(table)
+            .where(table.c.tenant == self._tenant, table.c.uid == bindparam("of_uid"))
+            .values(
+                {name: bindparam(f"to_{name}") for name in ("last_contact", "address", "promise", "sequence")}
+            )
+        )
+        values = [
+            {
+                "of_uid": contact.uid,
+                "to_last_contact": contact.at,
+                "to_address": contact.address,
+                "to_promise": contact.promise,
+                "to_sequence": contact.sequence,
+            }
+            for contact in batch
+        ]
+        if values:
+            self._connection.execute(statement, values)
+
+
+def _values(row: object, table: Table) -> dict[str, Any]:
+    """Return the fields of a row by column."""
+    return {column.name: getattr(row, column.name) for column in table.c}

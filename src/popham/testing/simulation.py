@@ -1,0 +1,338 @@
+"""A fleet in virtual time: the real Manager and the real agent's end over a network in memory.
+
+Only bytes on the wire, the disk and the applier are made up.  Everything that
+decides — hub, directive, book, service, bundles, session, enforcer, driver —
+is what runs in production, so a story told here holds there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from popham.agent.apply import Applied
+from popham.agent.credentials import Credentials
+from popham.agent.end import AgentEnd
+from popham.agent.enforcer import Enforcer
+from popham.agent.state import MemoryAgentState
+from popham.downstream.enroll import CA_PATH, ROOT_PATH, TARGETS_PATH, ask, find_anchors
+from popham.errors import LinkError, PolicyError, PophamError
+from popham.link.driver import Driver
+from popham.manager.book import ManagerBook
+from popham.manager.bundles import Bundles
+from popham.manager.definitions import apply_definitions, found_fleet
+from popham.manager.grant import Grant, Role
+from popham.manager.keys import ManagerKeys, create_keys
+from popham.manager.live import Live
+from popham.manager.objects import group_of, row_of
+from popham.manager.service import ManagerService
+from popham.model.communication import CommunicationSettings, Dialer, Mode
+from popham.model.definition import check
+from popham.model.documents import SourceFile
+from popham.model.fleet import COMMUNICATION, Group
+from popham.model.names import ROOT_GROUP
+from popham.net.seam import Peer
+from popham.store.memory import MemoryStore
+from popham.store.seam import Store, Writing
+from popham.testing.network import MemoryDialer, Network
+from popham.testing.virtual import VirtualClock
+from popham.trust.identity import load_certificate
+from popham.trust.join import EnrollmentKey, JoinString
+from popham.trust.keys import IdentityKey
+from popham.trust.tuf import TrustedTuf
+from popham.upstream.hub import Hub
+from popham.upstream.visits import visit
+
+ADMIN = Grant(actor="simulation", role=Role.ADMIN, source="memory")
+FLUSH = 5.0
+"""Seconds between writes of last contacts."""
+MANAGER = "manager"
+
+
+class SimApplier:
+    """Applies nothing, and remembers what it was asked to.
+
+    Attributes:
+        applied: Policy names of each set applied, the newest last.
+        broken: Sentence with which every set fails; empty to succeed.
+    """
+
+    supported = frozenset({"files"})
+
+    def __init__(self) -> None:
+        self.applied: list[tuple[str, ...]] = []
+        self.broken = ""
+
+    async def apply(self, policies: Sequence[Applied]) -> None:
+        """Take note of a set."""
+        if self.broken:
+            raise PolicyError("validate", self.broken)
+        self.applied.append(tuple(f"{p.ref.name}@{p.ref.revision}" for p in policies))
+
+
+class SimManager:
+    """One Manager; what it writes survives :meth:`crash`."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self.store: Store = MemoryStore()
+        self.keys = simulation.keys
+        self.bundles = Bundles(self.keys.director)
+        self.book: ManagerBook
+        self.hub: Hub
+        self.live: Live
+        self.service: ManagerService
+        self._tasks: list[asyncio.Task[None]] = []
+        self._visiting: dict[str, asyncio.Task[None]] = {}
+        self._dials = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to serve from what was written."""
+        clock = self._simulation.clock
+        await self.store.write(lambda tx: found_fleet(tx, self.bundles, now=clock.now()))
+        self.book = ManagerBook(self.store, self.keys, clock)
+        trust = {CA_PATH: self.keys.ca.pem, ROOT_PATH: self.keys.root, TARGETS_PATH: self.keys.targets}
+        self.hub = Hub(self.book, clock, endpoint=lambda: "wss://manager/v1/opamp", trust=trust)
+        self.live = Live(self.book, self.hub)
+        self.service = ManagerService(
+            self.store,
+            keys=self.keys,
+            clock=clock,
+            rng=random.Random(self._simulation.seed),  # noqa: S311  # a simulation, not a secret
+            on_groups_changed=self.live.groups_changed,
+            links=self.live,
+        )
+        await self.book.load()
+        work = (self.hub.publish(), self.hub.flush(FLUSH), self.live.run())
+        self._tasks = [asyncio.ensure_future(one) for one in work]
+        self._simulation.network.services[MANAGER] = self.hub
+        for agent in self._simulation.agents.values():
+            self.visit(agent)
+
+    async def crash(self) -> None:
+        """Die: memory is gone, links break, what was not written is lost."""
+        self._simulation.network.stop(MANAGER)
+        tasks = [*self._tasks, *self._visiting.values()]
+        self._tasks, self._visiting = [], {}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def put_group(
+        self, name: str, settings: CommunicationSettings | None = None, *, parent: str = ROOT_GROUP
+    ) -> None:
+        """Make a group with settings of its own; any cell, also those that definitions refuse yet."""
+        clock = self._simulation.clock
+        if settings is not None and settings.dialer is Dialer.MANAGER:
+            self._dials.set()
+
+        def work(tx: Writing) -> list[str]:
+            old = tx.group(name)
+            if old is None:
+                fresh = Group(
+                    name=name,
+                    parent="" if name == ROOT_GROUP else parent,
+                    inherits=name != ROOT_GROUP,
+                    exceptions={COMMUNICATION: False} if settings and name != ROOT_GROUP else {},
+                    communication=settings,
+                )
+            else:
+                known = group_of(old)
+                off = {COMMUNICATION: False} if known.parent else {}
+                fresh = replace(known, communication=settings, exceptions={**known.exceptions, **off})
+            tx.put_group(row_of(fresh, (old.edition if old else 0) + 1))
+            return [row.group for row in self.bundles.publish(tx, [name], now=clock.now())]
+
+        self.live.groups_changed(await self.store.write(work))
+
+    async def publish(self, text: str) -> tuple[str, ...]:
+        """Apply definitions, and return the groups with a new bundle."""
+        now = self._simulation.clock.now()
+        definitions = check([SourceFile("simulation.yaml", text)])
+
+        def work(tx: Writing) -> tuple[str, ...]:
+            return tuple(apply_definitions(tx, definitions, self.bundles, grant=ADMIN, now=now).groups)
+
+        groups = await self.store.write(work)
+        self.live.groups_changed(groups)
+        return groups
+
+    def visit(self, agent: SimAgent) -> None:
+        """Keep visiting an agent, whenever its settings want that."""
+        old = self._visiting.pop(agent.name, None)
+        if old is not None:
+            old.cancel()
+        self._visiting[agent.name] = asyncio.ensure_future(self._keep_visiting(agent))
+
+    async def _keep_visiting(self, agent: SimAgent) -> None:
+        """Dial one agent, for as long as its settings want that."""
+        network = self._simulation.network
+        while True:
+            await self._dials.wait()
+            settings = agent.end.settings
+            wait = 1.0
+            if settings.dialer is Dialer.MANAGER and network.reachable(agent.name, MANAGER):
+                try:
+                    wait = await self._dial(agent, settings)
+                except PophamError:
+                    wait = 5.0
+            await asyncio.sleep(wait)
+
+    async def _dial(self, agent: SimAgent, settings: CommunicationSettings) -> float:
+        network, peer = self._simulation.network, agent.peer()
+        if settings.mode is Mode.PULL:
+
+            async def exchange(body: bytes) -> bytes:
+                await network.travel()
+                if not network.reachable(agent.name, MANAGER) or agent.stopped:
+                    raise LinkError("unreachable", f"{agent.name} does not answer")
+                return await agent.driver.visited(body)
+
+            await visit(self.hub, peer, exchange)
+            return settings.heartbeat
+        if not agent.stopped:
+            await agent.driver.serve(network.pipe(agent.name, MANAGER, peer).lower)
+        return 1.0
+
+
+class SimAgent:
+    """One agent; what it keeps survives :meth:`crash`."""
+
+    def __init__(self, simulation: Simulation, name: str) -> None:
+        self._simulation = simulation
+        self.name = name
+        self.state = MemoryAgentState()
+        self.applier = SimApplier()
+        self.said: list[str] = []
+        self.stopped = True
+        self.end: AgentEnd
+        self.driver: Driver
+        self._task: asyncio.Task[None] | None = None
+
+    async def enroll(self, join: JoinString) -> None:
+        """Join by the wire, as a real agent does."""
+        key, uid = IdentityKey.create(), str(self._simulation.uuid())
+        self.state.create_identity(uid, key)
+        anchor = await find_anchors(join, MANAGER, lambda _url, _ca: self.dialer())
+        enrolled = await ask(
+            self.dialer(),
+            anchor=anchor,
+            key=key,
+            uid=uid,
+            token=EnrollmentKey.from_seed(join.seed),
+            name=self.name,
+            labels={},
+        )
+        self.state.save_documents(anchor.root, anchor.targets)
+        self.state.save_certificate(enrolled.certificate)
+        self.state.save_assignment(enrolled.assignment)
+
+    def start(self) -> None:
+        """Begin from what was kept."""
+        documents = self.state.documents()
+        if documents is None:
+            raise LookupError(f"{self.name} is not enrolled")
+        clock, news = self._simulation.clock, asyncio.Event()
+        draw = random.Random(self.name).random  # noqa: S311  # a simulation, not a secret
+        tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
+        enforcer = Enforcer(self.state, self.applier, tuf, clock, news.set)
+        self.end = AgentEnd(
+            self.state,
+            enforcer,
+            Credentials(self.state, clock, draw, lambda: None),
+            facts={"host.name": self.name},
+            fetch=lambda sha256, limit: self.dialer().fetch(f"/v1/content/sha256/{sha256}", limit=limit),
+            version="0",
+            news=news,
+        )
+        self.driver = Driver(
+            self.end, self.dialer, draw=draw, said=lambda text, _when: self.said.append(text)
+        )
+        self.stopped = False
+        self._task = asyncio.ensure_future(self.driver.run())
+
+    async def stop(self) -> None:
+        """Say goodbye and end."""
+        self.stopped = True
+        self.driver.stop()
+        if self._task is not None:
+            await self._task
+
+    async def crash(self) -> None:
+        """Die without a word."""
+        self.stopped = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for pipe in [pipe for pipe in self._simulation.network.pipes if pipe.name == self.name]:
+            pipe.end(1006)
+
+    def dialer(self) -> MemoryDialer:
+        """Return a way to the Manager, showing the certificate there is."""
+        return MemoryDialer(self._simulation.network, self.name, MANAGER, self._certificate())
+
+    def peer(self) -> Peer:
+        """Return this agent as the Manager sees it when it dials."""
+        return Peer(address=self.name, certificate=self._certificate())
+
+    def _certificate(self) -> bytes:
+        pem = self.state.certificate()
+        return load_certificate(pem).public_bytes(Encoding.DER) if pem else b""
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """The policies that are in force, as name@revision; empty before the first set."""
+        return self.applier.applied[-1] if self.applier.applied else ()
+
+
+class Simulation:
+    """A Manager, its agents, and the network between them, all from one seed."""
+
+    def __init__(self, clock: VirtualClock, keys: ManagerKeys, seed: int = 7) -> None:
+        """Begin with nobody."""
+        self.clock = clock
+        self.keys = keys
+        self.seed = seed
+        self.network = Network(seed)
+        self.manager = SimManager(self)
+        self.agents: dict[str, SimAgent] = {}
+        self._random = random.Random(seed)  # noqa: S311  # a simulation, not a secret
+
+    def uuid(self) -> uuid.UUID:
+        """Return the next instance_uid."""
+        return uuid.UUID(int=self._random.getrandbits(128), version=4)
+
+    async def add_agents(self, group: str, names: Sequence[str]) -> list[SimAgent]:
+        """Enroll and start agents in a group."""
+        made = await self.manager.service.create_token(ADMIN, group=group, uses=len(names), accepts=True)
+        join = JoinString.parse(made.secret)
+        added = []
+        for name in names:
+            agent = SimAgent(self, name)
+            await agent.enroll(join)
+            agent.start()
+            self.agents[name] = agent
+            self.manager.visit(agent)
+            added.append(agent)
+        return added
+
+    async def end(self) -> None:
+        """Stop everybody."""
+        for agent in self.agents.values():
+            await agent.crash()
+        await self.manager.crash()
+
+
+def make_keys(clock: VirtualClock) -> ManagerKeys:
+    """Return keys for simulations; making them takes a while, so tests share them."""
+    with tempfile.TemporaryDirectory() as folder:
+        return create_keys(
+            Path(folder), urls=("https://manager:4320",), trust_domain="simulation", clock=clock
+        )

@@ -1,0 +1,51 @@
+"""What is fetched beside rounds: trust documents, and bodies that bundles name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from popham.errors import GrantError, NotFoundError, PophamError, WireError
+from popham.model.fleet import Admission
+from popham.model.registry import Listener, find_route, require
+from popham.net.seam import Refused, Request, Response
+from popham.upstream.book import Book, Identity
+
+_CONTENT = re.compile(r"/v1/content/sha256/([0-9a-f]{64})")
+_STATUS = {GrantError: 403, NotFoundError: 404, WireError: 405}
+
+
+class Documents:
+    """Answers every path of the agents' listener but ``/v1/opamp``."""
+
+    def __init__(self, book: Book, trust: Mapping[str, bytes]) -> None:
+        """Serve what ``book`` has, and ``trust``: path to document."""
+        self._book = book
+        self._trust = dict(trust)
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request, for an identity that the registry admits to it."""
+        try:
+            identity: Identity = self._book.identify(request.peer)
+            require(find_route(Listener.AGENTS, request.method, request.path), identity.caller)
+            return self._find(request.path, identity)
+        except Refused as error:
+            return Response(
+                status=error.refusal.status, body=error.refusal.body.encode(), content_type="text/plain"
+            )
+        except PophamError as error:
+            status = 401 if error.code == "grant.missing" else _STATUS.get(type(error), 400)
+            return Response(status=status, body=str(error).encode(), content_type="text/plain")
+
+    def _find(self, path: str, identity: Identity) -> Response:
+        if path in self._trust:
+            return Response(body=self._trust[path], content_type="application/octet-stream")
+        match = _CONTENT.fullmatch(path)
+        record = self._book.record(identity.uid)
+        allowed = match is not None and record is not None and record.admission is Admission.ACCEPTED
+        body = self._book.content(match[1], record.group) if match and record and allowed else None
+        if body is None:
+            raise NotFoundError(
+                "content", "this agent's bundle names no such body", "Ask for a round; it may be old"
+            )
+        return Response(body=body, headers={"Cache-Control": "private, immutable, max-age=31536000"})

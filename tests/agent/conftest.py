@@ -1,0 +1,72 @@
+"""A machine in a temporary directory: a root, local configuration, and an applier on it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from popham.agent.apply import Applied, Applier
+from popham.agent.settings import AgentSettings, FilesSettings
+from popham.model.bundle import PolicyRef
+from popham.model.policy import Policy, check_policy
+
+
+def make_policy(*files, name="web", **rest):
+    """Return a policy of type ``files`` as a bundle brings it; files are (path, content) or mappings."""
+    entries = [f if isinstance(f, dict) else {"path": str(f[0]), "content": f[1]} for f in files]
+    body = check_policy("files", {"files": entries, **rest})
+    policy = Policy(name=name, type="files", body=body, revision=1)
+    ref = PolicyRef(type="files", name=name, revision=1, sha256=policy.sha256, length=len(policy.encoded()))
+    return Applied(ref, body)
+
+
+@dataclass
+class Machine:
+    """One machine with one allowed root, and what happened on it."""
+
+    folder: Path
+    commands: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    command_timeout: float = 10.0
+    roots: tuple[str, ...] | None = None
+    number: int = 0
+
+    def __post_init__(self):
+        self.root = self.folder / "root"
+        self.root.mkdir()
+        self.state = self.folder / "state"
+        self.source = self.folder / "agent.toml"
+        self.log = self.folder / "log"
+
+    def applier(self, **rest):
+        self.number += 1
+        life, used = self.number, iter(range(10_000))
+        roots = (str(self.root),) if self.roots is None else self.roots
+        settings = AgentSettings(
+            state=str(self.state),
+            files=FilesSettings(roots=roots),
+            commands=self.commands,
+            command_timeout=self.command_timeout,
+        )
+        token = rest.pop("token", lambda: f"{life}-{next(used)}")
+        return Applier(settings, self.state / "apply", source=self.source, token=token, **rest)
+
+    def noting(self, word, then="true"):
+        """Return an argument list that notes ``word``, and then does what the shell line says."""
+        return ("/bin/sh", "-c", f"echo {word} >> {self.log}; {then}")
+
+    def noted(self):
+        return self.log.read_text().split() if self.log.exists() else []
+
+    def tree(self, folder=None):
+        """Return every file under a folder: path → content and mode."""
+        folder = folder or self.root
+        return {
+            str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mode & 0o7777)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.is_symlink()
+        }
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path.resolve())

@@ -1,0 +1,98 @@
+"""Local configuration of an agent: what it permits, and how it is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from popham.agent.settings import AgentSettings, load_settings
+from popham.errors import ConfigError
+
+
+def write(folder, text):
+    path = folder / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def refused(path, **env):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, env=env)
+    return caught.value
+
+
+def test_a_missing_file_permits_nothing(tmp_path):
+    found = load_settings(tmp_path / "agent.toml", env={})
+    assert found == AgentSettings()
+    assert found.files.roots == ()
+    assert found.commands == {}
+    assert found.socket_path == Path("/var/lib/popham/agent/agent.sock")
+
+
+def test_a_missing_file_that_somebody_named_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings(tmp_path / "agent.toml", env={}, must_exist=True)
+
+
+def test_all_of_it_is_read(tmp_path):
+    path = write(
+        tmp_path,
+        """
+        name = "web-1"
+        state = "/srv/popham"
+        command_timeout = 5
+        [files]
+        roots = ["/etc/popham.d"]
+        [commands]
+        nginx = ["/usr/sbin/nginx", "-t", "-c", "{path}"]
+        [labels]
+        room = "12"
+        """,
+    )
+    found = load_settings(path, env={}, overrides={"name": "web-2"})
+    assert found.name == "web-2"
+    assert found.socket_path == Path("/srv/popham/agent.sock")
+    assert found.commands == {"nginx": ("/usr/sbin/nginx", "-t", "-c", "{path}")}
+    assert (found.files.roots, found.command_timeout, found.labels) == (
+        ("/etc/popham.d",),
+        5.0,
+        {"room": "12"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('files.roots = ["etc"]', "files.roots"),
+        ('files.roots = ["/etc/../root"]', "files.roots"),
+        ('commands.check = ["nginx", "-t"]', "commands.check"),
+        ("commands.check = []", "commands.check"),
+        ('commands.check = "nginx -t"', "commands.check"),
+        ('commands."bad name" = ["/bin/true"]', "bad name"),
+        ('commands.check = ["/bin/true", "a\\u0000b"]', "commands.check"),
+        ("command_timeout = 0", "command_timeout"),
+        ('state = "here"', "state"),
+        ('socket = "agent.sock"', "socket"),
+        ('name = ""', "name"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_file_and_key(tmp_path, text, key):
+    path = write(tmp_path, text)
+    error = refused(path)
+    assert str(path) in error.problem
+    assert key in error.problem
+
+
+def test_a_file_that_everybody_may_write_is_refused(tmp_path):
+    path = write(tmp_path, "")
+    path.chmod(0o666)
+    error = refused(path)
+    assert error.code == "config.writable"
+    assert error.hint == f"Run: chmod o-w {path}"
+
+
+def test_importing_what_applies_policies_loads_nothing_heavy():
+    heavy = "{'aiohttp', 'uvloop', 'tuf', 'pydantic', 'fastapi', 'sqlalchemy', 'ruamel'}"
+    script = f"import sys, popham.agent.apply, popham.config, popham.log; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0

@@ -1,0 +1,157 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from popham.errors import WireError
+from popham.model.bundle import Bundle, LocationSet, PolicyRef
+from popham.model.communication import CommunicationSettings, Mode
+from popham.model.names import canonical, digest
+
+REF = PolicyRef(type="files", name="motd", revision=3, sha256="ab" * 32, length=120)
+HELD = LocationSet(policies=(REF,), communication=CommunicationSettings())
+BUNDLE = Bundle(
+    group="paris",
+    serial=2,
+    version=1_800_000_000_000,
+    issued=1_800_000_000,
+    prev="cd" * 32,
+    locations={"default": HELD},
+)
+
+
+def payload(**changes):
+    """Return the payload with other fields, its content digest fitting again."""
+    data = json.loads(BUNDLE.payload()) | changes
+    said = {k: v for k, v in data.items() if k not in {"version", "issued", "content_digest"}}
+    return canonical(data | {"content_digest": digest(canonical(said))})
+
+
+REFS = st.builds(
+    PolicyRef,
+    type=st.sampled_from(["files", "otelcol"]),
+    name=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,9}", fullmatch=True),
+    revision=st.integers(1, 10**6),
+    sha256=st.just("ab" * 32),
+    length=st.integers(0, 4 * 2**20),
+)
+SETS = st.builds(
+    LocationSet,
+    policies=st.lists(REFS, max_size=3).map(tuple),
+    communication=st.builds(
+        CommunicationSettings,
+        mode=st.sampled_from(Mode),
+        heartbeat=st.floats(1, 604800) | st.integers(1, 100),
+    ),
+)
+BUNDLES = st.builds(
+    Bundle,
+    group=st.just("paris"),
+    serial=st.integers(1, 10**6),
+    version=st.integers(1, 2**53),
+    issued=st.integers(0, 2**40),
+    locations=st.dictionaries(st.sampled_from(["office", "home"]), SETS).flatmap(
+        lambda d: SETS.map(lambda s: d | {"default": s})
+    ),
+    prev=st.sampled_from(["", "cd" * 32]),
+)
+
+
+@given(BUNDLES)
+@settings(max_examples=50)
+def test_a_bundle_is_read_back_from_its_payload(bundle):
+    found = Bundle.from_payload(bundle.payload())
+    assert found == bundle
+    assert found.content_digest == bundle.content_digest
+    assert found.payload() == bundle.payload()
+
+
+@given(BUNDLES, st.integers(1, 2**53), st.integers(0, 2**40))
+@settings(max_examples=30)
+def test_f_y2_the_content_digest_does_not_change_by_signing_again(bundle, version, issued):
+    assert replace(bundle, version=version, issued=issued).content_digest == bundle.content_digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"serial": 3},
+        {"prev": ""},
+        {"group": "lyon"},
+        {"tenant": "other"},
+        {"tuf": {"root": 2, "targets": 1}},
+        {"locations": {}},
+    ],
+)
+def test_the_content_digest_changes_with_everything_else(change):
+    assert replace(BUNDLE, **change).content_digest != BUNDLE.content_digest
+
+
+def test_unknown_fields_are_ignored_and_kept_in_the_digest():
+    found = Bundle.from_payload(payload(rollout={"pct": 5}))
+    assert replace(found) == BUNDLE
+    assert found.content_digest == json.loads(payload(rollout={"pct": 5}))["content_digest"]
+    assert found.content_digest != BUNDLE.content_digest
+
+
+def test_a_changed_copy_computes_its_own_digest():
+    found = Bundle.from_payload(BUNDLE.payload())
+    assert replace(found, serial=9).content_digest == replace(BUNDLE, serial=9).content_digest
+
+
+def test_unknown_fields_listed_in_crit_are_refused():
+    with pytest.raises(WireError) as caught:
+        Bundle.from_payload(payload(crit=["rollout"]))
+    assert (caught.value.code, caught.value.hint) == ("wire.crit", "Upgrade the agent")
+
+
+def test_blobs_names_every_body_once():
+    twice = replace(BUNDLE, locations={"default": HELD, "home": HELD})
+    assert twice.blobs() == {REF.sha256: 120}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        BUNDLE.payload().replace(b'"serial":2', b'"serial":3'),
+        BUNDLE.payload()[:-1] + b',"serial":2}',
+        payload(serial="x"),
+        payload(serial=0),
+        payload(version=0),
+        payload(default_location="nowhere"),
+        payload(sets={}),
+        payload(
+            sets={
+                "stable": {
+                    "default": {
+                        "policies": [],
+                        "communication": CommunicationSettings().as_dict() | {"heartbeat": 0},
+                    }
+                }
+            }
+        ),
+        payload(
+            sets={
+                "stable": {"default": {"policies": [{}], "communication": CommunicationSettings().as_dict()}}
+            }
+        ),
+        b"[" * 100_000,
+    ],
+)
+def test_a_malformed_bundle_is_refused(data):
+    with pytest.raises(WireError) as caught:
+        Bundle.from_payload(data)
+    assert caught.value.code == "wire.bundle"
+
+
+def test_the_resolved_digest_depends_on_policies_and_settings_only():
+    assert HELD.resolved_digest == replace(BUNDLE, serial=99).locations["default"].resolved_digest
+    assert HELD.resolved_digest != replace(HELD, policies=()).resolved_digest
+    slower = replace(HELD, communication=CommunicationSettings(heartbeat=600.0))
+    assert HELD.resolved_digest != slower.resolved_digest

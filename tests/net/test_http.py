@@ -1,0 +1,81 @@
+"""Bodies and encodings, without a socket."""
+
+import contextlib
+import gzip
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from popham.errors import ConflictError, LinkError, NotFoundError, PophamError, WireError
+from popham.net.http import accepts_gzip, deflate, failed, inflate, uid_of
+from popham.net.seam import Limits
+
+
+@given(st.binary(max_size=3000))
+def test_rel_13_any_bytes_are_inflated_or_refused(data):
+    limits = Limits(message=1000)
+    with contextlib.suppress(WireError):
+        assert len(inflate(data, limits)) <= 1000
+    if len(data) <= 1000:
+        assert inflate(gzip.compress(data), limits) == data
+    else:
+        with pytest.raises(WireError, match="larger than 1000 bytes"):
+            inflate(gzip.compress(data), limits)
+
+
+@pytest.mark.parametrize(
+    "data", [gzip.compress(b"a") * 2, gzip.compress(b"a") + b"x", gzip.compress(b"a")[:-1], b""]
+)
+def test_only_one_whole_member_is_taken(data):
+    with pytest.raises(WireError, match="one whole gzip member"):
+        inflate(data, Limits())
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_deflate_is_gzip(size):
+    assert gzip.decompress(await deflate(b"x" * size)) == b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("*", True),
+        ("*;q=0", False),
+        ("gzip;q=0, *", False),
+        ("identity", False),
+        ("br, x-gzip", True),
+    ],
+)
+def test_ops_12_gzip_needs_to_be_asked_for(header, expected):
+    assert accepts_gzip({"Accept-Encoding": header} if header else {}) is expected
+
+
+def test_the_instance_uid_is_sixteen_bytes_or_nothing():
+    uid = uuid.uuid4()
+    assert uid_of({"OpAMP-Instance-UID": str(uid)}) == uid.bytes
+    assert uid_of({"OpAMP-Instance-UID": "01J8ZZZZZZZZZZZZZZZZZZZZZZ"}) == b""
+    assert uid_of({}) == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (WireError("too_large", "x"), 413),
+        (WireError("other", "x"), 400),
+        (NotFoundError("x", "x"), 404),
+        (ConflictError("x", "x"), 409),
+        (LinkError("busy", "x", retry_after=9.0), 503),
+        (PophamError("x", "x"), 500),
+    ],
+)
+def test_every_family_of_errors_has_its_status(error, status):
+    response = failed(error)
+    assert response.status == status
+    assert response.headers.get("Retry-After") == ("9" if status == 503 else None)

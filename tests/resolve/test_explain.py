@@ -1,0 +1,33 @@
+from popham.model.communication import CommunicationSettings, Mode
+from popham.model.fleet import Group, Tree
+from popham.resolve.explain import Step, explain, show_communication
+
+TREE = Tree(
+    [
+        Group(
+            name="fleet", inherits=False, policies={"files": "base"}, communication=CommunicationSettings()
+        ),
+        Group(name="branches", parent="fleet", exceptions={"files": False}, policies={"files": "motd"}),
+        Group(name="paris", parent="branches"),
+    ]
+)
+
+
+def test_every_group_of_the_lineage_says_what_it_contributes():
+    assert explain(TREE, "paris", "files") == (
+        Step(group="paris", inherits=True, value="", holds=False),
+        Step(group="branches", inherits=False, value="motd", holds=True),
+        Step(group="fleet", inherits=False, value="base", holds=False),
+    )
+
+
+def test_no_policy_is_a_value_too():
+    assert explain(TREE, "fleet", "otelcol") == (
+        Step(group="fleet", inherits=False, value="none", holds=True),
+    )
+
+
+def test_communication_settings_are_shown_in_words():
+    assert explain(TREE, "branches", "communication")[-1].value == "Push, heartbeat 5m, spread 5m"
+    pull = CommunicationSettings(mode=Mode.PULL, heartbeat=90.0, spread=0.0)
+    assert show_communication(pull) == "Pull by heartbeat, heartbeat 90s, spread off"
