@@ -67,6 +67,7 @@ $(READY): requirements.lock pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer was not found; install it, or say where: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "$(PYTHON) is older than Python 3.11; say where a newer one is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "making $(VENV) from requirements.lock; the first time takes about a minute" >&2
 ifneq ($(UV),)
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python "$(PYTHON)" $(VENV)
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock

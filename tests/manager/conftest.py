@@ -41,7 +41,7 @@ class FakeLinks:
     held: set = field(default_factory=set)
     seen: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
-    dropped: list = field(default_factory=list)
+    changed: list = field(default_factory=list)
     down: list = field(default_factory=list)
 
     def connected(self, uid):
@@ -51,8 +51,11 @@ class FakeLinks:
         self.asked.append(uid)
         return uid in self.held
 
-    def drop(self, uid):
-        self.dropped.append(uid)
+    def agent_changed(self, uid):
+        self.changed.append(uid)
+
+    def tokens_changed(self):
+        self.changed.append("tokens")
 
     def last_contact(self, uid):
         return self.seen.get(uid)

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.manager.conftest import ADMIN, NOW, VIEWER, group, otelcol, policy
 
 from popham.manager.bundles import Bundles
 from popham.manager.definitions import apply_definitions, found_fleet
@@ -12,7 +13,6 @@ from popham.model.definition import DefinitionSetError, SourceFile, check
 from popham.store.memory import MemoryStore
 from popham.trust.tuf import TrustedTuf
 from popham.trust.verify import open_bundle
-from tests.manager.conftest import ADMIN, NOW, VIEWER, group, otelcol, policy
 
 OWN = "{inheritance: {policies: {files: false}}, policies: {files: motd}}"
 
@@ -104,7 +104,7 @@ async def test_f_y1_a_policy_body_has_a_revision_for_each_change(bench):
     assert revisions[0].author == "ada"
 
 
-async def test_f_g1_unchecking_the_box_copies_and_changes_nothing(bench):
+async def test_f_g2_unchecking_the_box_copies_and_changes_nothing(bench):
     await bench.apply(
         policy(),
         otelcol(),
@@ -124,13 +124,13 @@ async def test_f_g1_unchecking_the_box_copies_and_changes_nothing(bench):
     assert (await bench.bundle("paris")).locations == held
 
 
-async def test_f_g1_unchecking_and_changing_the_parent_at_once_keeps_what_held(bench):
+async def test_f_g2_unchecking_and_changing_the_parent_at_once_keeps_what_held(bench):
     await bench.apply(policy(), policy("other"), group("fleet", "{policies: {files: motd}}"), group("paris"))
     await bench.apply(group("fleet", "{policies: {files: other}}"), group("paris", "{inherits: false}"))
     assert (await bench.service.group(ADMIN, "paris")).policies == {"files": "motd"}
 
 
-async def test_f_g1_a_new_group_that_does_not_inherit_starts_from_its_parent(bench):
+async def test_f_g2_a_new_group_that_does_not_inherit_starts_from_its_parent(bench):
     await bench.apply(
         group("paris", "{parent: branches, inherits: false}"),
         group(
@@ -141,7 +141,7 @@ async def test_f_g1_a_new_group_that_does_not_inherit_starts_from_its_parent(ben
     assert (view.communication["mode"], view.communication["heartbeat"]) == ("pull", 30.0)
 
 
-async def test_f_g1_checking_the_box_again_lists_what_is_discarded(bench):
+async def test_f_g2_checking_the_box_again_lists_what_is_discarded(bench):
     await bench.apply(
         policy(), group("paris", "{inherits: false, policies: {files: motd}, communication: {heartbeat: 1m}}")
     )

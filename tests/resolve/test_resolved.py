@@ -112,7 +112,7 @@ def test_f_g1_every_value_is_its_origins_own_and_nothing_between_hides_it(tree):
 
 
 @given(trees())
-def test_f_g1_unchecking_with_a_copy_changes_nothing(tree):
+def test_f_g2_unchecking_with_a_copy_changes_nothing(tree):
     for group in tree:
         if not group.parent:
             continue

@@ -206,6 +206,7 @@ async def test_agents_come_by_uid_in_pages_and_by_group(store: Store) -> None:
     assert await uids() == ["u1", "u2", "u3", "u4", "u5"]
     assert await uids(after="u2", limit=2) == ["u3", "u4"]
     assert await uids(group="web") == ["u1", "u3", "u5"]
+    assert await store.read(lambda tx: tx.agent_counts()) == {"web": 3, "db": 2}
     assert await uids(group="web", after="u1", limit=1) == ["u3"]
     assert await uids(group="none") == []
     assert await uids(limit=0) == []

@@ -58,15 +58,6 @@ class Credentials:
         identity = read_identity(load_certificate(certificate))
         return renewal_time(identity.not_before, identity.not_after, self._draw())
 
-    @property
-    def expired(self) -> bool:
-        """Whether the certificate is past its end, and serves for renewal only."""
-        certificate = self._state.certificate()
-        return (
-            certificate is not None
-            and read_identity(load_certificate(certificate)).not_after <= self._clock.now()
-        )
-
     def request(self) -> AgentToServer | None:
         """Return the request for a new certificate if it is due and not yet asked for."""
         certificate = self._state.certificate()

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from popham.agent.apply import Applied
 from popham.agent.state import AgentState, Progress
 from popham.clock import Clock
-from popham.errors import LinkError, PolicyError, TrustError
+from popham.errors import LinkError, PolicyError, StateError, TrustError
 from popham.model.bundle import BUNDLE_TYPE, Bundle, LocationSet, PolicyRef
 from popham.model.names import DEFAULT_TENANT
 from popham.model.policy import MAX_BODY
@@ -174,7 +174,7 @@ class Enforcer:
             return
         try:
             await self._applier.apply([p for p in policies if p.ref.type in self._applier.supported])
-        except PolicyError as error:
+        except (PolicyError, StateError) as error:
             _log.warning("serial %d was not applied: %s", newest.bundle.serial, error)
             self._confirmed = True
             self._note(outcome=Outcome.FAILED, error_code=error.code, error=str(error))

@@ -35,11 +35,13 @@ class Backoff:
         """Take note of a failure and return the wait, in seconds.
 
         ``retry_after`` is what the other end asked for; it is obeyed, and up to
-        a tenth is added so that equal answers do not make equal returns.
+        a tenth is added so that equal answers do not make equal returns.  Who
+        says *at once* again and again is given :data:`BASE` at least.
         """
         self.failures += 1
         if retry_after is not None:
-            return retry_after * (1 + 0.1 * self._draw())
+            least = BASE if self.failures > 1 else 0.0
+            return max(retry_after, least) * (1 + 0.1 * self._draw())
         if self.failures == 1:
             return self.window * self._draw()
         ceiling = min(CAP, BASE * 2.0 ** min(self.failures, 16))

@@ -19,7 +19,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from popham.errors import LinkError, WireError
+from popham.errors import LinkError, PophamError
 from popham.link.backoff import Backoff
 from popham.link.cadence import phase_of, wait_until_next
 from popham.model.communication import CommunicationSettings, Mode, Preset
@@ -71,7 +71,7 @@ class End(Protocol):
         """Take one message from upstream, and do what it says.
 
         Raises:
-            WireError: It is malformed; the link is then of no use.
+            PophamError: It is malformed or cannot be believed; the link is then of no use.
             LinkError: What it names could not be fetched, or it asks to stay away.
         """
         ...
@@ -128,13 +128,13 @@ class Driver:
                     await self._hold()
                 else:
                     await self._pull()
-            except (LinkError, WireError) as error:
+            except PophamError as error:
                 self._end.lost()
                 wait = self._after(error)
                 self._said(str(error), wait)
                 await self._pause(wait)
 
-    def _after(self, error: LinkError | WireError) -> float:
+    def _after(self, error: PophamError) -> float:
         self._backoff.window = max(self._end.retry_window, 1.0)
         return self._backoff.failed(error.retry_after if isinstance(error, LinkError) else None)
 
@@ -267,7 +267,7 @@ class Driver:
         self._end.opened()
         try:
             await self._keep(link)
-        except (LinkError, WireError) as error:
+        except PophamError as error:
             self._said(str(error), None)
         finally:
             await link.close()

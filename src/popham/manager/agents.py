@@ -189,11 +189,6 @@ def unique_name(reading: Reading, wanted: str) -> str:
     raise EnrollmentError("name", f"too many agents are called {base!r}", "Give the machines host names")
 
 
-def count_agents(reading: Reading, groups: Iterable[str]) -> dict[str, int]:
-    """Return group → how many agents it has, whatever their admission."""
-    return {group: sum(1 for _ in every_agent(reading, group)) for group in groups}
-
-
 def every_agent(reading: Reading, group: str | None = None) -> Iterable[AgentRow]:
     """Yield all agents, or those of one group, by uid."""
     after = ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from popham.manager.agents import count_agents
 from popham.manager.audit import note
 from popham.manager.bundles import Bundles
 from popham.manager.grant import Grant
@@ -74,7 +73,7 @@ def apply_definitions(
     result = ApplyResult(
         dry_run=dry_run,
         changes=tuple(work.changes),
-        groups=_effects(signed, count_agents(tx, [row.group for row in signed])),
+        groups=_effects(signed, tx.agent_counts()),
     )
     return Applied(result=result, groups=tuple(row.group for row in signed))
 
@@ -222,6 +221,6 @@ def _last_revision(tx: Writing, name: str) -> int:
 
 def _effects(signed: Sequence[BundleRow], agents: Mapping[str, int]) -> tuple[GroupEffect, ...]:
     return tuple(
-        GroupEffect(group=row.group, before=row.serial - 1, after=row.serial, agents=agents[row.group])
+        GroupEffect(group=row.group, before=row.serial - 1, after=row.serial, agents=agents.get(row.group, 0))
         for row in signed
     )

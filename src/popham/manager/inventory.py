@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from popham.errors import ConflictError, NotFoundError
-from popham.manager.agents import count_agents
 from popham.manager.audit import note
 from popham.manager.bundles import newest
 from popham.manager.grant import Grant
@@ -34,8 +33,8 @@ def view_groups(reading: Reading, names: list[str] | None = None) -> list[GroupV
     rows = {row.name: row for row in reading.groups()}
     wanted = [tree[name] for name in (rows if names is None else names)]
     bundles = newest(reading)
-    agents = count_agents(reading, [group.name for group in wanted])
-    views = [_view_group(tree, g, rows[g.name], bundles.get(g.name), agents[g.name]) for g in wanted]
+    agents = reading.agent_counts()
+    views = [_view_group(tree, g, rows[g.name], bundles.get(g.name), agents.get(g.name, 0)) for g in wanted]
     return sorted(views, key=lambda view: view.path)
 
 

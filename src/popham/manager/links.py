@@ -9,7 +9,12 @@ from popham.model.status import Downtime
 
 
 class Links(Protocol):
-    """The table of open links, as the service sees it. Nothing here waits."""
+    """The table of open links, as the service sees it.
+
+    Nothing here waits.  ``connected``, ``last_contact`` and ``downtimes`` are
+    plain look-ups, since views are computed on a thread of the store;
+    the others are called on the event loop's thread only.
+    """
 
     def connected(self, uid: str) -> bool:
         """Return whether a held link to this agent is open."""
@@ -19,8 +24,12 @@ class Links(Protocol):
         """Ask for a round over the held link; False if there is none."""
         ...
 
-    def drop(self, uid: str) -> None:
-        """Close whatever link there is, and forget what the agent was given."""
+    def agent_changed(self, uid: str) -> None:
+        """Take note that an agent was accepted, refused or revoked; the change is durable."""
+        ...
+
+    def tokens_changed(self) -> None:
+        """Take note that a token was made or revoked; the change is durable."""
         ...
 
     def last_contact(self, uid: str) -> float | None:
@@ -43,7 +52,10 @@ class NoLinks:
         """Return False."""
         return False
 
-    def drop(self, uid: str) -> None:
+    def agent_changed(self, uid: str) -> None:
+        """Do nothing."""
+
+    def tokens_changed(self) -> None:
         """Do nothing."""
 
     def last_contact(self, uid: str) -> float | None:  # noqa: ARG002  # the form of Links

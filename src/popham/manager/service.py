@@ -225,7 +225,7 @@ class ManagerService:
         """Make a token by which agents join; arguments as :func:`popham.manager.tokens.create_token`."""
         require(grant, Permission.TOKENS)
         now = self._clock.now()
-        return await self._write(
+        made = await self._write(
             lambda tx: create_token(
                 tx,
                 grant,
@@ -240,6 +240,8 @@ class ManagerService:
                 draw=self._rng.randbytes,
             )
         )
+        self._links.tokens_changed()
+        return made
 
     async def tokens(self, grant: Grant) -> tuple[TokenView, ...]:
         """Return all tokens, the newest first, without their secrets."""
@@ -251,7 +253,9 @@ class ManagerService:
         """Revoke a token; agents that joined by it stay. Raises NotFoundError ``not_found.token``."""
         require(grant, Permission.TOKENS)
         now = self._clock.now()
-        return await self._write(lambda tx: revoke_token(tx, grant, token, now=now))
+        view = await self._write(lambda tx: revoke_token(tx, grant, token, now=now))
+        self._links.tokens_changed()
+        return view
 
     async def check_in(
         self, grant: Grant, refs: Sequence[str] = (), *, group: str | None = None, everyone: bool = False
@@ -306,10 +310,7 @@ class ManagerService:
             return admit(tx, grant, ref, admission, self._keys.director, now=now)
 
         row = await self._write(work)
-        if admission is Admission.ACCEPTED:
-            self._links.check_in(row.uid)
-        else:
-            self._links.drop(row.uid)
+        self._links.agent_changed(row.uid)
         return await self._store.read(lambda tx: self._view(tx, tx.agent(row.uid) or row))
 
     def _view(self, reading: Reading, row: AgentRow) -> AgentView:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from popham.errors import GrantError, NotFoundError, WireError
+from popham.model.names import show
 
 
 class IdentityKind(StrEnum):
@@ -189,7 +190,8 @@ def find_message(capability: str, name: str, direction: Direction) -> MessageTyp
     for message in MESSAGES:
         if (message.capability, message.name, message.direction) == (capability, name, direction):
             return message
-    raise NotFoundError("message", f"no message {name!r} of {capability!r} travels {direction}")
+    problem = f"no message {show(name)} of {show(capability)} travels {direction}"
+    raise NotFoundError("message", problem)
 
 
 def require(entry: Route | MessageType, identity: IdentityKind) -> None:

@@ -33,6 +33,8 @@ from popham.opamp.wire import (
 MESSAGE_LIMIT = 4 * 1024 * 1024
 """Bytes of one message, either direction. Source: guarantees SEC-9 (OpAMP recommends 64 MiB)."""
 _VARINT_LIMIT = 10
+_SENTENCE = 1000
+"""Characters of an error that travels; it may quote what the other end said."""
 _M = TypeVar("_M", bound=Message)
 
 Custom = Report | Directive | Enroll | Renew | Admission
@@ -112,7 +114,7 @@ def parse_custom(message: CustomMessage) -> Custom | None:
 def bad_request(uid: bytes, text: str) -> bytes:
     """Return the answer to a message that cannot be processed; nothing else may be in it."""
     error = ServerErrorResponse(
-        type=ServerErrorResponseType.ServerErrorResponseType_BadRequest, error_message=text
+        type=ServerErrorResponseType.ServerErrorResponseType_BadRequest, error_message=text[:_SENTENCE]
     )
     return ServerToAgent(
         instance_uid=uid, capabilities=int(OWN_UPSTREAM), error_response=error

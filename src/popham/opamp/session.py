@@ -34,6 +34,8 @@ from popham.opamp.wire import REPORT_FULL_STATE
 
 _OUTSTANDING = 64
 """Messages that may be unanswered at once on a held link."""
+_CUSTOM, _NAME = 64, 256
+"""Custom capabilities of one agent that are remembered, and characters of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,19 @@ class Parts:
 class AgentSession:
     """The agent's end: numbers messages and omits what is known."""
 
-    def __init__(self, uid: bytes, capabilities: int, custom_capabilities: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, uid: bytes, capabilities: int, custom_capabilities: tuple[str, ...] = (), *, adopts: bool = True
+    ) -> None:
+        """Begin with nothing told.
+
+        Args:
+            uid: instance_uid, 16 bytes.
+            capabilities: OpAMP's bits.
+            custom_capabilities: Declared with the full state.
+            adopts: Whether upstream may give another uid; not where a certificate names it.
+        """
         self.uid = uid
+        self._adopts = adopts
         self._capabilities = capabilities
         self._custom = CustomCapabilities(capabilities=custom_capabilities)
         self._sequence = 0
@@ -138,7 +151,7 @@ class AgentSession:
                     self._told.pop(name, None)
         if message.flags & REPORT_FULL_STATE:
             self._full = True
-        if len(message.agent_identification.new_instance_uid) == 16:
+        if self._adopts and len(message.agent_identification.new_instance_uid) == 16:
             self.uid = message.agent_identification.new_instance_uid
         return message
 
@@ -185,7 +198,8 @@ class Ear:
         if message.capabilities:
             self.capabilities = message.capabilities
         if message.HasField("custom_capabilities"):
-            self.custom = frozenset(message.custom_capabilities.capabilities)
+            said = message.custom_capabilities.capabilities[:_CUSTOM]
+            self.custom = frozenset(name for name in said if len(name) <= _NAME)
         full = message.HasField("agent_description")
         if full:
             self.described = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -99,6 +100,10 @@ class MemoryReading:
     def agents_named(self, name: str) -> list[AgentRow]:
         """Return the agents of this name, by uid."""
         return [row for row in self._rows(AgentRow) if row.name == name]
+
+    def agent_counts(self) -> dict[str, int]:
+        """Return group → how many agents it has; groups without agents are left out."""
+        return dict(Counter(row.group for row in self._rows(AgentRow)))
 
     def agent_by_spki(self, spki: str) -> AgentRow | None:
         """Return the agent that enrolled with this key, the newest if there are several."""

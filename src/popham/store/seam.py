@@ -78,6 +78,10 @@ class Reading(Protocol):
         """Return the agents of this name."""
         ...
 
+    def agent_counts(self) -> dict[str, int]:
+        """Return group → how many agents it has; groups without agents are left out."""
+        ...
+
     def agent_by_spki(self, spki: str) -> AgentRow | None:
         """Return the agent that enrolled with this key."""
         ...

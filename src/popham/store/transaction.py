@@ -125,6 +125,13 @@ class SqlReading:
         columns = TABLES[AgentRow].c
         return self._rows(AgentRow, columns.name == name, order=[columns.uid])
 
+    def agent_counts(self) -> dict[str, int]:
+        """Return group → how many agents it has; groups without agents are left out."""
+        columns = TABLES[AgentRow].c
+        query = select(columns.group, func.count()).where(columns.tenant == self._tenant)
+        rows = self._connection.execute(query.group_by(columns.group))
+        return {str(group): int(count) for group, count in rows}
+
     def agent_by_spki(self, spki: str) -> AgentRow | None:
         """Return the agent that enrolled with this key, the newest if there are several."""
         columns = TABLES[AgentRow].c

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from popham.model.communication import Dialer
 from popham.model.fleet import AgentKind
 from popham.model.generation import GENERATION, check_generations
+from popham.model.status import StateRecord
 from popham.opamp.codec import parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentDescription, AgentToServer, KeyValue
 from popham.opamp.schema.popham.v1.popham_pb2 import Report
@@ -16,6 +17,8 @@ from popham.upstream.record import Record, RemoteStatus
 
 _ATTRIBUTES = 64
 _TEXT = 256
+_HASH = 64
+"""Bytes of a hash that is kept; ours have 32, and a longer one differs from them anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +43,31 @@ def note(record: Record, message: AgentToServer) -> Heard:
         WireError: A part is malformed, or the agent's generation may not talk to us.
         TrustError: The state record is not signed by this agent.
     """
+    report = parse_custom(message.custom_message) if message.HasField("custom_message") else None
+    state = None
+    if isinstance(report, Report):
+        # Whatever may be refused comes before anything is written down.
+        check_generations(GENERATION, report.generation or GENERATION, Dialer.AGENT)
+        state = _open_state(record, report.state)
     changed = _note_kind(record)
     if message.HasField("agent_description"):
+        # It began anew, perhaps without what it was told.
+        record.settings_told = b""
         said = attributes(message.agent_description)
         if said != record.description:
             record.description, changed = said, True
     if message.HasField("remote_config_status"):
         status = message.remote_config_status
         remote = RemoteStatus(
-            status.last_remote_config_hash, status.status, status.error_message[: _TEXT * 4]
+            status.last_remote_config_hash[:_HASH], status.status, status.error_message[: _TEXT * 4]
         )
         if remote != record.remote:
             record.remote, changed = remote, True
-    report = parse_custom(message.custom_message) if message.HasField("custom_message") else None
     if not isinstance(report, Report):
         return Heard(changed)
-    check_generations(GENERATION, report.generation or GENERATION, Dialer.AGENT)
-    changed = _note_state(record, report.state) or changed
-    return Heard(changed, hello=report.generation > 0, bundle=report.bundle)
+    if state is not None:
+        record.state, record.envelope, record.promise = state, report.state, state.promise
+    return Heard(changed or state is not None, hello=report.generation > 0, bundle=report.bundle)
 
 
 def _note_kind(record: Record) -> bool:
@@ -69,14 +79,13 @@ def _note_kind(record: Record) -> bool:
     return True
 
 
-def _note_state(record: Record, envelope: bytes) -> bool:
+def _open_state(record: Record, envelope: bytes) -> StateRecord | None:
+    """Return the state record in ``envelope`` if it is newer than the one known."""
     if not envelope or envelope == record.envelope:
-        return False
+        return None
     state = open_state(envelope, public_der=record.public_key, uid=record.uid)
-    if record.state is not None and state.revision <= record.state.revision:
-        return False
-    record.state, record.envelope, record.promise = state, envelope, state.promise
-    return True
+    known = record.state is not None and state.revision <= record.state.revision
+    return None if known else state
 
 
 def attributes(description: AgentDescription) -> dict[str, str]:
@@ -86,5 +95,7 @@ def attributes(description: AgentDescription) -> dict[str, str]:
 
 
 def _text(pair: KeyValue) -> str:
+    """Return a plain value as text; lists, maps and bytes are not for people."""
     kind = pair.value.WhichOneof("value")
-    return "" if kind is None else str(getattr(pair.value, kind))[:_TEXT]
+    plain = kind in {"string_value", "bool_value", "int_value", "double_value"}
+    return str(getattr(pair.value, kind))[:_TEXT] if kind and plain else ""

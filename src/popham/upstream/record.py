@@ -75,6 +75,8 @@ class Record:
         link: The held link, if one is open now.
         settings_told: Digest of the connection settings last offered (stock agents).
         quiet: Prebuilt answer to a heartbeat with nothing new.
+        edition: Rises when something changes that must be durable.
+        saved: Newest edition that is.
     """
 
     uid: str
@@ -98,12 +100,15 @@ class Record:
     settings_told: bytes = b""
     quiet: bytes = b""
     intervals: deque[float] | None = None
+    edition: int = 0
+    saved: int = 0
 
     def contact(self, now: float, address: str) -> None:
         """Note a contact; for stock agents, learn what to expect from the longest of ten intervals."""
         if self.kind is AgentKind.STOCK and not self.settings_told and self.last_contact is not None:
             if self.intervals is None:
-                self.intervals = deque(maxlen=_INTERVALS)
+                # What was expected until now counts too, or a burst at the start would promise a second.
+                self.intervals = deque([self.promise], maxlen=_INTERVALS)
             self.intervals.append(now - self.last_contact)
             self.promise = max(1.0, *self.intervals)
         self.last_contact = now

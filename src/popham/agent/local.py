@@ -1,0 +1,105 @@
+"""The agent's door on its own machine: a Unix socket that only its user may open.
+
+One JSON object per line in, one out: ``{"do": "status"}`` or ``{"do": "check-in"}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from popham.agent.status import Status
+from popham.errors import ConfigError, LinkError
+from popham.posix import set_mode
+
+_LINE = 4096
+_ANSWER = 256 * 1024
+_TIME = 5.0
+"""Seconds one question may take, on either side."""
+
+
+class LocalDoor:
+    """Answers questions asked on this machine.
+
+    Attributes:
+        news: Set when a round is wanted; shared with the agent's end.
+        check_in: What a ``check-in`` does.
+    """
+
+    def __init__(self, path: Path, status: Status) -> None:
+        """Answer at ``path`` with ``status``, once opened."""
+        self.news = asyncio.Event()
+        self.check_in: Callable[[], None] = self.news.set
+        self._path = path
+        self._status = status
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen; a socket that a dead agent left is replaced, since the state directory is locked.
+
+        Raises:
+            ConfigError: The path cannot be listened on.
+        """
+        try:
+            self._path.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._answer, self._path, limit=_LINE)
+            set_mode(self._path, 0o600)
+        except OSError as error:
+            problem = f"{self._path} cannot be listened on: {error.strerror or error}"
+            raise ConfigError(
+                "socket", problem, "Set 'socket' in agent.toml to a shorter path that can be written"
+            ) from error
+
+    async def close(self) -> None:
+        """Stop listening and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+            self._path.unlink(missing_ok=True)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_TIME):
+                answer = self._do(await reader.readline())
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        except (TimeoutError, ValueError, OSError):
+            # Whoever asks nonsense, or asks and leaves, gets no answer.
+            return
+        finally:
+            writer.close()
+
+    def _do(self, line: bytes) -> dict[str, Any]:
+        asked = json.loads(line)
+        what = asked.get("do") if isinstance(asked, dict) else None
+        if what == "status":
+            return self._status.describe()
+        if what == "check-in":
+            self.check_in()
+            return {"asked": True}
+        return {"error": "the agent knows 'status' and 'check-in'"}
+
+
+async def ask(path: Path, what: str) -> dict[str, Any]:
+    """Ask the agent that runs on this machine.
+
+    Raises:
+        LinkError: ``link.no_agent``: none answers there.
+    """
+    try:
+        async with asyncio.timeout(_TIME):
+            reader, writer = await asyncio.open_unix_connection(path, limit=_ANSWER)
+            try:
+                writer.write(json.dumps({"do": what}).encode() + b"\n")
+                answer: dict[str, Any] = json.loads(await reader.readline())
+            finally:
+                writer.close()
+            return answer
+    except (OSError, ValueError, TimeoutError) as error:
+        problem = f"no agent answers at {path}"
+        raise LinkError(
+            "no_agent", problem, "Start it with 'popham agent run', or name its --config"
+        ) from error

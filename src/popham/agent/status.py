@@ -1,0 +1,85 @@
+"""What an agent says of itself on its own machine: ``popham agent status``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from popham.agent.end import AgentEnd
+from popham.agent.state import AgentState
+from popham.clock import Clock
+from popham.model.status import Outcome
+from popham.trust.identity import load_certificate, read_identity
+
+_TEXT = 1000
+
+
+class Status:
+    """Keeps the last words of the driver, and puts them beside what is kept on disk."""
+
+    def __init__(self, state: AgentState, clock: Clock) -> None:
+        """Begin with what is kept."""
+        self._state = state
+        self._clock = clock
+        self._end: AgentEnd | None = None
+        self._problem = ""
+        self._said_at: float | None = None
+        self._next: float | None = None
+
+    def attend(self, end: AgentEnd) -> None:
+        """Ask this end of the session from now on."""
+        self._end = end
+
+    def say(self, text: str, wait: float | None) -> None:
+        """Note a sentence (empty: all is well) and in how many seconds the next contact is due."""
+        now = self._clock.now()
+        self._problem = text[:_TEXT]
+        if not text:
+            self._said_at = now
+        self._next = None if wait is None else now + wait
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything as plain data; times are unix seconds, None where unknown."""
+        found = describe_state(self._state)
+        found |= {
+            "running": True,
+            "last_contact": self._said_at,
+            "next_contact": self._next,
+            "problem": self._problem,
+        }
+        if self._end is not None:
+            record = asdict(self._end.record())
+            found |= {
+                key: record[key] for key in ("group", "location", "serial", "mode", "dialer", "promise")
+            }
+            found["unsupported"] = list(record["unsupported"])
+            found["text"] = self._end.text
+        return found
+
+
+def describe_state(state: AgentState) -> dict[str, Any]:
+    """Return what is kept on disk, which is all there is while no agent runs.
+
+    Raises:
+        StateError: A file is damaged.
+    """
+    identity, join, progress = state.identity(), state.join(), state.progress()
+    found: dict[str, Any] = {
+        "running": False,
+        "uid": identity.uid if identity else "",
+        "servers": list(join.urls) if join else [],
+        "admission": "not enrolled"
+        if join is None
+        else "waiting"
+        if state.certificate() is None
+        else "accepted",
+        "outcome": str(progress.outcome),
+        "applied_serial": progress.applied_serial,
+        "error": progress.error if progress.outcome is Outcome.FAILED or progress.error_code else "",
+        "error_code": progress.error_code,
+        "since": progress.since or None,
+    }
+    certificate = state.certificate()
+    if certificate is not None:
+        found["certificate_until"] = read_identity(load_certificate(certificate)).not_after
+    return found

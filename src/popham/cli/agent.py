@@ -1,0 +1,211 @@
+"""``popham agent``: what is done on the machine itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from popham.cli.exits import FAILED
+from popham.cli.invocation import Invocation
+from popham.cli.text import clean
+from popham.errors import LinkError
+
+if TYPE_CHECKING:
+    from popham.agent.joining import Joining
+    from popham.agent.settings import AgentSettings
+    from popham.downstream.enroll import Enrolled
+
+_FILE = "/etc/popham/agent.toml"
+
+
+class Machine:
+    """Which agent of this machine a command is about."""
+
+    def __init__(self, run: Invocation, config: Path | None, state: str | None, name: str | None) -> None:
+        self._run = run
+        self._config = config
+        self._flags = {"state": state, "name": name}
+
+    @property
+    def source(self) -> Path:
+        """The configuration file, whether or not it exists."""
+        return self._config or Path(_FILE)
+
+    def settings(self) -> AgentSettings:
+        """Read the local configuration. Raises ConfigError."""
+        from popham.agent.settings import load_settings
+
+        return load_settings(
+            self.source,
+            env=self._run.environ,
+            overrides=self._flags,
+            must_exist=self._config is not None,
+        )
+
+
+def _choosing(command: Any) -> Any:
+    """Give ``command`` the options that say which agent of this machine is meant."""
+    command = click.option("--state", help="State directory, if not the configured one.")(command)
+    return click.option(
+        "--config", type=click.Path(path_type=Path), help=f"Local configuration, if not {_FILE}."
+    )(command)
+
+
+@click.group()
+def agent() -> None:
+    """Enroll, run and ask the agent of this machine."""
+
+
+@agent.command()
+@click.argument("join", metavar="JOIN")
+@_choosing
+@click.option("--name", help="Name shown to people; the host name if not given.")
+@click.option("--wait", default=0.0, help="Seconds to wait until an administrator accepts.")
+@click.pass_obj
+def enroll(
+    run: Invocation, join: str, config: Path | None, state: str | None, name: str | None, wait: float
+) -> None:
+    """Join a fleet with the join string that 'popham token create' printed.
+
+    JOIN may be '-' to read it from standard input, where no process list shows it.
+    """
+    from popham.trust.join import JoinString
+
+    text = click.get_text_stream("stdin").read() if join == "-" else join
+    settings = Machine(run, config, state, name).settings()
+    enrolled, uid = asyncio.run(_enroll(settings, JoinString.parse(text), wait))
+    if enrolled.certificate:
+        click.echo(f"Enrolled as {uid}. Next: popham agent run", err=True)
+        return
+    click.echo(f"Enrolled as {uid}, {clean(enrolled.text) or enrolled.admission}.", err=True)
+    click.echo("Next: an administrator accepts it, and 'popham agent run' waits for that.", err=True)
+
+
+async def _enroll(settings: AgentSettings, join: Any, wait: float) -> tuple[Enrolled, str]:
+    async with _joining(settings) as (joining, uid):
+        enrolled = await joining.begin(join)
+        if not enrolled.certificate and wait > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    while not enrolled.certificate:
+                        await asyncio.sleep(1.0)
+                        enrolled = await joining.ask_again()
+        return enrolled, uid()
+
+
+@contextlib.asynccontextmanager
+async def _joining(settings: AgentSettings) -> AsyncIterator[tuple[Joining, Callable[[], str]]]:
+    from popham.agent.app import KIND
+    from popham.agent.joining import Joining
+    from popham.agent.state import AgentState
+    from popham.clock import SystemClock
+    from popham.statedir import StateDir
+
+    folder = Path(settings.state)
+    fresh = not (folder / "FORMAT").exists()
+    with StateDir.open(folder, KIND, create=fresh) as directory:
+        state = AgentState(directory)
+        yield Joining(state, SystemClock(), settings), lambda: state.uid
+
+
+@agent.command("run")
+@_choosing
+@click.option("--log-level", default="info", show_default=True)
+@click.option("--log-json", is_flag=True, help="One JSON object per line.")
+@click.pass_obj
+def run_agent(
+    run: Invocation, config: Path | None, state: str | None, log_level: str, *, log_json: bool
+) -> None:
+    """Run the agent until it is stopped."""
+    from popham.agent.app import open_agent
+    from popham.cli.process import run_process
+    from popham.clock import SystemClock
+    from popham.log import set_up_logging
+
+    set_up_logging(level=log_level, as_json=log_json)
+    machine = Machine(run, config, state, None)
+    settings = machine.settings()
+
+    async def serve(ready: asyncio.Event, stopping: asyncio.Event) -> None:
+        async with open_agent(settings, machine.source, SystemClock(), random.SystemRandom()) as opened:
+            await opened.run(ready, stopping)
+
+    run_process(serve, run.environ)
+
+
+@agent.command("check-in")
+@_choosing
+@click.pass_obj
+def check_in(run: Invocation, config: Path | None, state: str | None) -> None:
+    """Have the running agent get in touch now."""
+    from popham.agent.local import ask
+
+    settings = Machine(run, config, state, None).settings()
+    asyncio.run(ask(settings.socket_path, "check-in"))
+    click.echo("asked; 'popham agent status' shows what comes of it", err=True)
+
+
+@agent.command()
+@_choosing
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def status(run: Invocation, config: Path | None, state: str | None, output: str) -> int:
+    """Say what this machine has, from whom, and what it waits for; also with the Manager away."""
+    settings = Machine(run, config, state, None).settings()
+    found = _look(settings)
+    if output == "json":
+        click.echo(json.dumps(found, indent=2, sort_keys=True))
+    else:
+        for line in _lines(found, run.now()):
+            click.echo(line)
+    return 0 if found["running"] and not found.get("error") and not found.get("problem") else FAILED
+
+
+def _look(settings: AgentSettings) -> dict[str, Any]:
+    """Ask the running agent; if none runs, read what it left."""
+    from popham.agent.local import ask
+    from popham.agent.state import AgentState
+    from popham.agent.status import describe_state
+    from popham.statedir import StateDir
+
+    try:
+        return asyncio.run(ask(settings.socket_path, "status"))
+    except LinkError:
+        with StateDir.open(Path(settings.state), "agent", create=False) as directory:
+            return describe_state(AgentState(directory))
+
+
+def _lines(found: dict[str, Any], now: float) -> list[str]:
+    def age(key: str) -> str:
+        value = found.get(key)
+        if value is None:
+            return "unknown"
+        seconds = round(value - now)
+        return f"in {seconds} s" if seconds >= 0 else f"{-seconds} s ago"
+
+    rows = [
+        ("agent", "running" if found["running"] else "stopped"),
+        ("uid", found["uid"] or "none"),
+        ("admission", found["admission"]),
+        ("upstream", ", ".join(found["servers"]) or "none"),
+    ]
+    if found["running"]:
+        rows += [
+            ("way", f"{found.get('mode', 'unknown')}, dialled by the {found.get('dialer', 'agent')}"),
+            ("last contact", age("last_contact")),
+            ("next contact", age("next_contact")),
+            ("group", found.get("group") or "none"),
+            ("newest serial", str(found.get("serial", 0))),
+        ]
+    rows += [("applied serial", str(found["applied_serial"])), ("outcome", found["outcome"])]
+    for key in ("error", "problem", "text"):
+        if found.get(key):
+            rows.append((key, found[key]))
+    return [f"{name + ':':<16}{clean(value)}" for name, value in rows]

@@ -1,0 +1,71 @@
+"""How a process of ours runs: uvloop, signals, and what systemd wants to know."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+
+Serve = Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]
+"""Takes ``ready``, which it sets, and ``stopping``, which ends it."""
+
+
+def run_process(serve: Serve, env: Mapping[str, str]) -> None:
+    """Run ``serve`` until it returns, or SIGTERM or SIGINT asks it to stop."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_run(serve, Notifier(env)))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _run(serve: Serve, notifier: Notifier) -> None:
+    ready, stopping = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    notifying = asyncio.ensure_future(notifier.run(ready, stopping))
+    try:
+        await serve(ready, stopping)
+    finally:
+        notifying.cancel()
+        await asyncio.gather(notifying, return_exceptions=True)
+
+
+class Notifier:
+    """Tells systemd that a service is ready, alive and stopping; silent elsewhere.
+
+    Source: sd_notify(3); half of WatchdogSec between two signs of life.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._path = env.get("NOTIFY_SOCKET", "")
+        usec = env.get("WATCHDOG_USEC", "")
+        self._every = int(usec) / 2e6 if usec.isdigit() and int(usec) else None
+
+    async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
+        """Notify until cancelled."""
+        await ready.wait()
+        self._say(f"READY=1\nMAINPID={os.getpid()}")
+        while not stopping.is_set():
+            try:
+                async with asyncio.timeout(self._every):
+                    await stopping.wait()
+            except TimeoutError:
+                self._say("WATCHDOG=1")
+        self._say("STOPPING=1")
+
+    def _say(self, text: str) -> None:
+        if not self._path:
+            return
+        address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+            sock.sendto(text.encode(), address)

@@ -1,0 +1,136 @@
+"""The Manager's process: what it opens, what it runs, and in which order it ends.
+
+It does not know HTTP for people: the composition root puts the REST API beside
+it, on the same loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from popham.clock import Clock
+from popham.manager.agents import reassign_all
+from popham.manager.backup import RESTORED
+from popham.manager.book import ManagerBook
+from popham.manager.bundles import Bundles
+from popham.manager.founding import DATABASE, KIND
+from popham.manager.keys import ManagerKeys, load_keys
+from popham.manager.live import Live
+from popham.manager.service import ManagerService
+from popham.manager.settings import Address, ManagerSettings
+from popham.net.listener import Listener
+from popham.net.seam import Limits
+from popham.net.tls import server_context
+from popham.opamp.wire import OPAMP_PATH
+from popham.statedir import StateDir
+from popham.store.seam import Store, Writing
+from popham.store.sqlite import SqliteStore
+from popham.upstream.hub import Hub
+
+_log = logging.getLogger(__name__)
+FLUSH = 5.0
+"""Seconds between writes of last contacts: what a crash may cost of them, and nothing else."""
+TRUST_PATHS = ("/v1/trust/ca", "/v1/trust/root", "/v1/trust/targets")
+
+
+class Manager:
+    """A running Manager.
+
+    Attributes:
+        service: What people may ask of it.
+        listener: The agents' door.
+        state: The locked state directory.
+    """
+
+    def __init__(self, settings: ManagerSettings, clock: Clock, state: StateDir, store: Store) -> None:
+        """Wire the parts; :meth:`run` starts them."""
+        self.state = state
+        self._store = store
+        self._clock = clock
+        self._at = Address.parse(settings.listen.agents, "listen.agents")
+        keys = load_keys(state.root / "keys", urls=settings.urls, clock=clock)
+        self.keys: ManagerKeys = keys
+        self._book = ManagerBook(store, keys, clock)
+        trust = dict(zip(TRUST_PATHS, (keys.ca.pem, keys.root, keys.targets), strict=True))
+        self.hub = Hub(self._book, clock, endpoint=lambda: _websocket(settings), trust=trust)
+        self.live = Live(self._book, self.hub)
+        rng = random.SystemRandom()
+        self.service = ManagerService(
+            store,
+            keys=keys,
+            clock=clock,
+            rng=rng,
+            on_groups_changed=self.live.groups_changed,
+            links=self.live,
+        )
+        tls = state.root / "tls"
+        context = server_context(tls / "listener.pem", tls / "listener.key", state.root / "keys" / "ca.pem")
+        self.listener = Listener(self.hub, context=context, limits=Limits(), clock=clock, rng=rng)
+
+    async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
+        """Serve agents until ``stopping`` is set; ``ready`` is set once the door is open.
+
+        Raises:
+            StateError: The database failed; the process must end.
+            ConfigError: An address cannot be listened on.
+        """
+        await self._recover()
+        await self._book.load()
+        await self.listener.start(self._at.hosts, self._at.port)
+        work = [
+            asyncio.ensure_future(part)
+            for part in (self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch())
+        ]
+        stop = asyncio.ensure_future(stopping.wait())
+        ready.set()
+        try:
+            await asyncio.wait({stop, *work}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self.listener.stop(retry_window=self.hub.retry_window)
+            for task in (stop, *work):
+                task.cancel()
+            results = await asyncio.gather(stop, *work, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _recover(self) -> None:
+        """After a restore, sign everything anew before the first answer, above what agents may hold."""
+        now, director = self._clock.now(), self.keys.director
+
+        def work(tx: Writing) -> int:
+            if not tx.meta(RESTORED):
+                return -1
+            signed = Bundles(director).resign_all(tx, now=now)
+            assigned = reassign_all(tx, director, now=now)
+            tx.set_meta(RESTORED, "")
+            return len(signed) + assigned
+
+        count = await self._store.write(work)
+        if count >= 0:
+            _log.warning("this Manager was restored from a backup: %d documents were signed anew", count)
+
+
+@asynccontextmanager
+async def open_manager(settings: ManagerSettings, clock: Clock) -> AsyncIterator[Manager]:
+    """Open a Manager's state directory and database, and close them at the end.
+
+    Raises:
+        StateError: They cannot be used, or another process uses them.
+    """
+    with StateDir.open(Path(settings.state), KIND, create=False) as state:
+        store = await asyncio.to_thread(SqliteStore.open, state.root / DATABASE, clock=clock)
+        try:
+            yield Manager(settings, clock, state, store)
+        finally:
+            await store.aclose()
+
+
+def _websocket(settings: ManagerSettings) -> str:
+    url = settings.urls[0] if settings.urls else "https://localhost:4320"
+    return url.replace("https://", "wss://", 1).rstrip("/").removesuffix(OPAMP_PATH) + OPAMP_PATH

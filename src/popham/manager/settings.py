@@ -1,0 +1,94 @@
+"""How a Manager's process is configured: where it keeps its state, and where it listens."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from popham.config import load
+from popham.errors import ConfigError
+
+DEFAULT_FILE = Path("/etc/popham/manager.toml")
+DEFAULT_STATE = "/var/lib/popham/manager"
+FILE = "manager.toml"
+"""Name of the configuration that ``popham init`` leaves in the state directory."""
+_ANY = "::"
+
+
+class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a Manager listens.
+
+    Attributes:
+        agents: Address and port for agents; port 0 takes a free one.
+        people: Address and port for people and programs.
+    """
+
+    agents: str = "[::]:4320"
+    people: str = "[::]:8443"
+
+
+class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration of one Manager.
+
+    Attributes:
+        state: The state directory.
+        urls: Where agents reach this Manager, best first; they stand in join strings.
+        listen: Where it listens.
+    """
+
+    state: str = DEFAULT_STATE
+    urls: tuple[str, ...] = ()
+    listen: Listen = Listen()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A place to listen. ``hosts`` has both families where one address stands for all."""
+
+    hosts: tuple[str, ...]
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, key: str) -> Address:
+        """Return the address in ``text``: ``HOST:PORT``, an IPv6 address in brackets.
+
+        Raises:
+            ConfigError: ``config.address``.
+        """
+        host, _, port = text.rpartition(":")
+        bare = host.removeprefix("[").removesuffix("]")
+        try:
+            number = int(port)
+            host = str(ipaddress.ip_address(bare)) if bare != "localhost" else bare
+        except ValueError:
+            number = -1
+        if not 0 <= number <= 65535 or not bare:
+            hint = "Write address and port: '[::]:4320', '0.0.0.0:4320' or '127.0.0.1:4320'"
+            raise ConfigError("address", f"{key}: {text!r} is no address to listen on", hint)
+        return cls(("::", "0.0.0.0") if host == _ANY else (host,), number)  # noqa: S104  # asked for
+
+
+def load_settings(
+    path: Path | None, *, state: str | None, env: Mapping[str, str], overrides: Mapping[str, Any]
+) -> tuple[ManagerSettings, Path | None]:
+    """Return the settings and the file they came from.
+
+    Without ``path`` it is the one in the state directory that was named, else
+    ``/etc/popham/manager.toml``.
+
+    Raises:
+        ConfigError: A source is wrong.
+    """
+    found = path
+    if found is None and state is not None:
+        found = Path(state) / FILE
+    elif found is None:
+        found = DEFAULT_FILE if DEFAULT_FILE.exists() else Path(DEFAULT_STATE) / FILE
+    merged = {"state": state, **overrides}
+    settings = load(ManagerSettings, path=found, env=env, overrides=merged, must_exist=path is not None)
+    return settings, found

@@ -1,0 +1,283 @@
+"""``make demo``: a Manager and four agents on loopback, and a policy on its way to them.
+
+Everything is what a user would run: the ``popham`` command, as processes, with
+a state directory each.  With ``--once`` it ends by itself, and the last line on
+standard output is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from popham.cli.contexts import Contexts
+from popham.client import Client
+
+MACHINES = {"web-1": "web", "db-1": "db", "till-1": "tills", "kiosk-1": "kiosks"}
+"""Agent → its group; the first two inherit push, the others pull."""
+HEARTBEAT = 3
+"""Seconds between rounds of the agents that pull; short, so that nobody waits for a demo."""
+PATIENCE = 60.0
+"""Seconds until the demo gives up."""
+
+_TREE = f"""\
+apiVersion: popham/v1
+kind: Group
+metadata: {{name: servers}}
+spec:
+  parent: fleet
+  inheritance: {{communication: false}}
+  communication: {{preset: Push, heartbeat: 30s}}
+---
+apiVersion: popham/v1
+kind: Group
+metadata: {{name: branches}}
+spec:
+  parent: fleet
+  inheritance: {{communication: false}}
+  communication: {{preset: Pull by heartbeat, heartbeat: {HEARTBEAT}s}}
+"""
+_LEAF = """\
+---
+apiVersion: popham/v1
+kind: Policy
+metadata: {{name: motd-{group}}}
+spec:
+  type: files
+  files:
+    - path: {path}
+      mode: "0644"
+      content: |
+        {text}
+---
+apiVersion: popham/v1
+kind: Group
+metadata: {{name: {group}}}
+spec:
+  parent: {parent}
+  inheritance: {{policies: {{files: false}}}}
+  policies: {{files: motd-{group}}}
+"""
+
+
+class Demo:
+    """The processes of one demo, and the folder they live in."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use ``folder``, which is empty or does not exist yet."""
+        self.folder = folder.absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.agents_port, self.people_port = _free_ports(2)
+        self.env = os.environ | {"POPHAM_CONFIG": str(self.folder / "contexts.toml")}
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    # Processes.
+
+    def popham(self, *words: str) -> str:
+        """Run a command to its end and return what it printed; it talks on our standard error."""
+        done = subprocess.run(
+            [sys.executable, "-m", "popham", *words],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            check=False,
+            text=True,
+            timeout=PATIENCE,
+        )
+        if done.returncode:
+            raise SystemExit(f"demo: popham {' '.join(words[:2])} ended with {done.returncode}")
+        return done.stdout.strip()
+
+    def start(self, *words: str, log: str) -> subprocess.Popen[bytes]:
+        """Start a command that stays, with its output in ``log``."""
+        with (self.folder / log).open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "popham", *words], env=self.env, stdout=output, stderr=output
+            )
+        self._processes.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End every process, the agents first, and wait for it."""
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self._processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    # The story.
+
+    def found(self) -> None:
+        """Make a Manager and start it."""
+        state = str(self.folder / "manager")
+        doors = ["--agents", f"127.0.0.1:{self.agents_port}", "--people", f"127.0.0.1:{self.people_port}"]
+        self.popham("init", "--state", state, "--name", "localhost", *doors, "--context", "demo")
+        manager = self.start("manager", "--state", state, log="manager.log")
+        context = Contexts.load(self.folder / "contexts.toml").chosen("", {})
+
+        def answers() -> bool:
+            if manager.poll() is not None:
+                raise SystemExit(f"demo: the Manager ended; see {self.folder / 'manager.log'}")
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.people_port)) == 0
+
+        wait_until(answers, "the Manager opens its doors")
+        self.client = Client(context.url, context.token, ca=context.ca)
+
+    def enroll(self) -> None:
+        """Enroll the agents, each with a root of its own, and start them."""
+        self.publish("Welcome aboard.")
+        for name, group in MACHINES.items():
+            root = self.folder / "machines" / group
+            root.mkdir(parents=True)
+            config = self.folder / f"{name}.toml"
+            config.write_text(
+                f'name = "{name}"\nstate = "{self.folder / name}"\n[files]\nroots = ["{root}"]\n'
+            )
+            join = self.popham("token", "create", "-g", group, "--accept")
+            self.popham("agent", "enroll", join, "--config", str(config))
+            self.start("agent", "run", "--config", str(config), log=f"{name}.log")
+
+    def publish(self, text: str) -> None:
+        """Apply the definitions with the command, with ``text`` in every file."""
+        file = self.folder / "fleet.yaml"
+        file.write_text(self._definitions(text))
+        self.popham("apply", "-f", str(file))
+
+    def _definitions(self, text: str) -> str:
+        parts = [_TREE]
+        for group in MACHINES.values():
+            parent = "servers" if group in {"web", "db"} else "branches"
+            path = self.folder / "machines" / group / "motd"
+            parts.append(_LEAF.format(group=group, parent=parent, path=path, text=text))
+        return "".join(parts)
+
+    def look(self) -> dict[str, dict[str, Any]]:
+        """Return the agents by name, as the Manager shows them."""
+        return {item["name"]: item for item in self.client.agents()}
+
+    def settled(self) -> bool:
+        """Return whether every agent has what it should have."""
+        agents = self.look()
+        return len(agents) == len(MACHINES) and all(a["sync"] == "in sync" for a in agents.values())
+
+    def follow(self, text: str) -> list[dict[str, Any]]:
+        """Publish ``text`` and return, per agent, how it arrived and in how many seconds."""
+        begin = time.monotonic()
+        self.client.apply([("fleet.yaml", self._definitions(text))])
+        took: dict[str, float] = {}
+
+        def arrived() -> bool:
+            for name, agent in self.look().items():
+                if name not in took and agent["sync"] == "in sync" and self._has(name, text):
+                    took[name] = time.monotonic() - begin
+            return len(took) == len(MACHINES)
+
+        complete = wait_until(arrived, "the policy arrives", required=False)
+        if not complete:
+            print("demo: not every agent applied what was published", file=sys.stderr)
+        return [
+            {
+                "name": name,
+                "mode": agent["mode"],
+                "dialer": agent["dialer"],
+                "wanted": agent["wanted"],
+                "applied": agent["applied"],
+                "presence": agent["presence"],
+                "seconds_to_apply": round(took[name], 3) if name in took else None,
+            }
+            for name, agent in sorted(self.look().items())
+        ]
+
+    def _has(self, name: str, text: str) -> bool:
+        file = self.folder / "machines" / MACHINES[name] / "motd"
+        return file.is_file() and file.read_text().strip() == text
+
+
+def wait_until(holds: Callable[[], bool], what: str, *, required: bool = True) -> bool:
+    """Look every 20 ms until ``holds``; give up after :data:`PATIENCE`."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.02)
+    if required:
+        raise SystemExit(f"demo: gave up waiting until {what}")
+    return False
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Demo]:
+    """Run a demo's Manager and agents in ``folder``, and end them."""
+    demo = Demo(folder)
+    try:
+        demo.found()
+        demo.enroll()
+        wait_until(demo.settled, "every agent has its first policy")
+        yield demo
+    finally:
+        demo.stop()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo and return the exit code."""
+    parser = argparse.ArgumentParser(prog="popham demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end by itself, with one JSON object")
+    parser.add_argument("--state", type=Path, help="folder that keeps everything; it must be new")
+    asked = parser.parse_args(arguments)
+    folder = asked.state or Path(tempfile.mkdtemp(prefix="popham-demo-"))
+    if folder.exists() and any(folder.iterdir()):
+        print(f"demo: {folder} is not empty; name a new folder", file=sys.stderr)
+        return 1
+    with running(folder) as demo:
+        agents = demo.follow("Weigh anchor at six bells.")
+        print(demo.popham("get", "agents"), file=sys.stderr)
+        ok = all(agent["applied"] == agent["wanted"] and agent["seconds_to_apply"] for agent in agents)
+        ok = ok and len(agents) == len(MACHINES)
+        if asked.once:
+            print(json.dumps({"ok": ok, "state": str(demo.folder), "agents": agents}))
+            return 0 if ok else 1
+        print(f"api: https://localhost:{demo.people_port}/api/v1")
+        print(f"agents: https://localhost:{demo.agents_port}")
+        print(f"state: {demo.folder}", flush=True)
+        print(
+            f"Try: POPHAM_CONFIG={demo.folder}/contexts.toml {sys.prefix}/bin/popham get agents -w\n"
+            "Ctrl-C ends it.",
+            file=sys.stderr,
+        )
+        _wait_for_the_end()
+        return 0
+
+
+def _wait_for_the_end() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
