@@ -17,7 +17,7 @@ from popham.statedir import StateDir, read_format, replace_file
 
 def code_of(path: Path, kind: str = "agent", *, create: bool = False) -> str:
     with pytest.raises(StateError) as caught:
-        StateDir.open(path, kind, create=create)  # type: ignore[arg-type]
+        StateDir.open(path, kind, create=create)
     assert caught.value.hint
     return caught.value.code
 

@@ -87,7 +87,7 @@ def contents(archive: Path) -> dict[str, bytes]:
     with tarfile.open(archive, "r:gz") as tar:
         files = {member.name: tar.extractfile(member) for member in tar}
     with tarfile.open(archive, "r:gz") as tar:
-        return {name: tar.extractfile(name).read() for name in files if name != "manifest.json"}  # type: ignore[union-attr]
+        return {name: tar.extractfile(name).read() for name in files if name != "manifest.json"}
 
 
 async def test_f_o19_keys_and_state_come_back_from_a_backup_of_a_running_manager(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_files_that_are_missing_doubled_changed_or_not_named_are_refused(
         hostile = pack(tmp_path / "hostile", list(members))
         assert (
             refusal(lambda hostile=hostile: restore(hostile, tmp_path / "new")) == "state.backup_damaged"
-        ), what  # type: ignore[misc]
+        ), what
         assert not (tmp_path / "new").exists()
 
 

@@ -261,3 +261,14 @@ def old_tls():
     context.verify_mode = ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+@pytest.fixture
+def turns():
+    """Let the loop look at its sockets often enough that whatever was on its way has arrived."""
+
+    async def pass_by(count=200):
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    return pass_by

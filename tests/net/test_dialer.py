@@ -221,12 +221,12 @@ async def test_closing_ends_the_iteration_and_tells_the_other_end(serve, dial, s
     assert service.handlers[0].codes == [1000]
 
 
-async def test_closing_works_while_nobody_takes_what_comes(serve, dial, service, until):
+async def test_closing_works_while_nobody_takes_what_comes(serve, dial, service, until, turns):
     dialer = dial(await serve())
     await dialer.hold()
     for _ in range(200):
         service.handlers[0].link.send(b"x" * 100)
-    await asyncio.sleep(0.02)
+    await turns()
     await dialer.aclose()
     await until(lambda: service.handlers[0].codes)
     assert service.handlers[0].codes == [1000]
@@ -279,9 +279,11 @@ async def test_rel_5_a_half_open_link_is_found_by_the_dialling_end(serve, dial, 
     service.handlers[0].link._transport.resume_reading()
 
 
-async def test_both_ends_ping_and_a_quiet_link_stays(serve, dial, service):
+async def test_both_ends_ping_and_a_quiet_link_stays(serve, dial, service, until):
     link = await dial(await serve(keepalive=0.02), keepalive=0.02).hold()
-    await asyncio.sleep(0.2)
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    await until(lambda: loop.time() > begin + 0.2)
     await link.send(b"x")
     assert await anext(aiter(link)) == b"reply:x"
 

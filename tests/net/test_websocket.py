@@ -48,7 +48,7 @@ async def test_the_service_sends_at_any_time(serve, raw, service):
     assert await one.frame() == (BINARY, b"a" * 70_000)
 
 
-async def test_ops_13_answers_leave_in_the_order_of_the_messages(serve, raw, service, until):
+async def test_ops_13_answers_leave_in_the_order_of_the_messages(serve, raw, service, until, turns):
     loop = asyncio.get_running_loop()
     first, third = loop.create_future(), loop.create_future()
 
@@ -63,12 +63,12 @@ async def test_ops_13_answers_leave_in_the_order_of_the_messages(serve, raw, ser
         one.send_frame(BINARY, number)
     await until(lambda: len(handler.messages) == 5)
     third.set_result(b"3")
-    await asyncio.sleep(0.01)
+    await turns()
     first.set_result(b"1")
     assert [(await one.frame())[1] for _ in range(4)] == [b"1", b"2", b"3", b"4"]
 
 
-async def test_no_more_is_read_while_too_many_answers_are_missing(serve, raw, service, until):
+async def test_no_more_is_read_while_too_many_answers_are_missing(serve, raw, service, until, turns):
     loop = asyncio.get_running_loop()
     answers = []
     service.reply = lambda _: answers.append(loop.create_future()) or answers[-1]
@@ -77,7 +77,7 @@ async def test_no_more_is_read_while_too_many_answers_are_missing(serve, raw, se
     for _ in range(100):
         one.send_frame(BINARY, b"x")
     await until(lambda: len(handler.messages) == websocket.PENDING)
-    await asyncio.sleep(0.02)
+    await turns()
     assert len(handler.messages) == websocket.PENDING
     for number in range(100):
         await until(lambda n=number: len(answers) > n)
@@ -334,15 +334,17 @@ async def test_a_link_that_the_service_does_not_take_is_closed_with_1008(serve, 
 
 
 async def test_rel_6_a_reader_that_takes_nothing_of_a_large_answer_is_cut_off(
-    serve, raw, service, monkeypatch
+    serve, raw, service, monkeypatch, until
 ):
     monkeypatch.setattr(listening, "SLOWEST", 1 << 30)
     service.answer = lambda _: b"x" * 32_000_000
-    one = await raw(await serve(body_time=0.1, message=64_000_000))
+    listener = await serve(body_time=0.1, message=64_000_000)
+    one = await raw(listener)
     one.writer.transport.pause_reading()
     one.writer.write(
         b"POST /v1/opamp HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
     )
-    await asyncio.sleep(0.2)
+    await until(lambda: listener._gate.open)
+    await until(lambda: not listener._gate.open)
     one.writer.transport.resume_reading()
     assert len(await one.ended()) < 32_000_000

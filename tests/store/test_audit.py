@@ -76,7 +76,7 @@ async def test_sec_35_sql_that_changes_any_column_of_the_table_is_found(
 ) -> None:
     for number in range(3):
         row = AuditRow(at=number, actor="me", source="::1", method="apply", object="group/web")
-        await sqlite.write(lambda tx, row=row: tx.add_audit(row))  # type: ignore[misc]
+        await sqlite.write(lambda tx, row=row: tx.add_audit(row))
     await sqlite.aclose()
     with contextlib.closing(connect(tmp_path / "popham.db", "rw")) as raw:
         columns = [entry[1] for entry in raw.execute("PRAGMA table_info(audit)")]

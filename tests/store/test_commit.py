@@ -61,7 +61,7 @@ async def test_callers_that_wait_share_one_commit(sqlite: SqliteStore, gate: Gat
     held = await gate.hold(sqlite)
     before = sqlite._committer.commits
     waiting = [
-        asyncio.ensure_future(sqlite.write(lambda tx, n=n: tx.set_meta(f"k{n}", "v")))  # type: ignore[misc]
+        asyncio.ensure_future(sqlite.write(lambda tx, n=n: tx.set_meta(f"k{n}", "v")))
         for n in range(100)
     ]
     await asyncio.sleep(0)
@@ -77,7 +77,7 @@ async def test_one_failure_takes_back_only_itself(sqlite: SqliteStore, gate: Gat
 
     held = await gate.hold(sqlite)
     waiting = [
-        asyncio.ensure_future(sqlite.write(fail if n == 5 else lambda tx, n=n: tx.set_meta(f"k{n}", "v")))  # type: ignore[misc]
+        asyncio.ensure_future(sqlite.write(fail if n == 5 else lambda tx, n=n: tx.set_meta(f"k{n}", "v")))
         for n in range(10)
     ]
     await asyncio.sleep(0)
@@ -140,7 +140,7 @@ async def test_rel_3_a_full_disk_sheds_and_the_store_recovers_when_there_is_spac
     sqlite: SqliteStore,
 ) -> None:
     def set_limit(pages: int, tx: Writing) -> None:
-        tx._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+        tx._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
     await sqlite.write(lambda tx: tx.put_group(GroupRow(name="kept", body="{}")))
     await sqlite.write(lambda tx: set_limit(100, tx))
@@ -215,7 +215,7 @@ async def test_the_log_stays_short_while_callers_never_pause(
     for number in range(200):
         await sqlite.write(
             lambda tx, number=number: tx.put_group(dataclasses.replace(big(number), name=f"g{number % 50}"))
-        )  # type: ignore[misc]
+        )
     assert sqlite._committer.checkpoints >= 10
     size = await asyncio.to_thread(lambda: (tmp_path / "popham.db-wal").stat().st_size)
     assert size < 400 * 4096

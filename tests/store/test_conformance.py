@@ -51,7 +51,7 @@ AUDIT = AuditRow(at=1.0, actor="me", source="::1", method="apply", object="group
 
 
 def agent(uid: str, **fields: object) -> AgentRow:
-    return dataclasses.replace(AGENT, uid=uid, **fields)  # type: ignore[arg-type]
+    return dataclasses.replace(AGENT, uid=uid, **fields)
 
 
 async def test_every_row_comes_back_as_it_was_written(store: Store) -> None:
@@ -93,10 +93,10 @@ async def test_what_is_not_there_is_none_or_nothing(store: Store) -> None:
         "bundle",
         "admin",
     ):
-        assert await store.read(lambda tx, question=question: getattr(tx, question)("x")) is None  # type: ignore[misc]
+        assert await store.read(lambda tx, question=question: getattr(tx, question)("x")) is None
     assert await store.read(lambda tx: tx.revision("x", 1)) is None
     for question in ("groups", "policies", "agents", "tokens", "bundles", "admins", "audit"):
-        assert await store.read(lambda tx, question=question: getattr(tx, question)()) == []  # type: ignore[misc]
+        assert await store.read(lambda tx, question=question: getattr(tx, question)()) == []
     assert await store.read(lambda tx: (tx.revisions("x"), tx.agents_named("x"))) == ([], [])
 
 
@@ -201,7 +201,7 @@ async def test_agents_come_by_uid_in_pages_and_by_group(store: Store) -> None:
     await store.write(put)
 
     async def uids(**options: object) -> list[str]:
-        return await store.read(lambda tx: [row.uid for row in tx.agents(**options)])  # type: ignore[arg-type]
+        return await store.read(lambda tx: [row.uid for row in tx.agents(**options)])
 
     assert await uids() == ["u1", "u2", "u3", "u4", "u5"]
     assert await uids(after="u2", limit=2) == ["u3", "u4"]
@@ -271,7 +271,7 @@ async def test_rows_of_another_tenant_are_not_seen(store: Store) -> None:
 
 async def test_sec_40_changes_form_a_chain(store: Store) -> None:
     for number in range(3):
-        row = await store.write(lambda tx, number=number: tx.add_audit(dataclasses.replace(AUDIT, at=number)))  # type: ignore[misc]
+        row = await store.write(lambda tx, number=number: tx.add_audit(dataclasses.replace(AUDIT, at=number)))
         assert row.seq == number + 1
     rows = await store.read(lambda tx: tx.audit())
     assert [row.seq for row in rows] == [1, 2, 3]

@@ -39,7 +39,7 @@ async def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> 
         store = open_store(tmp_path / "a b%20?#.db")
         before = await store.read(lambda tx: len(tx.groups()))
         assert before == number
-        await store.write(lambda tx, number=number: tx.put_group(GroupRow(name=f"g{number}", body="{}")))  # type: ignore[misc]
+        await store.write(lambda tx, number=number: tx.put_group(GroupRow(name=f"g{number}", body="{}")))
         await store.aclose()
         files = await asyncio.to_thread(lambda: [path.name for path in tmp_path.iterdir()])
         assert files == ["a b%20?#.db"]
@@ -57,7 +57,7 @@ async def test_rel_2_the_database_is_set_so_that_a_commit_is_durable(sqlite: Sql
     found: dict[str, object] = {}
 
     def look(tx: object) -> None:
-        connection = tx._connection  # type: ignore[attr-defined]
+        connection = tx._connection
         for name in ("journal_mode", "synchronous", "mmap_size", "foreign_keys", "wal_autocheckpoint"):
             found[name] = connection.exec_driver_sql(f"PRAGMA {name}").scalar()
 
@@ -83,7 +83,7 @@ async def test_a_question_cannot_write_and_sees_one_moment(sqlite: SqliteStore) 
     assert await question == (0, 0)
     assert await sqlite.read(lambda tx: len(tx.groups())) == 1
     with pytest.raises(StateError, match="readonly"):
-        await sqlite.read(lambda tx: tx._connection.exec_driver_sql("DELETE FROM groups"))  # type: ignore[attr-defined]
+        await sqlite.read(lambda tx: tx._connection.exec_driver_sql("DELETE FROM groups"))
 
 
 async def test_more_questions_than_places_are_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 from popham.agent.state import AgentState
@@ -19,6 +20,7 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import (
 )
 from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Renew
 from popham.trust.identity import load_certificate, make_csr, read_identity
+from popham.trust.issuer import check_issued
 from popham.trust.renewal import renewal_time, sign_renewal
 
 _log = logging.getLogger(__name__)
@@ -49,14 +51,21 @@ class Credentials:
         self._draw = draw
         self._renewed = renewed
         self._asked = False
+        self._until = math.inf
         self.due = self._plan()
 
     def _plan(self) -> float:
         certificate = self._state.certificate()
         if certificate is None:
-            return float("inf")
+            return math.inf
         identity = read_identity(load_certificate(certificate))
+        self._until = identity.not_after
         return renewal_time(identity.not_before, identity.not_after, self._draw())
+
+    @property
+    def expired(self) -> bool:
+        """Whether the certificate is past its end, and serves for renewal only."""
+        return self._until <= self._clock.now()
 
     def request(self) -> AgentToServer | None:
         """Return the request for a new certificate if it is due and not yet asked for."""
@@ -87,21 +96,44 @@ class Credentials:
         return True
 
     def receive(self, offered: TLSCertificate, admission: Admission) -> None:
-        """Keep the new certificate.
+        """Keep the new certificate, if one was asked for; an answer that comes twice changes nothing.
 
         Raises:
-            TrustError: It brings a private key, or is for another key or agent.
+            TrustError: It is for another key or agent, of another CA, or over already.
         """
-        if offered.private_key:
-            problem = "a private key was offered; keys never leave the machine they are made on"
-            raise TrustError("private_key", problem)
+        if not self._asked:
+            return
         if not offered.cert:
             self.refused(admission.text)
             return
-        identity = read_identity(load_certificate(offered.cert))
-        if identity.uid != self._state.uid or identity.spki != self._state.identity_key().keyid:
-            raise TrustError("certificate", "the certificate offered is for another agent or key")
+        try:
+            self._check(offered.cert)
+        except TrustError as error:
+            self.refused(str(error))
+            raise
         self._state.save_certificate(offered.cert)
         self._asked = False
         self.due = self._plan()
         self._renewed()
+
+    def _check(self, pem: bytes) -> None:
+        certificate = load_certificate(pem)
+        identity = read_identity(certificate)
+        if identity.uid != self._state.uid or identity.spki != self._state.identity_key().keyid:
+            raise TrustError("certificate", "the certificate offered is for another agent or key")
+        join = self._state.join()
+        if join is not None:
+            check_issued(certificate, join.ca)
+        if identity.not_after <= self._clock.now():
+            raise TrustError("expired", "the certificate offered has expired", "Check this machine's clock")
+
+
+def refuse_private_key(offered: TLSCertificate) -> None:
+    """Return if nothing but a certificate is offered (SEC-19).
+
+    Raises:
+        TrustError: ``trust.private_key``.
+    """
+    if offered.private_key:
+        problem = "a private key was offered; keys never leave the machine they are made on"
+        raise TrustError("private_key", problem)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ def enroll(
     """
     from popham.trust.join import JoinString
 
-    text = click.get_text_stream("stdin").read() if join == "-" else join
+    text = sys.stdin.read() if join == "-" else join
     settings = Machine(run, config, state, name).settings()
     enrolled, uid = asyncio.run(_enroll(settings, JoinString.parse(text), wait))
     if enrolled.certificate:

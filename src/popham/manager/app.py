@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName
 
 from popham.clock import Clock
 from popham.manager.agents import reassign_all
@@ -30,11 +33,14 @@ from popham.opamp.wire import OPAMP_PATH
 from popham.statedir import StateDir
 from popham.store.seam import Store, Writing
 from popham.store.sqlite import SqliteStore
+from popham.trust.identity import load_certificate
 from popham.upstream.hub import Hub
 
 _log = logging.getLogger(__name__)
 FLUSH = 5.0
 """Seconds between writes of last contacts: what a crash may cost of them, and nothing else."""
+RENEW_LISTENER = 60 * 86400.0
+"""Seconds before its end at which a start makes the listener's certificate anew."""
 TRUST_PATHS = ("/v1/trust/ca", "/v1/trust/root", "/v1/trust/targets")
 
 
@@ -68,9 +74,14 @@ class Manager:
             on_groups_changed=self.live.groups_changed,
             links=self.live,
         )
-        tls = state.root / "tls"
-        context = server_context(tls / "listener.pem", tls / "listener.key", state.root / "keys" / "ca.pem")
-        self.listener = Listener(self.hub, context=context, limits=Limits(), clock=clock, rng=rng)
+        limits = Limits(
+            message=settings.limits.message,
+            connections=settings.limits.connections,
+            rounds_per_second=settings.limits.rounds_per_second,
+            keepalive=settings.limits.keepalive,
+        )
+        context = open_tls(state, keys, clock)
+        self.listener = Listener(self.hub, context=context, limits=limits, clock=clock, rng=rng)
 
     async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
         """Serve agents until ``stopping`` is set; ``ready`` is set once the door is open.
@@ -114,6 +125,23 @@ class Manager:
         count = await self._store.write(work)
         if count >= 0:
             _log.warning("this Manager was restored from a backup: %d documents were signed anew", count)
+
+
+def open_tls(state: StateDir, keys: ManagerKeys, clock: Clock) -> ssl.SSLContext:
+    """Return the listener's context; its certificate is made anew if it ends soon."""
+    tls = state.root / "tls"
+    held = load_certificate((tls / "listener.pem").read_bytes())
+    left = held.not_valid_after_utc.timestamp() - clock.now()
+    if left < RENEW_LISTENER:
+        names = held.extensions.get_extension_for_class(SubjectAlternativeName).value
+        known = [*names.get_values_for_type(DNSName), *map(str, names.get_values_for_type(IPAddress))]
+        certificate, key = keys.ca.issue_listener(known)
+        state.write("tls/listener.key", key)
+        state.write("tls/listener.pem", certificate)
+        _log.info("the listener's certificate, which had %d days left, was made anew", left // 86400)
+    # The issuing certificate alone: whoever stands above it may not speak for agents.
+    state.write("tls/agents.pem", keys.ca.pem)
+    return server_context(tls / "listener.pem", tls / "listener.key", tls / "agents.pem")
 
 
 @asynccontextmanager

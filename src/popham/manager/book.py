@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +43,8 @@ from popham.upstream.record import Record, RemoteStatus, Wanted
 _log = logging.getLogger(__name__)
 _ALIVE, _DOWNTIMES = "alive_at", "downtimes"
 _KEPT_DOWNTIMES = 100
+_STATUS = ("UNSET", "APPLIED", "APPLYING", "FAILED")
+"""OpAMP's RemoteConfigStatuses, by number."""
 
 
 class ManagerBook:
@@ -72,6 +74,8 @@ class ManagerBook:
         """Read again what these groups (None: all) are to have."""
         names = None if groups is None else set(groups)
         fresh = await self._store.read(lambda tx: _read_wanted(tx, names))
+        for gone in (self._wanted.keys() if names is None else names) - fresh.keys():
+            self._wanted.pop(gone, None)
         self._wanted.update(fresh)
 
     async def read_tokens(self) -> None:
@@ -97,8 +101,10 @@ class ManagerBook:
 
     def identify(self, peer: Peer) -> Identity:
         """Return who the peer is."""
-        if peer.identity is not None:
-            return peer.identity  # type: ignore[no-any-return]  # set below, by nobody else
+        known: Identity | None = peer.identity
+        # A certificate is parsed once per connection; a token may be revoked between two messages.
+        if known is not None and known.caller is IdentityKind.AGENT and self._clock.now() < known.until:
+            return known
         if peer.certificate is not None:
             return self._identify_certificate(peer.certificate)
         if peer.bearer:
@@ -110,12 +116,18 @@ class ManagerBook:
             found = identity_of(der)
         except PophamError as error:
             raise Refused(Refusal(status=401, body=str(error))) from error
+        if found.trust_domain != self._ca.trust_domain:
+            raise Refused(Refusal(status=401, body="the certificate is of another fleet (trust.identity)"))
         if found.not_after <= self._clock.now():
             raise Refused(Refusal(status=401, body="the certificate has expired (trust.expired)"))
+        if found.trust_domain != self._ca.trust_domain:
+            raise Refused(Refusal(status=401, body="the certificate is of another fleet (trust.issuer)"))
         record = self._records.get(found.uid)
         if record is not None and record.public_key and record.public_key != found.public_der:
             raise Refused(Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)"))
-        return Identity(caller=IdentityKind.AGENT, uid=found.uid, public_key=found.public_der)
+        return Identity(
+            caller=IdentityKind.AGENT, uid=found.uid, public_key=found.public_der, until=found.not_after
+        )
 
     def _identify_bearer(self, peer: Peer) -> Identity:
         try:
@@ -153,7 +165,8 @@ class ManagerBook:
 
     async def save(self, record: Record) -> None:
         """Make what an agent said durable; what administrators decide is left as it is."""
-        await self._store.write(lambda tx: _save(tx, record))
+        said = _say(record)
+        await self._store.write(lambda tx: _save(tx, record.uid, said))
 
     async def contacts(self, records: list[Record]) -> None:
         """Make last contacts durable, and that this Manager is alive."""
@@ -214,9 +227,9 @@ def _record_of(row: AgentRow) -> Record:
         state = StateRecord.from_payload(Envelope.parse(row.state, types=(STATE_TYPE,)).payload)
     remote = json.loads(row.remote)
     description = json.loads(row.description)
-    ear = Ear(capabilities=row.capabilities)
-    if kind is AgentKind.OWN:
-        ear.described, ear.custom = bool(description), frozenset({SESSION})
+    ear = Ear(sequence=row.sequence, capabilities=row.capabilities, described=bool(description))
+    if kind is not AgentKind.UNKNOWN:
+        ear.custom = frozenset({SESSION} if kind is AgentKind.OWN else ())
     return Record(
         uid=row.uid,
         key=uuid.UUID(row.uid).bytes,
@@ -231,7 +244,7 @@ def _record_of(row: AgentRow) -> Record:
         state=state,
         envelope=row.state,
         description=description,
-        remote=RemoteStatus(bytes.fromhex(remote["digest"]), remote["status"], remote["error"])
+        remote=RemoteStatus(bytes.fromhex(remote["hash"]), _STATUS.index(remote["status"]), remote["error"])
         if remote
         else RemoteStatus(),
         last_contact=row.last_contact,
@@ -240,36 +253,35 @@ def _record_of(row: AgentRow) -> Record:
     )
 
 
-def _save(tx: Writing, record: Record) -> None:
-    row = tx.agent(record.uid)
-    if row is None:
-        return
-    remote: dict[str, Any] = {
-        "digest": record.remote.digest.hex(),
-        "status": record.remote.status,
-        "error": record.remote.error,
+def _say(record: Record) -> dict[str, Any]:
+    """Return the columns that the agent itself decides, as they are now: the write happens later."""
+    status = _STATUS[record.remote.status] if record.remote.status < len(_STATUS) else _STATUS[0]
+    remote = {"hash": record.remote.digest.hex(), "status": status, "error": record.remote.error}
+    return {
+        "kind": str(record.kind),
+        "capabilities": record.ear.capabilities,
+        "description": json.dumps(dict(record.description), sort_keys=True),
+        "state": record.envelope,
+        "state_revision": record.state.revision if record.state else 0,
+        "remote": json.dumps(remote) if record.remote != RemoteStatus() else "{}",
+        "last_contact": record.last_contact,
+        "promise": record.promise,
+        "address": record.address,
+        "sequence": record.ear.sequence,
     }
-    tx.put_agent(
-        replace(
-            row,
-            kind=str(record.kind),
-            capabilities=record.ear.capabilities,
-            description=json.dumps(dict(record.description), sort_keys=True),
-            state=record.envelope,
-            state_revision=record.state.revision if record.state else 0,
-            remote=json.dumps(remote) if record.remote != RemoteStatus() else "{}",
-            last_contact=record.last_contact,
-            promise=record.promise,
-            address=record.address,
-            sequence=record.ear.sequence,
-        )
-    )
+
+
+def _save(tx: Writing, uid: str, said: Mapping[str, Any]) -> None:
+    row = tx.agent(uid)
+    if row is not None:
+        tx.put_agent(replace(row, **said))
 
 
 def _read_wanted(tx: Reading, names: set[str] | None) -> dict[str, Wanted]:
     found = {}
-    for row in tx.bundles():
-        if names is not None and row.group not in names:
+    rows = tx.bundles() if names is None else [tx.bundle(name) for name in sorted(names)]
+    for row in rows:
+        if row is None:
             continue
         bundle = open_row(row)
         held = bundle.locations[bundle.default_location]

@@ -82,6 +82,7 @@ class Live:
         agents, self._agents = self._agents, set()
         if tokens:
             await self._book.read_tokens()
+            self._hub.verify_links()
         if groups:
             await self._book.refresh(groups)
             self._hub.changed(groups)

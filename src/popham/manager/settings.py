@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -32,6 +32,22 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     people: str = "[::]:8443"
 
 
+class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of the agents' listener.
+
+    Attributes:
+        message: Bytes of one message after decompression.
+        connections: Open connections in all; what the process may open is a bound too.
+        rounds_per_second: Rounds and upgrades admitted in a second; 0 for no limit.
+        keepalive: Seconds between pings on a held link; two silent ones close it.
+    """
+
+    message: Annotated[int, msgspec.Meta(ge=64 * 1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
+    connections: Annotated[int, msgspec.Meta(ge=16, le=1_000_000)] = 19_000
+    rounds_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    keepalive: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 45.0
+
+
 class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one Manager.
 
@@ -39,11 +55,13 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         state: The state directory.
         urls: Where agents reach this Manager, best first; they stand in join strings.
         listen: Where it listens.
+        limits: Bounds of the agents' listener.
     """
 
     state: str = DEFAULT_STATE
     urls: tuple[str, ...] = ()
     listen: Listen = Listen()
+    limits: LimitsSettings = LimitsSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ def server_context(cert_pem: Path, key: Path, client_ca: Path) -> ssl.SSLContext
     context.set_alpn_protocols(ALPN)
     _load_chain(context, cert_pem, key)
     _load_authority(context, client_ca)
+    # The CA may be an intermediate of somebody's own root, which is not to be trusted with agents.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
@@ -66,6 +68,7 @@ def client_context(ca_pem: str, cert: Path | None = None, key: Path | None = Non
         context.load_verify_locations(cadata=ca_pem)
     except (ssl.SSLError, ValueError) as error:
         raise ConfigError("tls", "The text given as authority is no PEM certificate") from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if cert is not None and key is not None:
         _load_chain(context, cert, key)
     return context

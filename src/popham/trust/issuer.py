@@ -79,6 +79,18 @@ def check_issuers(key: object, issuers: Sequence[x509.Certificate]) -> CaKey:
     return key
 
 
+def check_issued(certificate: x509.Certificate, ca: bytes) -> None:
+    """Return if the CA whose certificate is ``ca`` (PEM) signed ``certificate``; says nothing about dates.
+
+    Raises:
+        TrustError: ``trust.issuer``: it did not; ``trust.certificate`` if ``ca`` is malformed.
+    """
+    try:
+        certificate.verify_directly_issued_by(load_issuers(ca)[0])
+    except MALFORMED as error:
+        raise TrustError("issuer", "the certificate was not issued by this fleet's CA") from error
+
+
 def pin_of(certificate: x509.Certificate) -> str:
     """Return SHA-256 of the certificate's public key (SPKI), hexadecimal.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,7 @@ class Identity:
         public_key: DER of the certificate's key; empty for stock agents.
         token: Id of the bearer token; empty for our agents.
         group: Group of the bearer token.
+        until: Unix seconds at which the certificate ends.
     """
 
     caller: IdentityKind
@@ -30,6 +32,7 @@ class Identity:
     public_key: bytes = b""
     token: str = ""
     group: str = ""
+    until: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,10 @@ from popham.model.names import digest
 from popham.opamp.codec import custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     AgentConfigMap,
+    AgentIdentification,
     AgentRemoteConfig,
     ConnectionSettingsOffers,
+    CustomCapabilities,
     OpAMPConnectionSettings,
     ServerToAgent,
 )
@@ -30,6 +32,8 @@ from popham.opamp.wire import (
     OWN_UPSTREAM,
     REFERENCE_TYPE,
     REPORT_FULL_STATE,
+    SESSION,
+    TRUST,
     AgentCapability,
 )
 from popham.upstream.record import Record, Wanted
@@ -98,7 +102,8 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
     above = (
         wanted is not None and same_group and (state.serial > wanted.serial or state.version > wanted.version)
     )
-    offer = differs and not above and (assignment or same_group)
+    takes = AgentCapability.ACCEPTS_REMOTE_CONFIG in AgentCapability(record.ear.capabilities)
+    offer = takes and differs and not above and (assignment or same_group)
     return Plan(
         full_state=full_state,
         hello=hello,
@@ -169,6 +174,8 @@ def render(
             text=what.text,
         )
         message.custom_message.CopyFrom(custom(directive))
+        if what.hello:
+            message.custom_capabilities.CopyFrom(CustomCapabilities(capabilities=[SESSION, TRUST]))
     elif what.check_in:
         message.flags = REPORT_FULL_STATE
     return message.SerializeToString()
@@ -177,6 +184,14 @@ def render(
 def quiet(key: bytes) -> bytes:
     """Return the answer to a heartbeat with nothing new."""
     return ServerToAgent(instance_uid=key, capabilities=int(OWN_UPSTREAM)).SerializeToString()
+
+
+def rename(key: bytes, new: bytes) -> bytes:
+    """Return the answer to an agent that asks for an instance_uid: it is ``new`` from now on."""
+    identification = AgentIdentification(new_instance_uid=new)
+    return ServerToAgent(
+        instance_uid=key, capabilities=int(OWN_UPSTREAM), agent_identification=identification
+    ).SerializeToString()
 
 
 def _own_offer(wanted: Wanted, *, held: bool) -> AgentRemoteConfig:

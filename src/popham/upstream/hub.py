@@ -16,12 +16,15 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 
+from uuid_utils import uuid7
+
 from popham.clock import Clock
-from popham.errors import EnrollmentError, PophamError, WireError
-from popham.model.fleet import Admission, AgentKind
+from popham.errors import EnrollmentError, NotFoundError, PophamError, StateError, TrustError, WireError
+from popham.model.fleet import AgentKind
 from popham.model.registry import (
     PLAIN_OPAMP,
     Direction,
+    IdentityKind,
     Listener,
     find_message,
     find_route,
@@ -35,17 +38,16 @@ from popham.opamp.codec import (
     parse_agent,
     parse_custom,
 )
-from popham.opamp.schema.opamp.v1.opamp_pb2 import (
-    AgentToServer,
-)
+from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.opamp.schema.popham.v1 import popham_pb2 as own
 from popham.opamp.session import Missing
-from popham.opamp.wire import OPAMP_PATH, SESSION, TRUST
+from popham.opamp.wire import OPAMP_PATH, REQUEST_INSTANCE_UID
 from popham.upstream.admission import render_admission
 from popham.upstream.book import Book, Identity
-from popham.upstream.directive import NOTHING, Plan, plan, quiet, render, settings_digest
+from popham.upstream.callers import UNKNOWN, explain_impostor, explain_unfit, shut_out
+from popham.upstream.directive import NOTHING, Plan, plan, quiet, rename, render, settings_digest
 from popham.upstream.documents import Documents
-from popham.upstream.hearing import note
+from popham.upstream.hearing import Heard, note
 from popham.upstream.record import Record
 
 _log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class Hub:
         endpoint: Callable[[], str],
         trust: Mapping[str, bytes],
         admission_rate: float = 400.0,
+        new_uid: Callable[[], bytes] = lambda: uuid7().bytes,
     ) -> None:
         """Keep what is needed.
 
@@ -74,12 +77,14 @@ class Hub:
             trust: Path → document, for whoever enrolls.
             admission_rate: Links this upstream can take in a second; names the
                 window of first retries. Source: guarantees, reconnect storms.
+            new_uid: Makes instance_uids for stock agents that ask for one.
         """
         self._book = book
         self._clock = clock
         self._endpoint = endpoint
         self._documents = Documents(book, trust)
         self._rate = admission_rate
+        self._new_uid = new_uid
         self._links = 0
         self._dirty: dict[str, Record] = {}
         self._news: set[str] = set()
@@ -95,8 +100,8 @@ class Hub:
             return error.refusal
         route = find_route(Listener.AGENTS, "GET" if held else "POST", OPAMP_PATH)
         if not route.allows(peer.identity.caller):
-            return _unknown()
-        return None
+            return UNKNOWN
+        return shut_out(self._book.record(peer.identity.uid)) if held else None
 
     async def other(self, request: Request) -> Response:
         """Answer another path."""
@@ -128,19 +133,19 @@ class Hub:
         if message.connection_settings_request.opamp.HasField("certificate_request"):
             return self._credentials(uid, peer, message)
         if identity.caller not in PLAIN_OPAMP:
-            raise Refused(_unknown())
-        problem = _unfit(message, identity)
+            raise Refused(UNKNOWN)
+        record = self._book.record(uid)
+        problem = explain_impostor(identity, uid, record)
+        if problem:
+            _log.warning("%s spoke as %s from %s", identity.uid or identity.token, uid, peer.address)
+        problem = problem or explain_unfit(message, identity)
         if problem:
             return bad_request(message.instance_uid, problem)
-        if identity.uid and identity.uid != uid:
-            _log.warning("agent %s spoke as %s from %s", identity.uid, uid, peer.address)
-            return bad_request(
-                message.instance_uid, "instance_uid is not the certificate's (wire.impersonation)"
-            )
-        record = self._book.record(uid)
         if record is None:
             if message.HasField("agent_disconnect"):
                 return quiet(message.instance_uid)
+            if message.flags & REQUEST_INSTANCE_UID and identity.caller is IdentityKind.STOCK:
+                return rename(message.instance_uid, self._new_uid())
             return self._meet(peer, message, end)
         return self._take(record, peer, message, end)
 
@@ -150,10 +155,9 @@ class Hub:
         return answer if isinstance(answer, bytes) else await answer
 
     def _take(self, record: Record, peer: Peer, message: AgentToServer, end: LinkEnd | None) -> Answer:
-        if record.admission in {Admission.REFUSED, Admission.REVOKED}:
-            raise Refused(
-                Refusal(status=403, body=f"this agent is {record.admission} (enrollment.{record.admission})")
-            )
+        refusal = shut_out(record)
+        if refusal is not None:
+            raise Refused(refusal)
         try:
             missing = record.ear.hear(message)
             heard = note(record, message)
@@ -166,24 +170,24 @@ class Hub:
             return quiet(record.key)
         if end is not None and record.link is not end.link:
             self._associate(record, end)
-        if heard.bundle:
-            return self._claimed(record, heard.bundle, held=end is not None)
         full = missing is Missing.FULL_STATE
-        if heard.changed:
-            return self._saved(record, full=full, hello=heard.hello, held=end is not None)
+        record.edition += heard.changed
+        if record.saved != record.edition or heard.bundle:
+            return self._saved(record, heard, full=full, held=end is not None)
         return self._answer(record, full=full, hello=heard.hello, held=end is not None)
 
-    async def _saved(self, record: Record, *, full: bool, hello: bool, held: bool) -> bytes:
+    async def _saved(self, record: Record, heard: Heard, *, full: bool, held: bool) -> bytes:
+        edition = record.edition
         await self._book.save(record)
-        return self._answer(record, full=full, hello=hello, held=held)
-
-    async def _claimed(self, record: Record, bundle: bytes, *, held: bool) -> bytes:
-        await self._book.save(record)
-        try:
-            await self._book.claim(record, bundle)
-        except PophamError as error:
-            return bad_request(record.key, str(error))
-        return self._answer(record, full=False, hello=False, held=held)
+        # Whatever failed, or changed meanwhile, is still to be written before the next answer.
+        record.saved = max(record.saved, edition)
+        if heard.bundle:
+            try:
+                await self._book.claim(record, heard.bundle)
+            except (TrustError, NotFoundError) as error:
+                return bad_request(record.key, str(error))
+            self.changed([record.group])
+        return self._answer(record, full=full, hello=heard.hello, held=held)
 
     def _answer(self, record: Record, *, full: bool, hello: bool, held: bool) -> bytes:
         wanted = self._book.wanted(record.group)
@@ -205,7 +209,7 @@ class Hub:
             wanted,
             held=held and record.kind is AgentKind.OWN,
             retry_window=self.retry_window,
-            endpoint=self._endpoint(),
+            endpoint=_by(self._endpoint(), held=held),
         )
 
     async def _credentials(self, uid: str, peer: Peer, message: AgentToServer) -> bytes:
@@ -214,9 +218,13 @@ class Hub:
         if record is not None and peer.identity.uid == uid:
             record.ear.hear(message)
             record.contact(self._clock.now(), peer.address)
+            self._dirty[record.uid] = record
         csr = message.connection_settings_request.opamp.certificate_request.csr
         try:
             said = message.custom_message
+            if not said.capability:
+                hint = "Send 'enroll' or 'renew' of io.popham.trust/1 beside it"
+                raise EnrollmentError("proof", "a certificate request came without proof", hint)
             kind = find_message(said.capability, said.type, Direction.UP)
             require(kind, peer.identity.caller)
             request = parse_custom(said)
@@ -225,8 +233,9 @@ class Hub:
             elif isinstance(request, own.Renew):
                 admitted = await self._book.renew(peer, message.instance_uid, csr, request)
             else:
-                hint = "Send 'enroll' or 'renew' of io.popham.trust/1 beside it"
-                raise EnrollmentError("proof", "a certificate request came without proof", hint)
+                raise EnrollmentError("proof", "a certificate request came beside another message")
+        except StateError:
+            raise
         except PophamError as error:
             _log.warning("certificate request from %s refused: %s", peer.address, error)
             return bad_request(message.instance_uid, str(error))
@@ -238,7 +247,7 @@ class Hub:
         if record.link is not None:
             record.link.close(1000, "another link of this agent was opened")
         record.link = end.link
-        end.record = record
+        end.records[record.uid] = record
 
     def _forget(self, record: Record, end: LinkEnd | None) -> None:
         if end is not None and record.link is end.link:
@@ -247,14 +256,24 @@ class Hub:
     def unlinked(self, end: LinkEnd) -> None:
         """Take note that a held link is gone."""
         self._links -= 1
-        if end.record is not None:
-            self._forget(end.record, end)
+        for record in end.records.values():
+            self._forget(record, end)
+        end.records.clear()
 
     def drop(self, uid: str, reason: str) -> None:
         """Close an agent's held link, if there is one: it was refused or revoked."""
         record = self._book.record(uid)
         if record is not None and record.link is not None:
             record.link.close(1008, reason)
+
+    def verify_links(self) -> None:
+        """Close the links of those whose credentials serve no more: a token was revoked."""
+        for record in self._book.records():
+            if record.link is not None:
+                try:
+                    self._book.identify(record.link.peer)
+                except Refused as error:
+                    record.link.close(1008, error.refusal.body)
 
     # News.
 
@@ -309,9 +328,15 @@ class Hub:
 
     async def flush_now(self) -> None:
         """Make last contacts durable."""
-        batch, self._dirty = list(self._dirty.values()), {}
-        if batch:
-            await self._book.contacts(batch)
+        batch, self._dirty = self._dirty, {}
+        if not batch:
+            return
+        try:
+            await self._book.contacts(list(batch.values()))
+        except PophamError as error:
+            # They are in memory; the next batch has them too.
+            self._dirty = batch | self._dirty
+            _log.error("last contacts were not written: %s", error)  # the sentence says it
 
     def hear(self, end: LinkEnd, data: bytes) -> Answer:
         """Answer one message of a held link, both with the WebSocket header."""
@@ -321,6 +346,7 @@ class Hub:
         except WireError as error:
             return encode_frame(bad_request(bytes(16), str(error)))
         try:
+            peer.identity = self._book.identify(peer)
             answer = self._heard(peer, message, end)
         except Refused as error:
             end.link.close(1008, error.refusal.body[:120])
@@ -341,7 +367,7 @@ class LinkEnd:
     def __init__(self, hub: Hub, link: HeldLink) -> None:
         self._hub = hub
         self.link = link
-        self.record: Record | None = None
+        self.records: dict[str, Record] = {}
 
     def message(self, data: bytes) -> Answer | None:
         """Answer one message."""
@@ -352,19 +378,8 @@ class LinkEnd:
         self._hub.unlinked(self)
 
 
-def _unfit(message: AgentToServer, identity: Identity) -> str:
-    """Return why this identity may not send the custom message it sends; empty if it may, or it is not ours."""
-    said = message.custom_message
-    if said.capability not in {SESSION, TRUST}:
-        return ""
-    try:
-        require(find_message(said.capability, said.type, Direction.UP), identity.caller)
-    except PophamError as error:
-        return str(error)
-    return ""
-
-
-def _unknown() -> Refusal:
-    return Refusal(
-        status=401, body="no client certificate and no token (grant.none); enroll this agent first"
-    )
+def _by(endpoint: str, *, held: bool) -> str:
+    """Return the address in the scheme of the transport in use, so that an offer does not change it."""
+    scheme, _, rest = endpoint.partition("://")
+    secure = "s" if scheme in {"https", "wss"} else ""
+    return f"{'ws' if held else 'http'}{secure}://{rest}"
