@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from popham.errors import ConfigError, GrantError, WireError
-from popham.net.seam import Refusal, Response
+from popham.net.seam import Refusal, Refused, Response
 
 PROTOBUF = "application/x-protobuf"
 
@@ -88,6 +88,29 @@ async def test_ops_24_25_refusals_keep_their_status_retry_after_and_body(serve, 
     assert headers["content-type"].startswith("application/problem+json")
     assert body == b'{"code":"link.busy"}'
     assert (await (await raw(listener)).upgrade())[0] == 503
+
+
+async def _later(refusal):
+    await asyncio.sleep(0)
+    raise Refused(refusal)
+
+
+def _at_once(refusal):
+    raise Refused(refusal)
+
+
+@pytest.mark.parametrize("refuse", [_at_once, _later], ids=["at once", "from the awaitable"])
+@pytest.mark.parametrize("status", [401, 403, 503])
+async def test_ops_24_25_a_round_that_is_refused_after_its_body_was_read_keeps_its_status(
+    serve, raw, service, refuse, status
+):
+    refusal = Refusal(status=status, retry_after=30 if status == 503 else None, body="Not you.")
+    service.answer = lambda _: refuse(refusal)
+    one = await raw(await serve())
+    found, headers, body = await one.answer(post(b"x"))
+    assert (found, body) == (status, b"Not you.")
+    assert headers.get("retry-after") == ("30" if status == 503 else None)
+    assert service.rounds == [b"x"]
 
 
 async def test_the_instance_uid_header_is_optional(serve, raw, service):

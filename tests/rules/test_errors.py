@@ -19,6 +19,7 @@ AREAS = {
     if isinstance(kind, type) and issubclass(kind, errors.PophamError) and kind is not errors.PophamError
 }
 EXCEPTIONS: dict[str, str] = {
+    "src/popham/downstream/enroll.py:_refusal": "the Manager's answer names the code, and it stands in its own source",
     "src/popham/client.py:_definition_error": "the Manager's answer names the code, and it stands in its own source",
 }
 """``file:function`` → why its reason comes from elsewhere, such as another end's answer."""

@@ -6,18 +6,18 @@ It knows neither mode nor dialer nor transport; :mod:`popham.link.driver` does.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import re
 import uuid
 from collections.abc import Mapping
 
-from popham.agent.credentials import Credentials
+from popham.agent.credentials import Credentials, refuse_private_key
 from popham.agent.enforcer import Enforcer, Fetch
 from popham.agent.state import AgentState
-from popham.errors import LinkError, WireError
-from popham.model.communication import CommunicationSettings, Mode
-from popham.model.generation import GENERATION
-from popham.model.names import DEFAULT_LOCATION
+from popham.errors import LinkError, TrustError, WireError
+from popham.model.communication import CommunicationSettings, Dialer, Mode
+from popham.model.generation import GENERATION, check_generations
+from popham.model.names import DEFAULT_LOCATION, parse_json
 from popham.model.status import Outcome, StateRecord
 from popham.opamp.codec import custom, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
@@ -29,6 +29,7 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     RemoteConfigStatuses,
     ServerErrorResponse,
     ServerErrorResponseType,
+    ServerToAgent,
 )
 from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive, Report
 from popham.opamp.session import AgentSession, Parts
@@ -39,6 +40,14 @@ _log = logging.getLogger(__name__)
 _FIRST = CommunicationSettings(mode=Mode.PULL)
 """Until a bundle says otherwise: one round brings it, inline and whole."""
 _BUNDLE_LIMIT = 4 * 1024 * 1024
+_LONGEST_WAIT = 86_400.0
+"""Seconds that upstream may ask this agent to stay away; as for HTTP's Retry-After."""
+_SENTENCE = 1000
+"""Characters of an error in a report: a report has to fit into 8 KiB."""
+_FACTS, _FACT = 32, 64
+"""Facts of a machine, and characters of each, for the same reason."""
+_GONE = 404
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _STATUS = {
     Outcome.NONE: RemoteConfigStatuses.RemoteConfigStatuses_UNSET,
     Outcome.APPLYING: RemoteConfigStatuses.RemoteConfigStatuses_APPLYING,
@@ -74,12 +83,13 @@ class AgentEnd:
         self._state = state
         self._enforcer = enforcer
         self._credentials = credentials
-        self._facts = dict(facts)
+        self._facts = {key[:_FACT]: value[:_FACT] for key, value in sorted(facts.items())[:_FACTS]}
         self._fetch = fetch
         self._version = version
         key = uuid.UUID(state.uid).bytes
-        self._session = AgentSession(key, int(OWN_AGENT), (SESSION, TRUST))
-        self._description = _describe(state.uid, version, facts)
+        # The uid stands in the certificate; nobody upstream can give another.
+        self._session = AgentSession(key, int(OWN_AGENT), (SESSION, TRUST), adopts=False)
+        self._description = _describe(state.uid, version, self._facts)
         self._sealed: tuple[StateRecord, bytes] | None = None
         self._wanted = False
         self._bundle_wanted = False
@@ -91,7 +101,13 @@ class AgentEnd:
 
     @property
     def settings(self) -> CommunicationSettings:
-        """The communication settings in force."""
+        """The communication settings in force; with an expired certificate, those of the first round.
+
+        Nobody lets such an agent hold a link: it has to renew first, by a round of its own.
+        """
+        return _FIRST if self._credentials.expired else self._ordered()
+
+    def _ordered(self) -> CommunicationSettings:
         in_force = self._enforcer.in_force
         return in_force.held.communication if in_force else _FIRST
 
@@ -131,7 +147,7 @@ class AgentEnd:
             status = RemoteConfigStatus(
                 last_remote_config_hash=bytes.fromhex(newest.bundle.content_digest),
                 status=_STATUS[progress.outcome],
-                error_message=progress.error,
+                error_message=progress.error[:_SENTENCE],
             )
         report = Report(generation=GENERATION, state=self._state_envelope())
         if self._bundle_wanted:
@@ -143,7 +159,10 @@ class AgentEnd:
         """Return the state record as it would be signed now."""
         newest, in_force = self._enforcer.newest, self._enforcer.in_force
         progress, assignment = self._enforcer.progress, self._enforcer.assignment
-        settings = self.settings
+        settings = self._ordered()
+        if newest is not None and assignment is not None and newest.bundle.group != assignment.group:
+            # Its numbers would be compared with those of another group.
+            newest = None
         return StateRecord(
             uid=self._state.uid,
             revision=progress.revision,
@@ -157,7 +176,7 @@ class AgentEnd:
             applied_resolved=progress.applied_resolved,
             outcome=progress.outcome,
             error_code=progress.error_code,
-            error=progress.error,
+            error=progress.error[:_SENTENCE],
             since=progress.since,
             promise=settings.heartbeat,
             mode=str(settings.mode),
@@ -194,21 +213,36 @@ class AgentEnd:
             if not self._credentials.refused(message.error_response.error_message):
                 _raise(message.error_response)
             return
+        try:
+            try:
+                await self._obey(message)
+            except TrustError as error:
+                self._enforcer.refuse(error)
+            await self._enforcer.settle(self._fetch)
+        except LinkError as error:
+            if error.status != _GONE:
+                raise
+            # What was named has been replaced meanwhile; the link is well, and brings what there is now.
+            _log.info("what was offered is there no more: %s", error)
+
+    async def _obey(self, message: ServerToAgent) -> None:
         heard = parse_custom(message.custom_message) if message.HasField("custom_message") else None
+        certificate = message.connection_settings.opamp.certificate
+        refuse_private_key(certificate)
         if isinstance(heard, Directive):
             self._direct(heard)
         if isinstance(heard, Admission):
-            self._credentials.receive(message.connection_settings.opamp.certificate, heard)
+            self._credentials.receive(certificate, heard)
             if heard.assignment:
                 self._enforcer.assign(heard.assignment)
         if message.HasField("remote_config"):
             await self._take(message.remote_config)
-        await self._enforcer.settle(self._fetch)
 
     def _direct(self, directive: Directive) -> None:
+        check_generations(directive.generation or GENERATION, GENERATION, Dialer.AGENT)
         if directive.retry_window_seconds > 0:
             self.retry_window = min(directive.retry_window_seconds, 3600.0)
-        self.text = directive.text
+        self.text = directive.text[:_SENTENCE]
         if directive.assignment:
             self._enforcer.assign(directive.assignment)
         if directive.want_bundle:
@@ -232,10 +266,12 @@ class AgentEnd:
 
     async def _fetch_named(self, body: bytes) -> bytes:
         try:
-            named = json.loads(body)
+            named = parse_json(body)
             sha256, length = str(named["sha256"]), int(named["length"])
         except (ValueError, KeyError, TypeError) as error:
             raise WireError("reference", "a bundle is named in a way this agent does not know") from error
+        if not _DIGEST.fullmatch(sha256):
+            raise WireError("reference", "a bundle is named by something that is no digest")
         if length > _BUNDLE_LIMIT:
             raise WireError("too_large", f"a bundle of {length} bytes is offered")
         envelope = await self._fetch(sha256, length)
@@ -245,7 +281,8 @@ class AgentEnd:
 
 def _raise(error: ServerErrorResponse) -> None:
     if error.type == ServerErrorResponseType.ServerErrorResponseType_Unavailable:
-        wait = error.retry_info.retry_after_nanoseconds / 1e9 if error.HasField("retry_info") else None
+        asked = error.retry_info.retry_after_nanoseconds / 1e9
+        wait = min(asked, _LONGEST_WAIT) if error.HasField("retry_info") else None
         raise LinkError("busy", error.error_message or "upstream is busy", retry_after=wait)
     raise WireError("refused", error.error_message or "upstream refused a message")
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from popham.agent.apply import Applied
 from popham.agent.state import AgentState, Progress
 from popham.clock import Clock
-from popham.errors import LinkError, PolicyError, StateError, TrustError
+from popham.errors import PolicyError, StateError, TrustError
 from popham.model.bundle import BUNDLE_TYPE, Bundle, LocationSet, PolicyRef
 from popham.model.names import DEFAULT_TENANT
 from popham.model.policy import MAX_BODY
@@ -110,7 +110,11 @@ class Enforcer:
     # Documents.
 
     def assign(self, envelope: bytes) -> None:
-        """Take an assignment. Raises TrustError if it may not be believed."""
+        """Take an assignment.
+
+        Raises:
+            TrustError: It may not be believed; nothing changed.
+        """
         held = self._state.assignment_floor()
         key = self._state.identity_key().keyid
         taken = open_assignment(envelope, tuf=self._tuf, uid=self._state.uid, spki_sha256=key, seq_floor=held)
@@ -125,8 +129,12 @@ class Enforcer:
         try:
             self._take(envelope, blobs)
         except TrustError as error:
-            _log.warning("a bundle was refused: %s", error)
-            self._note(error_code=error.code, error=str(error))
+            self.refuse(error)
+
+    def refuse(self, error: TrustError) -> None:
+        """Take note that a document was refused: everything stays as it is, and the reason is reported."""
+        _log.warning("a document was refused: %s", error)
+        self._note(error_code=error.code, error=str(error))
 
     def _take(self, envelope: bytes, blobs: Mapping[str, bytes]) -> None:
         if self.assignment is None:
@@ -168,12 +176,13 @@ class Enforcer:
             return
         newest = self.newest
         try:
-            policies = [await self._body(ref, fetch) for ref in newest.held.policies]
+            known = [ref for ref in newest.held.policies if ref.type in self._applier.supported]
+            policies = [await self._body(ref, fetch) for ref in known]
         except TrustError as error:
-            self._note(error_code=error.code, error=str(error))
+            self.refuse(error)
             return
         try:
-            await self._applier.apply([p for p in policies if p.ref.type in self._applier.supported])
+            await self._applier.apply(policies)
         except (PolicyError, StateError) as error:
             _log.warning("serial %d was not applied: %s", newest.bundle.serial, error)
             self._confirmed = True
@@ -210,7 +219,7 @@ class Enforcer:
         body = self._state.blob(ref.sha256)
         if body is None:
             if ref.length > MAX_BODY:
-                raise LinkError("too_large", f"policy {ref.name} has {ref.length} bytes")
+                raise TrustError("size", f"policy {ref.name} has {ref.length} bytes; {MAX_BODY} are allowed")
             body = await fetch(ref.sha256, ref.length)
             check_blob(body, ref.sha256, ref.length)
             self._state.put_blob(ref.sha256, body)

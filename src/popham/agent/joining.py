@@ -68,7 +68,12 @@ class Joining:
         self._state.save_join(
             Join(urls=join.urls, ca=anchor.ca, ca_sha256=join.ca, root_sha256=join.root, seed=join.seed)
         )
-        return await self.ask_again()
+        try:
+            return await self.ask_again()
+        except EnrollmentError:
+            # A join string that does not serve is not tried again and again by 'popham agent run'.
+            self._state.drop_join()
+            raise
 
     async def ask_again(self) -> Enrolled:
         """Ask with what is kept, and keep what comes.

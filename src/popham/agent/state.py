@@ -134,6 +134,10 @@ class AgentState:
         """Keep how this machine joined."""
         self._save("join.json", join)
 
+    def drop_join(self) -> None:
+        """Forget how this machine wanted to join: it was not let in."""
+        self._storage.remove("join.json")
+
     def drop_seed(self) -> None:
         """Forget the enrollment token: the certificate works."""
         join = self.join()

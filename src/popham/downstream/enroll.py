@@ -10,6 +10,7 @@ In this order, so that nothing is told to a stranger and the token never travels
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from popham.opamp.schema.popham.v1.popham_pb2 import Enroll
 from popham.opamp.session import AgentSession
 from popham.opamp.wire import OWN_AGENT, SESSION, TRUST
 from popham.trust.identity import load_certificate, make_csr, read_identity
-from popham.trust.issuer import find_anchor
+from popham.trust.issuer import check_issued, find_anchor
 from popham.trust.join import EnrollmentKey, JoinString
 from popham.trust.keys import IdentityKey
 from popham.trust.tuf import TrustedTuf
@@ -39,10 +40,19 @@ from popham.trust.verify import open_assignment
 CA_PATH = "/v1/trust/ca"
 ROOT_PATH = "/v1/trust/root"
 TARGETS_PATH = "/v1/trust/targets"
+_SENTENCE = re.compile(r"(?P<problem>.{1,500}) \(enrollment\.(?P<reason>[a-z_]{1,40})\)(?:\. (?P<hint>.{1,500}))?")
 _LIMIT = 512 * 1024
 """Bytes of one trust document. Source: python-tuf's limit for a root."""
 RETRY_AFTER = 60.0
 """Seconds to wait for an administrator where the Manager names no time."""
+RETRY_AFTER_MAX = 3600.0
+"""Seconds that a Manager may name."""
+_STATES: Mapping[int, Admission] = {
+    Said.NEW: Admission.NEW,
+    Said.ACCEPTED: Admission.ACCEPTED,
+    Said.REFUSED: Admission.REFUSED,
+    Said.REVOKED: Admission.REVOKED,
+}
 
 MakeDialer = Callable[[str, bytes | None], Dialer]
 """URL and CA (PEM; None for the one unverified look) to a dialer."""
@@ -137,21 +147,38 @@ async def ask(
     session = AgentSession(uuid.UUID(uid).bytes, int(OWN_AGENT), (SESSION, TRUST))
     answer = session.receive(await dialer.exchange(session.request(message)))
     if answer.HasField("error_response"):
-        raise EnrollmentError("refused", answer.error_response.error_message)
+        raise _refusal(answer.error_response.error_message)
     said = parse_custom(answer.custom_message)
     if not isinstance(said, Said):
         raise EnrollmentError(
             "answer", "the Manager does not answer as one", "Check the address in the join string"
         )
-    return _read(said, answer.connection_settings.opamp.certificate.cert, anchor, key, uid)
+    offered = answer.connection_settings.opamp.certificate
+    if offered.private_key:
+        problem = "a private key was offered; keys never leave the machine they are made on"
+        raise TrustError("private_key", problem)
+    return _read(said, offered.cert, anchor, key, uid)
+
+
+def _refusal(text: str) -> EnrollmentError:
+    """Return the Manager's own error where its sentence has the form of one."""
+    found = _SENTENCE.fullmatch(text)
+    if found is None:
+        return EnrollmentError("refused", text)
+    return EnrollmentError(found["reason"], found["problem"], found["hint"] or "")
 
 
 def _read(said: Said, certificate: bytes, anchor: Anchor, key: IdentityKey, uid: str) -> Enrolled:
-    admission = Admission(Said.State.Name(said.state).lower())
+    admission = _STATES.get(said.state)
+    if admission is None:
+        raise EnrollmentError("answer", "the Manager says nothing about admission that this agent knows")
     if admission is not Admission.ACCEPTED:
-        wait = said.retry_after_seconds or RETRY_AFTER
-        return Enrolled(admission=admission, retry_after=wait, text=said.text)
-    identity = read_identity(load_certificate(certificate))
+        asked = said.retry_after_seconds
+        wait = min(max(asked, 1.0), RETRY_AFTER_MAX) if asked > 0 else RETRY_AFTER
+        return Enrolled(admission=admission, retry_after=wait, text=said.text[:1000])
+    found = load_certificate(certificate)
+    check_issued(found, anchor.ca)
+    identity = read_identity(found)
     if identity.uid != uid or identity.spki != key.keyid:
         raise TrustError("certificate", "the certificate is for another agent or key")
     tuf = TrustedTuf.from_bytes(anchor.root, anchor.targets)

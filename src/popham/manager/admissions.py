@@ -11,6 +11,7 @@ from popham.manager.audit import note
 from popham.manager.bundles import Bundles
 from popham.manager.grant import Grant, Role
 from popham.manager.keys import ManagerKeys
+from popham.manager.naming import provisional_name
 from popham.manager.tokens import use_stock, use_token
 from popham.model.communication import Dialer
 from popham.model.fleet import Admission, AgentKind
@@ -157,7 +158,7 @@ class Admissions:
             use_stock(tx, token, None, now=now),
             uid=uid,
             kind=AgentKind.STOCK,
-            name=f"stock-{uid[-12:]}",
+            name=provisional_name(uid),
             now=now,
             address=peer.address,
         )

@@ -17,7 +17,7 @@ from popham.errors import ConflictError, EnrollmentError, NotFoundError
 from popham.manager.audit import note
 from popham.manager.grant import Grant, Role
 from popham.model.fleet import Admission, AgentKind
-from popham.model.names import NAME, nearest, show
+from popham.model.names import nearest, show
 from popham.store.rows import AgentRow, TokenRow
 from popham.store.seam import Reading, Writing
 from popham.trust.assignment import ASSIGNMENT_TYPE, Assignment
@@ -25,7 +25,7 @@ from popham.trust.dsse import Signer, seal
 
 PAGE = 1000
 """Rows read at once."""
-_NAMES_MAX = 100_000
+_NAMES_MAX = 1 << 20
 _FRESH = "Give the machine a new state directory and enroll it again"
 
 
@@ -177,16 +177,32 @@ def find_agent(reading: Reading, ref: str) -> AgentRow:
 
 
 def unique_name(reading: Reading, wanted: str) -> str:
-    """Return a safe name from ``wanted`` that no agent has: ``web``, ``web-2``, ``web-3``."""
+    """Return a safe name from ``wanted`` that no agent has: ``web``, ``web-2``, ``web-3``.
+
+    Of many machines with one name, the number is found by halving, not by counting.
+    """
     base = re.sub(r"[^a-z0-9._-]+", "-", wanted.lower()).strip("-._")[:64] or "agent"
     if not reading.agents_named(base):
         return base
-    for number in range(2, _NAMES_MAX):
-        suffix = f"-{number}"
-        name = base[: 64 - len(suffix)] + suffix
-        if NAME.fullmatch(name) and not reading.agents_named(name):
-            return name
-    raise EnrollmentError("name", f"too many agents are called {base!r}", "Give the machines host names")
+    taken, free = 1, 2
+    while reading.agents_named(_numbered(base, free)):
+        taken, free = free, 2 * free
+        if free > _NAMES_MAX:
+            raise EnrollmentError(
+                "name", f"too many agents are called {base!r}", "Give the machines host names"
+            )
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        if reading.agents_named(_numbered(base, middle)):
+            taken = middle
+        else:
+            free = middle
+    return _numbered(base, free)
+
+
+def _numbered(base: str, number: int) -> str:
+    suffix = f"-{number}"
+    return base[: 64 - len(suffix)] + suffix
 
 
 def every_agent(reading: Reading, group: str | None = None) -> Iterable[AgentRow]:

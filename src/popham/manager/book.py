@@ -22,6 +22,7 @@ from popham.errors import GrantError, PophamError
 from popham.manager.admissions import Admissions
 from popham.manager.bundles import open_row
 from popham.manager.keys import ManagerKeys
+from popham.manager.naming import name_stock
 from popham.manager.stock import stock_config
 from popham.manager.tokens import find_stock
 from popham.model.fleet import Admission, AgentKind
@@ -165,8 +166,9 @@ class ManagerBook:
 
     async def save(self, record: Record) -> None:
         """Make what an agent said durable; what administrators decide is left as it is."""
-        said = _say(record)
-        await self._store.write(lambda tx: _save(tx, record.uid, said))
+        said, description, now = _say(record), record.description, self._clock.now()
+        name = await self._store.write(lambda tx: _save(tx, record.uid, said, description, now))
+        record.name = name or record.name
 
     async def contacts(self, records: list[Record]) -> None:
         """Make last contacts durable, and that this Manager is alive."""
@@ -271,10 +273,14 @@ def _say(record: Record) -> dict[str, Any]:
     }
 
 
-def _save(tx: Writing, uid: str, said: Mapping[str, Any]) -> None:
+def _save(tx: Writing, uid: str, said: Mapping[str, Any], description: Mapping[str, str], now: float) -> str:
+    """Write what an agent said and return its name; empty if it is gone."""
     row = tx.agent(uid)
-    if row is not None:
-        tx.put_agent(replace(row, **said))
+    if row is None:
+        return ""
+    row = name_stock(tx, replace(row, **said), description, now=now)
+    tx.put_agent(row)
+    return row.name
 
 
 def _read_wanted(tx: Reading, names: set[str] | None) -> dict[str, Wanted]:

@@ -9,6 +9,7 @@ from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
 from popham.model.status import Outcome, Presence, StateRecord, SyncState, sync_state
 from popham.store.rows import AgentRow
+from popham.upstream.record import stock_digest
 
 ACCEPTS_REMOTE_CONFIG = 0x2
 """Bit of OpAMP's AgentCapabilities. Source: OpAMP v0.20, AgentCapabilities."""
@@ -76,8 +77,9 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
 
 def _judge_stock(sight: Sight) -> tuple[SyncState, str]:
     remote = json.loads(sight.row.remote)
-    held, wanted = str(remote.get("hash", "")), sight.config_hash.hex()
-    if not wanted and not held:
+    held = str(remote.get("hash", ""))
+    wanted = stock_digest(sight.config_hash, bytes.fromhex(held)).hex()
+    if not wanted:
         return SyncState.IN_SYNC, ""
     if not sight.row.capabilities & ACCEPTS_REMOTE_CONFIG:
         return SyncState.CANNOT, "it takes no configuration"

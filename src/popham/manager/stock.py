@@ -1,24 +1,32 @@
 """What stock agents are given: their policies as configuration objects.
 
-Text is written so that every YAML reader understands it alike: all strings are
-quoted, so no version of YAML takes ``yes`` for true or ``0644`` for 420.
+Text is written so that every YAML reader understands it alike: whatever is not
+plainly a word is quoted, so no version of YAML takes ``yes`` for true or
+``0644`` for 420.
 """
 
 from __future__ import annotations
 
-import json
+import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import SafeRepresenter
 
 from popham.model.names import canonical, digest
 from popham.model.policy import STOCK_TYPES, Policy
 from popham.upstream.record import ConfigObject
 
 CONTENT_TYPE = "text/yaml"
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+"""Text that may stand without quotes, unless it is one of ``_WORDS``."""
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+"""Words that mean something else, in any case. Source: YAML 1.1, types bool and null."""
+_NO_FOLDING = 1 << 30
+"""Columns after which lines are folded."""
 
 
 def stock_config(policies: Iterable[Policy]) -> tuple[dict[str, ConfigObject], bytes]:
@@ -44,48 +52,33 @@ def stock_config(policies: Iterable[Policy]) -> tuple[dict[str, ConfigObject], b
 
 def write_yaml(value: Any) -> str:
     """Return ``value`` (JSON data) as YAML in block style, keys in their order."""
-    return "\n".join(_lines(value)) + "\n"
+    writer = YAML(typ="safe", pure=True)
+    writer.Representer = _Representer
+    writer.default_flow_style = False
+    writer.allow_unicode = True
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its stub says None
+    writer.width = _NO_FOLDING
+    text = io.StringIO()
+    writer.dump(value, text)
+    return text.getvalue()
 
 
-def _lines(value: Any) -> list[str]:
-    if isinstance(value, Mapping) and value:
-        found = []
-        for key, held in value.items():
-            found += _entry(f"{_key(key)}:", held)
-        return found
-    if isinstance(value, list | tuple) and value:
-        found = []
-        for held in value:
-            lines = _lines(held)
-            found += [f"- {lines[0]}", *(f"  {line}" for line in lines[1:])]
-        return found
-    return [_scalar(value)]
+class _Representer(SafeRepresenter):
+    """Writes JSON data so that versions 1.1 and 1.2 of YAML read it alike; no anchors."""
 
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # the library's form
+        return True
 
-def _entry(head: str, value: Any) -> list[str]:
-    lines = _lines(value)
-    if value and isinstance(value, Mapping | list | tuple):
-        return [head, *(f"  {line}" for line in lines)]
-    return [f"{head} {lines[0]}"]
+    def represent_text(self, data: str) -> Any:
+        plain = _PLAIN.fullmatch(data) and data.lower() not in _WORDS
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if plain else '"')
 
-
-def _key(key: str) -> str:
-    plain = _PLAIN_KEY.fullmatch(key) and key.lower() not in _WORDS
-    return key if plain else _quote(key)
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, str):
-        return _quote(value)
-    if isinstance(value, float):
+    def represent_number(self, data: float) -> Any:
         # YAML 1.1 wants a point in a number with an exponent.
-        text = repr(value)
-        return text if "." in text else text.replace("e", ".0e")
-    return json.dumps(value)
+        text = repr(data)
+        text = text if "." in text else text.replace("e", ".0e")
+        return self.represent_scalar("tag:yaml.org,2002:float", text)
 
 
-def _quote(text: str) -> str:
-    found = json.dumps(text, ensure_ascii=False)
-    if found.isprintable():
-        return found
-    return "".join(part if part.isprintable() else f"\\U{ord(part):08x}" for part in found)
+_Representer.add_representer(str, _Representer.represent_text)
+_Representer.add_representer(float, _Representer.represent_number)

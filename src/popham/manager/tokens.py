@@ -234,7 +234,8 @@ def _check_usable(row: TokenRow, now: float, address: str, *, again: bool) -> No
     if now >= row.expires:
         raise EnrollmentError("expired_token", "this token has expired", make)
     if row.uses_left == 0:
-        problem = f"this token is used up: {row.uses} agents have joined by it"
+        joined = "1 agent has" if row.uses == 1 else f"{row.uses} agents have"
+        problem = f"this token is used up: {joined} joined by it"
         raise EnrollmentError("used_up_token", problem, make)
 
 

@@ -243,14 +243,11 @@ class MemoryDialer:
     """An agent's way to one upstream; a :class:`~popham.net.seam.Dialer`."""
 
     def __init__(self, network: Network, name: str, upstream: str, certificate: bytes) -> None:
-        """Dial ``upstream`` as agent ``name``, showing ``certificate``."""
+        """Dial ``upstream`` as agent ``name``, showing ``certificate``, as over one connection kept alive."""
         self._network = network
         self._name = name
         self._upstream = upstream
-        self._certificate = certificate
-
-    def _peer(self) -> Peer:
-        return Peer(address=self._name, certificate=self._certificate or None)
+        self._peer = Peer(address=name, certificate=certificate or None)
 
     async def _reach(self) -> Service:
         await self._network.travel()
@@ -260,7 +257,7 @@ class MemoryDialer:
 
     async def exchange(self, body: bytes) -> bytes:
         """Carry one message there and the answer back."""
-        service, peer = await self._reach(), self._peer()
+        service, peer = await self._reach(), self._peer
         refusal = service.admit(peer, held=False, uid=b"")
         if refusal is not None:
             raise _denied(refusal)
@@ -275,11 +272,11 @@ class MemoryDialer:
     async def hold(self) -> Lower:
         """Open a held link."""
         await self._reach()
-        return self._network.pipe(self._name, self._upstream, self._peer()).lower
+        return self._network.pipe(self._name, self._upstream, self._peer).lower
 
     async def fetch(self, path: str, *, limit: int) -> bytes:
         """Fetch another path, at most ``limit`` bytes."""
-        service, peer = await self._reach(), self._peer()
+        service, peer = await self._reach(), self._peer
         refusal = service.admit(peer, held=False, uid=b"")
         if refusal is not None:
             raise _denied(refusal)

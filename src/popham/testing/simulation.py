@@ -215,6 +215,7 @@ class SimAgent:
         self.end: AgentEnd
         self.driver: Driver
         self._task: asyncio.Task[None] | None = None
+        self._way: tuple[bytes, MemoryDialer] | None = None
 
     async def enroll(self, join: JoinString) -> None:
         """Join by the wire, as a real agent does."""
@@ -275,8 +276,11 @@ class SimAgent:
             pipe.end(1006)
 
     def dialer(self) -> MemoryDialer:
-        """Return a way to the Manager, showing the certificate there is."""
-        return MemoryDialer(self._simulation.network, self.name, MANAGER, self._certificate())
+        """Return the way to the Manager, showing the certificate there is."""
+        pem = self.state.certificate() or b""
+        if self._way is None or self._way[0] != pem:
+            self._way = pem, MemoryDialer(self._simulation.network, self.name, MANAGER, self._certificate())
+        return self._way[1]
 
     def peer(self) -> Peer:
         """Return this agent as the Manager sees it when it dials."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import GENERATION
-from popham.model.names import digest
+from popham.model.names import canonical, digest
 from popham.opamp.codec import custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     AgentConfigMap,
@@ -36,12 +36,10 @@ from popham.opamp.wire import (
     TRUST,
     AgentCapability,
 )
-from popham.upstream.record import Record, Wanted
+from popham.upstream.record import NO_OBJECTS, Record, Wanted, stock_digest
 
 _ROOM = 1024
 """Bytes of a held message left for everything that is not the bundle or a body."""
-APPLIED, APPLYING, FAILED = 1, 2, 3
-"""OpAMP's RemoteConfigStatuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +75,11 @@ class Plan:
 NOTHING = Plan()
 
 
-def plan(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool) -> Plan:
+def plan(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool, endpoint: str) -> Plan:
     """Return what this agent should be told.
 
     Nothing is offered while its kind is unknown or it is not accepted.
+    ``endpoint`` is the URL that a stock agent is to dial.
     """
     if record.kind is AgentKind.UNKNOWN:
         return Plan(full_state=True)
@@ -88,7 +87,7 @@ def plan(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool
         text = "waiting to be accepted by an administrator" if hello else ""
         return Plan(full_state=full_state, hello=hello, text=text)
     if record.kind is AgentKind.STOCK:
-        return _plan_stock(record, wanted, full_state=full_state)
+        return _plan_stock(record, wanted, full_state=full_state, endpoint=endpoint)
     return _plan_own(record, wanted, full_state=full_state, hello=hello)
 
 
@@ -113,25 +112,31 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
     )
 
 
-def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool) -> Plan:
+def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endpoint: str) -> Plan:
     capabilities = AgentCapability(record.ear.capabilities)
-    offer = (
-        wanted is not None
-        and AgentCapability.ACCEPTS_REMOTE_CONFIG in capabilities
-        and bool(wanted.objects_digest)
-        and record.remote.digest != wanted.objects_digest
+    if wanted is None:
+        return Plan(full_state=full_state)
+    takes_config = AgentCapability.ACCEPTS_REMOTE_CONFIG in capabilities
+    takes_settings = AgentCapability.ACCEPTS_OPAMP_CONNECTION_SETTINGS in capabilities
+    held = record.remote.digest
+    # One that reports is believed; of another, what was told counts, or it would be told for ever.
+    reports = AgentCapability.REPORTS_CONNECTION_SETTINGS_STATUS in capabilities
+    known = record.settings.digest if reports else record.settings_told
+    return Plan(
+        full_state=full_state,
+        bundle=takes_config and held != stock_digest(wanted.objects_digest, held),
+        settings=takes_settings and known != settings_digest(wanted, endpoint),
     )
-    settings = (
-        wanted is not None
-        and AgentCapability.ACCEPTS_OPAMP_CONNECTION_SETTINGS in capabilities
-        and record.settings_told != settings_digest(wanted)
-    )
-    return Plan(full_state=full_state, bundle=offer, settings=settings)
 
 
-def settings_digest(wanted: Wanted) -> bytes:
-    """Return the hash that gates an offer of connection settings."""
-    return bytes.fromhex(digest(f"heartbeat {wanted.communication.heartbeat}".encode()))
+def settings_digest(wanted: Wanted, endpoint: str) -> bytes:
+    """Return the hash over all that an offer of connection settings holds; it gates the offer."""
+    return bytes.fromhex(digest(canonical([endpoint, _heartbeat(wanted)])))
+
+
+def _heartbeat(wanted: Wanted) -> int:
+    """Return whole seconds, as OpAMP has them; 0 would mean none."""
+    return max(1, round(wanted.communication.heartbeat))
 
 
 def render(
@@ -157,10 +162,9 @@ def render(
     if what.settings and wanted is not None:
         message.connection_settings.CopyFrom(
             ConnectionSettingsOffers(
-                hash=settings_digest(wanted),
+                hash=settings_digest(wanted, endpoint),
                 opamp=OpAMPConnectionSettings(
-                    destination_endpoint=endpoint,
-                    heartbeat_interval_seconds=max(1, round(wanted.communication.heartbeat)),
+                    destination_endpoint=endpoint, heartbeat_interval_seconds=_heartbeat(wanted)
                 ),
             )
         )
@@ -219,4 +223,4 @@ def _stock_offer(wanted: Wanted) -> AgentRemoteConfig:
     for key, held in wanted.objects.items():
         found.config_map[key].body = held.body
         found.config_map[key].content_type = held.content_type
-    return AgentRemoteConfig(config=found, config_hash=wanted.objects_digest)
+    return AgentRemoteConfig(config=found, config_hash=wanted.objects_digest or NO_OBJECTS)

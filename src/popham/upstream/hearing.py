@@ -52,7 +52,7 @@ def note(record: Record, message: AgentToServer) -> Heard:
     changed = _note_kind(record)
     if message.HasField("agent_description"):
         # It began anew, perhaps without what it was told.
-        record.settings_told = b""
+        record.settings_told, record.settings = b"", RemoteStatus()
         said = attributes(message.agent_description)
         if said != record.description:
             record.description, changed = said, True
@@ -63,6 +63,9 @@ def note(record: Record, message: AgentToServer) -> Heard:
         )
         if remote != record.remote:
             record.remote, changed = remote, True
+    if message.HasField("connection_settings_status"):
+        told = message.connection_settings_status
+        record.settings = RemoteStatus(told.last_connection_settings_hash[:_HASH], told.status)
     if not isinstance(report, Report):
         return Heard(changed)
     if state is not None:

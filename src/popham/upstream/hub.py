@@ -191,7 +191,7 @@ class Hub:
 
     def _answer(self, record: Record, *, full: bool, hello: bool, held: bool) -> bytes:
         wanted = self._book.wanted(record.group)
-        what = plan(record, wanted, full_state=full, hello=hello)
+        what = plan(record, wanted, full_state=full, hello=hello, endpoint=self._address(held=held))
         if what == NOTHING:
             if not record.quiet:
                 record.quiet = quiet(record.key)
@@ -201,16 +201,22 @@ class Hub:
     def _render(self, what: Plan, record: Record, *, held: bool) -> bytes:
         wanted = self._book.wanted(record.group)
         if what.settings and wanted is not None:
-            record.settings_told = settings_digest(wanted)
-            record.promise = wanted.communication.heartbeat
+            told = settings_digest(wanted, self._address(held=held))
+            record.settings_offered(told, wanted.communication.heartbeat)
         return render(
             what,
             record,
             wanted,
             held=held and record.kind is AgentKind.OWN,
             retry_window=self.retry_window,
-            endpoint=_by(self._endpoint(), held=held),
+            endpoint=self._address(held=held),
         )
+
+    def _address(self, *, held: bool) -> str:
+        """Return the URL in the scheme of the transport in use, so that an offer does not change it."""
+        scheme, _, rest = self._endpoint().partition("://")
+        secure = "s" if scheme in {"https", "wss"} else ""
+        return f"{'ws' if held else 'http'}{secure}://{rest}"
 
     async def _credentials(self, uid: str, peer: Peer, message: AgentToServer) -> bytes:
         """Answer a certificate request: enrollment with a token, or renewal of a certificate."""
@@ -252,6 +258,7 @@ class Hub:
     def _forget(self, record: Record, end: LinkEnd | None) -> None:
         if end is not None and record.link is end.link:
             record.link = None
+            record.settings_told = b""  # an offer may have been lost with the link
 
     def unlinked(self, end: LinkEnd) -> None:
         """Take note that a held link is gone."""
@@ -313,7 +320,8 @@ class Hub:
     def _tell(self, record: Record) -> None:
         if record.link is None or record.kind is AgentKind.UNKNOWN:
             return
-        what = plan(record, self._book.wanted(record.group), full_state=False, hello=False)
+        wanted, to = self._book.wanted(record.group), self._address(held=True)
+        what = plan(record, wanted, full_state=False, hello=False, endpoint=to)
         if what != NOTHING:
             record.link.send(encode_frame(self._render(what, record, held=True)))
 
@@ -376,10 +384,3 @@ class LinkEnd:
     def closed(self, code: int) -> None:  # noqa: ARG002  # the seam's form
         """Take note that the link is gone."""
         self._hub.unlinked(self)
-
-
-def _by(endpoint: str, *, held: bool) -> str:
-    """Return the address in the scheme of the transport in use, so that an offer does not change it."""
-    scheme, _, rest = endpoint.partition("://")
-    secure = "s" if scheme in {"https", "wss"} else ""
-    return f"{'ws' if held else 'http'}{secure}://{rest}"

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from popham.model.communication import CommunicationSettings
 from popham.model.fleet import Admission, AgentKind
+from popham.model.names import canonical
 from popham.model.status import StateRecord
 from popham.net.seam import HeldLink
 from popham.opamp.session import Ear
 
+UNSET, APPLIED, APPLYING, FAILED = range(4)
+"""OpAMP's RemoteConfigStatuses and ConnectionSettingsStatuses."""
+NO_OBJECTS = sha256(canonical({})).digest()
+"""Hash of a configuration without objects."""
 STOCK_PROMISE = 30.0
 """Seconds a stock agent is expected to keep at first. Source: OpAMP's default heartbeat."""
 _INTERVALS = 10
@@ -52,11 +58,22 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class RemoteStatus:
-    """What a stock agent says of its remote configuration; ``status`` as in OpAMP, 0 to 3."""
+    """What a stock agent says of an offer, by its hash; ``status`` as in OpAMP, 0 to 3."""
 
     digest: bytes = b""
     status: int = 0
     error: str = ""
+
+
+def stock_digest(objects_digest: bytes, held: bytes) -> bytes:
+    """Return the hash that a stock agent's status should name; empty if nothing needs to be offered.
+
+    Args:
+        objects_digest: Hash of its group's objects; empty if there are none.
+        held: What its status names.  An agent that holds something is offered
+            the configuration without objects once its policies are withdrawn.
+    """
+    return objects_digest or (NO_OBJECTS if held else b"")
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +91,9 @@ class Record:
         promise: Seconds from a contact to the next one.
         link: The held link, if one is open now.
         settings_told: Digest of the connection settings last offered (stock agents).
+        settings_heartbeat: Seconds of the heartbeat in them; 0 before the first.
+        settings: What it said of them.
+        intervals: Seconds between its last contacts (stock agents); None until one is known.
         quiet: Prebuilt answer to a heartbeat with nothing new.
         edition: Rises when something changes that must be durable.
         saved: Newest edition that is.
@@ -98,6 +118,8 @@ class Record:
     address: str = ""
     link: HeldLink | None = None
     settings_told: bytes = b""
+    settings_heartbeat: float = 0.0
+    settings: RemoteStatus = RemoteStatus()
     quiet: bytes = b""
     intervals: deque[float] | None = None
     edition: int = 0
@@ -105,11 +127,29 @@ class Record:
 
     def contact(self, now: float, address: str) -> None:
         """Note a contact; for stock agents, learn what to expect from the longest of ten intervals."""
-        if self.kind is AgentKind.STOCK and not self.settings_told and self.last_contact is not None:
-            if self.intervals is None:
-                # What was expected until now counts too, or a burst at the start would promise a second.
-                self.intervals = deque([self.promise], maxlen=_INTERVALS)
-            self.intervals.append(now - self.last_contact)
-            self.promise = max(1.0, *self.intervals)
+        if self.kind is AgentKind.STOCK:
+            self._learn(now)
         self.last_contact = now
         self.address = address
+
+    def settings_offered(self, told: bytes, heartbeat: float) -> None:
+        """Note an offer of connection settings: nobody is missed who follows it without a word."""
+        self.settings_told, self.settings_heartbeat = told, heartbeat
+        self.promise = max(self.promise, heartbeat)
+
+    def _learn(self, now: float) -> None:
+        """Expect the heartbeat that was accepted, else the longest of the last ten intervals."""
+        if self.intervals is None:
+            # What was expected until now counts too, or a burst at the start would promise a second.
+            # The silence before does not: perhaps it was this upstream that was down.
+            self.intervals = deque([self.promise], maxlen=_INTERVALS)
+        elif self.last_contact is not None:
+            self.intervals.append(now - self.last_contact)
+        longest = max(1.0, *self.intervals)
+        answered = bool(self.settings_told) and self.settings.digest == self.settings_told
+        if answered and self.settings.status == APPLIED:
+            self.promise = self.settings_heartbeat
+        elif answered and self.settings.status == FAILED:
+            self.promise = longest
+        else:
+            self.promise = max(longest, self.settings_heartbeat)

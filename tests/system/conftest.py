@@ -1,0 +1,273 @@
+"""Real processes on loopback: a Manager, machines with agents, and a clean end for each of them.
+
+Rules:
+
+1. Every process is a ``popham`` command with a state directory of its own.
+2. What a test does to the fleet goes through the command line or the REST API.
+3. Nothing waits for a time: :meth:`Fleet.until` waits for a condition, with a deadline.
+"""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from popham.cli.contexts import Contexts
+from popham.client import Client
+from popham.errors import LinkError
+
+PATIENCE = 20.0
+"""Seconds until a condition is given up."""
+POPHAM = (sys.executable, "-m", "popham")
+UPPER = 32_000
+"""Ports are drawn below the range from which the system takes those of outgoing connections."""
+
+
+def free_port(host):
+    """Return a port on which nobody listens, and that no outgoing connection will take."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for _ in range(100):
+        port = random.SystemRandom().randrange(20_000, UPPER)
+        with socket.socket(family) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise LookupError("no port is free")
+
+
+class Machine:
+    """A machine of the fleet: its configuration, the folder it permits, and its agent's process."""
+
+    def __init__(self, fleet, name, toml=""):
+        self.fleet = fleet
+        self.name = name
+        self.state = fleet.folder / name
+        self.root = fleet.folder / f"{name}.d"
+        self.config = fleet.folder / f"{name}.toml"
+        self.log = f"{name}.log"
+        self.process = None
+        self.root.mkdir()
+        text = f'name = "{name}"\nstate = "{self.state}"\n[files]\nroots = ["{self.root}"]\n{toml}'
+        self.config.write_text(text)
+
+    def popham(self, *words, **options):
+        """Run ``popham agent …`` on this machine."""
+        return self.fleet.popham("agent", *words, "--config", str(self.config), **options)
+
+    def enroll(self, group="fleet", *, accept=True):
+        """Join with a token of its own."""
+        return self.popham("enroll", self.fleet.join(group, accept=accept))
+
+    def start(self):
+        """Start the agent."""
+        self.process = self.fleet.start("agent", "run", "--config", str(self.config), log=self.log)
+        return self
+
+    def end(self, number=signal.SIGTERM):
+        """End the agent by a signal, and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    @property
+    def view(self):
+        """The agent, as the Manager shows it."""
+        return self.fleet.client.agent(self.name)
+
+    def has(self, text):
+        """Return whether the file that the test policies place says ``text``."""
+        file = self.root / "motd"
+        return file.is_file() and file.read_text() == text
+
+    def settled(self):
+        """Return whether it has what it should have."""
+        return self.view["sync"] == "in sync"
+
+
+class Fleet:
+    """A Manager with its own ports and contexts, and its machines."""
+
+    def __init__(self, folder, host="127.0.0.1"):
+        self.folder = folder
+        self.host = f"[{host}]" if ":" in host else host
+        self.address = host
+        self.agents_port, self.people_port = free_port(host), free_port(host)
+        self.contexts = folder / "contexts.toml"
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("POPHAM_")}
+        self.env = kept | {"POPHAM_CONFIG": str(self.contexts)}
+        self.state = folder / "manager"
+        self.processes = []
+        self.settings = {}
+        self.published = set()
+        self.manager = None
+        self.client = None
+
+    def found(self):
+        """Make a Manager, start it, and return the fleet."""
+        doors = ("--agents", f"{self.host}:{self.agents_port}", "--people", f"{self.host}:{self.people_port}")
+        self.popham("init", "--state", str(self.state), "--name", self.address, *doors)
+        chosen = Contexts.load(self.contexts).chosen("", {})
+        self.client = Client(chosen.url, chosen.token, ca=chosen.ca)
+        return self.start_manager()
+
+    def start_manager(self):
+        """Start the Manager and return once it answers."""
+        self.manager = self.start("manager", "--state", str(self.state), log="manager.log")
+        self.until(self.answers, "the Manager answers")
+        return self
+
+    def answers(self):
+        """Return whether the Manager serves people; a Manager that ended fails the test."""
+        assert self.manager.poll() is None, (self.folder / "manager.log").read_text()
+        try:
+            return bool(self.client.groups())
+        except LinkError:
+            return False
+
+    def end_manager(self, number=signal.SIGTERM):
+        """End the Manager by a signal, and return its exit code."""
+        self.manager.send_signal(number)
+        return self.manager.wait(PATIENCE)
+
+    def popham(self, *words, code=0, stdin=None, **environ):
+        """Run a command to its end; its exit code must be ``code``, unless that is None."""
+        found = subprocess.run(
+            [*POPHAM, *words],
+            env=self.env | environ,
+            input=stdin,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert code in {None, found.returncode}, f"popham {' '.join(words)}: {found.returncode}\n{found.stderr}"
+        return found
+
+    def start(self, *words, log):
+        """Start a command that stays."""
+        with (self.folder / log).open("ab") as output:
+            process = subprocess.Popen([*POPHAM, *words], env=self.env, stdout=output, stderr=output)
+        self.processes.append(process)
+        return process
+
+    def join(self, group="fleet", *, accept=True, **fields):
+        """Return a join string."""
+        asked = {"kind": "enrollment", "group": group, "uses": None, "lifetime": None, "cidr": ""}
+        return self.client.create_token(**asked | fields, accepts=accept)["secret"]
+
+    def machine(self, name, group="fleet", *, accept=True, toml="", run=True):
+        """Return a new machine that has joined; with ``run`` its agent is started."""
+        found = Machine(self, name, toml)
+        found.enroll(group, accept=accept)
+        return found.start() if run else found
+
+    def unjoined(self, name):
+        """Return a new machine that has not joined."""
+        return Machine(self, name)
+
+    def apply(self, text):
+        """Apply definitions over the REST API."""
+        return self.client.apply([("test.yaml", text)])
+
+    def apply_file(self, text, code=0):
+        """Apply definitions with the command, from a file; ``code`` is its exit code."""
+        path = self.folder / "applied.yaml"
+        path.write_text(text)
+        return self.popham("apply", "-f", str(path), code=code)
+
+    def group(self, name, *, preset="Push", heartbeat="1h"):
+        """Make a group, or change how its agents get in touch."""
+        self.settings[name] = f"{{preset: {preset}, heartbeat: {heartbeat}, spread: off}}"
+        policy = f"motd-{name}" if name in self.published else "null"
+        return self.apply(group_of(name, self.settings[name], policy))
+
+    def definitions(self, group, machine, text, *, path=None, extra=""):
+        """Return the definitions of a policy of one file on ``machine``, and of its assignment to ``group``."""
+        name = f"motd-{group}"
+        policy = policy_of(name, path or machine.root / "motd", text, extra)
+        return policy + group_of(group, self.settings.get(group, "{preset: Push, heartbeat: 1h}"), name)
+
+    def publish(self, group, machine, text, **more):
+        """Publish such a policy, and return what apply says."""
+        done = self.apply(self.definitions(group, machine, text, **more))
+        self.published.add(group)
+        return done
+
+    @staticmethod
+    def until(holds, what, patience=PATIENCE):
+        """Wait until ``holds()``, and return the seconds it took."""
+        begin = time.monotonic()
+        while not holds():
+            assert time.monotonic() - begin < patience, f"gave up waiting until {what}"
+            time.sleep(0.02)
+        return time.monotonic() - begin
+
+    def close(self):
+        """End every process."""
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self.client is not None:
+            self.client.close()
+
+
+def group_of(name, settings, policy="null"):
+    """Return the definition of a group with communication settings and a policy of its own."""
+    own = "" if name == "fleet" else "inheritance: {communication: false, policies: {files: false}}"
+    return f"""\
+apiVersion: popham/v1
+kind: Group
+metadata: {{name: {name}}}
+spec:
+  {own}
+  communication: {settings}
+  policies: {{files: {policy}}}
+---
+"""
+
+
+def policy_of(name, path, text, extra=""):
+    """Return the definition of a policy of one file."""
+    return f"""\
+apiVersion: popham/v1
+kind: Policy
+metadata: {{name: {name}}}
+spec:
+  type: files
+  {extra}
+  files:
+    - {{path: {path}, content: "{text}"}}
+---
+"""
+
+
+@pytest.fixture(scope="module")
+def founding(request, tmp_path_factory):
+    """Return a function that makes a Fleet; what it started ends with the module."""
+    made = []
+
+    def make(host="127.0.0.1"):
+        made.append(Fleet(tmp_path_factory.mktemp("f"), host))
+        return made[-1]
+
+    yield make
+    for fleet in made:
+        fleet.close()
+
+
+@pytest.fixture(scope="module")
+def fleet(founding):
+    """A running Manager, shared by the tests of a module."""
+    return founding().found()
