@@ -18,7 +18,7 @@ def test_an_otelcol_policy_becomes_an_object_named_after_it():
     objects, digest = stock_config([COLLECTOR, FILES])
     assert list(objects) == ["col"]
     assert objects["col"].content_type == "text/yaml"
-    assert objects["col"].body == b'receivers:\n  otlp: null\nlist:\n- a\n- b: 1\n'
+    assert objects["col"].body == b"receivers:\n  otlp: null\nlist:\n- a\n- b: 1\n"
     assert len(digest) == 32
 
 

@@ -114,3 +114,17 @@ async def test_f_o16_an_agent_that_never_held_anything_is_offered_nothing_where_
     assert not (await stock.begin()).HasField("remote_config")
     (view,) = (await manager.service.agents(ADMIN)).items
     assert view.sync == "in sync"
+
+
+async def test_f_o16_what_an_agent_says_with_its_goodbye_is_kept_and_answered_with_nothing_more(
+    manager, stock
+):
+    await stock.begin()
+    digest = manager.book.wanted("lab").objects_digest
+    await manager.say(stock.peer, stock.goodbye(remote_config_status=status(b"older", FAILED)))
+    (view,) = (await manager.service.agents(ADMIN)).items
+    assert view.sync == "pending"
+    answer = await manager.say(stock.peer, stock.goodbye(remote_config_status=status(digest, FAILED)))
+    assert not answer.HasField("remote_config")
+    (view,) = (await manager.service.agents(ADMIN)).items
+    assert view.sync == "failed"

@@ -205,9 +205,11 @@ class Agent:
         """Note what the driver says; after a failure the next attempt goes to the next server."""
         servers = self._need_servers()
         if text and wait is not None:
-            before = servers.current
-            if servers.failed() != before or self._stale:
-                self._drop_dialer()
+            # A new dialer also shows what certificate there is now, or none once that has expired.
+            servers.failed()
+            self._drop_dialer()
+            while self._stale:
+                self._close_later(self._stale.pop())
         elif not text:
             servers.succeeded()
         self.status.say(text, wait)

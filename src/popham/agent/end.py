@@ -108,11 +108,13 @@ class AgentEnd:
         return _FIRST if self._credentials.expired else self._ordered()
 
     def _ordered(self) -> CommunicationSettings:
-        in_force = self._enforcer.in_force
-        return in_force.held.communication if in_force else _FIRST
+        # Also a first bundle that could not be applied says how to get in touch: so the next one is heard of.
+        held = self._enforcer.in_force or self._enforcer.newest
+        return held.held.communication if held else _FIRST
 
     def check_in(self) -> None:
-        """Have a round made now."""
+        """Have a round made now, and what failed tried again."""
+        self._enforcer.look_again()
         self._wanted = True
         self.news.set()
 

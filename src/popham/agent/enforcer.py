@@ -202,6 +202,10 @@ class Enforcer:
             applied_resolved=newest.held.resolved_digest,
         )
 
+    def look_again(self) -> None:
+        """Have the next :meth:`settle` try a failed set again, and look at what is in force."""
+        self._confirmed = False
+
     @property
     def unsupported(self) -> tuple[str, ...]:
         """Policy types of the newest bundle that this agent has no applier for."""

@@ -40,7 +40,9 @@ from popham.trust.verify import open_assignment
 CA_PATH = "/v1/trust/ca"
 ROOT_PATH = "/v1/trust/root"
 TARGETS_PATH = "/v1/trust/targets"
-_SENTENCE = re.compile(r"(?P<problem>.{1,500}) \(enrollment\.(?P<reason>[a-z_]{1,40})\)(?:\. (?P<hint>.{1,500}))?")
+_SENTENCE = re.compile(
+    r"(?P<problem>.{1,500}) \(enrollment\.(?P<reason>[a-z_]{1,40})\)(?:\. (?P<hint>.{1,500}))?"
+)
 _LIMIT = 512 * 1024
 """Bytes of one trust document. Source: python-tuf's limit for a root."""
 RETRY_AFTER = 60.0

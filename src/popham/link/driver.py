@@ -26,6 +26,7 @@ from popham.model.communication import CommunicationSettings, Mode, Preset
 from popham.model.communication import Dialer as Dials
 from popham.net.seam import Dialer, HeldConnection
 from popham.opamp.codec import decode_frame, encode_frame
+from popham.opamp.wire import HELD_MESSAGE_LIMIT
 
 MAX_EXCHANGES = 8
 """Exchanges of one round; what is left waits for the next."""
@@ -286,5 +287,10 @@ class Driver:
         raise LinkError("closed", "the link was closed by the other end")
 
     async def _send(self, link: HeldConnection, message: bytes | None) -> None:
-        if message is not None:
-            await link.send(encode_frame(message))
+        """Send on the link; what is too large for it goes as a request of this end, where it dials."""
+        if message is None:
+            return
+        if len(message) >= HELD_MESSAGE_LIMIT and self._end.settings.dialer is Dials.AGENT:
+            await self._end.receive(await self._dialer().exchange(message))
+            return
+        await link.send(encode_frame(message))

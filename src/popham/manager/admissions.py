@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 from popham.clock import Clock
@@ -31,6 +33,8 @@ from popham.trust.tuf import TrustedTuf
 from popham.trust.verify import open_bundle
 from popham.upstream.book import Admitted, Identity
 
+_LABELS, _LABEL = 32, 128
+"""Labels of one agent, and characters of each."""
 WAIT = 15.0
 """Seconds after which a new agent asks again whether it was accepted."""
 HEARTBEATS = 6
@@ -64,11 +68,14 @@ class Admissions:
         check_generations(GENERATION, request.generation, Dialer.AGENT)
         checked = check_csr(csr, uid)
         now = self._clock.now()
+        # Strangers cost a look, never a place in the queue of writes (SEC-8).
+        token = await self._store.read(lambda tx: tx.token(request.token_id))
+        if token is None or token.kind != "enrollment":
+            problem = "this join string's token is not known here"
+            raise EnrollmentError("unknown_token", problem, "Make a new one: popham token create")
+        verify_enrollment(token.public, csr, request.signature)
 
         def work(tx: Writing) -> tuple[AgentRow, Admitted]:
-            token = tx.token(request.token_id)
-            if token is not None and token.kind == "enrollment":
-                verify_enrollment(token.public, csr, request.signature)
             row = join_agent(
                 tx,
                 self._keys.director,
@@ -80,6 +87,7 @@ class Admissions:
                 address=address,
                 spki=checked.spki_sha256,
                 public_key=checked.public_key_der,
+                labels=read_labels(request.labels),
             )
             return self._give(tx, row, csr)
 
@@ -173,6 +181,12 @@ class Admissions:
         now = self._clock.now()
         raised = await self._store.write(lambda tx: self._bundles.raise_above(tx, group, held, now=now))
         return raised is not None
+
+
+def read_labels(said: Mapping[str, str]) -> str:
+    """Return an agent's own labels as JSON, bounded in number and length."""
+    kept = sorted((key[:_LABEL], value[:_LABEL]) for key, value in said.items())[:_LABELS]
+    return json.dumps(dict(kept))
 
 
 def _meet_unknown(tx: Writing, identity: Identity, uid: str, peer: Peer, now: float) -> AgentRow:

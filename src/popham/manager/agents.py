@@ -42,6 +42,7 @@ def join_agent(
     spki: str = "",
     public_key: bytes = b"",
     description: str = "{}",
+    labels: str = "{}",
 ) -> AgentRow:
     """Return the agent that joins by ``token``: a new row, or the one it has already.
 
@@ -59,6 +60,7 @@ def join_agent(
         spki: SHA-256 of the public key, hexadecimal; empty for stock agents.
         public_key: Its DER; empty for stock agents.
         description: JSON of OpAMP's attributes.
+        labels: JSON of what the machine's own configuration calls it.
 
     Raises:
         EnrollmentError: ``enrollment.uid_taken``, ``enrollment.key_taken``,
@@ -80,6 +82,7 @@ def join_agent(
         spki=spki,
         public_key=public_key,
         description=description,
+        labels=labels,
         address=address,
         token=token.id,
     )

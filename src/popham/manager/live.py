@@ -7,12 +7,18 @@ the queue is never longer than the fleet.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 
+from popham.errors import StateError
 from popham.manager.book import ManagerBook
 from popham.model.fleet import Admission
 from popham.model.status import Downtime
 from popham.upstream.hub import Hub
+
+_log = logging.getLogger(__name__)
+RETRY = 1.0
+"""Seconds until another attempt, after the database had no room."""
 
 
 class Live:
@@ -52,10 +58,6 @@ class Live:
         self._agents.add(uid)
         self._woken.set()
 
-    def drop(self, uid: str) -> None:
-        """Take note that an agent was refused or revoked: its link is closed."""
-        self.agent_changed(uid)
-
     def groups_changed(self, groups: Iterable[str]) -> None:
         """Take note that groups have new bundles."""
         self._groups.update(groups)
@@ -73,13 +75,28 @@ class Live:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            await self.bring()
+            try:
+                await self.bring()
+            except StateError as error:
+                if not error.retryable:
+                    raise
+                _log.warning("changes are brought to agents later: %s", error)
+                await asyncio.sleep(RETRY)
+                self._woken.set()
 
     async def bring(self) -> None:
         """Bring what is noted now."""
-        tokens, self._tokens = self._tokens, False
-        groups, self._groups = self._groups, set()
-        agents, self._agents = self._agents, set()
+        tokens, groups, agents = self._tokens, set(self._groups), set(self._agents)
+        self._tokens, self._groups, self._agents = False, set(), set()
+        try:
+            await self._bring(groups, agents, tokens=tokens)
+        except StateError:
+            self._tokens |= tokens
+            self._groups |= groups
+            self._agents |= agents
+            raise
+
+    async def _bring(self, groups: set[str], agents: set[str], *, tokens: bool) -> None:
         if tokens:
             await self._book.read_tokens()
             self._hub.verify_links()

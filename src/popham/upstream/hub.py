@@ -165,22 +165,30 @@ class Hub:
             return bad_request(record.key, str(error))
         record.contact(self._clock.now(), peer.address)
         self._dirty[record.uid] = record
+        record.edition += heard.changed
         if message.HasField("agent_disconnect"):
             self._forget(record, end)
-            return quiet(record.key)
+            return quiet(record.key) if record.saved == record.edition else self._left(record)
         if end is not None and record.link is not end.link:
             self._associate(record, end)
         full = missing is Missing.FULL_STATE
-        record.edition += heard.changed
         if record.saved != record.edition or heard.bundle:
             return self._saved(record, heard, full=full, held=end is not None)
         return self._answer(record, full=full, hello=heard.hello, held=end is not None)
 
-    async def _saved(self, record: Record, heard: Heard, *, full: bool, held: bool) -> bytes:
+    async def _save(self, record: Record) -> None:
         edition = record.edition
         await self._book.save(record)
         # Whatever failed, or changed meanwhile, is still to be written before the next answer.
         record.saved = max(record.saved, edition)
+
+    async def _left(self, record: Record) -> bytes:
+        """Answer a goodbye that said something new."""
+        await self._save(record)
+        return quiet(record.key)
+
+    async def _saved(self, record: Record, heard: Heard, *, full: bool, held: bool) -> bytes:
+        await self._save(record)
         if heard.bundle:
             try:
                 await self._book.claim(record, heard.bundle)
@@ -191,7 +199,7 @@ class Hub:
 
     def _answer(self, record: Record, *, full: bool, hello: bool, held: bool) -> bytes:
         wanted = self._book.wanted(record.group)
-        what = plan(record, wanted, full_state=full, hello=hello, endpoint=self._address(held=held))
+        what = plan(record, wanted, full_state=full, hello=hello, endpoint=self._address(record, held=held))
         if what == NOTHING:
             if not record.quiet:
                 record.quiet = quiet(record.key)
@@ -201,7 +209,7 @@ class Hub:
     def _render(self, what: Plan, record: Record, *, held: bool) -> bytes:
         wanted = self._book.wanted(record.group)
         if what.settings and wanted is not None:
-            told = settings_digest(wanted, self._address(held=held))
+            told = settings_digest(wanted, self._address(record, held=held))
             record.settings_offered(told, wanted.communication.heartbeat)
         return render(
             what,
@@ -209,11 +217,13 @@ class Hub:
             wanted,
             held=held and record.kind is AgentKind.OWN,
             retry_window=self.retry_window,
-            endpoint=self._address(held=held),
+            endpoint=self._address(record, held=held),
         )
 
-    def _address(self, *, held: bool) -> str:
-        """Return the URL in the scheme of the transport in use, so that an offer does not change it."""
+    def _address(self, record: Record, *, held: bool) -> str:
+        """Return a stock agent's URL, in the scheme of the transport in use: an offer does not change it."""
+        if record.kind is not AgentKind.STOCK:
+            return ""
         scheme, _, rest = self._endpoint().partition("://")
         secure = "s" if scheme in {"https", "wss"} else ""
         return f"{'ws' if held else 'http'}{secure}://{rest}"
@@ -320,7 +330,7 @@ class Hub:
     def _tell(self, record: Record) -> None:
         if record.link is None or record.kind is AgentKind.UNKNOWN:
             return
-        wanted, to = self._book.wanted(record.group), self._address(held=True)
+        wanted, to = self._book.wanted(record.group), self._address(record, held=True)
         what = plan(record, wanted, full_state=False, hello=False, endpoint=to)
         if what != NOTHING:
             record.link.send(encode_frame(self._render(what, record, held=True)))

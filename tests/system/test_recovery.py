@@ -1,0 +1,134 @@
+"""What happens to a fleet when its Manager is killed, stopped, or brought back from a backup."""
+
+import random
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+
+from popham.errors import LinkError
+
+PUBLISHES = 200
+KILLS = 4
+
+
+@pytest.fixture(scope="module")
+def sailing(fleet):
+    """web-1 holds a link, till-1 makes a round each second."""
+    fleet.group("web")
+    fleet.group("tills", preset="Pull by heartbeat", heartbeat="1s")
+    for name, group in (("web-1", "web"), ("till-1", "tills")):
+        machine = fleet.machine(name, group)
+        fleet.publish(group, machine, "moored")
+        fleet.until(lambda m=machine: m.has("moored") and m.settled(), f"{name} is in sync")
+        setattr(fleet, name.partition("-")[0], machine)
+    return fleet
+
+
+def body_of(fleet):
+    """Return what the newest revision of the policy of group web says."""
+    return fleet.client.policy("motd-web")["spec"]["files"][0]["content"]
+
+
+def test_rel_1_no_acknowledged_publish_is_lost_by_kill_9_of_the_manager(sailing):
+    fleet, rng = sailing, random.Random(7)
+    fatal = set(rng.sample(range(10, PUBLISHES - 10), KILLS))
+    acknowledged, cut = "moored", 0
+    for number in range(PUBLISHES):
+        text = f"cable {number}"
+        killer = threading.Timer(rng.random() * 0.03, fleet.manager.kill)
+        if number in fatal:
+            killer.start()
+        try:
+            fleet.publish("web", fleet.web, text)
+            acknowledged = text
+        except LinkError:
+            cut += 1
+        if number in fatal:
+            killer.join()
+            assert fleet.manager.wait(10) == -signal.SIGKILL
+            fleet.start_manager()
+            assert body_of(fleet) in {acknowledged, text}
+            fleet.publish("web", fleet.web, text)
+            acknowledged = text
+    assert body_of(fleet) == acknowledged == f"cable {PUBLISHES - 1}"
+    fleet.until(lambda: fleet.web.has(acknowledged) and fleet.web.settled(), "web-1 is in sync")
+    fleet.until(fleet.till.settled, "till-1 is in sync")
+
+
+def test_an_agent_that_was_killed_goes_on_where_it_was(sailing):
+    fleet, web = sailing, sailing.web
+    web.end(signal.SIGKILL)
+    fleet.publish("web", web, "under way")
+    web.start()
+    fleet.until(lambda: web.has("under way") and web.settled(), "web-1 is in sync again")
+    assert len(fleet.client.agents()) == 2
+
+
+def test_rel_20_agents_return_by_themselves_after_a_planned_stop(sailing):
+    fleet, web = sailing, sailing.web
+    fleet.until(lambda: web.view["connected"], "web-1 holds a link")
+    assert fleet.end_manager() == 0
+    fleet.until(lambda: "restarts" in web.popham("status", code=None).stdout, "the agent knows why")
+    fleet.start_manager()
+    assert fleet.until(lambda: web.view["connected"], "web-1 is back") < 10
+    assert web.process.poll() is None
+
+
+def test_f_o2_the_managers_own_downtime_does_not_count(sailing):
+    fleet, till = sailing, sailing.till
+    fleet.until(lambda: till.view["presence"] == "on time", "till-1 is on time")
+    till.end(signal.SIGKILL)
+    assert fleet.end_manager() == 0
+    stopped = time.monotonic()
+    fleet.until(lambda: time.monotonic() > stopped + 4, "four heartbeats have passed")
+    fleet.start_manager()
+    assert till.view["presence"] != "missing"
+    seen = []
+    fleet.until(lambda: seen.append(till.view["presence"]) or seen[-1] == "missing", "nobody hears of till-1")
+    assert "overdue" in seen
+    till.start()
+    fleet.until(lambda: till.view["presence"] == "on time", "till-1 is back")
+
+
+def test_f_o2_an_agent_that_stops_is_overdue_and_then_missing(sailing):
+    fleet, till = sailing, sailing.till
+    till.end(signal.SIGKILL)
+    for presence in ("overdue", "missing"):
+        fleet.until(lambda p=presence: till.view["presence"] == p, f"till-1 is {presence}")
+    assert "missing" in fleet.popham("get", "agents").stdout
+    till.start()
+    fleet.until(lambda: till.view["presence"] == "on time", "till-1 is back")
+
+
+def test_f_o19_rel_17_the_fleet_follows_a_manager_restored_from_an_older_backup(sailing):
+    fleet, web, till = sailing, sailing.web, sailing.till
+    fleet.publish("web", web, "before")
+    fleet.until(lambda: web.has("before") and web.settled(), "web-1 has what is in the backup")
+    saved = fleet.folder / "saved.backup"
+    fleet.popham("backup", str(saved), "--state", str(fleet.state))
+    fleet.publish("web", web, "after the backup")
+    fleet.publish("tills", till, "after the backup")
+    fleet.until(lambda: web.has("after the backup") and web.settled(), "web-1 is ahead of the backup")
+    fleet.until(lambda: till.has("after the backup") and till.settled(), "till-1 is ahead of the backup")
+    late = fleet.machine("late-1", "tills")
+    fleet.until(late.settled, "late-1 joined after the backup")
+    uids = {item["uid"] for item in fleet.client.agents()}
+
+    assert fleet.end_manager() == 0
+    shutil.rmtree(fleet.state)
+    fleet.popham("restore", str(saved), "--state", str(fleet.state))
+    fleet.start_manager()
+
+    fleet.until(lambda: web.settled() and till.settled(), "the fleet follows")
+    fleet.publish("web", web, "restored")
+    fleet.publish("tills", till, "restored")
+    fleet.until(lambda: web.has("restored") and web.settled(), "web-1 takes orders again")
+    fleet.until(lambda: till.has("restored") and till.settled(), "till-1 takes orders again")
+    views = {item["uid"]: item for item in fleet.client.agents()}
+    assert views.keys() == uids
+    stray = next(view for view in views.values() if view["admission"] == "new")
+    fleet.popham("accept", "agent", stray["uid"])
+    fleet.until(lambda: fleet.client.agent(stray["uid"])["sync"] == "in sync", "late-1 belongs to it again")
