@@ -5,8 +5,8 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
-TITLES = ["NAME", "GROUP", "KIND", "PRESENCE", "LINK", "SYNC", "WANTED", "APPLIED", "MODE", "LAST", "CONTACT"]
-WIDE = ["UID", "DIALER", "HEARTBEAT", "ADDRESS", "ADMISSION", "SINCE", "REASON", "VERSION"]
+TITLES = ["NAME", "GROUP", "KIND", "ADMISSION", "PRESENCE", "LINK", "SYNC", "WANTED", "APPLIED", "MODE", "LAST", "CONTACT"]
+WIDE = ["UID", "DIALER", "HEARTBEAT", "ADDRESS", "SINCE", "REASON", "VERSION"]
 
 GROUP = {
     "name": "paris", "path": "fleet/paris", "parent": "fleet", "inherits": True, "exceptions": {},

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from popham.clock import SystemClock
+from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.trust.ca import Authority
 from popham.trust.join import EnrollmentKey, JoinString
 
@@ -185,7 +186,8 @@ def test_f_y13_whoever_shows_nothing_receives_nothing(fleet):
     digest = "0" * 64
     spoken = {"Content-Type": "application/x-protobuf"}
     for method, path in (("POST", "/v1/opamp"), ("GET", f"/v1/content/sha256/{digest}")):
-        status, body = ask(fleet, fleet.agents_port, method, path, headers=spoken)
+        said = AgentToServer(instance_uid=bytes(range(16))).SerializeToString() if method == "POST" else None
+        status, body = ask(fleet, fleet.agents_port, method, path, headers=spoken, body=said)
         assert status == 401, (path, body)
     status, body = ask(fleet, fleet.people_port, "GET", "/api/v1/agents")
     assert (status, json.loads(body)["code"].partition(".")[0]) == (401, "grant")
