@@ -34,10 +34,10 @@ def test_a_table_has_a_title_per_column_and_a_row_per_agent(popham, manager, age
     lines = popham("get", "agents").stdout.splitlines()
     assert lines[0].split() == TITLES
     assert lines[1].split() == [
-        "web-1", "paris", "own", "on", "time", "connected", "in", "sync", "3", "3", "push", "12s", "ago",
+        "web-1", "paris", "own", "accepted", "on", "time", "connected", "in", "sync", "3", "3", "push", "12s", "ago",
     ]  # fmt: skip
     assert lines[2].split() == [
-        "web-2", "paris", "own", "on", "time", "-", "in", "sync", "3", "-", "pull", "never",
+        "web-2", "paris", "own", "accepted", "on", "time", "-", "in", "sync", "3", "-", "pull", "never",
     ]  # fmt: skip
 
 

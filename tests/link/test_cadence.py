@@ -58,3 +58,16 @@ def test_a_success_ends_the_row_of_failures():
         backoff.failed()
     backoff.succeeded()
     assert backoff.failed() == backoff.window
+
+
+def test_rel_10_a_fleet_that_lost_its_manager_does_not_return_as_one_wave():
+    agents, rate = 20_000, 400
+    draw = random.Random(7).random
+    waits = []
+    for _ in range(agents):
+        backoff = Backoff(draw)
+        backoff.window = agents / rate
+        waits.append(backoff.failed())
+    per_second = Counter(int(wait) for wait in waits)
+    assert max(per_second.values()) < 1.25 * rate
+    assert max(waits) < 1.1 * agents / rate

@@ -41,7 +41,6 @@ def join_agent(
     address: str,
     spki: str = "",
     public_key: bytes = b"",
-    description: str = "{}",
     labels: str = "{}",
 ) -> AgentRow:
     """Return the agent that joins by ``token``: a new row, or the one it has already.
@@ -59,7 +58,6 @@ def join_agent(
         address: Where it came from.
         spki: SHA-256 of the public key, hexadecimal; empty for stock agents.
         public_key: Its DER; empty for stock agents.
-        description: JSON of OpAMP's attributes.
         labels: JSON of what the machine's own configuration calls it.
 
     Raises:
@@ -81,7 +79,6 @@ def join_agent(
         last_contact=now,
         spki=spki,
         public_key=public_key,
-        description=description,
         labels=labels,
         address=address,
         token=token.id,
