@@ -271,3 +271,9 @@ def founding(request, tmp_path_factory):
 def fleet(founding):
     """A running Manager, shared by the tests of a module."""
     return founding().found()
+
+
+@pytest.fixture
+def fleet_ports():
+    """Two free ports: for agents, and for people."""
+    return free_port("127.0.0.1"), free_port("127.0.0.1")

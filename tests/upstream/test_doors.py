@@ -11,6 +11,8 @@ from popham.manager.grant import Grant, Role
 from popham.manager.tokens import create_token
 from popham.model.registry import ROUTES, IdentityKind, Listener
 from popham.net.seam import Peer, Request
+from popham.opamp.codec import parse_upstream
+from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentDescription, AgentToServer, AnyValue, KeyValue
 from popham.store.memory import MemoryStore
 from popham.testing.simulation import make_keys
 from popham.testing.virtual import VirtualClock
@@ -108,3 +110,20 @@ async def test_sec_4_what_does_not_stand_in_the_registry_is_not_served(door, met
     hub, show = door
     response = await hub.other(Request(method=method, path=path, peer=show(IdentityKind.AGENT)))
     assert response.status == status
+
+
+async def test_sec_2_a_stranger_may_send_little(door):
+    hub, show = door
+    for caller, allowed in ((IdentityKind.NONE, False), (IdentityKind.STOCK, True)):
+        peer = show(caller)
+        assert hub.admit(peer, held=False, uid=b"") is None
+        pair = KeyValue(key="k", value=AnyValue(string_value="x" * 20_000))
+        message = AgentToServer(
+            instance_uid=bytes(range(16)),
+            capabilities=1,
+            agent_description=AgentDescription(non_identifying_attributes=[pair]),
+        )
+        answer = hub.round(peer, message.SerializeToString())
+        data = answer if isinstance(answer, bytes) else await answer
+        said = parse_upstream(data)
+        assert ("too_large" in said.error_response.error_message) != allowed

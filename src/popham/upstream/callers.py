@@ -6,6 +6,7 @@ from popham.errors import PophamError
 from popham.model.fleet import Admission
 from popham.model.registry import Direction, IdentityKind, find_message, require
 from popham.net.seam import Refusal
+from popham.opamp.codec import MESSAGE_LIMIT
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.opamp.wire import SESSION, TRUST
 from popham.upstream.book import Identity
@@ -15,6 +16,14 @@ UNKNOWN = Refusal(
     status=401, body="no client certificate and no token (grant.missing); enroll this agent first"
 )
 """Answer to whoever shows nothing."""
+
+STRANGER_LIMIT = 16 * 1024
+"""Bytes of a message from somebody without an identity: an enrollment or a renewal has about 2,000."""
+
+
+def message_limit(identity: Identity) -> int:
+    """Return how many bytes this identity may send in one message (SEC-2)."""
+    return STRANGER_LIMIT if identity.caller is IdentityKind.NONE else MESSAGE_LIMIT
 
 
 def shut_out(record: Record | None) -> Refusal | None:

@@ -44,7 +44,7 @@ from popham.opamp.session import Missing
 from popham.opamp.wire import OPAMP_PATH, REQUEST_INSTANCE_UID
 from popham.upstream.admission import render_admission
 from popham.upstream.book import Book, Identity
-from popham.upstream.callers import UNKNOWN, explain_impostor, explain_unfit, shut_out
+from popham.upstream.callers import UNKNOWN, explain_impostor, explain_unfit, message_limit, shut_out
 from popham.upstream.directive import NOTHING, Plan, plan, quiet, rename, render, settings_digest
 from popham.upstream.documents import Documents
 from popham.upstream.hearing import Heard, note
@@ -110,7 +110,7 @@ class Hub:
     def round(self, peer: Peer, body: bytes) -> Answer:
         """Answer one message that came by HTTP."""
         try:
-            message = parse_agent(body)
+            message = parse_agent(body, limit=message_limit(peer.identity))
         except WireError as error:
             return bad_request(bytes(16), str(error))
         return self._heard(peer, message, None)
