@@ -195,7 +195,12 @@ def test_sec_53_no_error_repeats_a_value(file):
 @given(st.dictionaries(st.text(), st.text(), max_size=4))
 def test_any_environment_gives_settings_or_one_clear_error(env):
     env = {f"POPHAM_{name}": value for name, value in env.items()} | {"POPHAM_NAME": "x"}
-    assert load(Settings, path=None, env=env, overrides={}).name == "x"
+    try:
+        assert load(Settings, path=None, env=env, overrides={}).name == "x"
+    except ConfigError as error:
+        # Only what names a table with '__' can be wrong; other programs' variables are none of ours.
+        assert error.code.startswith("config.")  # noqa: PT017  # either way is right
+        assert any("__" in name.removeprefix("POPHAM_") for name in env)
 
 
 @given(

@@ -5,7 +5,20 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
-TITLES = ["NAME", "GROUP", "KIND", "ADMISSION", "PRESENCE", "LINK", "SYNC", "WANTED", "APPLIED", "MODE", "LAST", "CONTACT"]
+TITLES = [
+    "NAME",
+    "GROUP",
+    "KIND",
+    "ADMISSION",
+    "PRESENCE",
+    "LINK",
+    "SYNC",
+    "WANTED",
+    "APPLIED",
+    "MODE",
+    "LAST",
+    "CONTACT",
+]
 WIDE = ["UID", "DIALER", "HEARTBEAT", "ADDRESS", "SINCE", "REASON", "VERSION"]
 
 GROUP = {
@@ -102,7 +115,7 @@ def test_an_empty_list_is_still_json(popham, manager):
 
 def test_agents_that_wait_are_mentioned_with_the_command_that_helps(popham, manager, agent):
     serve(manager, agent(1, admission="new"), agent(2))
-    assert popham("get", "agents").stderr == "1 agent waits to be accepted: popham accept agent NAME\n"
+    assert popham("get", "agents").stderr == "1 agent waits to be accepted: popham accept agent web-1\n"
 
 
 def test_a_group_narrows_the_list(popham, manager, agent):

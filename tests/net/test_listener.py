@@ -150,7 +150,9 @@ async def test_ops_8_a_chunked_body_over_the_limit_is_refused(serve, raw, servic
 async def test_ops_11_sec_9_gzip_is_read_and_a_bomb_is_not(serve, raw, service):
     listener = await serve(message=10_000)
     one = await raw(listener)
-    assert (await one.answer(post(gzip.compress(b"hello"), "Content-Encoding: gzip")))[2] == b"answer:hello"
+    assert (await one.answer(post(gzip.compress(b"hello", mtime=0), "Content-Encoding: gzip")))[
+        2
+    ] == b"answer:hello"
     bomb = gzip.compress(bytes(5_000_000))
     assert len(bomb) < 10_000
     assert (await one.answer(post(bomb, "Content-Encoding: gzip")))[0] == 413
@@ -159,7 +161,7 @@ async def test_ops_11_sec_9_gzip_is_read_and_a_bomb_is_not(serve, raw, service):
 
 @pytest.mark.parametrize(
     ("body", "encoding", "status"),
-    [(b"no gzip", "gzip", 400), (gzip.compress(b"x")[:-3], "gzip", 400), (b"x", "br", 415)],
+    [(b"no gzip", "gzip", 400), (gzip.compress(b"x", mtime=0)[:-3], "gzip", 400), (b"x", "br", 415)],
 )
 async def test_an_unreadable_body_is_refused(serve, raw, service, body, encoding, status):
     one = await raw(await serve())

@@ -61,8 +61,7 @@ async def test_callers_that_wait_share_one_commit(sqlite: SqliteStore, gate: Gat
     held = await gate.hold(sqlite)
     before = sqlite._committer.commits
     waiting = [
-        asyncio.ensure_future(sqlite.write(lambda tx, n=n: tx.set_meta(f"k{n}", "v")))
-        for n in range(100)
+        asyncio.ensure_future(sqlite.write(lambda tx, n=n: tx.set_meta(f"k{n}", "v"))) for n in range(100)
     ]
     await asyncio.sleep(0)
     gate.opened.set()

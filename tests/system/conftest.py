@@ -146,7 +146,9 @@ class Fleet:
             text=True,
             timeout=PATIENCE,
         )
-        assert code in {None, found.returncode}, f"popham {' '.join(words)}: {found.returncode}\n{found.stderr}"
+        assert code in {None, found.returncode}, (
+            f"popham {' '.join(words)}: {found.returncode}\n{found.stderr}"
+        )
         return found
 
     def start(self, *words, log):

@@ -11,7 +11,7 @@ import click
 from popham.cli.columns import AGENTS, GROUPS, POLICIES, TOKENS
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
-from popham.cli.show import Column, Shown, output_option, show_list, show_object
+from popham.cli.show import Column, Shown, names, output_option, show_list, show_object
 from popham.cli.watch import watch
 from popham.client import Client
 from popham.errors import NotFoundError
@@ -126,7 +126,8 @@ def _show(run: Invocation, noun: Noun, name: str | None, form: str, *, watched: 
 
 
 def _say_who_waits(items: Sequence[Shown]) -> None:
-    waiting = sum(1 for item in items if item.get("admission") == "new")
+    waiting = names([item for item in items if item.get("admission") == "new"])
     if waiting:
-        who = "1 agent waits" if waiting == 1 else f"{waiting} agents wait"
-        click.echo(f"{who} to be accepted: popham accept agent NAME", err=True)
+        who = "1 agent waits" if len(waiting) == 1 else f"{len(waiting)} agents wait"
+        which = waiting[0] if len(waiting) == 1 else "NAME"
+        click.echo(f"{who} to be accepted: popham accept agent {which}", err=True)

@@ -44,5 +44,5 @@ class Backoff:
             return max(retry_after, least) * (1 + 0.1 * self._draw())
         if self.failures == 1:
             return self.window * self._draw()
-        ceiling = min(CAP, BASE * 2.0 ** min(self.failures, 16))
+        ceiling = min(CAP, BASE * 2.0 ** min(self.failures - 1, 16))
         return ceiling * self._draw()

@@ -18,13 +18,14 @@ from dataclasses import replace
 from typing import Any
 
 from popham.clock import Clock
-from popham.errors import GrantError, PophamError
+from popham.errors import GrantError, PophamError, StateError
 from popham.manager.admissions import Admissions
 from popham.manager.bundles import open_row
 from popham.manager.keys import ManagerKeys
 from popham.manager.naming import name_stock
 from popham.manager.stock import stock_config
 from popham.manager.tokens import find_stock
+from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
 from popham.model.names import digest
 from popham.model.policy import Policy
@@ -34,7 +35,7 @@ from popham.net.seam import Peer, Refusal, Refused
 from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
 from popham.opamp.session import Ear
 from popham.opamp.wire import SESSION
-from popham.store.rows import AgentRow, Contact, TokenRow
+from popham.store.rows import AgentRow, BundleRow, Contact, TokenRow
 from popham.store.seam import Reading, Store, Writing
 from popham.trust.dsse import Envelope
 from popham.trust.identity import identity_of
@@ -283,13 +284,22 @@ def _save(tx: Writing, uid: str, said: Mapping[str, Any], description: Mapping[s
     return row.name
 
 
+def _open_kept(row: BundleRow) -> Bundle:
+    """Return the bundle of a row; a row that somebody altered is named."""
+    try:
+        return open_row(row)
+    except PophamError as error:
+        problem = f"the database's bundle {row.version} of group {row.group!r} is damaged: {error.problem}"
+        raise StateError("damaged", problem, "Restore a backup: popham restore") from error
+
+
 def _read_wanted(tx: Reading, names: set[str] | None) -> dict[str, Wanted]:
     found = {}
     rows = tx.bundles() if names is None else [tx.bundle(name) for name in sorted(names)]
     for row in rows:
         if row is None:
             continue
-        bundle = open_row(row)
+        bundle = _open_kept(row)
         held = bundle.locations[bundle.default_location]
         blobs = {sha256: tx.encoded(sha256) or b"" for sha256 in bundle.blobs()}
         policies = [

@@ -251,12 +251,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if folder.exists() and any(folder.iterdir()):
         print(f"demo: {folder} is not empty; name a new folder", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _show(folder, once=asked.once)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _show(folder: Path, *, once: bool) -> int:
     with running(folder) as demo:
         agents = demo.follow("Weigh anchor at six bells.")
         print(demo.popham("get", "agents"), file=sys.stderr)
         ok = all(agent["applied"] == agent["wanted"] and agent["seconds_to_apply"] for agent in agents)
         ok = ok and len(agents) == len(MACHINES)
-        if asked.once:
+        if once:
             print(json.dumps({"ok": ok, "state": str(demo.folder), "agents": agents}))
             return 0 if ok else 1
         print(f"api: https://localhost:{demo.people_port}/api/v1")
@@ -272,7 +280,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _wait_for_the_end() -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         signal.pause()
     except KeyboardInterrupt:

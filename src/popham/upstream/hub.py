@@ -51,6 +51,8 @@ from popham.upstream.hearing import Heard, note
 from popham.upstream.record import Record
 
 _log = logging.getLogger(__name__)
+_QUIET = 60.0
+"""Seconds after which a hub that hears of nobody still says that it serves: what a crash adds to its downtime."""
 _SLICE = 64
 """Links told before the loop gets a turn: keeps its lag well under 20 ms."""
 
@@ -87,6 +89,7 @@ class Hub:
         self._new_uid = new_uid
         self._links = 0
         self._dirty: dict[str, Record] = {}
+        self._flushed = clock.now()
         self._news: set[str] = set()
         self._woken = asyncio.Event()
 
@@ -342,13 +345,14 @@ class Hub:
                 await asyncio.sleep(every)
                 await self.flush_now()
         finally:
-            await self.flush_now()
+            await self.flush_now(quiet=0.0)
 
-    async def flush_now(self) -> None:
-        """Make last contacts durable."""
-        batch, self._dirty = self._dirty, {}
-        if not batch:
+    async def flush_now(self, *, quiet: float = _QUIET) -> None:
+        """Make last contacts durable; after ``quiet`` seconds without any, only that this upstream serves."""
+        now = self._clock.now()
+        if not self._dirty and now - self._flushed < quiet:
             return
+        batch, self._dirty, self._flushed = self._dirty, {}, now
         try:
             await self._book.contacts(list(batch.values()))
         except PophamError as error:
