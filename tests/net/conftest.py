@@ -11,6 +11,7 @@ import trustme
 from popham.clock import SystemClock
 from popham.net import tls
 from popham.net.dialer import AiohttpDialer
+from popham.net.hot.listener import HotListener
 from popham.net.listener import Listener
 from popham.net.seam import Limits, Response
 
@@ -24,7 +25,7 @@ class Filling:
     dialer: type
 
 
-FILLINGS = [Filling("aiohttp", Listener, AiohttpDialer)]
+FILLINGS = [Filling("aiohttp", Listener, AiohttpDialer), Filling("hot", HotListener, AiohttpDialer)]
 
 
 @pytest.fixture(params=FILLINGS, ids=lambda filling: filling.name)

@@ -10,6 +10,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Mapping
+from typing import Protocol
 
 from aiohttp import web
 
@@ -54,7 +55,15 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _QUALITY = re.compile(r"q\s*=\s*0(\.0{0,3})?\s*")
 
 
-def uid_of(headers: Mapping[str, str]) -> bytes:
+class Headers(Protocol):
+    """Headers by name, in whatever case; a filling's own mapping is one."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """Return a header's value."""
+        ...
+
+
+def uid_of(headers: Headers) -> bytes:
     """Return the OpAMP-Instance-UID header as 16 bytes; empty if absent or malformed."""
     text = headers.get("OpAMP-Instance-UID", "")
     try:
@@ -131,7 +140,7 @@ async def deflate(data: bytes) -> bytes:
     return await asyncio.to_thread(_gzip, data)
 
 
-def accepts_gzip(headers: Mapping[str, str]) -> bool:
+def accepts_gzip(headers: Headers) -> bool:
     """Return whether Accept-Encoding names gzip (or ``*``) with a quality above 0."""
     chosen: bool | None = None
     for item in headers.get("Accept-Encoding", "").split(","):

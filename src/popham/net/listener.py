@@ -14,16 +14,16 @@ import logging
 import random
 import ssl
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, Protocol, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from popham.clock import Clock
 from popham.errors import ConfigError, PophamError
+from popham.net import http
 from popham.net.connection import UNADMITTED, Connection, Gate
 from popham.net.http import (
     GZIP_FROM,
-    SLOWEST,
     accepts_gzip,
     deflate,
     failed,
@@ -58,6 +58,23 @@ BACKLOG = 4096
 """Connections that may wait to be accepted: a fleet that returns comes at once."""
 
 
+class Serving(Protocol):
+    """What accepts on one host: an :class:`asyncio.Server`, or what stands for one."""
+
+    @property
+    def sockets(self) -> Sequence[Any]:
+        """Return what it listens on."""
+        ...
+
+    def close(self) -> None:
+        """Accept no more."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing is left of it."""
+        ...
+
+
 class Listener:
     """Serves agents on one port of one or more addresses.
 
@@ -88,7 +105,7 @@ class Listener:
         self._unadmitted = unadmitted
         self._rate = RoundRate(limits.rounds_per_second, clock=clock, rng=rng)
         self._gate: Gate | None = None
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Serving] = []
         self._links: set[Link] = set()
         self._tasks: set[asyncio.Future[bytes]] = set()
         self._window: float | None = None
@@ -120,18 +137,26 @@ class Listener:
                 server.close()
             raise
 
-    async def _listen(self, host: str, *, last: bool) -> None:
+    def protocol(self) -> asyncio.Protocol:
+        """Return the protocol of one more socket."""
+        return cast("Gate", self._gate)()
+
+    async def open(self, host: str) -> Serving:
+        """Begin to accept on one host. Raises OSError if it cannot be used."""
         secure = self._context is not None
+        return await asyncio.get_running_loop().create_server(
+            self.protocol,
+            host,
+            self.port,
+            ssl=self._context,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=HANDSHAKE_TIME if secure else None,
+            ssl_shutdown_timeout=GOODBYE_TIME if secure else None,
+        )
+
+    async def _listen(self, host: str, *, last: bool) -> None:
         try:
-            server = await asyncio.get_running_loop().create_server(
-                cast("Gate", self._gate),
-                host,
-                self.port,
-                ssl=self._context,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=HANDSHAKE_TIME if secure else None,
-                ssl_shutdown_timeout=GOODBYE_TIME if secure else None,
-            )
+            server = await self.open(host)
         except OSError as error:
             if error.errno == errno.EAFNOSUPPORT and (self._servers or not last):
                 log.warning("This machine has no address family for %s; it is left out", host)
@@ -206,6 +231,8 @@ class Listener:
     async def _dispatch(self, request: web.BaseRequest, connection: Connection) -> web.StreamResponse:
         if head_size(request) > self._limits.header:
             return refused(Refusal(status=431, body=f"The head is larger than {self._limits.header} bytes."))
+        if request.version not in {HttpVersion10, HttpVersion11}:
+            return refused(Refusal(status=505, body="This is HTTP/1.1."))
         if request.path == OPAMP:
             if has_media_type(request, PROTOBUF):
                 return await self._round(request, connection)
@@ -305,7 +332,7 @@ class Listener:
         transport = request.transport
         size = response.content_length or 0
         try:
-            async with asyncio.timeout(self._limits.body_time + size / SLOWEST):
+            async with asyncio.timeout(self._limits.body_time + size / http.SLOWEST):
                 await response.prepare(request)
                 await response.write_eof()
         except TimeoutError:

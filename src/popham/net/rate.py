@@ -19,29 +19,52 @@ LONGEST = 300.0
 
 
 class RoundRate:
-    """Admits at most so many a second; 0 admits all."""
+    """Admits at most so many a second; 0 admits all.
 
-    def __init__(self, per_second: float, *, clock: Clock, rng: random.Random) -> None:
-        self._per_second = per_second
-        self._burst = max(1.0, per_second)
+    Attributes:
+        per_second: The rate; it may be changed while it is in use.
+    """
+
+    def __init__(self, per_second: float, *, clock: Clock, rng: random.Random, burst: float = 1.0) -> None:
+        """Start full; the bucket holds what comes in ``burst`` seconds, one at least."""
+        self.per_second = per_second
+        self._burst = burst
         self._clock = clock
         self._rng = rng
-        self._tokens = self._burst
+        self._tokens = max(1.0, per_second * burst)
         self._away = 0.0
         self._then = clock.monotonic()
 
     def admit(self) -> float | None:
         """Return None to let one in, or the seconds after which it may come again."""
-        if self._per_second <= 0:
+        if self.per_second <= 0 or not self.take():
             return None
-        now = self._clock.monotonic()
-        gained = max(0.0, now - self._then) * self._per_second
-        self._then = now
-        self._tokens = min(self._burst, self._tokens + gained)
-        self._away = max(0.0, self._away - gained)
+        return self.send_away()
+
+    def take(self) -> float:
+        """Take one token: 0 if there was one, else the seconds until there is."""
+        if self.per_second <= 0:
+            return 0.0
+        self._refill()
         if self._tokens >= 1.0:
             self._tokens -= 1.0
-            return None
+            return 0.0
+        return (1.0 - self._tokens) / self.per_second
+
+    def put_back(self) -> None:
+        """Give back a token that was not needed."""
+        self._tokens += 1.0
+
+    def send_away(self) -> float:
+        """Count one who is turned away and return the seconds after which it may come again."""
+        self._refill()
         self._away += 1.0
-        window = min(LONGEST, max(WINDOW, self._away / self._per_second))
-        return 1.0 + self._rng.random() * window
+        waiting = self._away / self.per_second if self.per_second > 0 else 0.0
+        return 1.0 + self._rng.random() * min(LONGEST, max(WINDOW, waiting))
+
+    def _refill(self) -> None:
+        now = self._clock.monotonic()
+        gained = max(0.0, now - self._then) * self.per_second
+        self._then = now
+        self._tokens = min(max(1.0, self.per_second * self._burst), self._tokens + gained)
+        self._away = max(0.0, self._away - gained)

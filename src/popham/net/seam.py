@@ -36,6 +36,7 @@ class Limits:
         queue: Bytes that may wait for a slow reader of one link. Source: REL-6.
         connections: Open connections in all.
         rounds_per_second: HTTP rounds and upgrades admitted in a second; 0 for no limit.
+        links_per_second: TLS handshakes begun in a second; 0 for as many as the loop bears.
     """
 
     message: int = 4 * 1024 * 1024
@@ -46,6 +47,7 @@ class Limits:
     queue: int = 256 * 1024
     connections: int = 19_000
     rounds_per_second: float = 0.0
+    links_per_second: float = 0.0
 
 
 @dataclass(slots=True, eq=False)

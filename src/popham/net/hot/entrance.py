@@ -1,0 +1,203 @@
+"""A listening socket whose connections wait in the kernel until a handshake may begin.
+
+The loop's own servers accept whatever comes and begin its handshake; under a
+storm they do nothing else.  Here a connection is accepted only when
+:class:`popham.net.hot.admission.LinkRate` has room for one more.
+
+Rules:
+
+1. Who waits costs nothing: the kernel holds it, up to the backlog, and then
+   leaves its SYN unanswered.
+2. Who has given up meanwhile is closed without a handshake.
+3. Handshakes that do not end are bounded in number; the oldest goes first.
+4. Without a file descriptor left it waits, and never fails.
+
+Source: docs/adr/0015-admission-before-the-handshake.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from popham.net.hot.admission import LinkRate
+
+log = logging.getLogger(__name__)
+FULL_PAUSE = 0.5
+"""Seconds without accepting, after the process ran out of descriptors or memory."""
+SHORTEST_PAUSE = 0.002
+"""Seconds: looking more often than this for a token costs more than it brings."""
+_FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_GONE = {7, 8}
+"""TCP_CLOSE and TCP_CLOSE_WAIT: the peer has closed. Source: Linux, net/tcp_states.h."""
+
+
+class Entrance:
+    """Accepts at a rate; stands for an :class:`asyncio.Server` of one host.
+
+    Attributes:
+        sockets: Those it listens on.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        protocol: Callable[[], asyncio.Protocol],
+        *,
+        context: ssl.SSLContext,
+        rate: LinkRate,
+        handshakes: int,
+        handshake_time: float,
+        goodbye_time: float,
+    ) -> None:
+        """Begin to accept.
+
+        Args:
+            sockets: Listening, non-blocking; closed at the end.
+            protocol: Makes the protocol of one more connection.
+            context: TLS.
+            rate: How many are let in.
+            handshakes: How many may be under way at once.
+            handshake_time: Seconds of one.
+            goodbye_time: Seconds of the end of a TLS connection.
+        """
+        self.sockets = tuple(sockets)
+        self._protocol = protocol
+        self._context = context
+        self._rate = rate
+        self._bound = handshakes
+        self._times = {"ssl_handshake_timeout": handshake_time, "ssl_shutdown_timeout": goodbye_time}
+        self._loop = asyncio.get_running_loop()
+        self._handshakes: dict[asyncio.Future[object], None] = {}
+        self._paused: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._resume()
+
+    @property
+    def handshakes(self) -> int:
+        """Return how many handshakes are under way."""
+        return len(self._handshakes)
+
+    def close(self) -> None:
+        """Accept no more; whoever waits in the kernel is refused by it."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pause()
+        for listening in self.sockets:
+            listening.close()
+
+    async def wait_closed(self) -> None:
+        """End the handshakes that are under way."""
+        pending = list(self._handshakes)
+        for handshake in pending:
+            handshake.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    def _pause(self, seconds: float = 0.0) -> None:
+        """Accept nothing, for so long; 0 for ever."""
+        for listening in self.sockets:
+            self._loop.remove_reader(listening)
+        if self._paused is not None:
+            self._paused.cancel()
+        self._paused = self._loop.call_later(seconds, self._resume) if seconds else None
+
+    def _resume(self) -> None:
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
+        if not self._closed:
+            for listening in self.sockets:
+                self._loop.add_reader(listening, self._look, listening)
+
+    def _look(self, listening: socket.socket) -> None:
+        """Accept one, or none for a while; the loop looks again as long as somebody waits."""
+        if self._paused is not None or self._closed:
+            return
+        wait = self._rate.take()
+        if wait:
+            self._pause(max(wait, SHORTEST_PAUSE))
+            return
+        try:
+            accepted, _ = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            self._rate.put_back()
+            return
+        except OSError as error:
+            self._rate.put_back()
+            if error.errno not in _FULL:
+                raise
+            log.warning("No more connections are accepted for now: %s", error.strerror)
+            self._pause(FULL_PAUSE)
+            return
+        if _has_left(accepted):
+            accepted.close()
+            self._rate.put_back()
+            return
+        accepted.settimeout(0.0)
+        self._begin(accepted)
+
+    def _begin(self, accepted: socket.socket) -> None:
+        opening = self._loop.connect_accepted_socket(
+            self._protocol, accepted, ssl=self._context, **self._times
+        )
+        handshake: asyncio.Future[object] = asyncio.ensure_future(opening, loop=self._loop)
+        self._handshakes[handshake] = None
+        handshake.add_done_callback(self._ended)
+        if len(self._handshakes) > self._bound:
+            next(iter(self._handshakes)).cancel()
+
+    def _ended(self, handshake: asyncio.Future[object]) -> None:
+        """Count a handshake that ended well; one that failed is the peer's matter."""
+        self._handshakes.pop(handshake, None)
+        if handshake.cancelled():
+            return
+        error = handshake.exception()
+        if error is None:
+            self._rate.completed += 1
+        elif isinstance(error, OSError):
+            log.debug("a handshake failed: %s", error)
+        else:
+            log.error("A handshake failed here", exc_info=error)
+
+
+async def bind(host: str, port: int, *, backlog: int) -> list[socket.socket]:
+    """Return sockets that listen on ``host``, all on one port; port 0 takes a free one.
+
+    Raises:
+        OSError: An address cannot be used.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    bound: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            made = socket.socket(family, kind, protocol)
+            bound.append(made)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.bind((address[0], port, *address[2:]))
+            made.listen(backlog)
+            made.settimeout(0.0)
+            port = made.getsockname()[1]
+    except OSError:
+        for made in bound:
+            made.close()
+        raise
+    return bound
+
+
+def _has_left(accepted: socket.socket) -> bool:
+    """Return whether the peer has closed already; False where the system does not say."""
+    option = getattr(socket, "TCP_INFO", None)
+    if option is None:
+        return False
+    try:
+        return accepted.getsockopt(socket.IPPROTO_TCP, option, 1)[0] in _GONE
+    except OSError:
+        return False
