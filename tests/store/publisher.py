@@ -14,9 +14,9 @@ from pathlib import Path
 
 from popham.clock import SystemClock
 from popham.model.names import digest
+from popham.store.opening import open_store
 from popham.store.rows import AuditRow, BundleRow, PolicyRow, RevisionRow
 from popham.store.seam import Writing
-from popham.store.sqlite import SqliteStore
 
 PUBLISHERS = 4
 
@@ -37,9 +37,9 @@ def publish(tx: Writing, number: int) -> None:
     tx.add_audit(AuditRow(at=1.0, actor="me", source="::1", method="apply", object=f"motd/{number}"))
 
 
-async def run(path: Path, last: int) -> None:
+async def run(database: str, path: Path, last: int) -> None:
     """Publish up to the revision ``last``, several at once."""
-    store = SqliteStore.open(path, clock=SystemClock())
+    store = open_store(database, path, clock=SystemClock())
     there = await store.read(lambda tx: {row.revision for row in tx.revisions("motd")})
     numbers = itertools.count(1)
 
@@ -61,7 +61,7 @@ if __name__ == "__main__":
     for _line in sys.stdin:
         child = os.fork()
         if child == 0:
-            asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2])))
+            asyncio.run(run(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
             os._exit(0)
         _child, status = os.waitpid(child, 0)
         os.write(1, b"ended\n" if os.WIFEXITED(status) else b"killed\n")

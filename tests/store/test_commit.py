@@ -12,6 +12,7 @@ import pytest
 from popham.clock import SystemClock
 from popham.errors import StateError
 from popham.store import commit
+from popham.store import sqlite as sqlite_module
 from popham.store.rows import GroupRow
 from popham.store.seam import Writing
 from popham.store.sqlite import SqliteStore
@@ -93,12 +94,12 @@ async def test_rel_1_nobody_is_answered_before_the_commit_and_all_are_refused_if
     watch = asyncio.ensure_future(sqlite.watch())
 
     def fail(_connection: object) -> None:
-        raise sqlite._writer.dialect.loaded_dbapi.OperationalError("disk I/O error")
+        raise sqlite._library._writer.dialect.loaded_dbapi.OperationalError("disk I/O error")
 
     held = await gate.hold(sqlite)
     waiting = [asyncio.ensure_future(sqlite.write(lambda _tx: "answer")) for _ in range(3)]
     await asyncio.sleep(0)
-    monkeypatch.setattr(sqlite._writer.dialect, "do_commit", fail)
+    monkeypatch.setattr(sqlite._library._writer.dialect, "do_commit", fail)
     gate.opened.set()
     answers = await asyncio.gather(held, *waiting, return_exceptions=True)
     assert {getattr(answer, "code", answer) for answer in answers} == {"state.broken"}
@@ -209,12 +210,12 @@ async def test_closing_finishes_what_was_begun(tmp_path: Path, gate: Gate) -> No
 async def test_the_log_stays_short_while_callers_never_pause(
     sqlite: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commit, "CHECKPOINT_PAGES", 100)
-    monkeypatch.setattr(commit, "CHECKPOINT_PAGES_BUSY", 200)
+    monkeypatch.setattr(sqlite_module, "CHECKPOINT_PAGES", 100)
+    monkeypatch.setattr(sqlite_module, "CHECKPOINT_PAGES_BUSY", 200)
     for number in range(200):
         await sqlite.write(
             lambda tx, number=number: tx.put_group(dataclasses.replace(big(number), name=f"g{number % 50}"))
         )
-    assert sqlite._committer.checkpoints >= 10
+    assert sqlite._committer._ledger.checkpoints >= 10
     size = await asyncio.to_thread(lambda: (tmp_path / "popham.db-wal").stat().st_size)
     assert size < 400 * 4096

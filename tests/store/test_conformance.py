@@ -20,6 +20,7 @@ from popham.store.rows import (
     GroupRow,
     PolicyRow,
     RevisionRow,
+    Said,
     TokenRow,
 )
 from popham.store.seam import Store, Writing
@@ -214,6 +215,34 @@ async def test_agents_come_by_uid_in_pages_and_by_group(store: Store) -> None:
     assert await store.read(lambda tx: tx.agent_by_spki("")) is None
 
 
+async def test_agents_come_in_the_order_of_their_characters_numbers(store: Store) -> None:
+    uids = [
+        "\0",
+        "\0\0",
+        "\0\2",
+        "\1",
+        "\1\1",
+        "\2",
+        " ",
+        "-",
+        "A",
+        "B",
+        "_",
+        "a",
+        "é",
+        "Ω",
+        "\uffff",
+        "\U00010000",
+    ]
+    await store.write(lambda tx: [tx.put_agent(agent(uid)) for uid in reversed(uids)])
+    assert await store.read(lambda tx: [row.uid for row in tx.agents()]) == uids
+    for place, uid in enumerate(uids):
+        assert (
+            await store.read(lambda tx, uid=uid: [row.uid for row in tx.agents(after=uid)])
+            == uids[place + 1 :]
+        )
+
+
 async def test_the_newest_agent_of_a_key_is_found(store: Store) -> None:
     await store.write(lambda tx: (tx.put_agent(agent("u2")), tx.put_agent(agent("u1"))))
     found = await store.read(lambda tx: tx.agent_by_spki("cd"))
@@ -252,6 +281,28 @@ async def test_contacts_are_noted_and_agents_that_are_gone_skipped(store: Store)
     await store.write(lambda tx: tx.contacts([]))
     assert await store.read(lambda tx: tx.agents()) == [
         dataclasses.replace(AGENT, last_contact=7.0, address="192.0.2.2", promise=600.0, sequence=2**64 - 1)
+    ]
+
+
+async def test_what_agents_said_is_noted_and_the_rest_of_their_rows_is_left(store: Store) -> None:
+    await store.write(lambda tx: tx.put_agent(AGENT))
+    said = Said(
+        uid="0199",
+        kind="own",
+        capabilities=2**64 - 1,
+        description='{"host.name": "web-1"}',
+        state=b"envelope",
+        state_revision=7,
+        remote="{}",
+        last_contact=8.0,
+        promise=60.0,
+        address="192.0.2.3",
+        sequence=5,
+    )
+    await store.write(lambda tx: tx.reports([dataclasses.replace(said, uid="gone"), said]))
+    await store.write(lambda tx: tx.reports([]))
+    assert await store.read(lambda tx: tx.agents()) == [
+        dataclasses.replace(AGENT, **dataclasses.asdict(said))
     ]
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from popham.clock import SystemClock
 from popham.store.audit import verify_chain
+from popham.store.opening import open_store
 from popham.store.seam import Reading
-from popham.store.sqlite import SqliteStore
 
 PUBLISHER = Path(__file__).with_name("publisher.py")
 PUBLISHES = 200
@@ -22,8 +22,8 @@ PUBLISHES = 200
 class Publishers:
     """Processes that publish one after the other into the same database."""
 
-    def __init__(self, path: Path) -> None:
-        command = [sys.executable, str(PUBLISHER), str(path), str(PUBLISHES)]
+    def __init__(self, database: str, path: Path) -> None:
+        command = [sys.executable, str(PUBLISHER), database, str(path), str(PUBLISHES)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.acknowledged: set[int] = set()
         self.kills = 0
@@ -67,24 +67,33 @@ def check(tx: Reading) -> set[int]:
     return revisions
 
 
-async def revisions_of(path: Path) -> set[int]:
+async def revisions_of(database: str, path: Path) -> set[int]:
     """Open the database, which checks its form, and return the revisions that it holds."""
-    store = SqliteStore.open(path, clock=SystemClock())
+    store = open_store(database, path, clock=SystemClock())
     found = await store.read(check)
     await store.aclose()
     return found
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> str:
+    """Each database that survives its process."""
+    return "" if request.param == "sqlite" else request.getfixturevalue("url")
+
+
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_rel_1_no_acknowledged_publish_is_lost_by_kill_9(tmp_path: Path, seed: int) -> None:
+async def test_rel_1_no_acknowledged_publish_is_lost_by_kill_9(
+    database: str, tmp_path: Path, seed: int
+) -> None:
     rng = random.Random(seed)
-    publishers = Publishers(tmp_path / "popham.db")
+    path = tmp_path / "popham.db"
+    publishers = Publishers(database, path)
     try:
         for _ in range(8):
             await asyncio.to_thread(publishers.run, rng.randrange(1, 20))
-            assert publishers.acknowledged <= await revisions_of(tmp_path / "popham.db")
+            assert publishers.acknowledged <= await revisions_of(database, path)
         await asyncio.to_thread(publishers.run, None)
     finally:
         await asyncio.to_thread(publishers.close)
     assert publishers.kills > 2
-    assert await revisions_of(tmp_path / "popham.db") == set(range(1, PUBLISHES + 1))
+    assert await revisions_of(database, path) == set(range(1, PUBLISHES + 1))

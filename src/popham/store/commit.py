@@ -4,11 +4,13 @@
    a commit costs an fsync, a savepoint next to nothing.
 2. A caller is answered once its work is on disk, never before.
 3. Work that fails takes back its own savepoint only.
-4. Checkpoints come between commits, after the callers were answered, and
-   wait for a quiet moment as long as the log is short.
+4. What the database wants to do between commits comes after the callers
+   were answered.
 5. After a failed commit nothing is known about the disk, so nothing more is
-   accepted; the process has to end.  A full disk is no such failure: SQLite
-   takes the transaction back.
+   accepted; the process has to end.  A full disk is no such failure: the
+   database takes the transaction back.
+
+What differs between databases is behind ``Ledger``.
 """
 
 from __future__ import annotations
@@ -18,16 +20,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from pysqlite3 import dbapi2
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection
 
 from popham.clock import Clock
 from popham.errors import StateError
-from popham.store.engine import OverloadError, judge, sqlite_code
-from popham.store.refusal import closed
+from popham.store.refusal import OverloadError, closed, overloaded
 from popham.store.seam import Writing
 from popham.store.transaction import SqlWriting
 
@@ -36,9 +35,30 @@ T = TypeVar("T")
 QUEUE_LIMIT: Final = 4096
 BATCH_LIMIT: Final = 512
 WAIT_LIMIT_S: Final = 10.0
-# Pages of 4 KiB in the log that are not in the database yet: 4 MiB when it is quiet, 32 MiB at most.
-CHECKPOINT_PAGES: Final = 1024
-CHECKPOINT_PAGES_BUSY: Final = 8192
+
+
+class Ledger(Protocol):
+    """A database, as the writer's thread uses it; nobody else does."""
+
+    def commit(self, work: Callable[[Connection], None]) -> None:
+        """Run ``work`` in one transaction, which is durable on return; ``work`` may be run more than once."""
+        ...
+
+    def spoils(self, error: BaseException) -> bool:
+        """Return whether an error inside a savepoint leaves the whole transaction of no use."""
+        ...
+
+    def judge(self, error: BaseException) -> StateError:
+        """Return what a failed transaction means: it was shed, or the database must not be used any more."""
+        ...
+
+    def rest(self, *, busy: bool) -> None:
+        """Do what is due between commits. ``busy`` says whether callers wait."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the thread holds."""
+        ...
 
 
 @dataclass(slots=True)
@@ -65,11 +85,10 @@ class Committer:
     Attributes:
         ended: Resolved when the thread has ended; carries the error if the database broke.
         commits: How many commits there were.
-        checkpoints: How many checkpoints there were.
     """
 
-    def __init__(self, engine: Engine, *, clock: Clock, tenant: str) -> None:
-        self._engine = engine
+    def __init__(self, ledger: Ledger, *, clock: Clock, tenant: str) -> None:
+        self._ledger = ledger
         self._clock = clock
         self._tenant = tenant
         self._jobs: deque[_Job] = deque()
@@ -77,7 +96,6 @@ class Committer:
         self._refusal: StateError | None = None
         self.ended: Future[None] = Future()
         self.commits = 0
-        self.checkpoints = 0
         self._thread = threading.Thread(target=self._run, name="popham-store-writer", daemon=True)
         self._thread.start()
 
@@ -92,10 +110,15 @@ class Committer:
             if self._refusal is not None:
                 raise self._refusal
             if len(self._jobs) >= QUEUE_LIMIT:
-                raise _overloaded(f"{QUEUE_LIMIT} changes wait for the disk already")
+                raise overloaded(f"{QUEUE_LIMIT} changes wait for the disk already")
             self._jobs.append(job)
             self._turn.notify()
         return job.answer
+
+    @property
+    def waiting(self) -> int:
+        """Return how many jobs are queued."""
+        return len(self._jobs)
 
     def check(self) -> None:
         """Raise what a caller is refused with, if it is."""
@@ -113,12 +136,14 @@ class Committer:
     def _run(self) -> None:
         """Be the writer thread."""
         try:
-            with self._engine.connect() as connection:
+            try:
                 while batch := self._take():
-                    self._commit(connection, batch)
-                    self._checkpoint(connection)
+                    self._commit(batch)
+                    self._ledger.rest(busy=bool(self._jobs))
+            finally:
+                self._ledger.close()
         except BaseException as error:  # noqa: BLE001 - whatever it was, callers must not wait for ever
-            self._break(error if isinstance(error, StateError) else judge(error))
+            self._break(error if isinstance(error, StateError) else self._ledger.judge(error))
         else:
             self.ended.set_result(None)
 
@@ -129,16 +154,19 @@ class Committer:
                 self._turn.wait()
             return [self._jobs.popleft() for _ in range(min(len(self._jobs), BATCH_LIMIT))]
 
-    def _commit(self, connection: Connection, batch: list[_Job]) -> None:
+    def _commit(self, batch: list[_Job]) -> None:
         """Run a batch in one transaction and answer its callers."""
         jobs = [job for job in batch if job.answer.set_running_or_notify_cancel()]
+
+        def work(connection: Connection) -> None:
+            for job in jobs:
+                self._work(connection, job)
+
         try:
-            with connection.begin():
-                for job in jobs:
-                    self._work(connection, job)
+            self._ledger.commit(work)
             self.commits += 1
         except BaseException as error:
-            failure = judge(error)
+            failure = error if isinstance(error, StateError) else self._ledger.judge(error)
             for job in jobs:
                 job.error = failure
             if not isinstance(failure, OverloadError):
@@ -150,34 +178,20 @@ class Committer:
 
     def _work(self, connection: Connection, job: _Job) -> None:
         """Run one job in its savepoint."""
+        job.result = job.error = None
         if self._clock.monotonic() - job.since > WAIT_LIMIT_S:
-            job.error = _overloaded(f"The disk did not get to this change within {WAIT_LIMIT_S:g} s")
+            job.error = overloaded(f"The disk did not get to this change within {WAIT_LIMIT_S:g} s")
             return
         savepoint = connection.begin_nested()
         try:
             job.result = job.work(SqlWriting(connection, self._tenant))
         except BaseException as error:
-            if sqlite_code(error) is not None and not isinstance(error, IntegrityError):
+            if self._ledger.spoils(error):
                 raise
             savepoint.rollback()
             job.error = error
         else:
             savepoint.commit()
-
-    def _checkpoint(self, connection: Connection) -> None:
-        """Move the log into the database, if it is time."""
-        raw = connection.connection.cursor()
-        try:
-            _busy, logged, moved = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
-            if logged - moved >= (CHECKPOINT_PAGES_BUSY if self._jobs else CHECKPOINT_PAGES):
-                raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                self.checkpoints += 1
-        except dbapi2.Error as error:
-            failure = judge(error)
-            if not isinstance(failure, OverloadError):
-                raise failure from error
-        finally:
-            raw.close()
 
     def _refuse(self, failure: StateError) -> None:
         """Let nobody in any more."""
@@ -192,8 +206,3 @@ class Committer:
             if job.answer.set_running_or_notify_cancel():
                 job.answer.set_exception(failure)
         self.ended.set_exception(failure)
-
-
-def _overloaded(problem: str) -> OverloadError:
-    """Return the refusal of work that came when there was too much."""
-    return OverloadError("overloaded", problem, "Try again in a moment")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from pysqlite3 import dbapi2
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from popham.errors import StateError
+from popham.store.refusal import OverloadError
 
 # The WAL-reset bug was in 3.7.0 to 3.51.2. Source: https://sqlite.org/wal.html
 OLDEST_SQLITE: Final = (3, 51, 3)
@@ -34,12 +35,6 @@ _WRITER: Final[Mapping[str, str]] = {
 }
 _READER: Final[Mapping[str, str]] = {"query_only": "ON", "mmap_size": "0", "trusted_schema": "OFF"}
 _PRIMARY: Final = 0xFF  # the primary result code is the low byte of an extended one
-
-
-class OverloadError(StateError):
-    """The database cannot take this now; the same call may succeed later."""
-
-    retryable: ClassVar[bool] = True
 
 
 def check_sqlite(version: tuple[int, ...]) -> None:

@@ -24,6 +24,7 @@ from popham.store.rows import (
     GroupRow,
     PolicyRow,
     RevisionRow,
+    Said,
     TokenRow,
 )
 from popham.store.seam import Reading, Writing
@@ -218,6 +219,14 @@ class MemoryWriting(MemoryReading):
         self._open(AuditRow)[self._tenant, row.seq] = row
         return row
 
+    def reports(self, batch: Iterable[Said]) -> None:
+        """Note what agents said of themselves; agents that are gone are skipped."""
+        table = self._open(AgentRow)
+        for said in batch:
+            row = table.get((self._tenant, said.uid))
+            if row is not None:
+                table[self._tenant, said.uid] = dataclasses.replace(row, **dataclasses.asdict(said))
+
     def contacts(self, batch: Iterable[Contact]) -> None:
         """Note last contacts; agents that are gone are skipped."""
         table = self._open(AgentRow)
@@ -240,6 +249,11 @@ class MemoryStore:
         self._tables: _Rows = {}
         self._tenant = tenant
         self._closed = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Return 0: nothing waits here."""
+        return 0
 
     async def write(self, work: Callable[[Writing], T]) -> T:
         """Run ``work`` in a transaction and return its result.

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from popham.errors import ConflictError, StateError
 from popham.store.rows import BundleRow, RevisionRow
+
+
+class OverloadError(StateError):
+    """The database cannot take this now; the same call may succeed later."""
+
+    retryable: ClassVar[bool] = True
+
+
+def overloaded(problem: str) -> OverloadError:
+    """Return the refusal of work that came when there was too much."""
+    return OverloadError("overloaded", problem, "Try again in a moment")
 
 
 def taken_revision(row: RevisionRow) -> ConflictError:

@@ -170,6 +170,23 @@ class AuditRow:
     tenant: str = DEFAULT_TENANT
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """The columns of an agent's row that the agent itself decides; names as in :class:`AgentRow`."""
+
+    uid: str
+    kind: str
+    capabilities: int
+    description: str
+    state: bytes
+    state_revision: int
+    remote: str
+    last_contact: float | None
+    promise: float
+    address: str
+    sequence: int
+
+
 @dataclass(frozen=True, slots=True)
 class Contact:
     """A last contact, written in batches."""

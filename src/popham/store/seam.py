@@ -23,6 +23,7 @@ from popham.store.rows import (
     GroupRow,
     PolicyRow,
     RevisionRow,
+    Said,
     TokenRow,
 )
 
@@ -166,6 +167,10 @@ class Writing(Reading, Protocol):
         """Append to the audit chain; returns the row with seq, prev and hash."""
         ...
 
+    def reports(self, batch: Iterable[Said]) -> None:
+        """Note what agents said of themselves; agents that are gone are skipped."""
+        ...
+
     def contacts(self, batch: Iterable[Contact]) -> None:
         """Note last contacts; agents that are gone are skipped."""
         ...
@@ -173,6 +178,11 @@ class Writing(Reading, Protocol):
 
 class Store(Protocol):
     """A database of one Manager."""
+
+    @property
+    def waiting(self) -> int:
+        """Return how many changes wait to be made."""
+        ...
 
     async def write(self, work: Callable[[Writing], T]) -> T:
         """Run ``work`` in a transaction and return its result once that is durable.

@@ -1,55 +1,48 @@
 """The Manager's database in one SQLite file.
 
-One thread writes (``commit``), a few threads read from snapshots of their
-own; neither waits for the other, and the event loop waits for none of them.
+Checkpoints come between commits, after the callers were answered, and wait
+for a quiet moment as long as the log is short.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
 from pysqlite3 import dbapi2
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from popham.clock import Clock
+from popham.errors import StateError
 from popham.model.names import DEFAULT_TENANT
-from popham.store.commit import Committer
 from popham.store.engine import (
-    OverloadError,
     check_sqlite,
     damaged,
+    judge,
     opening_error,
     reader_engine,
     reading_error,
+    sqlite_code,
     writer_engine,
 )
+from popham.store.refusal import OverloadError
 from popham.store.schema import upgrade
-from popham.store.seam import Reading, Writing
+from popham.store.seam import Reading
+from popham.store.threaded import READERS, ThreadedStore
 from popham.store.transaction import SqlReading
 
 T = TypeVar("T")
 
 DATABASE: Final = "popham.db"
-READERS: Final = 4
-READ_LIMIT: Final = 1024
+# Pages of 4 KiB in the log that are not in the database yet: 4 MiB when it is quiet, 32 MiB at most.
+CHECKPOINT_PAGES: Final = 1024
+CHECKPOINT_PAGES_BUSY: Final = 8192
 
 
-class SqliteStore:
+class SqliteStore(ThreadedStore):
     """``Store`` in an SQLite file. Made by ``open``."""
-
-    def __init__(self, writer: Engine, reader: Engine, *, clock: Clock, tenant: str) -> None:
-        self._writer = writer
-        self._reader = reader
-        self._tenant = tenant
-        self._committer = Committer(writer, clock=clock, tenant=tenant)
-        self._readers = ThreadPoolExecutor(READERS, "popham-store-reader")
-        self._places = threading.BoundedSemaphore(READ_LIMIT)
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock, tenant: str = DEFAULT_TENANT) -> SqliteStore:
@@ -64,59 +57,72 @@ class SqliteStore:
             StateError: ``state.sqlite_version``, ``state.damaged``, ``state.newer`` or ``state.unusable``.
         """
         writer = open_database(path)
-        return cls(writer, reader_engine(path, READERS), clock=clock, tenant=tenant)
+        library = SqliteLibrary(writer, reader_engine(path, READERS), tenant)
+        return cls(SqliteLedger(writer), library, clock=clock, tenant=tenant)
 
-    async def write(self, work: Callable[[Writing], T]) -> T:
-        """Run ``work`` in a transaction and return its result once that is durable.
 
-        Raises:
-            StateError: ``state.overloaded``, ``state.full`` or ``state.busy`` (nothing changed, try again);
-                ``state.broken`` or ``state.closed`` (the process must end).
-        """
-        return await asyncio.wrap_future(self._committer.submit(work))
+class SqliteLedger:
+    """``Ledger`` on one connection to an SQLite file.
 
-    async def read(self, work: Callable[[Reading], T]) -> T:
-        """Run ``work`` on a committed snapshot and return its result.
+    Attributes:
+        checkpoints: How many checkpoints there were.
+    """
 
-        Raises:
-            StateError: As ``write``, or ``state.unreadable`` (a part of the file is damaged).
-        """
-        self._committer.check()
-        if not self._places.acquire(blocking=False):
-            problem = f"{READ_LIMIT} questions wait for the database already"
-            raise OverloadError("overloaded", problem, "Try again in a moment")
+    def __init__(self, engine: Engine) -> None:
+        self._connection = engine.connect()
+        self.checkpoints = 0
+
+    def commit(self, work: Callable[[Connection], None]) -> None:
+        """Run ``work`` in one transaction, which is durable on return."""
+        with self._connection.begin():
+            work(self._connection)
+
+    def spoils(self, error: BaseException) -> bool:
+        """Return whether an error inside a savepoint leaves the whole transaction of no use."""
+        return sqlite_code(error) is not None and not isinstance(error, IntegrityError)
+
+    def judge(self, error: BaseException) -> StateError:
+        """Return what a failed transaction means."""
+        return judge(error)
+
+    def rest(self, *, busy: bool) -> None:
+        """Move the log into the database, if it is time."""
+        raw = self._connection.connection.cursor()
         try:
-            answer = self._readers.submit(self._answer, work)
-        except BaseException:
-            self._places.release()
-            raise
-        answer.add_done_callback(lambda _answer: self._places.release())
-        return await asyncio.wrap_future(answer)
+            _busy, logged, moved = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+            if logged - moved >= (CHECKPOINT_PAGES_BUSY if busy else CHECKPOINT_PAGES):
+                raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self.checkpoints += 1
+        except dbapi2.Error as error:
+            failure = judge(error)
+            if not isinstance(failure, OverloadError):
+                raise failure from error
+        finally:
+            raw.close()
 
-    async def watch(self) -> None:
-        """Return when the store is closed.
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
 
-        Raises:
-            StateError: ``state.broken``: the database failed; the process must end.
-        """
-        await asyncio.shield(asyncio.wrap_future(self._committer.ended))
 
-    async def aclose(self) -> None:
-        """Finish what was begun, then close. It may be called again."""
-        await asyncio.to_thread(self._close)
+class SqliteLibrary:
+    """``Library`` on a few connections that cannot write."""
 
-    def _answer(self, work: Callable[[Reading], T]) -> T:
-        """Run a question on a reader's thread."""
+    def __init__(self, writer: Engine, reader: Engine, tenant: str) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._tenant = tenant
+
+    def answer(self, work: Callable[[Reading], T]) -> T:
+        """Run a question on a snapshot of its own."""
         try:
             with self._reader.connect() as connection, connection.begin():
                 return work(SqlReading(connection, self._tenant))
         except (DBAPIError, dbapi2.Error) as error:
             raise reading_error(error) from error
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Close readers first, so that the writer leaves one file behind."""
-        self._committer.close()
-        self._readers.shutdown(wait=True)
         self._reader.dispose()
         self._writer.dispose()
 

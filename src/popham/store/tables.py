@@ -38,6 +38,37 @@ from popham.store.rows import (
 )
 
 
+class AnyText(TypeDecorator[str]):
+    """Any text, in the order of its characters' numbers, on every database.
+
+    PostgreSQL has no NUL in its texts: there U+0000 and U+0001 are two
+    characters each, which keeps the order.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type in this database."""
+        return dialect.type_descriptor(String(collation="C" if _is_postgresql(dialect) else None))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return what is stored for a text."""
+        if value is None or not _is_postgresql(dialect) or not ("\0" in value or "\1" in value):
+            return value
+        return value.replace("\1", "\1\2").replace("\0", "\1\1")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return the text that was stored."""
+        if value is None or not _is_postgresql(dialect) or "\1" not in value:
+            return value
+        return value.replace("\1\1", "\0").replace("\1\2", "\1")
+
+
+def _is_postgresql(dialect: Dialect) -> bool:
+    return dialect.name == "postgresql"
+
+
 class WideInteger(TypeDecorator[int]):
     """A number that an agent names: up to 64 bits without sign, which no database has; kept as text."""
 
@@ -57,7 +88,7 @@ class WideInteger(TypeDecorator[int]):
 
 _WIDE: Final = frozenset({"capabilities", "sequence", "state_revision"})
 _TYPES: Final[Mapping[Any, type[TypeEngine[Any]]]] = types.MappingProxyType(
-    {str: String, int: BigInteger, float: Float, bytes: LargeBinary, bool: Boolean}
+    {str: AnyText, int: BigInteger, float: Float, bytes: LargeBinary, bool: Boolean}
 )
 
 metadata: Final = MetaData()
@@ -82,7 +113,7 @@ def _table(name: str, row: type, key: tuple[str, ...]) -> Table:
     return Table(name, metadata, *(_column(field, fields[field], key=field in keys) for field in ordered))
 
 
-meta: Final = Table("meta", metadata, Column("key", String(), primary_key=True), Column("value", String()))
+meta: Final = Table("meta", metadata, Column("key", AnyText(), primary_key=True), Column("value", AnyText()))
 
 TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
     {

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, select, update
-from sqlalchemy.dialects.sqlite import Insert, insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from popham.store.audit import chain
 from popham.store.refusal import taken_bundle, taken_revision
@@ -26,23 +25,45 @@ from popham.store.rows import (
     GroupRow,
     PolicyRow,
     RevisionRow,
+    Said,
     TokenRow,
 )
 from popham.store.tables import TABLES, meta
 
 R = TypeVar("R")
+Insert = postgresql.Insert | sqlite.Insert
+
+_INSERT: Final[Mapping[str, Callable[[Table], Insert]]] = types.MappingProxyType(
+    {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+)
 
 
-def _replacing(table: Table) -> Insert:
+def _adding(table: Table, database: str) -> Insert:
+    """Return the statement that inserts a row unless its key is taken."""
+    statement = _INSERT[database](table).on_conflict_do_nothing(index_elements=list(table.primary_key))
+    return statement.execution_options(preserve_rowcount=True)
+
+
+_SAID: Final = tuple(field.name for field in dataclasses.fields(Said) if field.name != "uid")
+
+
+def _replacing(table: Table, database: str) -> Insert:
     """Return the statement that inserts a row or replaces the one with its key."""
-    statement = insert(table)
+    statement = _INSERT[database](table)
     keys = {column.name for column in table.primary_key}
     values = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
     return statement.on_conflict_do_update(index_elements=sorted(keys), set_=values)
 
 
-_REPLACE: Final[Mapping[Table, Insert]] = types.MappingProxyType(
-    {table: _replacing(table) for table in (*TABLES.values(), meta)}
+_ADD: Final[Mapping[tuple[str, Table], Insert]] = types.MappingProxyType(
+    {(database, table): _adding(table, database) for database in _INSERT for table in TABLES.values()}
+)
+_REPLACE: Final[Mapping[tuple[str, Table], Insert]] = types.MappingProxyType(
+    {
+        (database, table): _replacing(table, database)
+        for database in _INSERT
+        for table in (*TABLES.values(), meta)
+    }
 )
 
 
@@ -52,6 +73,7 @@ class SqlReading:
     def __init__(self, connection: Connection, tenant: str) -> None:
         self._connection = connection
         self._tenant = tenant
+        self._database = connection.dialect.name
 
     def _rows(
         self,
@@ -63,7 +85,9 @@ class SqlReading:
         """Return rows of one class."""
         table = TABLES[kind]
         query = select(table).where(table.c.tenant == self._tenant, *where).order_by(*order).limit(limit)
-        return [kind(**row) for row in self._connection.execute(query).mappings()]
+        names = [column.name for column in table.c]
+        # A mapping of the library's own per row takes longer than the rest together.
+        return [kind(**dict(zip(names, row, strict=True))) for row in self._connection.execute(query)]
 
     def _row(self, kind: type[R], *where: ColumnElement[bool], order: Iterable[Any] = ()) -> R | None:
         """Return the first row of one class, None if there is none."""
@@ -183,16 +207,13 @@ class SqlWriting(SqlReading):
     def _put(self, row: object) -> None:
         """Insert a row, or replace the one with its key."""
         table = TABLES[type(row)]
-        self._connection.execute(_REPLACE[table], _values(row, table))
+        self._connection.execute(_REPLACE[self._database, table], _values(row, table))
 
     def _add(self, row: object) -> bool:
         """Insert a row; returns False if its key is taken."""
         table = TABLES[type(row)]
-        try:
-            self._connection.execute(insert(table), _values(row, table))
-        except IntegrityError:
-            return False
-        return True
+        done = self._connection.execute(_ADD[self._database, table], _values(row, table))
+        return done.rowcount == 1
 
     def _delete(self, kind: type, column: str, value: str) -> None:
         """Delete what has this value."""
@@ -203,7 +224,7 @@ class SqlWriting(SqlReading):
 
     def set_meta(self, key: str, value: str) -> None:
         """Set a value of the Manager's own."""
-        self._connection.execute(_REPLACE[meta], {"key": key, "value": value})
+        self._connection.execute(_REPLACE[self._database, meta], {"key": key, "value": value})
 
     def put_group(self, row: GroupRow) -> None:
         """Insert or replace a group."""
@@ -263,28 +284,39 @@ class SqlWriting(SqlReading):
         self._connection.execute(insert(table), _values(row, table))
         return row
 
+    def reports(self, batch: Iterable[Said]) -> None:
+        """Note what agents said of themselves; agents that are gone are skipped."""
+        self._update_agents(
+            [{f"to_{name}": getattr(said, name) for name in _SAID} | {"of_uid": said.uid} for said in batch]
+        )
+
     def contacts(self, batch: Iterable[Contact]) -> None:
         """Note last contacts; agents that are gone are skipped."""
+        self._update_agents(
+            [
+                {
+                    "of_uid": contact.uid,
+                    "to_last_contact": contact.at,
+                    "to_address": contact.address,
+                    "to_promise": contact.promise,
+                    "to_sequence": contact.sequence,
+                }
+                for contact in batch
+            ]
+        )
+
+    def _update_agents(self, values: list[dict[str, Any]]) -> None:
+        """Change columns of many agents, by uid; each entry has the same ones."""
+        if not values:
+            return
         table = TABLES[AgentRow]
+        names = [name.removeprefix("to_") for name in values[0] if name != "of_uid"]
         statement = (
             update(table)
             .where(table.c.tenant == self._tenant, table.c.uid == bindparam("of_uid"))
-            .values(
-                {name: bindparam(f"to_{name}") for name in ("last_contact", "address", "promise", "sequence")}
-            )
+            .values({name: bindparam(f"to_{name}") for name in names})
         )
-        values = [
-            {
-                "of_uid": contact.uid,
-                "to_last_contact": contact.at,
-                "to_address": contact.address,
-                "to_promise": contact.promise,
-                "to_sequence": contact.sequence,
-            }
-            for contact in batch
-        ]
-        if values:
-            self._connection.execute(statement, values)
+        self._connection.execute(statement, values)
 
 
 def _values(row: object, table: Table) -> dict[str, Any]:
