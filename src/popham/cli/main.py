@@ -37,6 +37,9 @@ ENTRIES = {
     "init": Entry("popham.cli.manager", "init", "Make a Manager's state directory, keys and first token."),
     "manager": Entry("popham.cli.manager", "manager", "Run a Manager."),
     "agent": Entry("popham.cli.agent", "agent", "Enroll, run and ask the agent of this machine."),
+    "simulate": Entry(
+        "popham.cli.simulate", "simulate", "Run simulated agents against a Manager on this machine."
+    ),
     "backup": Entry("popham.cli.manager", "backup", "Save a Manager's keys and state in one file."),
     "restore": Entry("popham.cli.manager", "restore", "Make a state directory from a backup."),
 }

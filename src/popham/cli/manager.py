@@ -16,10 +16,12 @@ from popham.cli.invocation import Invocation
 from popham.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     import uvicorn
 
+    from popham.clock import Clock
     from popham.manager.app import Manager
     from popham.manager.settings import ManagerSettings
 
@@ -41,6 +43,9 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
     "--ca", nargs=2, type=click.Path(exists=True, path_type=Path), help="Key and certificate of your own CA."
 )
 @click.option(
+    "--database", metavar="URL", help="A PostgreSQL database, if not SQLite in the state directory."
+)
+@click.option(
     "--context", "context", default="default", show_default=True, help="Name of the context to save."
 )
 @click.pass_obj
@@ -53,13 +58,15 @@ def init(
     urls: tuple[str, ...],
     trust_domain: str,
     ca: tuple[Path, Path] | None,
+    database: str | None,
     context: str,
 ) -> None:
     """Make a Manager's state directory, keys and first token."""
     from popham.clock import SystemClock
+    from popham.config import load
     from popham.manager.founding import Founding, found
-    from popham.manager.settings import Address
-    from popham.store.sqlite import SqliteStore
+    from popham.manager.settings import Address, ManagerSettings
+    from popham.store.opening import open_store
 
     clock = SystemClock()
     names = names or (socket.getfqdn(),)
@@ -72,9 +79,14 @@ def init(
         agents=agents,
         people=people,
         trust_domain=trust_domain,
+        database=database or "",
         authority=(ca[0].read_bytes(), ca[1].read_bytes()) if ca else None,
     )
-    made = asyncio.run(found(asked, clock=clock, open_store=lambda path: SqliteStore.open(path, clock=clock)))
+    # What a variable says is not written down: it may be a secret, and the Manager will have it too.
+    told = load(ManagerSettings, path=None, env=run.environ, overrides={"database": database})
+    made = asyncio.run(
+        found(asked, clock=clock, open_store=lambda path: open_store(told.database, path, clock=clock))
+    )
     url = f"https://{_host(names[0])}:{people_at.port}"
     contexts = run.contexts().put(
         context, Context(url=url, ca=made.keys.ca.issuers_pem.decode(), token=made.token)
@@ -106,17 +118,26 @@ def manager(
     set_up_logging(level=log_level, as_json=log_json)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     settings, _ = load_settings(config, state=state, env=run.environ, overrides={})
-    run_process(lambda ready, stopping: _serve(settings, ready, stopping), run.environ)
+    run_process(lambda ready, stopping: serve(settings, ready, stopping), run.environ)
 
 
-async def _serve(settings: ManagerSettings, ready: asyncio.Event, stopping: asyncio.Event) -> None:
-    """Open both doors, then wait until either shuts or the process is asked to stop."""
+async def serve(
+    settings: ManagerSettings,
+    ready: asyncio.Event,
+    stopping: asyncio.Event,
+    *,
+    opens: Callable[[ManagerSettings, Clock], AbstractAsyncContextManager[Manager]] | None = None,
+) -> None:
+    """Open both doors, then wait until either shuts or the process is asked to stop.
+
+    ``opens`` opens the Manager; None for :func:`popham.manager.app.open_manager`.
+    """
     from popham.clock import SystemClock
     from popham.manager.app import open_manager
     from popham.manager.settings import Address
 
     at = Address.parse(settings.listen.people, "listen.people")
-    async with open_manager(settings, SystemClock()) as running:
+    async with (opens or open_manager)(settings, SystemClock()) as running:
         opened = asyncio.Event()
         agents: asyncio.Future[Any] = asyncio.ensure_future(running.run(opened, stopping))
         opening: asyncio.Future[Any] = asyncio.ensure_future(opened.wait())
@@ -200,14 +221,18 @@ def _host(name: str) -> str:
 @click.option(
     "--state", type=click.Path(path_type=Path), default="/var/lib/popham/manager", show_default=True
 )
-def backup(file: Path, state: Path) -> None:
+@click.option("--keys-only", is_flag=True, help="You save the PostgreSQL database yourself, by pg_dump.")
+@click.pass_obj
+def backup(run: Invocation, file: Path, state: Path, *, keys_only: bool) -> None:
     """Save a Manager's keys and state in one file.
 
     The Manager may run meanwhile.
     """
     from popham.manager import backup as saving
+    from popham.manager.settings import load_settings
 
-    saving.backup(state, file)
+    settings, _ = load_settings(None, state=str(state), env=run.environ, overrides={})
+    saving.backup(state, file, elsewhere=bool(settings.database), keys_only=keys_only)
     click.echo(f"Saved {state} in {file}. It holds every key: keep it as safe as the Manager.", err=True)
 
 

@@ -41,7 +41,8 @@ from popham.trust.identity import load_certificate
 from popham.trust.join import EnrollmentKey, JoinString
 from popham.trust.keys import IdentityKey
 from popham.trust.tuf import TrustedTuf
-from popham.upstream.hub import Hub, LinkEnd
+from popham.upstream.ends import LinkEnd
+from popham.upstream.hub import Hub
 
 ADMIN = Grant(actor="test", role=Role.ADMIN, source="memory")
 T = TypeVar("T")

@@ -1,0 +1,73 @@
+"""Push: what an idle held link costs in memory, the agent's state included, beside aiohttp.
+
+The Manager's memory without agents is taken off; nothing else is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from bench.machine import cpu_of, memory_of
+from bench.scenario import Figures, repeat, run_scenario
+from bench.servers import Fixture, aiohttp_reference, manager_fixture
+from popham.testing.load.crew import Crew
+from popham.testing.load.fleet import Target
+
+PLAIN, MUTUAL = 9_000, 3_000
+"""Links."""
+
+
+def hold(fixture: Fixture, target: Target, pid: int, count: int, empty: int) -> Figures:
+    """Open links, and return what they cost the server."""
+    loaded, spent, began = memory_of(pid), cpu_of(pid), time.monotonic()
+    processes = 2 if count > 1000 else 1
+    with Crew(target, processes=processes, file=fixture.file, count=count) as crew:
+        crew.order("hold", heartbeat=0)
+        crew.wait(lambda seen: seen.held == count, seconds=120)
+        took, spent = time.monotonic() - began, cpu_of(pid) - spent
+        time.sleep(1.0)
+        full = memory_of(pid)
+    return {
+        "kb_per_link": (full - empty) / count / 1000,
+        "kb_of_state": (loaded - empty) / count / 1000,
+        "accept_cpu_us": spent / count * 1e6,
+        "accepts_per_second": count / took,
+    }
+
+
+def rows(asked: argparse.Namespace) -> Mapping[str, Any]:
+    """Measure plain and mutual TLS, the Manager and aiohttp."""
+    figures: dict[str, Any] = {}
+    for name, plain, count in (("plain", True, PLAIN), ("mutual TLS", False, MUTUAL)):
+        if not name.startswith(asked.only):
+            continue
+        links = min(count, 300) if asked.small else count
+        with manager_fixture() as fixture:
+            fixture.start(plain=plain)
+            time.sleep(0.5)
+            empty = memory_of(fixture.pid)
+            fixture.stop()
+            fixture.plant(own=0 if plain else links, stock=links if plain else 0)
+
+            def popham() -> Figures:
+                fixture.start(plain=plain)  # noqa: B023  # called at once
+                try:
+                    return hold(fixture, fixture.target(plain=plain), fixture.pid, links, empty)  # noqa: B023  # likewise
+                finally:
+                    fixture.stop()  # likewise
+
+            def aiohttp() -> Figures:
+                with aiohttp_reference(fixture, plain=plain) as (target, pid):  # noqa: B023  # called at once
+                    time.sleep(0.5)
+                    return hold(fixture, target, pid, links, memory_of(pid))  # noqa: B023  # likewise
+
+            figures[f"{name}: popham"] = repeat(popham, asked.repeats)
+            figures[f"{name}: aiohttp"] = repeat(aiohttp, asked.repeats)
+    return figures
+
+
+if __name__ == "__main__":
+    run_scenario("connections", rows)

@@ -1,0 +1,132 @@
+"""``make bench``: runs every scenario, then prints what was measured beside the goals of the design.
+
+``python -m bench.table`` prints the table of the results that are there.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.scenario import RESULTS
+
+SCENARIOS = ("heartbeats", "connections", "publish", "order", "restart")
+Numbers = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One row: a figure of a scenario, what it should not exceed, and the same of the references.
+
+    Attributes:
+        scenario: Which result it stands in.
+        row: Kind of connection.
+        figure: Name of the figure.
+        unit: For people.
+        limit: What it should not exceed.
+        says: What the row is about.
+        scale: From the figure to what the limit is about.
+    """
+
+    scenario: str
+    row: str
+    figure: str
+    unit: str
+    limit: float
+    says: str
+    scale: float = 1.0
+
+
+GOALS = (
+    Goal("heartbeats", "keep-alive plain", "cpu_us", "µs", 8, "pull: CPU per heartbeat, keep-alive, plain"),
+    Goal("heartbeats", "keep-alive TLS", "cpu_us", "µs", 20, "pull: the same, TLS"),
+    Goal("heartbeats", "keep-alive mutual TLS", "cpu_us", "µs", 20, "pull: the same, mutual TLS"),
+    Goal(
+        "heartbeats",
+        "new connection mutual TLS resumed",
+        "cpu_us",
+        "% of a core",
+        25,
+        "pull: 100,000 agents at 5 min, new connection, mutual TLS, resumed",
+        100_000 / 300 / 1e4,
+    ),
+    Goal(
+        "heartbeats",
+        "new connection plain",
+        "cpu_us",
+        "% of a core",
+        10,
+        "pull: 1,000,000 agents at 5 min, new connection, plain",
+        1_000_000 / 300 / 1e4,
+    ),
+    Goal("connections", "plain", "kb_per_link", "kB", 4, "push: memory per idle link, plain"),
+    Goal("connections", "mutual TLS", "kb_per_link", "kB", 40, "push: the same, mutual TLS"),
+    Goal("publish", "plain", "last_ms", "ms", 150, "push: publish → the last of 10,000 has it, plain"),
+    Goal("publish", "plain", "durable_s", "s", 2, "push: publish → all outcomes durable"),
+    Goal("order", "mutual TLS", "p99_ms", "ms", 100, "push: one agent, order → applied → known, p99"),
+    Goal("restart", "mutual TLS", "serving_s", "s", 5, "restart with 100,000 agents known: serving"),
+    Goal("restart", "mutual TLS", "back_s", "s", 60, "restart: 5,000 TLS agents are back"),
+    Goal("restart", "mutual TLS", "cores", "cores", 1.5, "restart: CPU meanwhile"),
+)
+REFERENCES = ("aiohttp", "nginx", "go")
+
+
+def load_results() -> dict[str, Mapping[str, Any]]:
+    """Return the newest result of every scenario that has one."""
+    found = {}
+    for scenario in SCENARIOS:
+        path = RESULTS / f"{scenario}.json"
+        if path.exists():
+            found[scenario] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def render_row(goal: Goal, numbers: Numbers) -> str:
+    """Return one line of the table."""
+    figure = find_figure(goal, numbers, "popham")
+    if figure is None:
+        return f"| {goal.says} | ≤ {goal.limit:g} {goal.unit} | not measured | | | |"
+    beside = [
+        f"{name} {value:.3g}"
+        for name in REFERENCES
+        if (value := find_figure(goal, numbers, name)) is not None
+    ]
+    verdict = "met" if figure <= goal.limit else "**not met**"
+    load = numbers[f"{goal.row}: popham"]["load"]
+    return f"| {goal.says} | ≤ {goal.limit:g} {goal.unit} | {figure:.3g} | {verdict} | {', '.join(beside)} | {load:g} |"
+
+
+def find_figure(goal: Goal, numbers: Numbers, server: str) -> float | None:
+    """Return a goal's figure for one server; None if it was not measured."""
+    row = numbers.get(f"{goal.row}: {server}", {})
+    return float(row[goal.figure]) * goal.scale if goal.figure in row else None
+
+
+def render_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the table in Markdown, and what it was measured on."""
+    lines = ["| what | goal | measured | | beside it | load |", "|---|---|---|---|---|---|"]
+    lines += [render_row(goal, results.get(goal.scenario, {}).get("numbers", {})) for goal in GOALS]
+    for scenario, result in results.items():
+        machine = result["machine"]
+        lines.append(
+            f"\n{scenario}: commit {result['commit']}, Python {result['python']}, {machine['cores']} cores "
+            f"of {machine['cpu']}, Linux {machine['kernel']}; `{result['command']}`"
+        )
+    return "\n".join(lines)
+
+
+def main(words: list[str], say: Callable[[str], object] = print) -> None:
+    """Print the table; with ``--run``, after running every scenario."""
+    if "--run" in words:
+        rest = [word for word in words if word != "--run"]
+        for scenario in SCENARIOS:
+            subprocess.run([sys.executable, "-m", f"bench.{scenario}", *rest], check=True)
+    say(render_table(load_results()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
