@@ -54,7 +54,7 @@ class FakeLinks:
     def agent_changed(self, uid):
         self.changed.append(uid)
 
-    def tokens_changed(self):
+    async def tokens_changed(self):
         self.changed.append("tokens")
 
     def last_contact(self, uid):

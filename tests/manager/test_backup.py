@@ -170,6 +170,21 @@ def test_what_cannot_be_backed_up_is_said(archive: Path, tmp_path: Path) -> None
     assert archive.exists()
 
 
+def test_a_database_that_is_elsewhere_is_not_saved_and_nobody_overlooks_it(tmp_path: Path) -> None:
+    archive, clock = tmp_path / "archive", StandingClock()
+    with fill(tmp_path / "state"):
+        assert refusal(lambda: backup(tmp_path / "state", archive, elsewhere=True)) == "state.backup_database"
+        assert contents(archive)["keys/director.pem"] == b"director's key"
+        backup(tmp_path / "state", archive, elsewhere=True, keys_only=True)
+        assert refusal(lambda: backup(tmp_path / "state", archive)) == "state.unusable"
+    assert DATABASE not in contents(archive)
+    restore(archive, tmp_path / "new", clock=clock)
+    with StateDir.open(tmp_path / "new", "manager", create=False) as state:
+        assert state.read("keys/director.pem", 100) == b"director's key"
+        assert state.read("restored", 100) == b"1800000000.5"
+        assert not state.path(DATABASE).exists()
+
+
 def test_a_directory_with_anything_in_it_is_left_alone(archive: Path, tmp_path: Path) -> None:
     assert refusal(lambda: restore(archive, tmp_path / "state")) == "state.not_empty"
     (tmp_path / "other").mkdir()

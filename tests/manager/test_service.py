@@ -116,10 +116,10 @@ async def test_who_is_told_is_told_after_the_commit(bench):
     assert (seen, bench.told) == ([[]], [["paris"]])
 
 
-def test_without_links_nobody_is_connected():
+async def test_without_links_nobody_is_connected():
     links = NoLinks()
     links.agent_changed("u")
-    links.tokens_changed()
+    await links.tokens_changed()
     assert (links.connected("u"), links.check_in("u"), links.last_contact("u"), links.downtimes()) == (
         False,
         False,

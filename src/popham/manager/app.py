@@ -7,6 +7,7 @@ it, on the same loop.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import ssl
@@ -21,20 +22,24 @@ from popham.manager.agents import reassign_all
 from popham.manager.backup import RESTORED
 from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles
+from popham.manager.census import Census
 from popham.manager.founding import DATABASE, KIND
 from popham.manager.keys import ManagerKeys, load_keys
+from popham.manager.lag import Lag
 from popham.manager.live import Live
+from popham.manager.measures import Measures, measure
 from popham.manager.service import ManagerService
 from popham.manager.settings import Address, ManagerSettings
-from popham.net.listener import Listener
+from popham.net.hot.listener import HotListener
 from popham.net.seam import Limits
 from popham.net.tls import server_context
 from popham.opamp.wire import OPAMP_PATH
 from popham.statedir import StateDir
+from popham.store.opening import open_store
 from popham.store.seam import Store, Writing
-from popham.store.sqlite import SqliteStore
 from popham.trust.identity import load_certificate
 from popham.upstream.hub import Hub
+from popham.upstream.shedding import Load, Shedder
 
 _log = logging.getLogger(__name__)
 FLUSH = 5.0
@@ -63,9 +68,18 @@ class Manager:
         self.keys: ManagerKeys = keys
         self._book = ManagerBook(store, keys, clock)
         trust = dict(zip(TRUST_PATHS, (keys.ca.pem, keys.root, keys.targets), strict=True))
-        self.hub = Hub(self._book, clock, endpoint=lambda: _websocket(settings), trust=trust)
-        self.live = Live(self._book, self.hub)
         rng = random.SystemRandom()
+        self.lag = Lag(clock.monotonic)
+        self.hub = Hub(
+            self._book,
+            clock,
+            endpoint=lambda: _websocket(settings),
+            trust=trust,
+            admission_rate=lambda: self.listener.link_rate.per_second,
+            shedder=Shedder(self._load, self._away),
+        )
+        self.live = Live(self._book, self.hub)
+        self._census = Census(self._book, clock)
         self.service = ManagerService(
             store,
             keys=keys,
@@ -73,15 +87,35 @@ class Manager:
             rng=rng,
             on_groups_changed=self.live.groups_changed,
             links=self.live,
+            measures=self._measure,
         )
         limits = Limits(
             message=settings.limits.message,
             connections=settings.limits.connections,
             rounds_per_second=settings.limits.rounds_per_second,
+            links_per_second=settings.limits.links_per_second,
             keepalive=settings.limits.keepalive,
         )
         context = open_tls(state, keys, clock)
-        self.listener = Listener(self.hub, context=context, limits=limits, clock=clock, rng=rng)
+        self.listener = HotListener(
+            self.hub, context=context, limits=limits, clock=clock, rng=rng, lag=self.lag.worst
+        )
+
+    def _load(self) -> Load:
+        return Load(self.lag.standing(), self._store.waiting)
+
+    def _away(self) -> float:
+        return self.listener.link_rate.away()
+
+    def _measure(self) -> Measures:
+        return measure(
+            self.hub,
+            self._census,
+            self.lag,
+            links=self.listener.links,
+            link_rate=self.listener.link_rate.per_second,
+            waiting=lambda: self._store.waiting,
+        )
 
     async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
         """Serve agents until ``stopping`` is set; ``ready`` is set once the door is open.
@@ -91,11 +125,14 @@ class Manager:
             ConfigError: An address cannot be listened on.
         """
         await self._recover()
-        await self._book.load()
+        await self._read()
         await self.listener.start(self._at.hosts, self._at.port)
         work = [
             asyncio.ensure_future(part)
-            for part in (self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch())
+            for part in (
+                *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
+                *(self.lag.run(), self._census.run()),
+            )
         ]
         stop = asyncio.ensure_future(stopping.wait())
         ready.set()
@@ -110,12 +147,22 @@ class Manager:
             if isinstance(result, Exception):
                 raise result
 
+    async def _read(self) -> None:
+        """Read what is known; it stays, so the collector of garbage need not look at it, now or later."""
+        gc.disable()
+        try:
+            await self._book.load()
+        finally:
+            gc.enable()
+        gc.freeze()
+
     async def _recover(self) -> None:
         """After a restore, sign everything anew before the first answer, above what agents may hold."""
         now, director = self._clock.now(), self.keys.director
+        beside = self.state.root / RESTORED
 
         def work(tx: Writing) -> int:
-            if not tx.meta(RESTORED):
+            if not tx.meta(RESTORED) and not beside.exists():
                 return -1
             signed = Bundles(director).resign_all(tx, now=now)
             assigned = reassign_all(tx, director, now=now)
@@ -124,6 +171,7 @@ class Manager:
 
         count = await self._store.write(work)
         if count >= 0:
+            beside.unlink(missing_ok=True)
             _log.warning("this Manager was restored from a backup: %d documents were signed anew", count)
 
 
@@ -152,7 +200,7 @@ async def open_manager(settings: ManagerSettings, clock: Clock) -> AsyncIterator
         StateError: They cannot be used, or another process uses them.
     """
     with StateDir.open(Path(settings.state), KIND, create=False) as state:
-        store = await asyncio.to_thread(SqliteStore.open, state.root / DATABASE, clock=clock)
+        store = await asyncio.to_thread(open_store, settings.database, state.root / DATABASE, clock=clock)
         try:
             yield Manager(settings, clock, state, store)
         finally:

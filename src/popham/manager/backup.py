@@ -7,8 +7,10 @@ has it is the Manager: it is written with mode 0600.
 2. No name from a backup is trusted: only names that a Manager writes itself
    are restored, only regular files, and nothing outside the state directory
    is touched (SEC-6).
-3. A restored state is whole or not there; its database says that it was
+3. A database in PostgreSQL is not in it; that is said, and cannot be overlooked.
+4. A restored state is whole or not there; its database says that it was
    restored, so that the Manager signs everything anew at its next start.
+   Where the database is elsewhere, a file says it.
 """
 
 from __future__ import annotations
@@ -38,8 +40,10 @@ from popham.store.sqlite import DATABASE
 
 BACKUP_FORMAT: Final = 1
 RESTORED: Final = "restored"
+"""Key in the database, or name of a file beside it, until everything was signed anew."""
 
 _MANIFEST: Final = "manifest.json"
+_ELSEWHERE: Final = "postgresql"
 _STAGING: Final = ".restoring"
 _NAME: Final = re.compile(
     r"FORMAT|popham\.db|[a-z0-9][a-z0-9_-]{0,63}\.toml|(?:keys|tls)/[a-z0-9][a-z0-9._-]{0,63}"
@@ -51,36 +55,52 @@ _CHUNK: Final = 1024 * 1024
 _UNREADABLE: Final = (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError)
 
 
-def backup(state: Path, target: Path, *, clock: Clock | None = None) -> None:
+def backup(
+    state: Path,
+    target: Path,
+    *,
+    elsewhere: bool = False,
+    keys_only: bool = False,
+    clock: Clock | None = None,
+) -> None:
     """Write the Manager's state directory ``state`` to the file ``target``, all or nothing.
 
     Args:
         state: The state directory; the Manager may be running.
         target: The backup; replaced if it is there.
+        elsewhere: Whether the database is PostgreSQL; everything else is saved then.
+        keys_only: Whether the caller knows that.
         clock: Dates the backup; this machine's if None.
 
     Raises:
         StateError: The state directory's own refusals; ``state.damaged``; ``state.backup_target`` if the
-            backup cannot be written.
+            backup cannot be written; ``state.backup_database`` if it was, but without the database.
     """
     read_format(state, "manager")
     try:
         with tempfile.TemporaryDirectory(prefix=".popham-backup-", dir=target.absolute().parent) as directory:
-            copy = Path(directory, DATABASE)
-            copy_database(state / DATABASE, copy)
+            sources = dict(_sources(state))
+            if not elsewhere:
+                sources[DATABASE] = Path(directory, DATABASE)
+                copy_database(state / DATABASE, sources[DATABASE])
             archive = Path(directory, "archive")
-            _pack(archive, dict(_sources(state)) | {DATABASE: copy}, (clock or SystemClock()).now())
+            _pack(archive, sources, (clock or SystemClock()).now())
             archive.replace(target)
             posix.fsync_directory(target.absolute().parent)
     except OSError as error:
         problem = f"The backup {target} cannot be written: {error}"
         raise StateError("backup_target", problem, "Name a file in a directory with enough space") from error
+    if elsewhere and not keys_only:
+        problem = f"{target} holds keys and configuration, but not the database, which is PostgreSQL"
+        hint = "Save that with pg_dump, after this; --keys-only says that you know"
+        raise StateError("backup_database", problem, hint)
 
 
 def restore(source: Path, state: Path, *, clock: Clock | None = None) -> None:
     """Make the missing or empty directory ``state`` a Manager's state directory from the backup ``source``.
 
-    The database's value ``restored`` becomes the time of this call, in unix seconds.
+    The database's value ``restored`` becomes the time of this call, in unix seconds; the file of that name
+    does, if the database is not in the backup.
 
     Args:
         source: A file that ``backup`` wrote.
@@ -118,24 +138,25 @@ def _sources(state: Path) -> Iterator[tuple[str, Path]]:
 def _pack(archive: Path, sources: dict[str, Path], now: float) -> None:
     """Write the archive: the manifest first, then what it names."""
     contents = {name: _content(path) for name, path in sources.items() if name != DATABASE}
-    files = {
+    files: dict[str, dict[str, Any]] = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
         for name, data in contents.items()
     }
-    database_size = sources[DATABASE].stat().st_size
-    with sources[DATABASE].open("rb") as database:
-        files[DATABASE] = {
-            "sha256": hashlib.file_digest(database, "sha256").hexdigest(),
-            "size": database_size,
-        }
+    if DATABASE in sources:
+        with sources[DATABASE].open("rb") as database:
+            sha256 = hashlib.file_digest(database, "sha256").hexdigest()
+        files[DATABASE] = {"sha256": sha256, "size": sources[DATABASE].stat().st_size}
     manifest = {"format": BACKUP_FORMAT, "popham": popham.__version__, "created": int(now), "files": files}
+    if DATABASE not in sources:
+        manifest["database"] = _ELSEWHERE
     descriptor = os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         with gzip.GzipFile("", "wb", 6, out) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
             for name, data in {_MANIFEST: canonical(manifest), **contents}.items():
                 tar.addfile(_member(name, len(data), now), io.BytesIO(data))
-            with sources[DATABASE].open("rb") as database:
-                tar.addfile(_member(DATABASE, database_size, now), database)
+            if DATABASE in sources:
+                with sources[DATABASE].open("rb") as database:
+                    tar.addfile(_member(DATABASE, files[DATABASE]["size"], now), database)
         out.flush()
         os.fsync(out.fileno())
 
@@ -170,7 +191,11 @@ def _restore(file: BinaryIO, state: Path, now: float) -> None:
         staging.mkdir(mode=0o700)
         _unpack(file, staging)
         read_format(staging, "manager")
-        mark_database(staging / DATABASE, RESTORED, str(now))
+        if (staging / DATABASE).exists():
+            mark_database(staging / DATABASE, RESTORED, str(now))
+        else:
+            (staging / RESTORED).write_text(str(now))
+            posix.set_mode(staging / RESTORED, 0o600)
         _settle(staging, state)
     except BaseException:
         for path in state.iterdir():
@@ -215,7 +240,8 @@ def _read_manifest(member: tarfile.TarInfo, data: bytes) -> dict[str, Any]:
             "newer", "The backup was written by a newer Popham", "Restore it with the newer Popham"
         )
     files = manifest.get("files") if version == BACKUP_FORMAT else None
-    if not isinstance(files, dict) or not {FORMAT, DATABASE} <= files.keys() or len(files) > _FILES:
+    needed = {FORMAT} if version and manifest.get("database") == _ELSEWHERE else {FORMAT, DATABASE}
+    if not isinstance(files, dict) or not needed <= files.keys() or len(files) > _FILES:
         raise _damaged("its manifest is not one of Popham's")
     for name, entry in files.items():
         size, sha256 = (entry.get("size"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)

@@ -10,19 +10,20 @@ Rules:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from popham.clock import Clock
 from popham.errors import GrantError, PophamError, StateError
 from popham.manager.admissions import Admissions
 from popham.manager.bundles import open_row
 from popham.manager.keys import ManagerKeys
-from popham.manager.naming import name_stock
+from popham.manager.saving import STATUS, Saving
 from popham.manager.stock import stock_config
 from popham.manager.tokens import find_stock
 from popham.model.bundle import Bundle
@@ -30,14 +31,13 @@ from popham.model.fleet import Admission, AgentKind
 from popham.model.names import digest
 from popham.model.policy import Policy
 from popham.model.registry import IdentityKind
-from popham.model.status import STATE_TYPE, Downtime, StateRecord
+from popham.model.status import Downtime
 from popham.net.seam import Peer, Refusal, Refused
 from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
 from popham.opamp.session import Ear
 from popham.opamp.wire import SESSION
 from popham.store.rows import AgentRow, BundleRow, Contact, TokenRow
 from popham.store.seam import Reading, Store, Writing
-from popham.trust.dsse import Envelope
 from popham.trust.identity import identity_of
 from popham.upstream.book import Admitted, Identity
 from popham.upstream.record import Record, RemoteStatus, Wanted
@@ -45,8 +45,20 @@ from popham.upstream.record import Record, RemoteStatus, Wanted
 _log = logging.getLogger(__name__)
 _ALIVE, _DOWNTIMES = "alive_at", "downtimes"
 _KEPT_DOWNTIMES = 100
-_STATUS = ("UNSET", "APPLIED", "APPLYING", "FAILED")
-"""OpAMP's RemoteConfigStatuses, by number."""
+PAGE = 4096
+"""Agents read at once at the start."""
+_CUSTOM: Mapping[AgentKind, frozenset[str] | None] = {
+    AgentKind.UNKNOWN: None,
+    AgentKind.OWN: frozenset({SESSION}),
+    AgentKind.STOCK: frozenset(),
+}
+"""What is remembered of custom capabilities, by kind."""
+_KINDS: Mapping[str, AgentKind] = {str(kind): kind for kind in AgentKind}
+_ADMISSIONS: Mapping[str, Admission] = {str(admission): admission for admission in Admission}
+_NO_REMOTE = RemoteStatus()
+
+SHOWN = 20_000
+"""Certificates that are remembered as read; some 500 bytes each. One more than that is read again."""
 
 
 class ManagerBook:
@@ -57,20 +69,32 @@ class ManagerBook:
         self._store = store
         self._clock = clock
         self._ca = keys.ca
-        self._records: dict[str, Record] = {}
+        self._records: dict[bytes, Record] = {}
         self._wanted: dict[str, Wanted] = {}
         self._tokens: dict[str, TokenRow] = {}
+        self._shown: dict[bytes, Identity] = {}
         self._admissions = Admissions(store, keys, clock)
+        self._saving = Saving(store, clock)
         self.downtimes: Sequence[Downtime] = ()
 
     async def load(self) -> None:
         """Read everything, and count the time since this Manager was last alive as downtime."""
         now = self._clock.now()
         self.downtimes = await self._store.write(lambda tx: _note_downtime(tx, now))
-        for row in await self._store.read(lambda tx: tx.agents()):
-            self._records[row.uid] = _record_of(row)
+        await self._read_agents()
         await self.read_tokens()
         await self.refresh(None)
+
+    async def _read_agents(self) -> None:
+        """Read all agents, page by page: what they said stays text until somebody needs it."""
+        after = ""
+        while True:
+            rows = await self._store.read(partial(_page, after=after))
+            for row in rows:
+                self._add(row)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].uid
 
     async def refresh(self, groups: Iterable[str] | None) -> None:
         """Read again what these groups (None: all) are to have."""
@@ -89,11 +113,10 @@ class ManagerBook:
         """Read one agent again after an administrator changed it; None if it is gone."""
         row = await self._store.read(lambda tx: tx.agent(uid))
         if row is None:
-            self._records.pop(uid, None)
+            self._records.pop(uuid.UUID(uid).bytes, None)
             return None
-        record = self._records.get(uid)
-        if record is None:
-            record = self._records[uid] = _record_of(row)
+        record = self.record(uid) or self._add(row)
+        record.settled = None
         record.name, record.group = row.name, row.group
         record.admission = Admission(row.admission)
         record.assignment, record.assignment_seq = row.assignment, row.assignment_seq
@@ -104,9 +127,12 @@ class ManagerBook:
     def identify(self, peer: Peer) -> Identity:
         """Return who the peer is."""
         known: Identity | None = peer.identity
-        # A certificate is parsed once per connection; a token may be revoked between two messages.
-        if known is not None and known.caller is IdentityKind.AGENT and self._clock.now() < known.until:
-            return known
+        # A certificate is parsed once per connection, a token once per connection and table of tokens.
+        if known is not None and self._clock.now() < known.until:
+            if known.caller is IdentityKind.AGENT:
+                return known
+            if known.caller is IdentityKind.STOCK and known.edition is self._tokens:
+                return known
         if peer.certificate is not None:
             return self._identify_certificate(peer.certificate)
         if peer.bearer:
@@ -114,19 +140,28 @@ class ManagerBook:
         return Identity(caller=IdentityKind.NONE)
 
     def _identify_certificate(self, der: bytes) -> Identity:
+        """Return whose certificate it is; reading one costs as much as a handshake's share of Python."""
+        key = hashlib.sha256(der).digest()
+        shown = self._shown.get(key)
+        if shown is None:
+            shown = self._read_certificate(der)
+            if len(self._shown) >= SHOWN:
+                del self._shown[next(iter(self._shown))]
+            self._shown[key] = shown
+        if shown.until <= self._clock.now():
+            raise Refused(Refusal(status=401, body="the certificate has expired (trust.expired)"))
+        record = self.record(shown.uid)
+        if record is not None and record.public_key and record.public_key != shown.public_key:
+            raise Refused(Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)"))
+        return shown
+
+    def _read_certificate(self, der: bytes) -> Identity:
         try:
             found = identity_of(der)
         except PophamError as error:
             raise Refused(Refusal(status=401, body=str(error))) from error
         if found.trust_domain != self._ca.trust_domain:
             raise Refused(Refusal(status=401, body="the certificate is of another fleet (trust.identity)"))
-        if found.not_after <= self._clock.now():
-            raise Refused(Refusal(status=401, body="the certificate has expired (trust.expired)"))
-        if found.trust_domain != self._ca.trust_domain:
-            raise Refused(Refusal(status=401, body="the certificate is of another fleet (trust.issuer)"))
-        record = self._records.get(found.uid)
-        if record is not None and record.public_key and record.public_key != found.public_der:
-            raise Refused(Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)"))
         return Identity(
             caller=IdentityKind.AGENT, uid=found.uid, public_key=found.public_der, until=found.not_after
         )
@@ -136,11 +171,20 @@ class ManagerBook:
             row = find_stock(_Tokens(self._tokens), peer.bearer, now=self._clock.now(), address=peer.address)
         except GrantError as error:
             raise Refused(Refusal(status=401, body=str(error))) from error
-        return Identity(caller=IdentityKind.STOCK, token=row.id, group=row.group)
+        return Identity(
+            caller=IdentityKind.STOCK, token=row.id, group=row.group, until=row.expires, edition=self._tokens
+        )
 
     def record(self, uid: str) -> Record | None:
         """Return what is known of one agent."""
-        return self._records.get(uid)
+        try:
+            return self._records.get(bytes.fromhex(uid.replace("-", "")))
+        except ValueError:
+            return None
+
+    def find(self, key: bytes) -> Record | None:
+        """Return what is known of one agent, by its instance_uid of 16 bytes."""
+        return self._records.get(key)
 
     def records(self) -> Iterable[Record]:
         """Return all records."""
@@ -167,9 +211,7 @@ class ManagerBook:
 
     async def save(self, record: Record) -> None:
         """Make what an agent said durable; what administrators decide is left as it is."""
-        said, description, now = _say(record), record.description, self._clock.now()
-        name = await self._store.write(lambda tx: _save(tx, record.uid, said, description, now))
-        record.name = name or record.name
+        await self._saving.save(record)
 
     async def contacts(self, records: list[Record]) -> None:
         """Make last contacts durable, and that this Manager is alive."""
@@ -203,13 +245,19 @@ class ManagerBook:
             await self.refresh([record.group])
 
     def _remember(self, row: AgentRow) -> Record:
-        record = self._records.get(row.uid)
+        record = self.record(row.uid)
         if record is None:
-            record = self._records[row.uid] = _record_of(row)
+            record = self._add(row)
         else:
+            record.settled = None
             record.admission = Admission(row.admission)
             record.assignment, record.assignment_seq = row.assignment, row.assignment_seq
             record.public_key = row.public_key
+        return record
+
+    def _add(self, row: AgentRow) -> Record:
+        record = _record_of(row)
+        self._records[record.key] = record
         return record
 
 
@@ -223,65 +271,41 @@ class _Tokens:
         return self._tokens.get(token)
 
 
+def _page(tx: Reading, *, after: str) -> list[AgentRow]:
+    return tx.agents(after=after, limit=PAGE)
+
+
 def _record_of(row: AgentRow) -> Record:
-    kind = AgentKind(row.kind)
-    state = None
-    if row.state:
-        state = StateRecord.from_payload(Envelope.parse(row.state, types=(STATE_TYPE,)).payload)
-    remote = json.loads(row.remote)
-    description = json.loads(row.description)
-    ear = Ear(sequence=row.sequence, capabilities=row.capabilities, described=bool(description))
-    if kind is not AgentKind.UNKNOWN:
-        ear.custom = frozenset({SESSION} if kind is AgentKind.OWN else ())
+    """Return the record of a row; a hundred thousand of them are to take seconds, so nothing is parsed."""
+    kind = _KINDS[row.kind]
+    described = row.description != "{}"
+    ear = Ear(sequence=row.sequence, capabilities=row.capabilities, described=described)
+    ear.custom = _CUSTOM[kind]
     return Record(
         uid=row.uid,
-        key=uuid.UUID(row.uid).bytes,
+        key=bytes.fromhex(row.uid.replace("-", "")),
         name=row.name,
-        group=row.group,
+        group=sys.intern(row.group),
         kind=kind,
-        admission=Admission(row.admission),
+        admission=_ADMISSIONS[row.admission],
         public_key=row.public_key,
         assignment=row.assignment,
         assignment_seq=row.assignment_seq,
         ear=ear,
-        state=state,
         envelope=row.state,
-        description=description,
-        remote=RemoteStatus(bytes.fromhex(remote["hash"]), _STATUS.index(remote["status"]), remote["error"])
-        if remote
-        else RemoteStatus(),
+        described=row.description,
+        remote=_remote(row.remote),
         last_contact=row.last_contact,
         promise=row.promise,
         address=row.address,
     )
 
 
-def _say(record: Record) -> dict[str, Any]:
-    """Return the columns that the agent itself decides, as they are now: the write happens later."""
-    status = _STATUS[record.remote.status] if record.remote.status < len(_STATUS) else _STATUS[0]
-    remote = {"hash": record.remote.digest.hex(), "status": status, "error": record.remote.error}
-    return {
-        "kind": str(record.kind),
-        "capabilities": record.ear.capabilities,
-        "description": json.dumps(dict(record.description), sort_keys=True),
-        "state": record.envelope,
-        "state_revision": record.state.revision if record.state else 0,
-        "remote": json.dumps(remote) if record.remote != RemoteStatus() else "{}",
-        "last_contact": record.last_contact,
-        "promise": record.promise,
-        "address": record.address,
-        "sequence": record.ear.sequence,
-    }
-
-
-def _save(tx: Writing, uid: str, said: Mapping[str, Any], description: Mapping[str, str], now: float) -> str:
-    """Write what an agent said and return its name; empty if it is gone."""
-    row = tx.agent(uid)
-    if row is None:
-        return ""
-    row = name_stock(tx, replace(row, **said), description, now=now)
-    tx.put_agent(row)
-    return row.name
+def _remote(text: str) -> RemoteStatus:
+    if text == "{}":
+        return _NO_REMOTE
+    said = json.loads(text)
+    return RemoteStatus(bytes.fromhex(said["hash"]), STATUS.index(said["status"]), said["error"])
 
 
 def _open_kept(row: BundleRow) -> Bundle:

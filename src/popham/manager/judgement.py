@@ -9,7 +9,7 @@ from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
 from popham.model.status import Outcome, Presence, StateRecord, SyncState, sync_state
 from popham.store.rows import AgentRow
-from popham.upstream.record import stock_digest
+from popham.upstream.record import APPLYING, FAILED, Record, Wanted, stock_digest
 
 ACCEPTS_REMOTE_CONFIG = 0x2
 """Bit of OpAMP's AgentCapabilities. Source: OpAMP v0.20, AgentCapabilities."""
@@ -113,3 +113,20 @@ def show_span(seconds: float) -> str:
         if seconds >= unit:
             return f"{int(seconds // unit)}{letter}"
     return f"{max(0, int(seconds))}s"
+
+
+def judge_record(record: Record, wanted: Wanted | None) -> SyncState:
+    """Return the sync state of an agent as it is in memory; the same as :func:`judge` of its row."""
+    if record.admission is not Admission.ACCEPTED or record.kind is AgentKind.UNKNOWN:
+        return SyncState.PENDING
+    if record.kind is AgentKind.OWN:
+        return sync_state(wanted.content_digest, record.state) if wanted else SyncState.PENDING
+    held = record.remote.digest
+    expected = stock_digest(wanted.objects_digest if wanted else b"", held)
+    if not expected:
+        return SyncState.IN_SYNC
+    if not record.ear.capabilities & ACCEPTS_REMOTE_CONFIG:
+        return SyncState.CANNOT
+    if held != expected or record.remote.status == APPLYING:
+        return SyncState.PENDING
+    return SyncState.FAILED if record.remote.status == FAILED else SyncState.IN_SYNC

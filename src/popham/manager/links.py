@@ -11,7 +11,7 @@ from popham.model.status import Downtime
 class Links(Protocol):
     """The table of open links, as the service sees it.
 
-    Nothing here waits.  ``connected``, ``last_contact`` and ``downtimes`` are
+    Nothing here waits but ``tokens_changed``.  ``connected``, ``last_contact`` and ``downtimes`` are
     plain look-ups, since views are computed on a thread of the store;
     the others are called on the event loop's thread only.
     """
@@ -28,8 +28,8 @@ class Links(Protocol):
         """Take note that an agent was accepted, refused or revoked; the change is durable."""
         ...
 
-    def tokens_changed(self) -> None:
-        """Take note that a token was made or revoked; the change is durable."""
+    async def tokens_changed(self) -> None:
+        """Have a token that was made or revoked, durably, hold at the agents' door before this returns."""
         ...
 
     def last_contact(self, uid: str) -> float | None:
@@ -55,7 +55,7 @@ class NoLinks:
     def agent_changed(self, uid: str) -> None:
         """Do nothing."""
 
-    def tokens_changed(self) -> None:
+    async def tokens_changed(self) -> None:
         """Do nothing."""
 
     def last_contact(self, uid: str) -> float | None:  # noqa: ARG002  # the form of Links

@@ -32,8 +32,9 @@ class Live:
         self._groups: set[str] = set()
         self._tokens = False
         self._woken = asyncio.Event()
+        self._reading = asyncio.Lock()
 
-    # What the service asks; nothing here waits.
+    # What the service asks; only tokens are waited for.
 
     def connected(self, uid: str) -> bool:
         """Return whether a held link to this agent is open."""
@@ -63,10 +64,17 @@ class Live:
         self._groups.update(groups)
         self._woken.set()
 
-    def tokens_changed(self) -> None:
-        """Take note that a token was made or revoked."""
-        self._tokens = True
-        self._woken.set()
+    async def tokens_changed(self) -> None:
+        """Have a token that was made or revoked hold from now on, whatever else waits to be brought.
+
+        Many agents try their token once and then stay away for half a minute, or drop what they said.
+        """
+        try:
+            await self._bring_tokens()
+        except StateError as error:
+            _log.warning("a change of tokens is brought to agents later: %s", error)
+            self._tokens = True
+            self._woken.set()
 
     # The task.
 
@@ -98,8 +106,7 @@ class Live:
 
     async def _bring(self, groups: set[str], agents: set[str], *, tokens: bool) -> None:
         if tokens:
-            await self._book.read_tokens()
-            self._hub.verify_links()
+            await self._bring_tokens()
         if groups:
             await self._book.refresh(groups)
             self._hub.changed(groups)
@@ -109,3 +116,9 @@ class Live:
                 self._hub.drop(uid, "this agent was refused or revoked")
             else:
                 self._hub.tell(uid)
+
+    async def _bring_tokens(self) -> None:
+        # One after the other: of two at once, the older reading could come last.
+        async with self._reading:
+            await self._book.read_tokens()
+        self._hub.verify_links()

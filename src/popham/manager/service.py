@@ -22,6 +22,7 @@ from popham.manager.definitions import Applied, apply_definitions
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.keys import ManagerKeys
 from popham.manager.links import Links
+from popham.manager.measures import Measures
 from popham.manager.roster import Roster
 from popham.manager.tokens import create_token, revoke_token, view_token
 from popham.manager.views import (
@@ -70,6 +71,7 @@ class ManagerService:
         rng: random.Random,
         on_groups_changed: Callable[[Iterable[str]], None],
         links: Links,
+        measures: Callable[[], Measures] = Measures,
     ) -> None:
         """Wire the service.
 
@@ -81,6 +83,7 @@ class ManagerService:
             on_groups_changed: Told the names of groups that have a new bundle,
                 once that is durable. Must not wait.
             links: The table of open links.
+            measures: Returns what the process measures of itself.
         """
         self._store = store
         self._keys = keys
@@ -88,6 +91,7 @@ class ManagerService:
         self._rng = rng
         self._on_groups_changed = on_groups_changed
         self._links = links
+        self._measures = measures
         self._bundles = Bundles(keys.director)
 
     async def authenticate(self, bearer: str, source: str) -> Grant:
@@ -124,6 +128,11 @@ class ManagerService:
         if applied.groups:
             self._on_groups_changed(applied.groups)
         return applied.result
+
+    def measure(self, grant: Grant) -> Measures:
+        """Return what this Manager measures of itself."""
+        require(grant, Permission.READ)
+        return self._measures()
 
     async def agents(
         self, grant: Grant, *, group: str | None = None, after: str = "", limit: int = 500
@@ -240,7 +249,7 @@ class ManagerService:
                 draw=self._rng.randbytes,
             )
         )
-        self._links.tokens_changed()
+        await self._links.tokens_changed()
         return made
 
     async def tokens(self, grant: Grant) -> tuple[TokenView, ...]:
@@ -254,7 +263,7 @@ class ManagerService:
         require(grant, Permission.TOKENS)
         now = self._clock.now()
         view = await self._write(lambda tx: revoke_token(tx, grant, token, now=now))
-        self._links.tokens_changed()
+        await self._links.tokens_changed()
         return view
 
     async def check_in(

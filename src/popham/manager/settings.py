@@ -39,12 +39,14 @@ class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         message: Bytes of one message after decompression.
         connections: Open connections in all; what the process may open is a bound too.
         rounds_per_second: Rounds and upgrades admitted in a second; 0 for no limit.
+        links_per_second: TLS handshakes begun in a second; 0 for as many as the loop bears.
         keepalive: Seconds between pings on a held link; two silent ones close it.
     """
 
     message: Annotated[int, msgspec.Meta(ge=64 * 1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
     connections: Annotated[int, msgspec.Meta(ge=16, le=1_000_000)] = 19_000
     rounds_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    links_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     keepalive: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 45.0
 
 
@@ -53,12 +55,14 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     Attributes:
         state: The state directory.
+        database: URL of a PostgreSQL database; empty for SQLite in the state directory.
         urls: Where agents reach this Manager, best first; they stand in join strings.
         listen: Where it listens.
         limits: Bounds of the agents' listener.
     """
 
     state: str = DEFAULT_STATE
+    database: str = ""
     urls: tuple[str, ...] = ()
     listen: Listen = Listen()
     limits: LimitsSettings = LimitsSettings()

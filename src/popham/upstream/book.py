@@ -24,7 +24,8 @@ class Identity:
         public_key: DER of the certificate's key; empty for stock agents.
         token: Id of the bearer token; empty for our agents.
         group: Group of the bearer token.
-        until: Unix seconds at which the certificate ends.
+        until: Unix seconds at which the certificate or token ends.
+        edition: What it was found in; looked at anew once there is a newer one.
     """
 
     caller: IdentityKind
@@ -33,6 +34,7 @@ class Identity:
     token: str = ""
     group: str = ""
     until: float = math.inf
+    edition: object = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,10 @@ class Book(Protocol):
 
     def record(self, uid: str) -> Record | None:
         """Return what is known of one agent."""
+        ...
+
+    def find(self, key: bytes) -> Record | None:
+        """Return what is known of one agent, by its instance_uid of 16 bytes."""
         ...
 
     def records(self) -> Iterable[Record]:

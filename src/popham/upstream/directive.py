@@ -42,6 +42,11 @@ _ROOM = 1024
 """Bytes of a held message left for everything that is not the bundle or a body."""
 
 
+_TAKES_CONFIG = int(AgentCapability.ACCEPTS_REMOTE_CONFIG)
+_TAKES_SETTINGS = int(AgentCapability.ACCEPTS_OPAMP_CONNECTION_SETTINGS)
+_REPORTS_SETTINGS = int(AgentCapability.REPORTS_CONNECTION_SETTINGS_STATUS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be said to one agent now; all False and empty is nothing.
@@ -101,7 +106,7 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
     above = (
         wanted is not None and same_group and (state.serial > wanted.serial or state.version > wanted.version)
     )
-    takes = AgentCapability.ACCEPTS_REMOTE_CONFIG in AgentCapability(record.ear.capabilities)
+    takes = bool(record.ear.capabilities & _TAKES_CONFIG)
     offer = takes and differs and not above and (assignment or same_group)
     return Plan(
         full_state=full_state,
@@ -113,14 +118,14 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
 
 
 def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endpoint: str) -> Plan:
-    capabilities = AgentCapability(record.ear.capabilities)
+    capabilities = record.ear.capabilities
     if wanted is None:
         return Plan(full_state=full_state)
-    takes_config = AgentCapability.ACCEPTS_REMOTE_CONFIG in capabilities
-    takes_settings = AgentCapability.ACCEPTS_OPAMP_CONNECTION_SETTINGS in capabilities
+    takes_config = bool(capabilities & _TAKES_CONFIG)
+    takes_settings = bool(capabilities & _TAKES_SETTINGS)
     held = record.remote.digest
     # One that reports is believed; of another, what was told counts, or it would be told for ever.
-    reports = AgentCapability.REPORTS_CONNECTION_SETTINGS_STATUS in capabilities
+    reports = capabilities & _REPORTS_SETTINGS
     known = record.settings.digest if reports else record.settings_told
     return Plan(
         full_state=full_state,
@@ -156,9 +161,9 @@ def render(
     message = ServerToAgent(instance_uid=record.key, capabilities=int(OWN_UPSTREAM))
     if what.full_state:
         message.flags = REPORT_FULL_STATE
+    tail = b""
     if what.bundle and wanted is not None:
-        own = record.kind is AgentKind.OWN
-        message.remote_config.CopyFrom(_own_offer(wanted, held=held) if own else _stock_offer(wanted))
+        tail = _offer(wanted, own=record.kind is AgentKind.OWN, held=held)
     if what.settings and wanted is not None:
         message.connection_settings.CopyFrom(
             ConnectionSettingsOffers(
@@ -182,7 +187,19 @@ def render(
             message.custom_capabilities.CopyFrom(CustomCapabilities(capabilities=[SESSION, TRUST]))
     elif what.check_in:
         message.flags = REPORT_FULL_STATE
-    return message.SerializeToString()
+    return message.SerializeToString() + tail
+
+
+def _offer(wanted: Wanted, *, own: bool, held: bool) -> bytes:
+    """Return the part of a ServerToAgent that all agents of a group share: it is encoded once.
+
+    Encoded messages that stand one behind the other are one message.
+    """
+    made = wanted.offers.get((own, held))
+    if made is None:
+        offer = _own_offer(wanted, held=held) if own else _stock_offer(wanted)
+        made = wanted.offers[own, held] = ServerToAgent(remote_config=offer).SerializeToString()
+    return made
 
 
 def quiet(key: bytes) -> bytes:

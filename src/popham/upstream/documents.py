@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from popham.errors import GrantError, NotFoundError, PophamError, WireError
 from popham.model.fleet import Admission
 from popham.model.registry import Listener, find_route, require
-from popham.net.seam import Refused, Request, Response
+from popham.net.seam import Refusal, Refused, Request, Response
 from popham.upstream.book import Book, Identity
 
-_CONTENT = re.compile(r"/v1/content/sha256/([0-9a-f]{64})")
+CONTENT_PATH = "/v1/content/"
+_CONTENT = re.compile(CONTENT_PATH + r"sha256/([0-9a-f]{64})")
 _STATUS = {GrantError: 403, NotFoundError: 404, WireError: 405}
 
 
@@ -30,9 +31,7 @@ class Documents:
             require(find_route(Listener.AGENTS, request.method, request.path), identity.caller)
             return self._find(request.path, identity)
         except Refused as error:
-            return Response(
-                status=error.refusal.status, body=error.refusal.body.encode(), content_type="text/plain"
-            )
+            return refused(error.refusal)
         except PophamError as error:
             status = 401 if error.code == "grant.missing" else _STATUS.get(type(error), 400)
             return Response(status=status, body=str(error).encode(), content_type="text/plain")
@@ -49,3 +48,12 @@ class Documents:
                 "content", "this agent's bundle names no such body", "Ask for a round; it may be old"
             )
         return Response(body=body, headers={"Cache-Control": "private, immutable, max-age=31536000"})
+
+
+def refused(refusal: Refusal) -> Response:
+    """Return a refusal as an answer to a request for another path."""
+    wait = refusal.retry_after
+    headers = {} if wait is None else {"Retry-After": str(max(1, round(wait)))}
+    return Response(
+        status=refusal.status, body=refusal.body.encode(), content_type="text/plain", headers=headers
+    )

@@ -53,9 +53,7 @@ def note(record: Record, message: AgentToServer) -> Heard:
     if message.HasField("agent_description"):
         # It began anew, perhaps without what it was told.
         record.settings_told, record.settings = b"", RemoteStatus()
-        said = attributes(message.agent_description)
-        if said != record.description:
-            record.description, changed = said, True
+        changed |= record.note_description(attributes(message.agent_description))
     if message.HasField("remote_config_status"):
         status = message.remote_config_status
         remote = RemoteStatus(
@@ -69,7 +67,7 @@ def note(record: Record, message: AgentToServer) -> Heard:
     if not isinstance(report, Report):
         return Heard(changed)
     if state is not None:
-        record.state, record.envelope, record.promise = state, report.state, state.promise
+        record.note_state(state, report.state)
     return Heard(changed or state is not None, hello=report.generation > 0, bundle=report.bundle)
 
 

@@ -11,10 +11,10 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from uuid_utils import uuid7
 
@@ -45,16 +45,20 @@ from popham.opamp.wire import OPAMP_PATH, REQUEST_INSTANCE_UID
 from popham.upstream.admission import render_admission
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import UNKNOWN, explain_impostor, explain_unfit, message_limit, shut_out
+from popham.upstream.contacts import Contacts
+from popham.upstream.counts import Counts
 from popham.upstream.directive import NOTHING, Plan, plan, quiet, rename, render, settings_digest
-from popham.upstream.documents import Documents
+from popham.upstream.documents import CONTENT_PATH, Documents, refused
+from popham.upstream.ends import LinkEnd
 from popham.upstream.hearing import Heard, note
+from popham.upstream.heartbeat import Heartbeats
+from popham.upstream.news import News
 from popham.upstream.record import Record
+from popham.upstream.shedding import Shedder, Work
 
 _log = logging.getLogger(__name__)
-_QUIET = 60.0
-"""Seconds after which a hub that hears of nobody still says that it serves: what a crash adds to its downtime."""
-_SLICE = 64
-"""Links told before the loop gets a turn: keeps its lag well under 20 ms."""
+START_RATE = 400.0
+"""Links a second, where nobody measures it. Source: docs/adr/0008-reconnect-storms.md."""
 
 
 class Hub:
@@ -67,7 +71,8 @@ class Hub:
         *,
         endpoint: Callable[[], str],
         trust: Mapping[str, bytes],
-        admission_rate: float = 400.0,
+        admission_rate: Callable[[], float] = lambda: START_RATE,
+        shedder: Shedder | None = None,
         new_uid: Callable[[], bytes] = lambda: uuid7().bytes,
     ) -> None:
         """Keep what is needed.
@@ -77,8 +82,9 @@ class Hub:
             clock: Wall time for last contacts.
             endpoint: URL that stock agents are told to dial.
             trust: Path → document, for whoever enrolls.
-            admission_rate: Links this upstream can take in a second; names the
-                window of first retries. Source: guarantees, reconnect storms.
+            admission_rate: Returns the links this upstream can take in a second; names
+                the window of first retries. Source: guarantees, reconnect storms.
+            shedder: Says what is left out under load; None to leave out nothing.
             new_uid: Makes instance_uids for stock agents that ask for one.
         """
         self._book = book
@@ -88,10 +94,16 @@ class Hub:
         self._rate = admission_rate
         self._new_uid = new_uid
         self._links = 0
-        self._dirty: dict[str, Record] = {}
-        self._flushed = clock.now()
-        self._news: set[str] = set()
-        self._woken = asyncio.Event()
+        self._contacts = Contacts(book, clock)
+        self._dirty = self._contacts.dirty
+        self._heartbeats = Heartbeats(book, clock, self._dirty)
+        self._allowed = {
+            held: find_route(Listener.AGENTS, "GET" if held else "POST", OPAMP_PATH).identities
+            for held in (False, True)
+        }
+        self._shedder = shedder or Shedder()
+        self._news = News(book, clock, self._tell, self._shedder)
+        self.counts = Counts()
 
     # Rounds and links.
 
@@ -101,17 +113,21 @@ class Hub:
             peer.identity = self._book.identify(peer)
         except Refused as error:
             return error.refusal
-        route = find_route(Listener.AGENTS, "GET" if held else "POST", OPAMP_PATH)
-        if not route.allows(peer.identity.caller):
+        if peer.identity.caller not in self._allowed[held]:
             return UNKNOWN
         return shut_out(self._book.record(peer.identity.uid)) if held else None
 
     async def other(self, request: Request) -> Response:
         """Answer another path."""
-        return await self._documents.answer(request)
+        refusal = self._shedder.refusal(Work.CONTENT) if request.path.startswith(CONTENT_PATH) else None
+        return refused(refusal) if refusal else await self._documents.answer(request)
 
     def round(self, peer: Peer, body: bytes) -> Answer:
         """Answer one message that came by HTTP."""
+        self.counts.rounds += 1
+        answer = self._heartbeats.answer(peer, body, None)
+        if answer:
+            return answer
         try:
             message = parse_agent(body, limit=message_limit(peer.identity))
         except WireError as error:
@@ -124,20 +140,25 @@ class Hub:
         return LinkEnd(self, link)
 
     @property
+    def left_out(self) -> Mapping[str, int]:
+        """Return kind of work → how often it was left out under load."""
+        return {work.name.lower(): count for work, count in self._shedder.left_out.items()}
+
+    @property
     def retry_window(self) -> float:
         """Seconds from which agents draw their first retry: links held ÷ admission rate."""
-        return max(1.0, self._links / self._rate)
+        return max(1.0, self._links / self._rate())
 
     # What agents say.
 
     def _heard(self, peer: Peer, message: AgentToServer, end: LinkEnd | None) -> Answer:
         identity: Identity = peer.identity
-        uid = str(uuid.UUID(bytes=message.instance_uid))
+        record = self._book.find(message.instance_uid)
+        uid = record.uid if record is not None else str(uuid.UUID(bytes=message.instance_uid))
         if message.connection_settings_request.opamp.HasField("certificate_request"):
             return self._credentials(uid, peer, message)
         if identity.caller not in PLAIN_OPAMP:
             raise Refused(UNKNOWN)
-        record = self._book.record(uid)
         problem = explain_impostor(identity, uid, record)
         if problem:
             _log.warning("%s spoke as %s from %s", identity.uid or identity.token, uid, peer.address)
@@ -161,13 +182,14 @@ class Hub:
         refusal = shut_out(record)
         if refusal is not None:
             raise Refused(refusal)
+        record.settled = None
         try:
             missing = record.ear.hear(message)
             heard = note(record, message)
         except PophamError as error:
             return bad_request(record.key, str(error))
         record.contact(self._clock.now(), peer.address)
-        self._dirty[record.uid] = record
+        self._dirty[record.key] = record
         record.edition += heard.changed
         if message.HasField("agent_disconnect"):
             self._forget(record, end)
@@ -206,7 +228,13 @@ class Hub:
         if what == NOTHING:
             if not record.quiet:
                 record.quiet = quiet(record.key)
+            record.settled = wanted
             return record.quiet
+        if (what.bundle or what.settings) and self._shedder.sheds(Work.POLICY):
+            # A later heartbeat brings it: offers follow from digests.
+            what = replace(what, bundle=False, settings=False)
+            if held:
+                self._news.owe(record)
         return self._render(what, record, held=held)
 
     def _render(self, what: Plan, record: Record, *, held: bool) -> bytes:
@@ -237,7 +265,7 @@ class Hub:
         if record is not None and peer.identity.uid == uid:
             record.ear.hear(message)
             record.contact(self._clock.now(), peer.address)
-            self._dirty[record.uid] = record
+            self._dirty[record.key] = record
         csr = message.connection_settings_request.opamp.certificate_request.csr
         try:
             said = message.custom_message
@@ -248,6 +276,9 @@ class Hub:
             require(kind, peer.identity.caller)
             request = parse_custom(said)
             if isinstance(request, own.Enroll):
+                refusal = self._shedder.refusal(Work.CONTENT)
+                if refusal is not None:
+                    raise Refused(refusal)
                 admitted = await self._book.enroll(peer, message.instance_uid, csr, request)
             elif isinstance(request, own.Renew):
                 admitted = await self._book.renew(peer, message.instance_uid, csr, request)
@@ -270,7 +301,7 @@ class Hub:
 
     def _forget(self, record: Record, end: LinkEnd | None) -> None:
         if end is not None and record.link is end.link:
-            record.link = None
+            record.link = record.settled = None
             record.settings_told = b""  # an offer may have been lost with the link
 
     def unlinked(self, end: LinkEnd) -> None:
@@ -299,8 +330,7 @@ class Hub:
 
     def changed(self, groups: Iterable[str]) -> None:
         """Take note that what these groups are to have has changed; agents on links are told."""
-        self._news.update(groups)
-        self._woken.set()
+        self._news.changed(groups)
 
     def tell(self, uid: str) -> None:
         """Tell one agent what it should be told now, if a link is held."""
@@ -313,22 +343,12 @@ class Hub:
         record = self._book.record(uid)
         if record is None or record.link is None:
             return False
+        self.counts.told += 1
         return record.link.send(encode_frame(self._render(Plan(check_in=True), record, held=True)))
 
     async def publish(self) -> None:
         """Tell links about changes, in slices, until cancelled."""
-        while True:
-            await self._woken.wait()
-            self._woken.clear()
-            groups, self._news = self._news, set()
-            told = 0
-            for record in list(self._book.records()):
-                if record.link is None or record.group not in groups:
-                    continue
-                self._tell(record)
-                told += 1
-                if told % _SLICE == 0:
-                    await asyncio.sleep(0)
+        await self._news.publish()
 
     def _tell(self, record: Record) -> None:
         if record.link is None or record.kind is AgentKind.UNKNOWN:
@@ -336,39 +356,33 @@ class Hub:
         wanted, to = self._book.wanted(record.group), self._address(record, held=True)
         what = plan(record, wanted, full_state=False, hello=False, endpoint=to)
         if what != NOTHING:
+            self.counts.told += 1
             record.link.send(encode_frame(self._render(what, record, held=True)))
 
     async def flush(self, every: float) -> None:
         """Make last contacts durable each ``every`` seconds, until cancelled; then once more."""
-        try:
-            while True:
-                await asyncio.sleep(every)
-                await self.flush_now()
-        finally:
-            await self.flush_now(quiet=0.0)
+        await self._contacts.flush(every)
 
-    async def flush_now(self, *, quiet: float = _QUIET) -> None:
-        """Make last contacts durable; after ``quiet`` seconds without any, only that this upstream serves."""
-        now = self._clock.now()
-        if not self._dirty and now - self._flushed < quiet:
-            return
-        batch, self._dirty, self._flushed = self._dirty, {}, now
-        try:
-            await self._book.contacts(list(batch.values()))
-        except PophamError as error:
-            # They are in memory; the next batch has them too.
-            self._dirty = batch | self._dirty
-            _log.error("last contacts were not written: %s", error)  # the sentence says it
+    async def flush_now(self) -> None:
+        """Make last contacts durable."""
+        await self._contacts.flush_now()
 
     def hear(self, end: LinkEnd, data: bytes) -> Answer:
         """Answer one message of a held link, both with the WebSocket header."""
+        self.counts.heard += 1
         peer = end.link.peer
         try:
+            peer.identity = self._book.identify(peer)
+            quick = self._heartbeats.answer(peer, data, end.link)
+            if quick:
+                return encode_frame(quick)
             message = parse_agent(decode_frame(data))
         except WireError as error:
             return encode_frame(bad_request(bytes(16), str(error)))
+        except Refused as error:
+            end.link.close(1008, error.refusal.body[:120])
+            return b""
         try:
-            peer.identity = self._book.identify(peer)
             answer = self._heard(peer, message, end)
         except Refused as error:
             end.link.close(1008, error.refusal.body[:120])
@@ -381,20 +395,3 @@ class Hub:
         except Refused as error:
             end.link.close(1008, error.refusal.body[:120])
             return b""
-
-
-class LinkEnd:
-    """This end of one held link."""
-
-    def __init__(self, hub: Hub, link: HeldLink) -> None:
-        self._hub = hub
-        self.link = link
-        self.records: dict[str, Record] = {}
-
-    def message(self, data: bytes) -> Answer | None:
-        """Answer one message."""
-        return self._hub.hear(self, data) or None
-
-    def closed(self, code: int) -> None:  # noqa: ARG002  # the seam's form
-        """Take note that the link is gone."""
-        self._hub.unlinked(self)

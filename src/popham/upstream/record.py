@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import sys
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import Any
 
+from popham.errors import PophamError
 from popham.model.communication import CommunicationSettings
 from popham.model.fleet import Admission, AgentKind
 from popham.model.names import canonical
-from popham.model.status import StateRecord
+from popham.model.status import STATE_TYPE, StateRecord
 from popham.net.seam import HeldLink
 from popham.opamp.session import Ear
+from popham.trust.dsse import Envelope
+
+_log = logging.getLogger(__name__)
 
 UNSET, APPLIED, APPLYING, FAILED = range(4)
 """OpAMP's RemoteConfigStatuses and ConnectionSettingsStatuses."""
@@ -21,6 +29,8 @@ NO_OBJECTS = sha256(canonical({})).digest()
 STOCK_PROMISE = 30.0
 """Seconds a stock agent is expected to keep at first. Source: OpAMP's default heartbeat."""
 _INTERVALS = 10
+_SHARED = ("group", "mode", "dialer", "tenant", "content_digest", "location", "resolved", "applied_resolved")
+"""Texts of a state record that many agents have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Wanted:
         objects: What stock agents get: key → configuration object.
         objects_digest: SHA-256 over ``objects``, 32 bytes; empty if there are none.
         communication: Settings of the default location.
+        offers: Encoded offers of all this, once they were needed: (own, held) → bytes.
     """
 
     group: str
@@ -54,6 +65,7 @@ class Wanted:
     objects: Mapping[str, ConfigObject]
     objects_digest: bytes
     communication: CommunicationSettings
+    offers: dict[tuple[bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +97,8 @@ class Record:
         key: instance_uid as 16 bytes.
         public_key: DER; empty for stock agents.
         assignment: Newest signed assignment; empty for stock agents.
-        state: Newest verified state record, and the envelope it came in.
+        envelope: Of the newest verified state record; empty if there is none.
+        described: What it says of itself, as JSON; texts are smaller than dictionaries.
         remote: For stock agents.
         last_contact: Unix seconds of the last message.
         promise: Seconds from a contact to the next one.
@@ -95,6 +108,8 @@ class Record:
         settings: What it said of them.
         intervals: Seconds between its last contacts (stock agents); None until one is known.
         quiet: Prebuilt answer to a heartbeat with nothing new.
+        settled: What there was nothing to say about when it was last looked at; None if
+            something changed since.
         edition: Rises when something changes that must be durable.
         saved: Newest edition that is.
     """
@@ -109,9 +124,8 @@ class Record:
     assignment: bytes = b""
     assignment_seq: int = 0
     ear: Ear = field(default_factory=Ear)
-    state: StateRecord | None = None
     envelope: bytes = b""
-    description: Mapping[str, str] = field(default_factory=dict)
+    described: str = "{}"
     remote: RemoteStatus = RemoteStatus()
     last_contact: float | None = None
     promise: float = STOCK_PROMISE
@@ -121,9 +135,42 @@ class Record:
     settings_heartbeat: float = 0.0
     settings: RemoteStatus = RemoteStatus()
     quiet: bytes = b""
+    settled: Wanted | None = None
     intervals: deque[float] | None = None
     edition: int = 0
     saved: int = 0
+    _state: StateRecord | None = None
+
+    @property
+    def state(self) -> StateRecord | None:
+        """Return the newest verified state record; read when it is first asked for, as most never are."""
+        if self._state is None and self.envelope:
+            try:
+                payload = Envelope.parse(self.envelope, types=(STATE_TYPE,)).payload
+                self._state = _slim(StateRecord.from_payload(payload), self.uid)
+            except PophamError as error:
+                # It was verified before it was kept. The agent is asked for another.
+                _log.warning("the state kept of %s cannot be read: %s", self.uid, error)
+                self.envelope = b""
+        return self._state
+
+    def note_state(self, state: StateRecord, envelope: bytes) -> None:
+        """Keep a verified state record, and the envelope it came in."""
+        self._state, self.envelope, self.promise = _slim(state, self.uid), envelope, state.promise
+
+    @property
+    def description(self) -> dict[str, str]:
+        """Return what it says of itself."""
+        found: dict[str, str] = json.loads(self.described)
+        return found
+
+    def note_description(self, said: Mapping[str, str]) -> bool:
+        """Keep what it says of itself; returns whether that is new."""
+        text = json.dumps(dict(said), sort_keys=True)
+        if text == self.described:
+            return False
+        self.described = text
+        return True
 
     def contact(self, now: float, address: str) -> None:
         """Note a contact; for stock agents, learn what to expect from the longest of ten intervals."""
@@ -145,11 +192,20 @@ class Record:
             self.intervals = deque([self.promise], maxlen=_INTERVALS)
         elif self.last_contact is not None:
             self.intervals.append(now - self.last_contact)
-        longest = max(1.0, *self.intervals)
-        answered = bool(self.settings_told) and self.settings.digest == self.settings_told
+        longest = max(1.0, max(self.intervals))  # noqa: PLW3301  # unpacking costs as much as the rest
+        if not self.settings_told:
+            self.promise = max(longest, self.settings_heartbeat)
+            return
+        answered = self.settings.digest == self.settings_told
         if answered and self.settings.status == APPLIED:
             self.promise = self.settings_heartbeat
         elif answered and self.settings.status == FAILED:
             self.promise = longest
         else:
             self.promise = max(longest, self.settings_heartbeat)
+
+
+def _slim(state: StateRecord, uid: str) -> StateRecord:
+    """Return a state record as it is kept: equal texts once for all agents, and without facts."""
+    shared: dict[str, Any] = {name: sys.intern(getattr(state, name)) for name in _SHARED}
+    return replace(state, uid=uid, facts={}, **shared)

@@ -1,0 +1,50 @@
+"""What a Manager measures of itself, as plain numbers; the API renders them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from popham.manager.census import Census, Place
+from popham.manager.lag import Lag
+from popham.upstream.hub import Hub
+
+QUANTILES = (0.5, 0.99, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """Numbers of one moment; none names an agent.
+
+    Attributes:
+        agents: (presence, link, sync) → how many; as old as the last census.
+        messages: (direction, transport) → messages since the start.
+        lag: Part → seconds that this part of the last half minute was not above.
+        links: Held links.
+        link_rate: New links admitted in a second.
+        waiting: Changes that wait for the database.
+        left_out: Kind of work → how often it was left out under load.
+    """
+
+    agents: Mapping[Place, int] = field(default_factory=dict)
+    messages: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    lag: Mapping[float, float] = field(default_factory=dict)
+    links: int = 0
+    link_rate: float = 0.0
+    waiting: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def measure(
+    hub: Hub, census: Census, lag: Lag, *, links: int, link_rate: float, waiting: Callable[[], int]
+) -> Measures:
+    """Return the numbers as they are; cheap, however many agents there are."""
+    return Measures(
+        agents=census.look(),
+        messages=hub.counts.by_way(),
+        lag={part: lag.quantile(part) for part in QUANTILES},
+        links=links,
+        link_rate=link_rate,
+        waiting=waiting(),
+        left_out=hub.left_out,
+    )

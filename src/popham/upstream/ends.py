@@ -1,0 +1,28 @@
+"""This end of a held link: what the hub gives to whoever moves the bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from popham.net.seam import Answer, HeldLink
+from popham.upstream.record import Record
+
+if TYPE_CHECKING:
+    from popham.upstream.hub import Hub
+
+
+class LinkEnd:
+    """This end of one held link."""
+
+    def __init__(self, hub: Hub, link: HeldLink) -> None:
+        self._hub = hub
+        self.link = link
+        self.records: dict[str, Record] = {}
+
+    def message(self, data: bytes) -> Answer | None:
+        """Answer one message."""
+        return self._hub.hear(self, data) or None
+
+    def closed(self, code: int) -> None:  # noqa: ARG002  # the seam's form
+        """Take note that the link is gone."""
+        self._hub.unlinked(self)
