@@ -14,7 +14,6 @@ UV ?= $(shell command -v uv)
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 SCHEMA := src/popham/opamp/schema
-SCENARIOS := $(sort $(wildcard bench/*.py))
 
 .PHONY: help setup demo test lint types unit bench soak docs reference proto lock clean
 
@@ -38,8 +37,8 @@ types: $(READY) ## mypy --strict
 unit: $(READY) ## the tests alone; ARGS goes to pytest
 	@$(PYTEST) -n $(WORKERS) $(ARGS)
 
-bench: $(READY) ## every scenario of bench/, one JSON line each
-	@$(if $(SCENARIOS),for scenario in $(SCENARIOS); do $(BIN)/python "$$scenario"; done,echo "bench/ has no scenarios yet; see bench/README.md" >&2)
+bench: $(READY) ## every scenario of bench/, and one table against the goals; ARGS goes to each
+	@$(BIN)/python -m bench.table --run $(ARGS)
 
 soak: $(READY) ## the long forms of tests
 	@$(PYTEST) -m soak --timeout=0 $(ARGS) || { code=$$?; [ $$code -eq 5 ] || exit $$code; echo "no test is marked soak yet" >&2; }

@@ -111,7 +111,7 @@ def test_the_changelog_begins_with_this_version(root):
     version = re.search(
         r'__version__ = "(.+)"', (root / "src/popham/__init__.py").read_text(encoding="utf-8")
     )
-    first = re.search(r"^## v?(\S+)", text, re.MULTILINE)
+    first = re.search(r"^## v?(\d\S+)", text, re.MULTILINE)
     assert version
     assert first
     assert first[1] == version[1]

@@ -40,6 +40,7 @@ MANAGERS_OWN = {
     "sqlalchemy",
     "alembic",
     "pysqlite3",
+    "psycopg",
     "duckdb",
     "ruamel",
     "yaml",

@@ -21,6 +21,8 @@ from popham.cli.contexts import Contexts
 from popham.client import Client
 from popham.errors import LinkError
 
+from .stock import Bridge
+
 PATIENCE = 20.0
 """Seconds until a condition is given up."""
 POPHAM = (sys.executable, "-m", "popham")
@@ -273,6 +275,24 @@ def founding(request, tmp_path_factory):
 def fleet(founding):
     """A running Manager, shared by the tests of a module."""
     return founding().found()
+
+
+@pytest.fixture(scope="session")
+def bridge(tmp_path_factory):
+    """A running Manager for stock agents; each test has groups of its own."""
+    yield from _bridge(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def busy(tmp_path_factory):
+    """A running Manager that admits one round in two seconds."""
+    yield from _bridge(tmp_path_factory, POPHAM_LIMITS__ROUNDS_PER_SECOND="0.5")
+
+
+def _bridge(tmp_path_factory, **environ):
+    found = Bridge(tmp_path_factory.mktemp("bridge"), **environ)
+    yield found
+    found.demo.stop()
 
 
 @pytest.fixture

@@ -35,8 +35,9 @@ CONFIG = {"exporters": {"debug": {"verbosity": "no", "mode": "0644"}}, "service"
 class Bridge:
     """A Manager as a process, and what an administrator does."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **environ):
         self.demo = Demo(folder)
+        self.demo.env |= environ
         self.demo.found()
         self.url = f"https://localhost:{self.demo.agents_port}/v1/opamp"
         self.ca = folder / "manager" / "keys" / "ca.pem"
@@ -96,22 +97,21 @@ class StockAgent:
         words = [f"--{name}={value}" for name, value in options.items()]
         self.events = []
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                str(DRIVER),
-                f"--url={bridge.url}",
-                f"--ca={bridge.ca}",
-                f"--token={token}",
-                *words,
-            ],
+            [*self._command(bridge), f"--url={bridge.url}", f"--token={token}", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
+            env=self._environment(bridge),
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
+
+    def _command(self, bridge):
+        return [sys.executable, str(DRIVER), f"--ca={bridge.ca}"]
+
+    def _environment(self, bridge):
+        return {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
 
     def _read(self):
         for line in self.process.stdout:

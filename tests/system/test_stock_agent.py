@@ -3,23 +3,15 @@
 import io
 import signal
 
-import pytest
 from ruamel.yaml import YAML
 
 from popham.testing.demo import wait_until
 
-from .stock import CONFIG, Bridge, StockAgent
+from .stock import CONFIG, StockAgent
 
 WITHOUT_CONFIG = 0x2001
 """Capabilities: status and heartbeat, and nothing else."""
 TAKES_SETTINGS = 0x3107
-
-
-@pytest.fixture(scope="module")
-def bridge(tmp_path_factory):
-    found = Bridge(tmp_path_factory.mktemp("fleet"))
-    yield found
-    found.demo.stop()
 
 
 def becomes(bridge, uid, sync):
@@ -55,8 +47,10 @@ def test_quirk_python_4_it_is_offered_its_configuration_before_it_ever_said_a_st
     with StockAgent(bridge, token) as agent:
         first = agent.await_("answered")[0]
         assert (first["seq"], first["described"], first["status"]) == (0, True, None)
-        assert first["offered"]
         assert not first["asked"]
+        agent.await_("config")
+        offered = next(event for event in agent.of("answered") if event["offered"])
+        assert offered["status"] is None
 
 
 def test_quirk_python_1_and_2_it_is_answered_within_its_second_and_needs_no_header_of_its_own(bridge):
@@ -223,6 +217,9 @@ def test_quirk_python_6_an_old_status_after_a_new_offer_ends_in_sync(bridge):
         agent.process.send_signal(signal.SIGSTOP)
         bridge.start()
         bridge.group("crossing", {"exporters": {"otlp": None}})
+        with StockAgent(bridge, token) as witness:
+            # What another of its group is offered is what this one will be.
+            assert wait_until(lambda: [e for e in witness.of("config") if e["hash"] != old["hash"]], "news")
         agent.process.send_signal(signal.SIGCONT)
         becomes(bridge, agent.uid, "in sync")
         agent.quiet_after()

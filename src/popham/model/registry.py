@@ -129,6 +129,7 @@ ROUTES: tuple[Route, ...] = (
     _people("GET", "/livez", ANYBODY),
     _people("GET", "/readyz", ANYBODY),
     _people("GET", "/openapi.json", READERS),
+    _people("GET", "/metrics", READERS),
     # A dry run is for readers too; the service refuses a viewer's apply that is none.
     _people("POST", "/api/v1/apply", READERS),
     _people("GET", "/api/v1/agents", READERS),

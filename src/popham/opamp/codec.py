@@ -84,6 +84,41 @@ def parse_agent(data: bytes, *, limit: int = MESSAGE_LIMIT) -> AgentToServer:
     return message
 
 
+def read_heartbeat(data: bytes, at: int = 0) -> tuple[bytes, int, int] | None:
+    """Return (instance_uid, sequence_num, capabilities) of a message from ``at`` on that has nothing else.
+
+    None if there is more in it, or it is written in another way; :func:`parse_agent` reads it then.
+    Reading these three by hand costs half of what parsing a message does.
+    """
+    size = len(data)
+    start = at + 18
+    if not start <= size <= start + 2 * _VARINT_LIMIT or data[at : at + 2] != b"\n\x10":
+        return None
+    key, number, capabilities = data[at + 2 : start], 0, 0
+    at = start
+    if at < size and data[at] == 0x10:
+        number, at = _varint(data, at + 1, size)
+    if at < size and data[at] == 0x20:
+        capabilities, at = _varint(data, at + 1, size)
+    return (key, number, capabilities) if at == size else None
+
+
+def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return a number below 2**63 and where it ends; an end past ``end`` if it is none."""
+    byte = data[at] if at < end else 0x80
+    if byte < 0x80:
+        return byte, at + 1
+    value, shift = 0, 0
+    while at < end and shift < 63:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    return 0, end + 1
+
+
 def parse_upstream(data: bytes, *, limit: int = MESSAGE_LIMIT) -> ServerToAgent:
     """Return what an upstream said.
 

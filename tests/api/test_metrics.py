@@ -1,0 +1,58 @@
+"""What Prometheus reads."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from popham.manager.measures import Measures
+
+
+def families(text):
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
+    rig.service._measures = lambda: Measures(
+        agents={("on time", "held", "in sync"): 3, ("missing", "none", "pending"): 1},
+        messages={("up", "http"): 7, ("down", "websocket"): 2},
+        lag={0.5: 0.001, 0.99: 0.02},
+        links=3,
+        link_rate=400.0,
+        left_out={"content": 5},
+    )
+    answer = await rig.client("viewer").get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    found = families(answer.text)
+    assert set(found) == {
+        "popham_build_info",
+        "popham_agents",
+        "popham_opamp_messages",
+        "popham_loop_lag_seconds",
+        "popham_links",
+        "popham_links_admitted_per_second",
+        "popham_shed",
+        "popham_store_waiting",
+    }
+    assert "popham_build_info{" in answer.text
+    assert "popham_opamp_messages_total{" in answer.text
+    labels = ("presence", "link", "sync")
+    agents = {tuple(map(s.labels.get, labels)): s.value for s in found["popham_agents"].samples}
+    assert agents == {("on time", "held", "in sync"): 3.0, ("missing", "none", "pending"): 1.0}
+    (links,) = found["popham_links"].samples
+    assert links.value == 3
+
+
+async def test_rel_24_the_loop_s_lag_is_exported(rig):
+    rig.service._measures = lambda: Measures(lag={0.99: 0.25})
+    answer = await rig.client("viewer").get("/metrics")
+    (sample,) = families(answer.text)["popham_loop_lag_seconds"].samples
+    assert (sample.labels, sample.value) == ({"quantile": "0.99"}, 0.25)
+
+
+async def test_sec_4_metrics_are_for_readers_only(rig):
+    assert (await rig.client("none").get("/metrics")).status_code == 401
+
+
+async def test_no_metric_names_an_agent(rig):
+    answer = await rig.client("admin").get("/metrics")
+    assert "web-1" not in answer.text
+    assert "uid" not in answer.text
