@@ -46,7 +46,7 @@ def make_bundle(version, *bodies):
 
 
 def test_a_new_state_holds_nothing(state):
-    assert state.join() is state.identity() is state.certificate() is state.candidate() is None
+    assert state.join() is state.identity() is state.certificate() is None
     assert state.documents() is state.assignment() is state.bundle() is state.last_good() is None
     assert state.floor("default", "fleet") is None
     assert state.assignment_floor() == 0
@@ -93,30 +93,6 @@ def test_the_token_is_dropped_once_the_certificate_works(storage, state):
 def test_secrets_are_not_shown_when_records_are_printed():
     assert "ssss" not in repr(JOIN)
     assert "PRIVATE" not in repr(Identity(uid=UID, key=KEY.pem))
-
-
-def test_a_candidate_is_used_only_after_its_promotion(storage, state):
-    other = IdentityKey.create()
-    state.create_identity(UID, KEY)
-    state.save_certificate(b"OLD")
-    state.save_candidate(other)
-    with pytest.raises(StateError, match="no new certificate"):
-        state.promote_candidate()
-    state.save_candidate(other, b"NEW")
-    key, certificate = AgentState(storage).candidate()
-    assert (key.keyid, certificate) == (other.keyid, b"NEW")
-    assert (state.identity_key().keyid, state.certificate()) == (KEY.keyid, b"OLD")
-    state.promote_candidate()
-    assert (state.identity_key().keyid, state.certificate()) == (other.keyid, b"NEW")
-    assert AgentState(storage).candidate() is None
-
-
-def test_a_refused_candidate_leaves_the_identity_as_it_was(state):
-    state.create_identity(UID, KEY)
-    state.save_candidate(IdentityKey.create(), b"NEW")
-    state.drop_candidate()
-    assert state.candidate() is None
-    assert state.identity_key().keyid == KEY.keyid
 
 
 def test_sec_22_floors_never_fall(state):

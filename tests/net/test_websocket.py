@@ -187,6 +187,7 @@ async def test_rel_14_bytes_of_a_frame_that_never_ends_are_no_sign_of_life(serve
     dripping = asyncio.create_task(drip())
     opcodes = [(await one.frame())[0] for _ in range(3)]
     dripping.cancel()
+    await asyncio.gather(dripping, return_exceptions=True)
     assert opcodes == [PING, PING, CLOSE]
 
 

@@ -78,15 +78,11 @@ class Identity:
     Attributes:
         uid: instance_uid as a UUID string.
         certificate: None until enrolled.
-        candidate_key: Key of a certificate that was not used yet; None if there is none.
-        candidate_certificate: That certificate; None while it is being asked for.
     """
 
     uid: str
     key: bytes = field(repr=False)
     certificate: bytes | None = None
-    candidate_key: bytes | None = field(default=None, repr=False)
-    candidate_certificate: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,43 +181,6 @@ class AgentState:
             StateError: ``state.not_enrolled``.
         """
         self._save_identity(replace(self._need_identity(), certificate=certificate))
-
-    def save_candidate(self, key: IdentityKey, certificate: bytes | None = None) -> None:
-        """Keep a key, and its certificate once it came, until it was tried.
-
-        Raises:
-            StateError: ``state.not_enrolled``.
-        """
-        identity = self._need_identity()
-        changed = replace(identity, candidate_key=key.pem, candidate_certificate=certificate)
-        self._save_identity(changed)
-
-    def candidate(self) -> tuple[IdentityKey, bytes | None] | None:
-        """Return key and certificate that are to be tried, None if there are none."""
-        identity = self.identity()
-        if identity is None or identity.candidate_key is None:
-            return None
-        return _read_key(identity.candidate_key), identity.candidate_certificate
-
-    def promote_candidate(self) -> None:
-        """Use the candidate from now on: a round with it succeeded.
-
-        Raises:
-            StateError: ``state.candidate``: there is none with a certificate.
-        """
-        identity = self._need_identity()
-        if identity.candidate_key is None or identity.candidate_certificate is None:
-            raise StateError("candidate", "there is no new certificate to use", "Let the agent renew it")
-        promoted = Identity(
-            uid=identity.uid, key=identity.candidate_key, certificate=identity.candidate_certificate
-        )
-        self._save_identity(promoted)
-
-    def drop_candidate(self) -> None:
-        """Forget the candidate: it was refused."""
-        identity = self.identity()
-        if identity is not None and identity.candidate_key is not None:
-            self._save_identity(replace(identity, candidate_key=None, candidate_certificate=None))
 
     def documents(self) -> TrustedDocuments | None:
         """Return TUF's root and targets, None before enrollment."""

@@ -8,7 +8,6 @@ from typing import Any
 from popham.agent.end import AgentEnd
 from popham.agent.state import AgentState
 from popham.clock import Clock
-from popham.model.status import Outcome
 from popham.trust.identity import load_certificate, read_identity
 
 _TEXT = 1000
@@ -75,7 +74,7 @@ def describe_state(state: AgentState) -> dict[str, Any]:
         else "accepted",
         "outcome": str(progress.outcome),
         "applied_serial": progress.applied_serial,
-        "error": progress.error if progress.outcome is Outcome.FAILED or progress.error_code else "",
+        "error": progress.error,
         "error_code": progress.error_code,
         "since": progress.since or None,
     }

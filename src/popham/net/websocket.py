@@ -155,7 +155,7 @@ class Link:
             for answer in self._pending:
                 if isinstance(answer, asyncio.Future):
                     answer.remove_done_callback(self._settled)
-                    answer.add_done_callback(_note_failure)
+                    answer.add_done_callback(note_failure)
             self._pending.clear()
             handler.closed(self._code)
 
@@ -222,7 +222,7 @@ class Link:
             if isinstance(answer, asyncio.Future):
                 if not answer.done():
                     break
-                _note_failure(answer)
+                note_failure(answer)
                 if answer.cancelled() or answer.exception() is not None:
                     self.close(1011, "this end failed")
                     self._pending.popleft()
@@ -275,7 +275,7 @@ class Link:
             self._abort = self._loop.call_later(CLOSE_TIME, self._transport.abort)
 
 
-def _note_failure(answer: asyncio.Future[bytes]) -> None:
+def note_failure(answer: asyncio.Future[bytes]) -> None:
     """Log the failure of an answer, if it failed."""
     if not answer.cancelled() and (error := answer.exception()) is not None:
         log.error("An answer failed", exc_info=error)

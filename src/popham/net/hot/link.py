@@ -19,7 +19,7 @@ from popham.net import websocket
 from popham.net.hot.door import Door
 from popham.net.hot.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameError, FrameReader
 from popham.net.seam import Answer, LinkHandler, Peer
-from popham.net.websocket import PENDING, SILENT, close_data, frame
+from popham.net.websocket import PENDING, SILENT, close_data, frame, note_failure
 
 log = logging.getLogger(__name__)
 _ANSWER_OVER = "answer over the limit"
@@ -273,9 +273,3 @@ class HotLink(asyncio.Protocol):
             self._transport.resume_reading()
         if not self._transport.is_closing():
             self._transport.write(frame(CLOSE, data))
-
-
-def note_failure(answer: asyncio.Future[bytes]) -> None:
-    """Log the failure of an answer, if it failed."""
-    if not answer.cancelled() and (error := answer.exception()) is not None:
-        log.error("An answer failed", exc_info=error)
