@@ -2,15 +2,26 @@
 
 import contextlib
 import gzip
+import tracemalloc
 import uuid
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from popham.errors import ConflictError, LinkError, NotFoundError, PophamError, WireError
+from popham.net import http
 from popham.net.http import accepts_gzip, deflate, failed, inflate, uid_of
 from popham.net.seam import Limits
+
+
+@contextmanager
+def probed_at(probe, *, ratio):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http, "GZIP_PROBE", probe)
+        patch.setattr(http, "GZIP_RATIO", ratio)
+        yield
 
 
 @given(st.binary(max_size=3000))
@@ -23,6 +34,36 @@ def test_rel_13_any_bytes_are_inflated_or_refused(data):
     else:
         with pytest.raises(WireError, match="larger than 1000 bytes"):
             inflate(gzip.compress(data), limits)
+
+
+@given(st.binary(max_size=3000), st.integers(1, 40), st.integers(10, 4000))
+def test_rel_13_a_body_is_the_same_however_early_it_is_looked_at(data, times, probe):
+    limits, body = Limits(message=1 << 20), data * times
+    with probed_at(probe, ratio=1 << 20):
+        assert inflate(gzip.compress(body), limits) == body
+        limits = Limits(message=max(1, len(body) - 1))
+        if len(body) > 1:
+            with pytest.raises(WireError, match="larger than"):
+                inflate(gzip.compress(body), limits)
+
+
+def test_sec_9_a_bomb_is_refused_before_it_has_grown():
+    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError, match="200 to 1") as found:
+            inflate(bomb, Limits(message=64 * 1024 * 1024))
+        assert tracemalloc.get_traced_memory()[1] < 4 * http.GZIP_PROBE
+    finally:
+        tracemalloc.stop()
+    assert found.value.code == "wire.too_large"
+
+
+def test_sec_9_what_compresses_well_and_is_small_is_no_bomb():
+    data = bytes(http.GZIP_PROBE)
+    assert inflate(gzip.compress(data), Limits()) == data
+    telling = b"".join(b"component.%d.health = true\n" % number for number in range(100_000))
+    assert inflate(gzip.compress(telling), Limits()) == telling
 
 
 @pytest.mark.parametrize(

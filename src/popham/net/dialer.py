@@ -24,8 +24,11 @@ from popham.net.servers import Servers
 
 __all__ = ["AiohttpDialer", "Servers"]
 
-CONNECT_TIME = 10.0
-"""Seconds for name, TCP and TLS together."""
+CONNECT_TIME = 16.0
+"""Seconds for name, TCP and TLS together; just above the kernel's SYN after 15 s, so that none is waited for in vain.
+
+Source: docs/adr/0016-retries-follow-the-window.md.
+"""
 
 KEEP_TIME = 60.0
 """Seconds an idle connection is kept for the next round; shorter than the listener keeps it."""

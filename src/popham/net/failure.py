@@ -15,6 +15,7 @@ from datetime import UTC
 import aiohttp
 
 from popham.errors import LinkError
+from popham.net.seam import FULL
 
 LONGEST_WAIT = 86_400.0
 """Seconds of the longest Retry-After that is believed."""
@@ -120,6 +121,9 @@ async def refusal(response: aiohttp.ClientResponse, where: str) -> LinkError:
         problem = f"{where} refused this agent" + (f": {said}" if said else "")
         hint = "See the agent's admission with 'popham get agents', or enroll again"
         return LinkError("denied", problem, hint, retry_after=wait, status=status)
+    if status == 503 and FULL in said:
+        problem = f"{where} holds no more links"
+        return LinkError("full", problem, "It is asked again later", retry_after=wait, status=status)
     if status in {429, 503}:
         problem = f"{where} is busy" + (f": {said}" if said else "")
         return LinkError("busy", problem, "It will be tried again later", retry_after=wait, status=status)

@@ -31,6 +31,10 @@ GZIP_FROM = 1024
 GZIP_INLINE = 64 * 1024
 """Bytes up to which compressing does not hold up the loop; more goes to a thread."""
 
+GZIP_PROBE = 256 * 1024
+GZIP_RATIO = 200
+"""A body that has grown to so many bytes, so many times its own size, is a bomb and no message. Source: SEC-9."""
+
 SLOWEST = 16 * 1024
 """Bytes per second that a reader of a large answer must take."""
 
@@ -123,7 +127,12 @@ def inflate(data: bytes, limits: Limits) -> bytes:
     """
     reader = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        body = reader.decompress(data, limits.message + 1)
+        body = reader.decompress(data, min(limits.message, GZIP_PROBE) + 1)
+        if GZIP_PROBE < len(body) <= limits.message:
+            taken = len(data) - len(reader.unconsumed_tail)
+            if len(body) > GZIP_RATIO * taken:
+                raise WireError("too_large", f"The body is gzip of more than {GZIP_RATIO} to 1")
+            body += reader.decompress(reader.unconsumed_tail, limits.message + 1 - len(body))
     except zlib.error as error:
         raise WireError("gzip", "The body is not gzip") from error
     if len(body) > limits.message:

@@ -18,6 +18,8 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+FULL = "link.full"
+"""Code in the sentence of a refusal: there is no room for a held link, while rounds are welcome."""
 Answer = bytes | Awaitable[bytes]
 """Bytes now, or bytes once they may be said."""
 
@@ -37,6 +39,12 @@ class Limits:
         connections: Open connections in all.
         rounds_per_second: HTTP rounds and upgrades admitted in a second; 0 for no limit.
         links_per_second: TLS handshakes begun in a second; 0 for as many as the loop bears.
+        messages_per_second: Messages of one connection; 0 for no limit. Source: SEC-10.
+        bytes_per_second: Bytes of one connection; 0 for no limit. Source: SEC-10.
+        links_per_identity: Held links of one agent, and HTTP connections likewise. Source: SEC-10.
+        strangers_per_address: Connections of one address that were not admitted yet; 0 for half of all.
+        failures_per_second: Bad tokens and broken handshakes of one address, before it is not heard
+            for a while; 0 for no limit. Source: SEC-8.
     """
 
     message: int = 4 * 1024 * 1024
@@ -48,6 +56,11 @@ class Limits:
     connections: int = 19_000
     rounds_per_second: float = 0.0
     links_per_second: float = 0.0
+    messages_per_second: float = 100.0
+    bytes_per_second: float = 2 * 1024 * 1024
+    links_per_identity: int = 2
+    strangers_per_address: int = 0
+    failures_per_second: float = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -59,12 +72,14 @@ class Peer:
         certificate: Client certificate as DER, verified up to our CA; None if it sent none.
         bearer: Token of an ``Authorization: Bearer`` header; empty if none.
         identity: Set by the service once it has looked; a filling never reads it.
+        spent: Loop time until which its quota is spent; the filling's own note.
     """
 
     address: str
     certificate: bytes | None = None
     bearer: str = ""
     identity: Any = None
+    spent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,8 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     byte = data[at] if at < end else 0x80
     if byte < 0x80:
         return byte, at + 1
+    if at + 1 < end and data[at + 1] < 0x80:
+        return byte & 0x7F | data[at + 1] << 7, at + 2
     value, shift = 0, 0
     while at < end and shift < 63:
         byte = data[at]

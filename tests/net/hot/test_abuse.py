@@ -163,7 +163,7 @@ async def test_a_text_frame_closes_with_1003_and_others_stay(serve, raw, service
 
 async def test_sec_8_bad_tokens_are_refused_with_401_and_leave_nothing_behind(serve, raw, service, until):
     service.refuse = lambda peer, held, uid: None if peer.bearer == "good" else Refusal(status=401)
-    listener = await serve()
+    listener = await serve(failures_per_second=0)
     good = await raw(listener)
     opened = listener._door.open if hasattr(listener, "_door") else listener._gate.open
     for number in range(10):

@@ -96,6 +96,75 @@ def test_lag_of_somebody_else_s_making_lowers_the_rate_until_it_is_gone():
     assert links.per_second > low
 
 
+def learned(per_second):
+    """Return the note of a rate that has moved, at the clock's time 0."""
+    links = rate(lag=lambda: 2 * LAG if links.per_second > per_second else 0.0, clock=HandClock())
+    while not (note := links.note()) or links.per_second > per_second:
+        links._clock.time += 1.0
+        links.take()
+    return note, links
+
+
+def test_rel_10_a_start_goes_on_with_the_rate_that_was_measured():
+    note, links = learned(150)
+    again = rate(clock=links._clock)
+    again.resume(note)
+    assert again.per_second == pytest.approx(links.per_second, abs=0.1)
+    assert again.note() is not None
+
+
+def test_rel_10_a_rate_that_was_not_measured_is_not_noted():
+    assert rate().note() is None
+    clock = HandClock()
+    fixed = rate(300.0, clock=clock)
+    for _ in range(50):
+        clock.time += 1.0
+        fixed.take()
+    assert fixed.note() is None
+
+
+def test_rel_10_a_fixed_rate_is_not_changed_by_a_note():
+    fixed = rate(300.0)
+    fixed.resume("[900.0, 0.0]")
+    assert fixed.per_second == 300.0
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        None,
+        "",
+        "900",
+        "{",
+        "[900.0]",
+        "[900.0, 0.0, 1.0]",
+        '["a", 0.0]',
+        "[null, 0]",
+        "[NaN, 0.0]",
+        "[Infinity, 0.0]",
+        f"[{MOST * 2}, 0.0]",
+        f"[{LEAST / 2}, 0.0]",
+        "[900.0, NaN]",
+        "[900.0, 1000.0]",
+        "[900.0, -2592001.0]",
+        "[9" + "0" * 400 + ", 0.0]",
+        "[" * 100_000,
+    ],
+)
+def test_rel_10_a_note_that_is_damaged_old_from_the_future_or_out_of_bounds_is_not_used(note):
+    links = rate()
+    links.resume(note)
+    assert links.per_second == START
+    assert links.note() is None
+
+
+@given(st.text() | st.lists(st.floats() | st.integers() | st.text()).map(str))
+def test_rel_10_no_note_breaks_a_start(note):
+    links = rate()
+    links.resume(note)
+    assert LEAST <= links.per_second <= MOST
+
+
 # The entrance: real sockets.
 
 
@@ -173,7 +242,7 @@ async def test_rel_10_who_gave_up_while_waiting_costs_no_handshake(door, knock, 
 
 
 async def test_rel_14_handshakes_that_do_not_end_are_bounded_and_the_oldest_goes_first(door, knock, until):
-    listener, entry = await door(links_per_second=1_000.0, unadmitted=5)
+    listener, entry = await door(links_per_second=1_000.0, unadmitted=5, strangers_per_address=5)
     silent = await knock(listener.port, 8)
     loop = asyncio.get_running_loop()
     assert await asyncio.wait_for(loop.sock_recv(silent[0], 10), 5) == b""

@@ -12,6 +12,7 @@ from popham.clock import SystemClock
 from popham.net.hot import answers, connection
 from popham.net.hot.connection import HotConnection
 from popham.net.hot.door import Door
+from popham.net.hot.stamp import Stamp
 from popham.net.hot.wheel import Wheel
 from popham.net.rate import RoundRate
 from popham.net.seam import Limits, Refusal
@@ -43,6 +44,7 @@ async def open_one(service, make_wire):
             unadmitted=10,
             hand_over=lambda: pytest.fail("nothing is handed over here"),
             elsewhere=lambda: 0,
+            stamp=Stamp(SystemClock()),
         )
         one = HotConnection(door)
         wire = make_wire(one)
@@ -206,12 +208,12 @@ async def test_sec_9_bodies_that_wait_are_kept_as_small_as_they_came(open_one, s
     waiting = asyncio.get_running_loop().create_future()
     service.answer = lambda body: waiting if not body else b"x"
     one, wire, _ = open_one()
-    bomb = post(gzip.compress(bytes(1_000_000)), b"Content-Encoding: gzip")
+    bomb = post(gzip.compress(bytes(250_000)), b"Content-Encoding: gzip")
     wire.give(post(b"") + bomb * 10)
     assert sum(len(body) for _, body, _ in one._queue) < 20_000
     waiting.set_result(b"x")
     await turns(10)
-    assert [len(body) for body in service.rounds] == [0] + [1_000_000] * 10
+    assert [len(body) for body in service.rounds] == [0] + [250_000] * 10
 
 
 async def test_rel_14_a_slow_line_on_an_old_connection_is_noticed_in_time(open_one):
@@ -243,3 +245,34 @@ async def test_a_heartbeat_costs_little(open_one, service):
 class _Forgetful(list):
     def append(self, item):
         """Keep nothing."""
+
+
+async def test_a_head_that_another_connection_sent_is_admitted_anew_but_not_parsed_again(
+    open_one, service, make_wire, monkeypatch
+):
+    one, wire, door = open_one()
+    wire.give(post(b"1", b"Authorization: Bearer a"))
+    monkeypatch.setattr(connection.httptools, "HttpRequestParser", lambda _: pytest.fail("it was parsed"))
+    two = HotConnection(door)
+    other = make_wire(two)
+    two.connection_made(other)
+    other.give(post(b"2", b"Authorization: Bearer a"))
+    assert statuses(other) == [200]
+    assert two not in door.fresh
+    assert one._peer is not two._peer
+    service.refuse = lambda *_: Refusal(status=403, body="no")
+    three = HotConnection(door)
+    third = make_wire(three)
+    three.connection_made(third)
+    third.give(post(b"3", b"Authorization: Bearer a"))
+    assert statuses(third) == [403]
+    assert service.rounds == [b"1", b"2"]
+
+
+async def test_every_answer_tells_the_time(open_one, service):
+    _, wire, _ = open_one()
+    wire.give(post(b"1"))
+    service.refuse = lambda *_: Refusal(status=403, body="no")
+    wire.give(post(b"2"))
+    assert statuses(wire) == [200, 403]
+    assert wire.written.count(b"\r\nDate: ") == 2

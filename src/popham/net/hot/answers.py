@@ -21,7 +21,6 @@ from popham.net.connection import IDLE_TIME, LINGER_TIME
 from popham.net.hot.door import Door, explain, render_refusal
 from popham.net.hot.head import Round
 from popham.net.http import GZIP_FROM, deflate, inflate
-from popham.net.route import PROTOBUF
 from popham.net.seam import Peer, Refusal, Refused
 
 log = logging.getLogger(__name__)
@@ -32,8 +31,6 @@ ANSWER_TIME = 30.0
 """Seconds an answer may wait for what must be durable first."""
 BETWEEN, HEAD, BODY = 0, 1, 2
 """Stages of a connection: no request has begun, its head comes, its body comes."""
-_OK = f"HTTP/1.1 200 OK\r\nContent-Type: {PROTOBUF}\r\nContent-Length: ".encode()
-
 Waiting = tuple[Peer, bytes, Round] | bytes
 """A round that waits for its turn, or the last words of a connection."""
 
@@ -133,10 +130,12 @@ class Answers(abc.ABC):
                 body = inflate(body, self._door.limits)
             answer = self._door.service.round(peer, body)
         except (PophamError, Refused) as error:
-            self._end(render_refusal(_refusal_for(error)))
+            refusal = _refusal_for(error)
+            self._door.note_refusal(peer, refusal)
+            self._end(self._words(refusal))
             return
         except Exception as error:  # noqa: BLE001 - logged there, and answered with 500
-            self._end(render_refusal(_refusal_for(error)))
+            self._end(self._words(_refusal_for(error)))
             return
         if isinstance(answer, bytes) and (len(answer) <= GZIP_FROM or not asked.packs):
             self._write(answer, keep=asked.keep)
@@ -169,7 +168,7 @@ class Answers(abc.ABC):
         if error is not None:
             refusal = _refusal_for(error)
             if not self._ended:
-                self._end(render_refusal(refusal))
+                self._end(self._words(refusal))
             return
         if self._ended:
             return
@@ -206,18 +205,18 @@ class Answers(abc.ABC):
         size, door, transport = len(data), self._door, cast("asyncio.Transport", self._transport)
         if size > door.limits.message:
             log.error("An answer of %d bytes is over the limit of %d", size, door.limits.message)
-            self._end(render_refusal(Refusal(status=500, body="The answer is over this Manager's limit.")))
+            self._end(self._words(Refusal(status=500, body="The answer is over this Manager's limit.")))
             return
         last = not keep or door.window is not None
         if size <= GZIP_FROM and not (last or packed):
-            transport.write(b"%b%d\r\n\r\n%b" % (_OK, size, data))
+            transport.write(door.stamp.found(size, door.loop.time()) + data)
             return
-        extra = b"\r\nContent-Encoding: gzip" if packed else b""
+        extra = b"Content-Encoding: gzip\r\n" if packed else b""
         if packed or size > GZIP_FROM:
-            extra += b"\r\nVary: Accept-Encoding"
+            extra += b"Vary: Accept-Encoding\r\n"
         if last:
-            extra += b"\r\nConnection: close"
-        words = b"%b%d%b\r\n\r\n%b" % (_OK, size, extra, data)
+            extra += b"Connection: close\r\n"
+        words = b"%b%b\r\n%b" % (door.stamp.begin(size, door.loop.time()), extra, data)
         if last:
             self._end(words)
         else:
@@ -227,7 +226,10 @@ class Answers(abc.ABC):
 
     def _refuse(self, refusal: Refusal, *extra: str) -> None:
         """Refuse the request that is being read, once those before it are answered; read no further."""
-        self._hang_up(render_refusal(refusal, *extra))
+        self._hang_up(self._words(refusal, *extra))
+
+    def _words(self, refusal: Refusal, *extra: str) -> bytes:
+        return render_refusal(refusal, self._door.stamp.line(self._door.loop.time()), *extra)
 
     def _hang_up(self, words: bytes) -> None:
         """End with ``words`` once everything before is answered; what still comes is thrown away."""

@@ -6,7 +6,7 @@ Rules:
 2. At a message's boundary the request line decides: ``/v1/opamp`` stays here,
    anything else goes, with socket and bytes, to aiohttp, and stays there.
 3. A boundary is where llhttp found one; bytes of a body never become a request.
-4. A head that comes again, byte for byte, on the same connection is not parsed again.
+4. A head that comes again, byte for byte but for a uid, is not parsed again; see :mod:`popham.net.hot.heads`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ class HotConnection(Answers, asyncio.Protocol):
             if self._sniffed:
                 data, self._sniffed = self._sniffed + data, b""
             known = self._known
-            if known is not None and len(data) == known.whole and data.startswith(known.raw):
+            if known is None or len(data) != known.whole or not data.startswith(known.raw):
+                known = self._door.heads.find(data)
+            if known is not None:
                 self._repeat(data, known)
                 return
             if not data.startswith(_LINES):
@@ -113,14 +115,24 @@ class HotConnection(Answers, asyncio.Protocol):
         self._feed(data)
 
     def _repeat(self, data: bytes, known: Round) -> None:
-        """Take a round whose head is the last one's: only admission and body are news."""
-        door, peer = self._door, cast("Peer", self._peer)
-        refusal = door.refusal(peer, held=False, uid=known.uid)
+        """Take a round whose head was read before: only admission and body are news."""
+        door, peer = self._door, self._peer
+        if peer is None or known is not self._known:
+            peer = self._know_peer(known.bearer, cast("asyncio.Transport", self._transport))
+        refusal = door.refusal(peer, held=False, uid=known.uid, size=known.length)
         if refusal is not None:
             self._refuse(refusal)
             return
+        if known is not self._known:
+            door.admitted(self, peer, known.uid, held=False)
+            self._known = known
+        self._read = 0
         self.deadline = door.loop.time() + IDLE_TIME
-        self._take(peer, data[known.whole - known.length :], known)
+        body = data[known.whole - known.length :]
+        if self._queue:
+            self._take(peer, body, known)
+        else:
+            self._answer(peer, body, known)
 
     def _sniff(self, data: bytes) -> None:
         """Decide whose request this is, or wait for more of its line."""
@@ -177,6 +189,7 @@ class HotConnection(Answers, asyncio.Protocol):
             self._look_around()
             if begins and self._stage == BETWEEN and self._known is not None:
                 self._known.remember(data)
+                self._door.heads.keep(self._known)
 
     def _leave_http(self, data: bytes, end: int, head: Head, *, begins: bool) -> None:
         """Go where a head leads that asks for, or offers, another protocol; it ended ``end`` bytes into ``data``.
@@ -261,7 +274,8 @@ class HotConnection(Answers, asyncio.Protocol):
         """Let a round in, or refuse it."""
         transport, limits = cast("asyncio.Transport", self._transport), self._door.limits
         known = Round(head, keep=keep)
-        refusal = self._door.refusal(self._know_peer(head, transport), held=False, uid=known.uid)
+        peer, door = self._know_peer(known.bearer, transport), self._door
+        refusal = door.refusal(peer, held=False, uid=known.uid, size=known.length)
         if refusal is None and known.packed is None:
             refusal = Refusal(status=415, body="The content encoding is not known; use gzip or none.")
         if refusal is None and known.length > limits.message:
@@ -269,7 +283,7 @@ class HotConnection(Answers, asyncio.Protocol):
         if refusal is not None:
             self._refuse(refusal)
             return
-        self._door.fresh.pop(self, None)
+        door.admitted(self, peer, known.uid, held=False)
         self._known = known
         if head.raw(b"expect") == b"100-continue" and not (self._busy or self._queue):
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -320,8 +334,9 @@ class HotConnection(Answers, asyncio.Protocol):
         if not accept:
             self._refuse(_UPGRADE, *_OFFER)
             return
-        peer = self._know_peer(head, transport)
-        refusal = self._door.refusal(peer, held=True, uid=uid_of(head))
+        peer = self._know_peer(head.bearer(), transport)
+        uid = uid_of(head)
+        refusal = self._door.refusal(peer, held=True, uid=uid)
         if refusal is not None:
             self._refuse(refusal)
             return
@@ -334,14 +349,15 @@ class HotConnection(Answers, asyncio.Protocol):
         link = HotLink(door, transport, peer)
         door.open[link] = transport
         door.empty.clear()
+        door.admitted(link, peer, uid, held=True)
         transport.set_protocol(link)
         link.serve(rest)
 
-    def _know_peer(self, head: Head, transport: asyncio.Transport) -> Peer:
+    def _know_peer(self, bearer: str, transport: asyncio.Transport) -> Peer:
         """Return the other end; the same object for the same credentials."""
         if self._peer is None:
-            self._peer = peer_of(transport, head.bearer())
-        elif (bearer := head.bearer()) != self._peer.bearer:
+            self._peer = peer_of(transport, bearer)
+        elif bearer != self._peer.bearer:
             self._peer = Peer(address=self._peer.address, certificate=self._peer.certificate, bearer=bearer)
         return self._peer
 

@@ -8,9 +8,12 @@ Rules:
 1. A length over the limit is refused from the frame's head, before any of it is kept.
 2. A fault names the close code; after one, nothing more is read.
 3. Work and memory follow the bytes that came, in however small pieces they come.
+4. Whoever reads says how many frames it takes at most, so that a flood of tiny ones shares the loop.
 """
 
 from __future__ import annotations
+
+import sys
 
 from websockets.speedups import apply_mask
 
@@ -36,13 +39,18 @@ class FrameError(Exception):
 
 
 class FrameReader:
-    """Turns bytes into messages and control frames."""
+    """Turns bytes into messages and control frames.
 
-    __slots__ = ("_at", "_buffer", "_limit", "_opcode", "_parts", "_size")
+    Attributes:
+        left: Frames that :meth:`next` may still take; at 0 it returns None, whatever is there.
+    """
+
+    __slots__ = ("_at", "_buffer", "_limit", "_opcode", "_parts", "_size", "left")
 
     def __init__(self, limit: int) -> None:
         """Refuse messages over ``limit`` bytes."""
         self._limit = limit
+        self.left = sys.maxsize
         self._buffer: bytes | bytearray = b""
         self._at = 0
         self._opcode = 0
@@ -62,19 +70,20 @@ class FrameReader:
         self._buffer += data
 
     def next(self) -> tuple[int, bytes] | None:
-        """Return (opcode, payload) of the next message or control frame, None until one is whole.
+        """Return (opcode, payload) of the next message or control frame; None until one is whole, or at 0 left.
 
         Raises:
             FrameError: A frame is not allowed, or too large.
         """
         data, end = self._buffer, len(self._buffer)
-        while end - self._at >= 2:
+        while self.left and end - self._at >= 2:
             head = self._head(data, self._at, end)
             if head is None:
                 break
             opcode, final, start, length = head
             if end - start < length:
                 break
+            self.left -= 1
             payload = b""
             if length:
                 payload = apply_mask(data[start : start + length], data[start - 4 : start])

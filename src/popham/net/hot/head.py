@@ -139,12 +139,13 @@ class Round:
         whole: Bytes of head and body.
         length: Bytes of the body.
         uid: OpAMP-Instance-UID as 16 bytes, or empty.
+        bearer: Token, or empty.
         packs: Whether the answer may be gzip.
         packed: Whether the body is gzip; None if it is something unknown.
         keep: Whether the connection stays open.
     """
 
-    __slots__ = ("keep", "length", "packed", "packs", "raw", "uid", "whole")
+    __slots__ = ("bearer", "keep", "length", "packed", "packs", "raw", "uid", "whole")
 
     def __init__(self, head: Head, *, keep: bool) -> None:
         """Read ``head``."""
@@ -152,6 +153,7 @@ class Round:
         self.whole = 0
         self.length = head.length
         self.uid = uid_of(head)
+        self.bearer = head.bearer()
         self.packs = accepts_gzip(head)
         self.packed = _ENCODINGS.get(head.raw(b"content-encoding").strip())
         self.keep = keep
@@ -166,18 +168,28 @@ class Round:
         if self.keep and size >= len(_END) and size + self.length == len(data):
             self.raw, self.whole = data[:size], len(data)
 
+    def again(self, raw: bytes, uid: bytes) -> Round:
+        """Return what the head ``raw`` asks, which is this one but for its uid."""
+        other = Round.__new__(Round)
+        other.raw, other.uid, other.whole = raw, uid, self.whole
+        other.length, other.bearer, other.keep = self.length, self.bearer, self.keep
+        other.packs, other.packed = self.packs, self.packed
+        return other
+
 
 def peer_of(transport: Transport, bearer: str) -> Peer:
     """Return the other end of a connection, with the certificate that the handshake verified."""
     tls = transport.get_extra_info("ssl_object")
     shown = tls.getpeercert(binary_form=True) if isinstance(tls, (ssl.SSLObject, ssl.SSLSocket)) else None
-    return Peer(address=_address(transport.get_extra_info("peername")), certificate=shown, bearer=bearer)
+    return Peer(address=address_of(transport.get_extra_info("peername")), certificate=shown, bearer=bearer)
 
 
-def _address(name: object) -> str:
+def address_of(name: object) -> str:
     """Return an IP address; an IPv4 address is never written as IPv6."""
     if not isinstance(name, tuple):
         return ""
+    if ":" not in name[0]:
+        return str(name[0])
     address = ipaddress.ip_address(str(name[0]).partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)

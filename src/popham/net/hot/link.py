@@ -6,6 +6,9 @@ Rules:
 2. ``LinkHandler.closed`` is called once, whatever ends the link.
 3. Every way to close sends a close frame and is followed by an abort after ``CLOSE_TIME``.
 4. Only whole messages and control frames count as signs of life.
+5. One turn of the loop takes so many frames of one link; then it is others' turn.
+6. A link over its quota is not read for a while; after a minute of that it is closed with 1008.
+7. A link that carries no message at first is nobody's, and is closed with 1008.
 """
 
 from __future__ import annotations
@@ -18,11 +21,18 @@ from popham.errors import PophamError
 from popham.net import websocket
 from popham.net.hot.door import Door
 from popham.net.hot.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameError, FrameReader
+from popham.net.quota import ABUSE_TIME
 from popham.net.seam import Answer, LinkHandler, Peer
 from popham.net.websocket import PENDING, SILENT, close_data, frame, note_failure
 
 log = logging.getLogger(__name__)
 _ANSWER_OVER = "answer over the limit"
+TURN = 64
+"""Frames of one link in one turn of the loop: some 0.6 ms of heartbeats."""
+FIRST_TIME = 30.0
+"""Seconds after which a link that has not carried a message is closed at its next keepalive."""
+_FULL, _TURN, _OVER = 1, 2, 4
+"""Why nothing is read: answers are missing, others have their turn, the quota is spent."""
 
 
 class HotLink(asyncio.Protocol):
@@ -36,11 +46,14 @@ class HotLink(asyncio.Protocol):
         "_door",
         "_handler",
         "_heard",
+        "_holds",
+        "_mute_until",
         "_oldest",
-        "_paused",
+        "_over_since",
         "_pending",
         "_reader",
         "_silent",
+        "_stopped",
         "_transport",
         "deadline",
         "peer",
@@ -58,12 +71,16 @@ class HotLink(asyncio.Protocol):
         self._oldest: object = None
         self._closing = False
         self._done = False
-        self._paused = False
+        self._holds = 0
+        self._stopped = False
         self._heard = True
+        self._over_since = 0.0
         self._silent = 0
         self._code = 1006
         self._allowance = 0
-        self.deadline = door.loop.time() + door.limits.keepalive
+        now = door.loop.time()
+        self._mute_until = now + FIRST_TIME
+        self.deadline = now + door.limits.keepalive
         self.slot = 0
 
     def serve(self, rest: bytes) -> None:
@@ -122,17 +139,23 @@ class HotLink(asyncio.Protocol):
         if self._done:
             return
         self._reader.feed(data)
-        self._read()
+        self._read(len(data))
+        if self._holds and not self._stopped and not self._transport.is_closing():
+            self._stopped = True
+            self._transport.pause_reading()
 
-    def _read(self) -> None:
-        """Take one message after another, until there is none, or too many answers are missing.
+    def _read(self, size: int = 0) -> None:
+        """Take one message after another, until there is none, or this link has had its turn.
 
         Pings that came together are answered together. Source: RFC 6455 section 5.5.3.
         """
-        ping: bytes | None = None
+        if self._done or self._holds:
+            return
+        reader, ping = self._reader, None
+        reader.left = TURN
         try:
-            while not (self._done or self._paused):
-                found = self._reader.next()
+            while not (self._done or self._holds):
+                found = reader.next()
                 if found is None:
                     break
                 self._heard = True
@@ -142,15 +165,57 @@ class HotLink(asyncio.Protocol):
                         self._take(payload)
                 elif opcode == PING:
                     ping = payload
-                elif opcode == TEXT:
-                    self.close(1003, "messages are binary")
-                elif opcode == CLOSE:
-                    self._closed_by_peer(payload)
+                else:
+                    self._take_other(opcode, payload)
         except FrameError as error:
             self.close(error.code, str(error))
             self._done = True
         if ping is not None:
             self._control(PONG, ping)
+        if not self._done:
+            self._account(TURN - reader.left, size)
+
+    def _take_other(self, opcode: int, payload: bytes) -> None:
+        """Take what comes once in a link's life."""
+        if opcode == TEXT:
+            self.close(1003, "messages are binary")
+        elif opcode == CLOSE:
+            self._closed_by_peer(payload)
+
+    def _account(self, frames: int, size: int) -> None:
+        """Let others have their turn after so many frames, and rest if the quota is spent."""
+        if frames >= TURN:
+            self._holds |= _TURN
+            self._door.loop.call_soon(self._release, _TURN)
+        if self._closing:
+            return
+        now = self._door.loop.time()
+        rest = self._door.quota.spend(self.peer, frames, size, now)
+        if not rest:
+            if self._over_since and self._door.quota.is_calm(self.peer, now):
+                self._over_since = 0.0
+            return
+        self._over_since = self._over_since or now
+        if now - self._over_since > ABUSE_TIME:
+            self.close(1008, "more messages than the limits allow")
+            return
+        self._holds |= _OVER
+        self.deadline = now + rest
+        self._door.wheel.hasten(self)
+
+    def _release(self, why: int) -> None:
+        """Read on, if nothing else is in the way: first what is there, then the socket."""
+        self._holds &= ~why
+        if self._holds or self._done:
+            return
+        self._read()
+        if self._stopped and not self._holds:
+            self._resume()
+
+    def _resume(self) -> None:
+        self._stopped = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
         """Close: the peer says nothing more."""
@@ -177,12 +242,18 @@ class HotLink(asyncio.Protocol):
             self._transport.abort()
             return False
         self.deadline = now + self._door.limits.keepalive
+        if self._holds & _OVER:
+            self._release(_OVER)
+            return True
+        if self._mute_until and now > self._mute_until:
+            self.close(1008, "no message came")
+            return True
         oldest = self._pending[0] if self._pending else None
         if oldest is not None and oldest is self._oldest:
             self.close(1011, "an answer took too long")
             return True
         self._oldest = oldest
-        self._silent = 0 if self._heard or self._paused else self._silent + 1
+        self._silent = 0 if self._heard or self._holds else self._silent + 1
         self._heard = False
         if self._silent >= SILENT:
             self.close(1001, "no sign of life")
@@ -194,6 +265,7 @@ class HotLink(asyncio.Protocol):
         """Give the handler one message, and its answer a place in the row."""
         if self._handler is None:
             return
+        self._mute_until = 0.0
         try:
             answer = self._handler.message(data)
         except PophamError as error:
@@ -211,9 +283,8 @@ class HotLink(asyncio.Protocol):
         if self._pending is None:
             self._pending = deque()
         self._pending.append(self._future(answer))
-        if len(self._pending) >= PENDING and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+        if len(self._pending) >= PENDING:
+            self._holds |= _FULL
 
     def _future(self, answer: Answer) -> bytes | asyncio.Future[bytes]:
         """Return bytes as they are, and anything to wait for as a future that will call back."""
@@ -242,11 +313,8 @@ class HotLink(asyncio.Protocol):
             self._pending.popleft()
             if answer:
                 self.send(answer)
-        if self._paused and len(self._pending or ()) < PENDING:
-            self._paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
-                self._read()
+        if self._holds & _FULL and len(self._pending or ()) < PENDING:
+            self._release(_FULL)
 
     def _control(self, opcode: int, data: bytes) -> None:
         """Write a ping or pong; a reader that lets even these pile up is too slow."""
@@ -268,8 +336,9 @@ class HotLink(asyncio.Protocol):
         self._closing = True
         self.deadline = self._door.loop.time() + websocket.CLOSE_TIME
         self._door.wheel.hasten(self)
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
         if not self._transport.is_closing():
             self._transport.write(frame(CLOSE, data))
+        # What still comes may be the peer's own goodbye.
+        self._holds &= _TURN
+        if self._stopped and not self._holds:
+            self._resume()

@@ -19,6 +19,7 @@ from popham.net.hot.answers import ANSWER_TIME
 from popham.net.hot.connection import HotConnection
 from popham.net.hot.door import Door
 from popham.net.hot.entrance import Entrance, bind
+from popham.net.hot.stamp import Stamp
 from popham.net.hot.wheel import Wheel
 from popham.net.listener import BACKLOG, BATCH, GOODBYE_TIME, HANDSHAKE_TIME, Listener, Serving
 from popham.net.rate import RoundRate
@@ -51,6 +52,11 @@ class HotListener(Listener):
         """Return how many links are held now."""
         return super().links + (len(self._door.links) if self._door else 0)
 
+    @property
+    def turned_away(self) -> int:
+        """Return how many connections were ended unheard, as their address failed too often."""
+        return self._door.failures.turned_away if self._door else 0
+
     async def start(self, hosts: Sequence[str], port: int) -> None:
         """Listen on every host; as the reference."""
         loop = asyncio.get_running_loop()
@@ -64,19 +70,23 @@ class HotListener(Listener):
             unadmitted=self._unadmitted,
             hand_over=self._fallback,
             elsewhere=lambda: len(self._gate.open) if self._gate else 0,
+            stamp=Stamp(self._clock),
         )
         await super().start(hosts, port)
 
     async def open(self, host: str) -> Serving:
         """Begin to accept on one host; with TLS, no faster than handshakes can be borne."""
-        if self._context is None:
+        door = self._door
+        if self._context is None or door is None:
             return await super().open(host)
         return Entrance(
             await bind(host, self.port, backlog=BACKLOG),
             self.protocol,
             context=self._context,
             rate=self.link_rate,
+            failures=door.failures,
             handshakes=self._unadmitted,
+            per_address=door.per_address,
             handshake_time=HANDSHAKE_TIME,
             goodbye_time=GOODBYE_TIME,
         )
