@@ -14,6 +14,7 @@ from popham.model.bundle import Bundle
 from popham.net.hot.connection import HotConnection
 from popham.net.hot.door import Door
 from popham.net.hot.frames import CLOSE, FrameError, FrameReader
+from popham.net.hot.stamp import Stamp
 from popham.net.hot.wheel import Wheel
 from popham.net.rate import RoundRate
 from popham.net.seam import Limits
@@ -136,6 +137,7 @@ def _converse(pieces):
         unadmitted=10,
         hand_over=lambda: service,
         elsewhere=lambda: 0,
+        stamp=Stamp(SystemClock()),
     )
     protocol = HotConnection(door)
     wire = _Wire(protocol)

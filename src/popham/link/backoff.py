@@ -2,9 +2,12 @@
 
 A fleet that lost its Manager must not return as one wave.  The first retry is
 drawn from a window that the Manager names in its answers, so that it can be
-as short as the fleet is small; later ones use full jitter.
+as short as the fleet is small.  What follows has to reach two ends at once: a
+Manager that is away must not be overrun by dials, and one that is back must
+not wait for its last agents.  Both follow the fleet's size, so the window
+names them too.
 
-Source: docs/adr/0008-reconnect-storms.md.
+Source: docs/adr/0008-reconnect-storms.md, docs/adr/0016-retries-follow-the-window.md.
 """
 
 from __future__ import annotations
@@ -14,18 +17,46 @@ from collections.abc import Callable
 FIRST_WINDOW = 1.0
 """Seconds, while no Manager has named a window."""
 BASE = 1.0
+"""Seconds, doubled for the second retry; at least."""
 CAP = 300.0
-"""Seconds: ceiling of the second retry's doubling, and of all. Source: guarantees REL-10."""
+"""Seconds: no wait of ours is longer. Source: guarantees REL-10."""
+LEAST_CEILING = 12.0
+"""Seconds: a hundred thousand agents then dial about 9,500 times a second. Source: guarantees GOAL-2."""
+SHARE = 16.0
+"""The ceiling is the window ÷ this: the last agent is late by less than a tenth of the window."""
+LOWEST = 0.75
+"""A wait is drawn from this part of the ceiling upwards, where a window was named."""
+_DOUBLED = 9
+"""Failures after which any base has been doubled beyond any ceiling."""
 
 
 class Backoff:
-    """Counts failures in a row and names the next wait."""
+    """Counts failures in a row and names the next wait.
+
+    Attributes:
+        failures: How many in a row.
+        ceiling: The longest wait, in seconds, but for the first and for what the other end asks.
+    """
 
     def __init__(self, draw: Callable[[], float]) -> None:
         """Keep ``draw``, which returns a random number in [0, 1)."""
         self._draw = draw
-        self.window = FIRST_WINDOW
         self.failures = 0
+        self.window = 0.0
+
+    @property
+    def window(self) -> float:
+        """Seconds that the Manager named; 0 while none has."""
+        return self._window
+
+    @window.setter
+    def window(self, seconds: float) -> None:
+        self._window = seconds
+        share = seconds / SHARE
+        self.ceiling = min(CAP, max(LEAST_CEILING, share)) if seconds > 0 else CAP
+        # Half the ceiling of a large fleet: who came in the window's course need not hurry again.
+        self._base = max(BASE, share / 2)
+        self._lowest = LOWEST if seconds > 0 else 0.0
 
     def succeeded(self) -> None:
         """Take note that a round succeeded."""
@@ -43,6 +74,8 @@ class Backoff:
             least = BASE if self.failures > 1 else 0.0
             return max(retry_after, least) * (1 + 0.1 * self._draw())
         if self.failures == 1:
-            return self.window * self._draw()
-        ceiling = min(CAP, BASE * 2.0 ** min(self.failures - 1, 16))
-        return ceiling * self._draw()
+            return (self._window or FIRST_WINDOW) * self._draw()
+        bound = self.ceiling
+        if self.failures <= _DOUBLED:
+            bound = min(bound, self._base * 2.0 ** (self.failures - 1))
+        return bound * (self._lowest + (1.0 - self._lowest) * self._draw())

@@ -3,12 +3,18 @@
 The first round is at once.  The second comes up to one window early, by a
 phase that is the agent's own, and from then on rounds are one heartbeat
 apart; so agents that started together are spread over the window, and none
-ever breaks its promise of one heartbeat.
+ever breaks its promise of one heartbeat.  Only an upstream that has too much
+to do may ask for more time, for one round, and within bounds.
 """
 
 from __future__ import annotations
 
 import hashlib
+
+from popham.model.communication import HEARTBEAT_MAX
+
+STRETCH_MOST = 4.0
+"""Times its heartbeat that an agent stays away at most because it was asked to."""
 
 
 def phase_of(uid: bytes) -> float:
@@ -30,3 +36,12 @@ def wait_until_next(heartbeat: float, window: float, *, rounds: int, phase: floa
     if rounds > 1:
         return heartbeat
     return max(heartbeat - min(window, heartbeat) * phase, min(1.0, heartbeat))
+
+
+def bound_stretch(heartbeat: float, asked: float) -> float:
+    """Return the seconds by which the next round is put off, of those that upstream asked for.
+
+    Never less than none, never more than makes :data:`STRETCH_MOST` heartbeats or
+    the longest heartbeat there is; what is no number is none.
+    """
+    return max(0.0, min(asked, (STRETCH_MOST - 1.0) * heartbeat, HEARTBEAT_MAX - heartbeat))

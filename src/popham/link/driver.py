@@ -11,11 +11,14 @@ Rules:
 2. A change of mode is make before break: the held link is let go only after a
    round by the other way succeeded.
 3. Only a successful round ends a row of failures.
+4. Where upstream has no room for a held link the agent pulls by itself, and
+   asks for the link again when it was told to.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -24,7 +27,7 @@ from popham.link.backoff import Backoff
 from popham.link.cadence import phase_of, wait_until_next
 from popham.model.communication import CommunicationSettings, Mode, Preset
 from popham.model.communication import Dialer as Dials
-from popham.net.seam import Dialer, HeldConnection
+from popham.net.seam import FULL, Dialer, HeldConnection
 from popham.opamp.codec import decode_frame, encode_frame
 from popham.opamp.wire import HELD_MESSAGE_LIMIT
 
@@ -53,11 +56,20 @@ class End(Protocol):
 
     @property
     def retry_window(self) -> float:
-        """Seconds from which upstream wants the first retry drawn."""
+        """Seconds from which upstream wants the first retry drawn; 0 while it has named none."""
+        ...
+
+    @property
+    def stretch(self) -> float:
+        """Seconds by which upstream wants the next round later, within bounds."""
         ...
 
     def opened(self) -> None:
         """Take note of a new held link."""
+        ...
+
+    def fall_back(self, code: str) -> None:
+        """Take note that this end pulls instead of holding a link, and why; empty if it does not."""
         ...
 
     def lost(self) -> None:
@@ -110,6 +122,7 @@ class Driver:
         self._said = said
         self._rounds = 0
         self._paced: CommunicationSettings | None = None
+        self._asks_again = self._due = -math.inf  # times of the loop, while there is no room for a link
         self._stopping = asyncio.Event()
         self._look_again = asyncio.Event()
 
@@ -126,7 +139,7 @@ class Driver:
                 if self._end.settings.dialer is Dials.MANAGER:
                     await self._be_visited()
                 elif self._end.settings.mode is Mode.PUSH:
-                    await self._hold()
+                    await (self._make_do() if self.link_wait > 0 else self._hold())
                 else:
                     await self._pull()
             except PophamError as error:
@@ -136,7 +149,7 @@ class Driver:
                 await self._pause(wait)
 
     def _after(self, error: PophamError) -> float:
-        self._backoff.window = max(self._end.retry_window, 1.0)
+        self._backoff.window = self._end.retry_window
         return self._backoff.failed(error.retry_after if isinstance(error, LinkError) else None)
 
     async def _pause(self, seconds: float) -> None:
@@ -152,7 +165,8 @@ class Driver:
         if settings != self._paced:
             self._paced, self._rounds = settings, 0
         rounds = self._rounds + 1
-        return wait_until_next(settings.heartbeat, settings.window, rounds=rounds, phase=self._phase)
+        wait = wait_until_next(settings.heartbeat, settings.window, rounds=rounds, phase=self._phase)
+        return wait + self._end.stretch
 
     # Pull: a round per heartbeat.
 
@@ -196,13 +210,47 @@ class Driver:
     # Push: a held link.
 
     async def _hold(self) -> None:
-        link = await self._dialer().hold()
+        try:
+            link = await self._dialer().hold()
+        except LinkError as error:
+            if error.code != FULL:
+                raise
+            wait = self._backoff.failed(error.retry_after or self._end.settings.heartbeat)
+            self._asks_again = asyncio.get_running_loop().time() + wait
+            self._end.fall_back(error.code)
+            return
+        self._asks_again = self._due = -math.inf
         self._end.opened()
         try:
             await self._keep(link)
         finally:
             await link.close()
         self._end.lost()
+
+    @property
+    def link_wait(self) -> float:
+        """Seconds until a held link is asked for again, after there was no room for one; else 0 or less."""
+        return self._asks_again - asyncio.get_running_loop().time()
+
+    async def _make_do(self) -> None:
+        """Pull until a held link is asked for again: a round at once, and then one per heartbeat."""
+        now = asyncio.get_running_loop().time
+        while self._end.settings.preset is Preset.PUSH and not self._stopping.is_set():
+            if now() >= self._due or self._end.news.is_set():
+                self._end.news.clear()
+                await self._round()
+                wait = self._next_wait()
+                self._rounds += 1
+                self._due = now() + wait
+                self._said("", wait)
+            wait = min(self._due - now(), self.link_wait)
+            if self.link_wait <= 0:
+                return
+            await self._wait_for_news(wait)
+        self._asks_again = self._due = -math.inf
+        self._end.fall_back("")
+        if self._stopping.is_set():
+            await self._leave(self._dialer().exchange)
 
     async def _keep(self, link: HeldConnection) -> None:
         """Speak and listen until the link ends, or is no longer wanted."""

@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from popham.link.backoff import Backoff
+from popham.net.dialer import CONNECT_TIME
 from popham.net.hot.admission import LinkRate
 from popham.net.hot.entrance import SHORTEST_PAUSE
 from popham.net.listener import BACKLOG
 from popham.net.rate import RoundRate
 
-CONNECT = 10.0
-"""Seconds an agent waits for its connection."""
-SYNS = (1.0, 3.0, 7.0)
+SYNS = (1.0, 3.0, 7.0, 15.0)
 """Seconds after which a kernel asks again that heard nothing. Source: Linux, tcp_syn_retries."""
 _DIAL, _SYN, _GIVE_UP, _TURN = range(4)
 _MANAGER = -1
@@ -62,17 +61,21 @@ class Outcome:
     Attributes:
         drained: When the last agent was back.
         ideal: Agents ÷ rate.
-        attempts: Dials per agent, on average.
-        most: Dials of the unluckiest agent.
-        peak: Dials in the worst second.
+        attempts: Dials per agent, on average, from the loss on.
+        knocks: Dials per agent, on average, since the Manager serves again.
+        most: Dials of the unluckiest agent, since the Manager serves again.
+        peak: Dials in the worst second, of which most are in vain after a long outage.
+        crowd: Dials in the worst second since the Manager serves again.
         returned: Agents that are back.
     """
 
     drained: float
     ideal: float
     attempts: float
+    knocks: float
     most: int
     peak: int
+    crowd: int
     returned: int
 
 
@@ -86,7 +89,9 @@ class Storm:
         window: Seconds from which they draw their first return, as the Manager named them.
         away: Seconds until it serves again.
         door: What becomes of those over the rate.
-        until: Seconds after which the simulation gives up.
+        again: Whether they were told their windows while they returned from another storm.
+        silent: Whether nobody answers meanwhile, instead of refusing: the machine is off.
+        until: Seconds after the return at which the simulation gives up.
     """
 
     agents: int = 100_000
@@ -94,6 +99,8 @@ class Storm:
     window: float = 250.0
     away: float = 5.0
     door: Door = Door.HOLD
+    again: bool = False
+    silent: bool = False
     seed: int = 7
     until: float = 7200.0
     _clock: Moment = field(default_factory=Moment)
@@ -117,12 +124,13 @@ class Storm:
         self._dials = [0] * self.agents
         seconds: Counter[int] = Counter()
         for agent, backoff in enumerate(self._fleet):
-            backoff.window = self.window
-            self._fail(0.0, agent)
+            # Who returned as the n-th is told a window for n; the order has nothing to do with their numbers.
+            backoff.window = max(1.0, self.window * rng.random()) if self.again else self.window
+            self._miss(agent, seconds)
         while self._events and self._back < self.agents:
             now, agent, kind, number = heapq.heappop(self._events)
             self._clock.time = now
-            if now > self.until:
+            if now > self.away + self.until:
                 break
             if kind == _TURN:
                 self._turn(now)
@@ -138,17 +146,32 @@ class Storm:
         return Outcome(
             drained=self._last - self.away,
             ideal=self.agents / self.rate,
-            attempts=sum(self._dials) / self.agents,
+            attempts=sum(seconds.values()) / self.agents,
+            knocks=sum(self._dials) / self.agents,
             most=max(self._dials),
             peak=max(seconds.values()),
+            crowd=max((n for second, n in seconds.items() if second >= self.away), default=0),
             returned=self._back,
         )
 
+    def _miss(self, agent: int, seconds: Counter[int]) -> None:
+        """Dial in vain until the Manager serves: who meets nobody needs no queue of events."""
+        failed, away = self._fleet[agent].failed, self.away
+        now = failed()
+        while now < away:
+            seconds[int(now)] += 1  # nearly all of a long storm's time is spent here
+            if self.silent:
+                number = next((n for n, after in enumerate(SYNS, 1) if now + after >= away), 0)
+                if number:
+                    self._at(now + SYNS[number - 1], agent, _SYN, number)
+                    return
+                now += CONNECT_TIME
+            now += failed()
+        self._at(now, agent, _DIAL)
+
     def _arrive(self, now: float, agent: int, number: int) -> None:
         """Knock; ``number`` is how often the kernel has repeated its SYN."""
-        if now < self.away:
-            self._fail(now, agent)
-        elif self.door is Door.ANSWER:
+        if self.door is Door.ANSWER:
             again = self._rounds.admit()
             if again is None:
                 self._admit(now)
@@ -168,14 +191,14 @@ class Storm:
         if len(self._queue) < BACKLOG:
             self._queue.append(agent)
             self._waiting.add(agent)
-            self._at(began + CONNECT, agent, _GIVE_UP, self._dials[agent])
+            self._at(began + CONNECT_TIME, agent, _GIVE_UP, self._dials[agent])
             if not self._turning:
                 self._turning = True
                 self._at(now, _MANAGER, _TURN)
         elif number < len(SYNS):
             self._at(began + SYNS[number], agent, _SYN, number + 1)
         else:
-            self._fail(began + CONNECT, agent)
+            self._fail(began + CONNECT_TIME, agent)
 
     def _turn(self, now: float) -> None:
         """Admit one of those who wait, or look again when there is a token."""
