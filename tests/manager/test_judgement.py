@@ -2,12 +2,21 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from popham.manager.judgement import Sight, judge, show_span
+from popham.manager.book import _record_of
+from popham.manager.judgement import Sight, judge, judge_record, show_span
+from popham.manager.roster import read_record
+from popham.manager.saving import STATUS
 from popham.model.bundle import Bundle, LocationSet
 from popham.model.communication import CommunicationSettings
+from popham.model.fleet import Admission, AgentKind
 from popham.model.status import Outcome, Presence, StateRecord
 from popham.store.rows import AgentRow
+from popham.trust.keys import IdentityKey
+from popham.trust.verify import seal_state
+from popham.upstream.record import NO_OBJECTS, Wanted
 
 NOW = 1_800_000_000.0
 BUNDLE = Bundle(
@@ -150,3 +159,67 @@ def test_a_stock_agents_sync_state_follows_its_remote_config_status(seen, state,
 )
 def test_a_span_is_shown_in_its_largest_unit(seconds, text):
     assert show_span(seconds) == text
+
+
+KEY = IdentityKey.create()
+OTHER = replace(BUNDLE, serial=4, version=6)
+DIGESTS = st.sampled_from([b"", HASH, NO_OBJECTS, b"\1" * 32])
+RECORDS = st.builds(
+    replace,
+    st.just(RECORD),
+    content_digest=st.sampled_from(["", BUNDLE.content_digest, "old"]),
+    serial=st.integers(0, 9),
+    outcome=st.sampled_from(Outcome),
+    applied_resolved=st.sampled_from(["", "r"]),
+)
+REMOTES = st.one_of(
+    st.just("{}"),
+    st.builds(
+        lambda held, status: json.dumps({"hash": held.hex(), "status": status, "error": ""}),
+        DIGESTS,
+        st.sampled_from(STATUS),
+    ),
+)
+
+
+@given(
+    kind=st.sampled_from(AgentKind),
+    admission=st.sampled_from(Admission),
+    capabilities=st.integers(0, 2**16),
+    state=st.none() | RECORDS,
+    remote=REMOTES,
+    bundle=st.none() | st.just(BUNDLE) | st.just(OTHER),
+    objects=st.sampled_from([b"", HASH]),
+    connected=st.booleans(),
+)
+def test_the_census_and_the_table_of_agents_judge_alike(
+    kind, admission, capabilities, state, remote, bundle, objects, connected
+):
+    row = replace(
+        ROW,
+        uid="01020304-0506-0708-090a-0b0c0d0e0f10",
+        kind=str(kind),
+        admission=str(admission),
+        capabilities=capabilities,
+        state=seal_state(state, KEY) if state else b"",
+        remote=remote,
+    )
+    wanted = bundle and Wanted(
+        group=row.group,
+        serial=bundle.serial,
+        version=bundle.version,
+        content_digest=bundle.content_digest,
+        envelope=b"",
+        blobs={},
+        objects={},
+        objects_digest=objects,
+        communication=CommunicationSettings(),
+    )
+    seen = sight(
+        row=row,
+        record=read_record(row),
+        bundle=bundle,
+        config_hash=objects if bundle and kind is AgentKind.STOCK else b"",
+        connected=connected,
+    )
+    assert judge_record(_record_of(row), wanted) is judge(seen)[0]

@@ -1,6 +1,7 @@
 """How late the loop is."""
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -26,6 +27,18 @@ def test_rel_24_the_worst_is_of_the_last_second():
     for _ in range(LATELY):
         lag.note(0.001)
     assert lag.worst() == 0.001
+
+
+def test_rel_24_looks_are_counted_since_the_start_so_that_two_readings_can_be_subtracted():
+    lag = Lag(lambda: 0.0)
+    for seconds in (0.0, 0.0005, 0.05, 0.0501, 30.0):
+        lag.note(seconds)
+    found = dict(lag.buckets())
+    assert (found[0.001], found[0.04], found[0.05], found[0.075], found[math.inf]) == (2, 2, 3, 4, 5)
+    assert lag.total == pytest.approx(30.1006)
+    for _ in range(2 * WINDOW):
+        lag.note(0.0)
+    assert dict(lag.buckets())[math.inf] == lag.count == 2 * WINDOW + 5
 
 
 def test_a_look_that_comes_early_is_no_lag():

@@ -10,7 +10,7 @@ from popham.manager.census import Census
 from popham.manager.definitions import found_fleet
 from popham.model.status import Outcome, StateRecord
 from popham.store.memory import MemoryStore
-from popham.store.rows import AgentRow
+from popham.store.rows import AgentRow, Kept
 from popham.testing.simulation import make_keys
 from popham.testing.virtual import VirtualClock, run_virtual
 from popham.trust.keys import IdentityKey
@@ -84,7 +84,7 @@ class CountingReads:
 
     async def read(self, work):
         found = await self._store.read(work)
-        if isinstance(found, list) and found and isinstance(found[0], AgentRow):
+        if isinstance(found, list) and found and isinstance(found[0], Kept):
             self.pages.append(len(found))
         return found
 

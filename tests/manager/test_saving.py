@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from popham.errors import StateError
-from popham.manager.saving import BATCH, Saving
+from popham.manager.saving import BATCH, SLICE, Saving
 from popham.model.fleet import AgentKind
 from popham.store.rows import AgentRow
 from popham.testing.direct import CountingStore
@@ -107,3 +107,18 @@ async def test_an_unknown_status_is_written_as_unset(status):
     await again.save(records[0])
     names = {0: "UNSET", 1: "APPLIED", 3: "FAILED", 99: "UNSET"}
     assert f'"{names[status]}"' in (await store.read(lambda tx: tx.agent("agent-0"))).remote
+
+
+async def test_those_who_wait_are_told_in_slices_and_in_order():
+    store = CountingStore()
+    records = agents(3 * SLICE)
+    await plant(store, records)
+    saving, told = Saving(store, VirtualClock()), []
+    for number, record in enumerate(records):
+        saving.keep(record, lambda error, number=number: told.append((number, error)))
+    most = seen = 0
+    while len(told) < len(records):
+        await asyncio.sleep(0)
+        most, seen = max(most, len(told) - seen), len(told)
+    assert most <= SLICE
+    assert told == [(number, None) for number in range(len(records))]

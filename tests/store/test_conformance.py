@@ -18,6 +18,7 @@ from popham.store.rows import (
     BundleRow,
     Contact,
     GroupRow,
+    Kept,
     PolicyRow,
     RevisionRow,
     Said,
@@ -241,6 +242,16 @@ async def test_agents_come_in_the_order_of_their_characters_numbers(store: Store
             await store.read(lambda tx, uid=uid: [row.uid for row in tx.agents(after=uid)])
             == uids[place + 1 :]
         )
+
+
+async def test_what_is_kept_of_an_agent_is_what_its_row_says(store: Store) -> None:
+    rows = [agent(f"u{number}", name=f"Ω\1{number}", state=b"\0\1", last_contact=1.5) for number in range(5)]
+    rows[2] = dataclasses.replace(rows[2], last_contact=None)
+    await store.write(lambda tx: [tx.put_agent(row) for row in reversed(rows)])
+    await store.write(lambda tx: tx.put_agent(agent("u9", tenant="other")))
+    kept = await store.read(lambda tx: tx.agents_kept(after="u0", limit=3))
+    assert kept == [Kept(*(getattr(row, name) for name in Kept._fields)) for row in rows[1:4]]
+    assert len(await store.read(lambda tx: tx.agents_kept())) == len(await store.read(lambda tx: tx.agents()))
 
 
 async def test_the_newest_agent_of_a_key_is_found(store: Store) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import random
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +13,16 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
 from popham.clock import SystemClock
 from popham.errors import StateError
+from popham.store import migrations
 from popham.store import sqlite as module
 from popham.store.engine import check_sqlite, connect, writer_engine
 from popham.store.rows import GroupRow
+from popham.store.schema import NEWEST
 from popham.store.seam import Reading
 from popham.store.snapshot import copy_database, mark_database
 from popham.store.sqlite import SqliteStore
@@ -125,6 +131,8 @@ async def test_a_database_of_a_newer_form_is_refused_and_not_touched(tmp_path: P
 
 def test_the_migrations_lead_to_the_tables(tmp_path: Path) -> None:
     mark_database(tmp_path / "popham.db", "a", "b")
+    script = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert script.get_heads() == [NEWEST]
     engine = writer_engine(tmp_path / "popham.db")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -153,20 +161,105 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
 
 async def test_rel_16_a_damaged_database_is_found_at_start(tmp_path: Path) -> None:
     path = tmp_path / "popham.db"
-    store = open_store(path)
-    await store.write(
-        lambda tx: [tx.put_group(GroupRow(name=f"g{n:03}", body="x" * 500)) for n in range(200)]
-    )
-    await store.aclose()
-    whole = await asyncio.to_thread(path.read_bytes)
+    whole = await fill(path)
     rng = random.Random(16)
     for page in range(1, len(whole) // 4096):
         broken = bytearray(whole)
         broken[page * 4096 : page * 4096 + 12] = rng.randbytes(12)
         await asyncio.to_thread(path.write_bytes, broken)
-        assert refusal(lambda: open_store(path)) == "state.damaged"
+        assert await ending(path) == "state.damaged"
+        assert refusal(lambda: mark_database(path, "a", "b")) == "state.damaged"
+        assert await asyncio.to_thread(path.read_bytes) == broken
     await asyncio.to_thread(path.write_bytes, b"holiday" * 1000)
     assert refusal(lambda: open_store(path)) == "state.damaged"
+
+
+class LateClock(SystemClock):
+    """A clock that a test sets forward."""
+
+    late = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.late
+
+
+async def fill(path: Path) -> bytes:
+    """Make a database of some size, and return its bytes."""
+    store = open_store(path)
+    await store.write(
+        lambda tx: [tx.put_group(GroupRow(name=f"g{n:03}", body="x" * 500)) for n in range(200)]
+    )
+    await store.aclose()
+    return await asyncio.to_thread(path.read_bytes)
+
+
+async def ending(path: Path) -> str:
+    """Return the code by which a damaged database ends its process; nobody who writes hears anything else."""
+    try:
+        store = open_store(path)
+    except StateError as error:
+        return error.code
+    said = set()
+    for call in (lambda: store.write(lambda tx: tx.set_meta("a", "b")), store.watch):
+        with pytest.raises(StateError) as caught:
+            await call()
+        said.add((caught.value.code, str(caught.value)))
+    await store.aclose()
+    ((code, _),) = said
+    return code
+
+
+async def test_rel_16_questions_are_answered_while_the_file_is_checked_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "popham.db"
+    await fill(path)
+    begun, go_on, real = threading.Event(), threading.Event(), module._check
+    clock = LateClock()
+
+    def check(connection: Connection, checked: Path) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        clock.late = 3600.0
+        real(connection, checked)
+
+    monkeypatch.setattr(module, "_check", check)
+    store = SqliteStore.open(path, clock=clock)
+    writing = asyncio.ensure_future(store.write(lambda tx: tx.set_meta("a", "b")))
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert await store.read(lambda tx: (len(tx.groups()), tx.meta("a"))) == (200, None)
+    assert not writing.done()
+    go_on.set()
+    await writing
+    assert await store.read(lambda tx: tx.meta("a")) == "b"
+    await store.aclose()
+
+
+async def test_a_database_of_an_older_form_is_checked_before_it_is_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    real = module._check
+    monkeypatch.setattr(module, "_check", lambda *given: steps.append("check") or real(*given))
+    upgrade = module.upgrade
+    monkeypatch.setattr(module, "upgrade", lambda connection: steps.append("migrate") or upgrade(connection))
+    store = open_store(tmp_path / "popham.db")
+    assert steps == ["check", "migrate"]
+    await store.write(lambda tx: tx.set_meta("a", "b"))
+    await store.aclose()
+    assert steps == ["check", "migrate"]
+    await open_store(tmp_path / "popham.db").aclose()
+    assert steps == ["check", "migrate", "check"]
+
+
+def test_a_database_of_the_newest_form_is_opened_without_the_tools_of_migration(tmp_path: Path) -> None:
+    mark_database(tmp_path / "popham.db", "a", "b")
+    program = (
+        "import sys; from pathlib import Path; from popham.store.snapshot import mark_database; "
+        "mark_database(Path(sys.argv[1]), 'c', 'd'); print('alembic' in sys.modules)"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "popham.db")]
+    assert subprocess.run(words, check=True, capture_output=True, text=True).stdout == "False\n"
 
 
 def test_a_database_that_cannot_be_opened_is_said(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName
 
 from popham.clock import Clock
+from popham.errors import StateError
 from popham.manager.agents import reassign_all
 from popham.manager.backup import RESTORED
 from popham.manager.book import ManagerBook
@@ -31,7 +32,6 @@ from popham.manager.measures import Measures, measure
 from popham.manager.service import ManagerService
 from popham.manager.settings import Address, ManagerSettings
 from popham.net.hot.listener import HotListener
-from popham.net.seam import Limits
 from popham.net.tls import server_context
 from popham.opamp.wire import OPAMP_PATH
 from popham.statedir import StateDir
@@ -39,9 +39,14 @@ from popham.store.opening import open_store
 from popham.store.seam import Store, Writing
 from popham.trust.identity import load_certificate
 from popham.upstream.hub import Hub
+from popham.upstream.room import Room
 from popham.upstream.shedding import Load, Shedder
+from popham.upstream.steering import Steering
 
 _log = logging.getLogger(__name__)
+COLLECT = (10_000, 20, 100)
+"""How seldom the collector of garbage looks for cycles. One look at 10,000 held links takes 200 ms, in which
+nobody is answered, and as many reports at once would cause three."""
 FLUSH = 5.0
 """Seconds between writes of last contacts: what a crash may cost of them, and nothing else."""
 RENEW_LISTENER = 60 * 86400.0
@@ -66,16 +71,22 @@ class Manager:
         self._at = Address.parse(settings.listen.agents, "listen.agents")
         keys = load_keys(state.root / "keys", urls=settings.urls, clock=clock)
         self.keys: ManagerKeys = keys
-        self._book = ManagerBook(store, keys, clock)
+        self._book = ManagerBook(store, keys, clock, note_rate=self._note_rate)
         trust = dict(zip(TRUST_PATHS, (keys.ca.pem, keys.root, keys.targets), strict=True))
         rng = random.SystemRandom()
         self.lag = Lag(clock.monotonic)
+        self._steering = Steering(
+            self._load,
+            rounds=lambda: self.hub.counts.rounds,
+            allowed=lambda: settings.limits.rounds_per_second,
+        )
         self.hub = Hub(
             self._book,
             clock,
             endpoint=lambda: _websocket(settings),
             trust=trust,
-            admission_rate=lambda: self.listener.link_rate.per_second,
+            room=Room(clock, cap=settings.limits.held(), rate=self._link_rate, rng=rng),
+            steering=self._steering,
             shedder=Shedder(self._load, self._away),
         )
         self.live = Live(self._book, self.hub)
@@ -89,20 +100,24 @@ class Manager:
             links=self.live,
             measures=self._measure,
         )
-        limits = Limits(
-            message=settings.limits.message,
-            connections=settings.limits.connections,
-            rounds_per_second=settings.limits.rounds_per_second,
-            links_per_second=settings.limits.links_per_second,
-            keepalive=settings.limits.keepalive,
-        )
         context = open_tls(state, keys, clock)
         self.listener = HotListener(
-            self.hub, context=context, limits=limits, clock=clock, rng=rng, lag=self.lag.worst
+            self.hub,
+            context=context,
+            limits=settings.limits.bounds(),
+            clock=clock,
+            rng=rng,
+            lag=self.lag.worst,
         )
 
     def _load(self) -> Load:
         return Load(self.lag.standing(), self._store.waiting)
+
+    def _link_rate(self) -> float:
+        return self.listener.link_rate.per_second
+
+    def _note_rate(self) -> str | None:
+        return self.listener.link_rate.note()
 
     def _away(self) -> float:
         return self.listener.link_rate.away()
@@ -115,6 +130,7 @@ class Manager:
             links=self.listener.links,
             link_rate=self.listener.link_rate.per_second,
             waiting=lambda: self._store.waiting,
+            turned_away=self.listener.turned_away,
         )
 
     async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
@@ -124,14 +140,14 @@ class Manager:
             StateError: The database failed; the process must end.
             ConfigError: An address cannot be listened on.
         """
-        await self._recover()
-        await self._read()
+        usual = gc.get_threshold()
+        await self._begin()
         await self.listener.start(self._at.hosts, self._at.port)
         work = [
             asyncio.ensure_future(part)
             for part in (
                 *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
-                *(self.lag.run(), self._census.run()),
+                *(self.lag.run(), self._steering.run(), self._census.run()),
             )
         ]
         stop = asyncio.ensure_future(stopping.wait())
@@ -139,13 +155,23 @@ class Manager:
         try:
             await asyncio.wait({stop, *work}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await self.listener.stop(retry_window=self.hub.retry_window)
+            await self.listener.stop(retry_window=self.hub.room.retry_window)
             for task in (stop, *work):
                 task.cancel()
             results = await asyncio.gather(stop, *work, return_exceptions=True)
+            gc.set_threshold(*usual)
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    async def _begin(self) -> None:
+        try:
+            await self._recover()
+            await self._read()
+        except StateError:
+            # The check of the database (REL-16) says more than a page that could not be read.
+            await self._store.write(lambda _tx: None)
+            raise
 
     async def _read(self) -> None:
         """Read what is known; it stays, so the collector of garbage need not look at it, now or later."""
@@ -154,25 +180,27 @@ class Manager:
             await self._book.load()
         finally:
             gc.enable()
+        self.listener.link_rate.resume(self._book.link_rate)
         gc.freeze()
+        gc.set_threshold(*COLLECT)
 
     async def _recover(self) -> None:
         """After a restore, sign everything anew before the first answer, above what agents may hold."""
         now, director = self._clock.now(), self.keys.director
         beside = self.state.root / RESTORED
+        # Asked by reading: a write waits for the check of the database.
+        if not await self._store.read(lambda tx: tx.meta(RESTORED)) and not beside.exists():
+            return
 
         def work(tx: Writing) -> int:
-            if not tx.meta(RESTORED) and not beside.exists():
-                return -1
             signed = Bundles(director).resign_all(tx, now=now)
             assigned = reassign_all(tx, director, now=now)
             tx.set_meta(RESTORED, "")
             return len(signed) + assigned
 
         count = await self._store.write(work)
-        if count >= 0:
-            beside.unlink(missing_ok=True)
-            _log.warning("this Manager was restored from a backup: %d documents were signed anew", count)
+        beside.unlink(missing_ok=True)
+        _log.warning("this Manager was restored from a backup: %d documents were signed anew", count)
 
 
 def open_tls(state: StateDir, keys: ManagerKeys, clock: Clock) -> ssl.SSLContext:

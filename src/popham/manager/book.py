@@ -10,12 +10,13 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from popham.clock import Clock
@@ -36,14 +37,14 @@ from popham.net.seam import Peer, Refusal, Refused
 from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
 from popham.opamp.session import Ear
 from popham.opamp.wire import SESSION
-from popham.store.rows import AgentRow, BundleRow, Contact, TokenRow
+from popham.store.rows import AgentRow, BundleRow, Contact, Kept, TokenRow
 from popham.store.seam import Reading, Store, Writing
 from popham.trust.identity import identity_of
 from popham.upstream.book import Admitted, Identity
 from popham.upstream.record import Record, RemoteStatus, Wanted
 
 _log = logging.getLogger(__name__)
-_ALIVE, _DOWNTIMES = "alive_at", "downtimes"
+_ALIVE, _DOWNTIMES, _LINK_RATE = "alive_at", "downtimes", "link_rate"
 _KEPT_DOWNTIMES = 100
 PAGE = 4096
 """Agents read at once at the start."""
@@ -62,10 +63,23 @@ SHOWN = 20_000
 
 
 class ManagerBook:
-    """What the hub needs, kept in memory and made durable in the store."""
+    """What the hub needs, kept in memory and made durable in the store.
 
-    def __init__(self, store: Store, keys: ManagerKeys, clock: Clock) -> None:
-        """Keep what is needed; :meth:`load` reads it."""
+    Attributes:
+        link_rate: What was noted of the rate of new links before this start; None if nothing was.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: ManagerKeys,
+        clock: Clock,
+        *,
+        note_rate: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Keep what is needed; :meth:`load` reads it.  ``note_rate`` notes the rate of new links."""
+        self._note_rate = note_rate
+        self.link_rate: str | None = None
         self._store = store
         self._clock = clock
         self._ca = keys.ca
@@ -73,17 +87,28 @@ class ManagerBook:
         self._wanted: dict[str, Wanted] = {}
         self._tokens: dict[str, TokenRow] = {}
         self._shown: dict[bytes, Identity] = {}
+        self._bearers: dict[str, Identity] = {}
         self._admissions = Admissions(store, keys, clock)
         self._saving = Saving(store, clock)
         self.downtimes: Sequence[Downtime] = ()
 
     async def load(self) -> None:
-        """Read everything, and count the time since this Manager was last alive as downtime."""
+        """Read everything, and count the time since this Manager was last alive as downtime.
+
+        Reading does not wait for that write, which waits for the check of the database (REL-16).
+
+        Raises:
+            StateError: The database is damaged or cannot be used.
+        """
         now = self._clock.now()
-        self.downtimes = await self._store.write(lambda tx: _note_downtime(tx, now))
-        await self._read_agents()
-        await self.read_tokens()
-        await self.refresh(None)
+        noting = asyncio.ensure_future(self._store.write(lambda tx: _note_downtime(tx, now)))
+        try:
+            self.link_rate = await self._store.read(lambda tx: tx.meta(_LINK_RATE))
+            await self._read_agents()
+            await self.read_tokens()
+            await self.refresh(None)
+        finally:
+            self.downtimes = await noting
 
     async def _read_agents(self) -> None:
         """Read all agents, page by page: what they said stays text until somebody needs it."""
@@ -91,7 +116,8 @@ class ManagerBook:
         while True:
             rows = await self._store.read(partial(_page, after=after))
             for row in rows:
-                self._add(row)
+                record = _record_of(row)
+                self._records[record.key] = record
             if len(rows) < PAGE:
                 return
             after = rows[-1].uid
@@ -108,6 +134,7 @@ class ManagerBook:
         """Read again which tokens stock agents may show."""
         rows = await self._store.read(lambda tx: tx.tokens())
         self._tokens = {row.id: row for row in rows if row.kind == "stock"}
+        self._bearers = {}
 
     async def reread(self, uid: str) -> Record | None:
         """Read one agent again after an administrator changed it; None if it is gone."""
@@ -167,13 +194,21 @@ class ManagerBook:
         )
 
     def _identify_bearer(self, peer: Peer) -> Identity:
+        """Return whose token it is; one that serves from everywhere is looked up once per table of tokens."""
+        now = self._clock.now()
+        known = self._bearers.get(peer.bearer)
+        if known is not None and now < known.until:
+            return known
         try:
-            row = find_stock(_Tokens(self._tokens), peer.bearer, now=self._clock.now(), address=peer.address)
+            row = find_stock(_Tokens(self._tokens), peer.bearer, now=now, address=peer.address)
         except GrantError as error:
             raise Refused(Refusal(status=401, body=str(error))) from error
-        return Identity(
+        found = Identity(
             caller=IdentityKind.STOCK, token=row.id, group=row.group, until=row.expires, edition=self._tokens
         )
+        if not row.cidr:
+            self._bearers[peer.bearer] = found
+        return found
 
     def record(self, uid: str) -> Record | None:
         """Return what is known of one agent."""
@@ -209,13 +244,13 @@ class ManagerBook:
         row = await self._admissions.meet(identity, str(uuid.UUID(bytes=key)), peer)
         return self._remember(row)
 
-    async def save(self, record: Record) -> None:
+    def keep(self, record: Record, done: Callable[[BaseException | None], None]) -> None:
         """Make what an agent said durable; what administrators decide is left as it is."""
-        await self._saving.save(record)
+        self._saving.keep(record, done)
 
     async def contacts(self, records: list[Record]) -> None:
-        """Make last contacts durable, and that this Manager is alive."""
-        now = self._clock.now()
+        """Make last contacts durable, that this Manager is alive, and how many links it could take."""
+        now, rate = self._clock.now(), self._note_rate()
         batch = [
             Contact(r.uid, r.last_contact, r.address, r.promise, r.ear.sequence)
             for r in records
@@ -225,6 +260,8 @@ class ManagerBook:
         def work(tx: Writing) -> None:
             tx.contacts(batch)
             tx.set_meta(_ALIVE, repr(now))
+            if rate is not None:
+                tx.set_meta(_LINK_RATE, rate)
 
         await self._store.write(work)
 
@@ -271,11 +308,11 @@ class _Tokens:
         return self._tokens.get(token)
 
 
-def _page(tx: Reading, *, after: str) -> list[AgentRow]:
-    return tx.agents(after=after, limit=PAGE)
+def _page(tx: Reading, *, after: str) -> list[Kept]:
+    return tx.agents_kept(after=after, limit=PAGE)
 
 
-def _record_of(row: AgentRow) -> Record:
+def _record_of(row: AgentRow | Kept) -> Record:
     """Return the record of a row; a hundred thousand of them are to take seconds, so nothing is parsed."""
     kind = _KINDS[row.kind]
     described = row.description != "{}"

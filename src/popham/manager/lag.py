@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 EVERY = 0.05
 """Seconds between two looks: 20 wake-ups a second, a thousandth of a core."""
 WINDOW = 600
 """Looks that quantiles are of: half a minute."""
+BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, math.inf)
+"""Seconds up to which looks are counted together, since the start; 50 ms is the goal."""
 LATELY = 20
 """Looks that :meth:`Lag.worst` is of: a second."""
 
@@ -30,15 +33,20 @@ class Lag:
         self._samples: deque[float] = deque(maxlen=WINDOW)
         self._lately: deque[float] = deque(maxlen=LATELY)
         self._due: float | None = None
+        self._counts = [0] * len(BOUNDS)
         self.count = 0
         """Looks since the start."""
+        self.total = 0.0
+        """Seconds of lag of all of them."""
 
     def note(self, lag: float) -> None:
         """Take one sample."""
         lag = max(0.0, lag)
         self._samples.append(lag)
         self._lately.append(lag)
+        self._counts[bisect_left(BOUNDS, lag)] += 1
         self.count += 1
+        self.total += lag
 
     def worst(self) -> float:
         """Return the worst of the last second, the look that is due now included."""
@@ -59,6 +67,14 @@ class Lag:
             return 0.0
         ranked = sorted(self._samples)
         return ranked[max(0, math.ceil(part * len(ranked)) - 1)]
+
+    def buckets(self) -> Sequence[tuple[float, int]]:
+        """Return (seconds, looks since the start that were not above): whoever reads twice can subtract."""
+        counted, found = 0, []
+        for bound, count in zip(BOUNDS, self._counts, strict=True):
+            counted += count
+            found.append((bound, counted))
+        return found
 
     async def run(self) -> None:
         """Look until cancelled."""

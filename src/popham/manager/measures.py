@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from popham.manager.census import Census, Place
@@ -20,6 +20,9 @@ class Measures:
         agents: (presence, link, sync) → how many; as old as the last census.
         messages: (direction, transport) → messages since the start.
         lag: Part → seconds that this part of the last half minute was not above.
+        lag_buckets: (seconds, looks at the loop since the start whose lag was not above).
+        lag_total: Seconds of lag of all looks.
+        turned_away: Connections ended unheard, as their address failed too often.
         links: Held links.
         link_rate: New links admitted in a second.
         waiting: Changes that wait for the database.
@@ -29,6 +32,9 @@ class Measures:
     agents: Mapping[Place, int] = field(default_factory=dict)
     messages: Mapping[tuple[str, str], int] = field(default_factory=dict)
     lag: Mapping[float, float] = field(default_factory=dict)
+    lag_buckets: Sequence[tuple[float, int]] = ()
+    lag_total: float = 0.0
+    turned_away: int = 0
     links: int = 0
     link_rate: float = 0.0
     waiting: int = 0
@@ -36,13 +42,23 @@ class Measures:
 
 
 def measure(
-    hub: Hub, census: Census, lag: Lag, *, links: int, link_rate: float, waiting: Callable[[], int]
+    hub: Hub,
+    census: Census,
+    lag: Lag,
+    *,
+    links: int,
+    link_rate: float,
+    waiting: Callable[[], int],
+    turned_away: int = 0,
 ) -> Measures:
     """Return the numbers as they are; cheap, however many agents there are."""
     return Measures(
         agents=census.look(),
         messages=hub.counts.by_way(),
         lag={part: lag.quantile(part) for part in QUANTILES},
+        lag_buckets=lag.buckets(),
+        lag_total=lag.total,
+        turned_away=turned_away,
         links=links,
         link_rate=link_rate,
         waiting=waiting(),

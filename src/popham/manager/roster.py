@@ -72,6 +72,7 @@ class Roster:
             reason=reason,
             mode=record.mode if record else "",
             dialer=record.dialer if record else "",
+            fallback=record.fallback if record else "",
             heartbeat=settings.heartbeat if own and settings else row.promise,
             wanted=bundle.serial if bundle and accepted else 0,
             applied=record.applied_serial if record else 0,

@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from popham.clock import Clock
 from popham.manager.naming import described_name, name_stock, provisional_name
@@ -25,6 +27,10 @@ from popham.upstream.record import Record, RemoteStatus
 
 BATCH = 1000
 """Reports in one transaction: some 20 ms, which is what another write may have to wait."""
+SLICE = 32
+"""Reports that are written down, or answered, in one turn of the loop: 1 ms or so."""
+Done = Callable[[BaseException | None], None]
+"""Told once a report is durable, or why it is not."""
 STATUS = ("UNSET", "APPLIED", "APPLYING", "FAILED")
 """OpAMP's RemoteConfigStatuses, by number."""
 
@@ -32,16 +38,7 @@ STATUS = ("UNSET", "APPLIED", "APPLYING", "FAILED")
 @dataclass(slots=True)
 class _Batch:
     records: dict[bytes, Record] = field(default_factory=dict)
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
-
-    def settle(self, error: BaseException | None) -> None:
-        """Answer those who still wait."""
-        for caller in self.waiting:
-            if not caller.done():
-                if error is None:
-                    caller.set_result(None)
-                else:
-                    caller.set_exception(error)
+    waiting: list[Done] = field(default_factory=list)
 
 
 class Saving:
@@ -53,6 +50,7 @@ class Saving:
         self._clock = clock
         self._batches: deque[_Batch] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._naming: set[asyncio.Task[None]] = set()
 
     async def save(self, record: Record) -> None:
         """Return once what this agent said is durable.
@@ -60,36 +58,56 @@ class Saving:
         Raises:
             StateError: It could not be written.
         """
+        durable = asyncio.get_running_loop().create_future()
+
+        def done(error: BaseException | None) -> None:
+            if durable.done():
+                return
+            if error is None:
+                durable.set_result(None)
+            elif isinstance(error, asyncio.CancelledError):
+                durable.cancel()
+            else:
+                durable.set_exception(error)
+
+        self.keep(record, done)
+        await durable
+
+    def keep(self, record: Record, done: Done) -> None:
+        """Begin to write what this agent said; ``done`` is told what became of it, and never raises."""
         name = provisional_name(record.uid)
         if record.kind is AgentKind.STOCK and record.name == name and described_name(record.description):
-            await self._save_named(record)
+            naming = asyncio.ensure_future(self._save_named(record))
+            self._naming.add(naming)
+            naming.add_done_callback(partial(self._named, done))
             return
         if not self._batches or len(self._batches[-1].records) >= BATCH:
             self._batches.append(_Batch())
         batch = self._batches[-1]
         batch.records[record.key] = record
-        # A future for each: whoever gives up waiting does not take the others' batch away.
-        durable = asyncio.get_running_loop().create_future()
-        batch.waiting.append(durable)
+        batch.waiting.append(done)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._write())
-        await durable
 
     async def _write(self) -> None:
         """Write batches until there is none; each caller learns what became of its own."""
         while self._batches:
             batch = self._batches.popleft()
-            said = [say(record) for record in batch.records.values()]
+            error: BaseException | None = None
             try:
+                said = await _say_all(list(batch.records.values()))
                 await self._store.write(lambda tx, said=said: tx.reports(said))  # type: ignore[misc]  # bound now
-            except Exception as error:  # noqa: BLE001  # it is raised where the callers wait
-                batch.settle(error)
+            except Exception as problem:  # noqa: BLE001  # it is told to those who wait
+                error = problem
             except BaseException:
-                for caller in batch.waiting:
-                    caller.cancel()
+                for done in batch.waiting:
+                    done(asyncio.CancelledError())
                 raise
-            else:
-                batch.settle(None)
+            await _tell_all(batch.waiting, error)
+
+    def _named(self, done: Done, naming: asyncio.Task[None]) -> None:
+        self._naming.discard(naming)
+        done(asyncio.CancelledError() if naming.cancelled() else naming.exception())
 
     async def _save_named(self, record: Record) -> None:
         """Write one report, and the name that its description gives to a stock agent."""
@@ -106,6 +124,31 @@ class Saving:
             return named.name
 
         record.name = await self._store.write(work) or record.name
+
+
+async def _say_all(records: Sequence[Record]) -> list[Said]:
+    """Return what is to be written, in slices; who says more meanwhile is written again after this."""
+    said: list[Said] = []
+    for first in range(0, len(records), SLICE):
+        if first:
+            await asyncio.sleep(0)
+        said += map(say, records[first : first + SLICE])
+    return said
+
+
+async def _tell_all(waiting: Sequence[Done], error: BaseException | None) -> None:
+    """Tell those who wait what became of their reports, in slices."""
+    told = 0
+    try:
+        for first in range(0, len(waiting), SLICE):
+            if first:
+                await asyncio.sleep(0)
+            for done in waiting[first : first + SLICE]:
+                told += 1
+                done(error)
+    finally:
+        for done in waiting[told:]:
+            done(error)
 
 
 def say(record: Record) -> Said:

@@ -12,11 +12,14 @@ import msgspec
 
 from popham.config import load
 from popham.errors import ConfigError
+from popham.net.seam import Limits
 
 DEFAULT_FILE = Path("/etc/popham/manager.toml")
 DEFAULT_STATE = "/var/lib/popham/manager"
 FILE = "manager.toml"
 """Name of the configuration that ``popham init`` leaves in the state directory."""
+ROUNDS_PART, ROUNDS_LEAST = 0.05, 8
+"""Connections that links leave free for rounds: part of all, and number."""
 _ANY = "::"
 
 
@@ -40,14 +43,37 @@ class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         connections: Open connections in all; what the process may open is a bound too.
         rounds_per_second: Rounds and upgrades admitted in a second; 0 for no limit.
         links_per_second: TLS handshakes begun in a second; 0 for as many as the loop bears.
+        links: Held links in all; 0 for as many as ``connections`` allows.
         keepalive: Seconds between pings on a held link; two silent ones close it.
+        messages_per_second: Messages of one connection; 0 for no limit.
+        bytes_per_second: Bytes of one connection; 0 for no limit.
+        links_per_identity: Held links of one agent, and HTTP connections likewise.
+        strangers_per_address: Connections of one address that were not admitted yet; 0 for half of all.
+        failures_per_second: Bad tokens and broken handshakes of one address; 0 for no limit.
     """
 
     message: Annotated[int, msgspec.Meta(ge=64 * 1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
     connections: Annotated[int, msgspec.Meta(ge=16, le=1_000_000)] = 19_000
     rounds_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     links_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    links: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     keepalive: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 45.0
+    messages_per_second: Annotated[float, msgspec.Meta(ge=0)] = 100.0
+    bytes_per_second: Annotated[float, msgspec.Meta(ge=0)] = 2.0 * 1024 * 1024
+    links_per_identity: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
+    strangers_per_address: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    failures_per_second: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+
+    def bounds(self) -> Limits:
+        """Return the limits of the listener."""
+        own = msgspec.structs.asdict(self)
+        del own["links"]  # how many are held is not the listener's matter
+        return Limits(**own)
+
+    def held(self) -> int:
+        """Return how many links may be held: a part of the connections is kept for rounds."""
+        most = self.connections - max(ROUNDS_LEAST, round(self.connections * ROUNDS_PART))
+        return min(self.links, most) if self.links else most
 
 
 class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

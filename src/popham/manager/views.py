@@ -23,6 +23,7 @@ class AgentView:
         sync: in sync, pending, failed, drifted or cannot take it.
         reason: One sentence behind ``sync`` where it is not in sync; else empty.
         mode, dialer: What the agent says is in force; empty if unknown.
+        fallback: Code of why the mode is not the one that was ordered; empty if it is.
         wanted: Serial of its group's bundle; 0 if there is none.
         applied: Serial in force on the machine; 0 if none or stock.
         last_contact: None if never seen.
@@ -57,6 +58,7 @@ class AgentView:
     version: str
     labels: Mapping[str, str] = field(default_factory=dict)
     certificate_until: float | None = None
+    fallback: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -22,6 +22,7 @@ from popham.store.rows import (
     BundleRow,
     Contact,
     GroupRow,
+    Kept,
     PolicyRow,
     RevisionRow,
     Said,
@@ -93,6 +94,11 @@ class MemoryReading:
         """Return agents by uid, those above ``after`` only."""
         rows = [row for row in self._rows(AgentRow) if row.uid > after and group in {None, row.group}]
         return rows[:limit]
+
+    def agents_kept(self, *, after: str = "", limit: int | None = None) -> list[Kept]:
+        """Return what a Manager keeps of its agents, by uid, those above ``after`` only."""
+        rows = self.agents(after=after, limit=limit)
+        return [Kept._make(getattr(row, name) for name in Kept._fields) for row in rows]
 
     def agent(self, uid: str) -> AgentRow | None:
         """Return one agent."""

@@ -67,6 +67,9 @@ class PostgresLedger:
         with engine.begin() as connection:
             connection.execute(_SWEEP, {"before": clock.now() - _MARK_LIFETIME_S})
 
+    def begin(self) -> None:
+        """Do nothing: PostgreSQL was looked at when it was opened."""
+
     def commit(self, work: Callable[[Connection], None]) -> None:
         """Run ``work`` in one transaction, which is durable on return; it may be run more than once."""
         begun = self._clock.monotonic()

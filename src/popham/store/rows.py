@@ -8,6 +8,7 @@ plus what the Manager added.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from popham.model.names import DEFAULT_TENANT
 
@@ -180,6 +181,30 @@ class Said:
     description: str
     state: bytes
     state_revision: int
+    remote: str
+    last_contact: float | None
+    promise: float
+    address: str
+    sequence: int
+
+
+class Kept(NamedTuple):
+    """The columns of an agent's row that a Manager keeps in memory; names as in :class:`AgentRow`.
+
+    A start reads all of them, and a tuple takes a fifth of the time of a class.
+    """
+
+    uid: str
+    name: str
+    group: str
+    kind: str
+    admission: str
+    public_key: bytes
+    assignment: bytes
+    assignment_seq: int
+    capabilities: int
+    description: str
+    state: bytes
     remote: str
     last_contact: float | None
     promise: float

@@ -21,6 +21,7 @@ from popham.store.rows import (
     BundleRow,
     Contact,
     GroupRow,
+    Kept,
     PolicyRow,
     RevisionRow,
     Said,
@@ -69,6 +70,10 @@ class Reading(Protocol):
         self, *, group: str | None = None, after: str = "", limit: int | None = None
     ) -> list[AgentRow]:
         """Return agents by uid, those above ``after`` only."""
+        ...
+
+    def agents_kept(self, *, after: str = "", limit: int | None = None) -> list[Kept]:
+        """Return what a Manager keeps of its agents, by uid, those above ``after`` only."""
         ...
 
     def agent(self, uid: str) -> AgentRow | None:

@@ -2,6 +2,11 @@
 
 Checkpoints come between commits, after the callers were answered, and wait
 for a quiet moment as long as the log is short.
+
+The whole file is checked at every start (REL-16, ``PRAGMA quick_check``):
+before it is migrated, and else beside the first questions, which only read.
+Nothing is written, so nothing acknowledged, before the check has ended.  What
+it finds ends the store: whoever waits to write is told, and so is ``watch``.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from popham.store.engine import (
     writer_engine,
 )
 from popham.store.refusal import OverloadError
-from popham.store.schema import upgrade
+from popham.store.schema import is_newest, upgrade
 from popham.store.seam import Reading
 from popham.store.threaded import READERS, ThreadedStore
 from popham.store.transaction import SqlReading
@@ -46,7 +51,10 @@ class SqliteStore(ThreadedStore):
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock, tenant: str = DEFAULT_TENANT) -> SqliteStore:
-        """Open the database file at ``path``, creating or migrating it; this blocks, for seconds at worst.
+        """Open the database file at ``path``, creating or migrating it; that blocks, for seconds at worst.
+
+        A file of the newest form is checked while questions are answered already;
+        what the check finds, ``write`` and ``watch`` raise: ``state.damaged``.
 
         Args:
             path: The file; its directory exists and is locked by this process.
@@ -56,9 +64,10 @@ class SqliteStore(ThreadedStore):
         Raises:
             StateError: ``state.sqlite_version``, ``state.damaged``, ``state.newer`` or ``state.unusable``.
         """
-        writer = open_database(path)
+        writer, checked = _open(path, at_once=False)
         library = SqliteLibrary(writer, reader_engine(path, READERS), tenant)
-        return cls(SqliteLedger(writer), library, clock=clock, tenant=tenant)
+        ledger = SqliteLedger(writer, unchecked=None if checked else path)
+        return cls(ledger, library, clock=clock, tenant=tenant)
 
 
 class SqliteLedger:
@@ -68,9 +77,24 @@ class SqliteLedger:
         checkpoints: How many checkpoints there were.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, unchecked: Path | None = None) -> None:
+        """Write by ``engine``; ``unchecked`` is the file, if it is yet to be checked."""
         self._connection = engine.connect()
+        self._unchecked = unchecked
         self.checkpoints = 0
+
+    def begin(self) -> None:
+        """Check the file, if that was not done.
+
+        Raises:
+            StateError: ``state.damaged`` or ``state.unusable``.
+        """
+        if self._unchecked is None:
+            return
+        try:
+            _check(self._connection, self._unchecked)
+        except (DBAPIError, dbapi2.Error) as error:
+            raise opening_error(self._unchecked, error) from error
 
     def commit(self, work: Callable[[Connection], None]) -> None:
         """Run ``work`` in one transaction, which is durable on return."""
@@ -133,6 +157,11 @@ def open_database(path: Path) -> Engine:
     Raises:
         StateError: ``state.sqlite_version``, ``state.damaged``, ``state.newer`` or ``state.unusable``.
     """
+    return _open(path, at_once=True)[0]
+
+
+def _open(path: Path, *, at_once: bool) -> tuple[Engine, bool]:
+    """Open the database file at ``path``; returns who may write to it, and whether it was checked."""
     check_sqlite(dbapi2.sqlite_version_info)
     try:
         writer = writer_engine(path)
@@ -140,15 +169,17 @@ def open_database(path: Path) -> Engine:
         raise opening_error(path, error) from error
     try:
         with writer.connect() as connection:
-            _check(connection, path)
-            upgrade(connection)
+            checked = at_once or not is_newest(connection)
+            if checked:
+                _check(connection, path)
+                upgrade(connection)
     except (DBAPIError, dbapi2.Error) as error:
         writer.dispose()
         raise opening_error(path, error) from error
     except BaseException:
         writer.dispose()
         raise
-    return writer
+    return writer, checked
 
 
 def _check(connection: Connection, path: Path) -> None:

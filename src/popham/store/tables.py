@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -51,6 +51,10 @@ class AnyText(TypeDecorator[str]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the type in this database."""
         return dialect.type_descriptor(String(collation="C" if _is_postgresql(dialect) else None))
+
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any] | None:
+        """Return what is called with each text that is read: nothing where none has to be changed."""
+        return super().result_processor(dialect, coltype) if _is_postgresql(dialect) else None
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Return what is stored for a text."""

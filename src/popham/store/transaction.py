@@ -23,6 +23,7 @@ from popham.store.rows import (
     BundleRow,
     Contact,
     GroupRow,
+    Kept,
     PolicyRow,
     RevisionRow,
     Said,
@@ -139,6 +140,14 @@ class SqlReading:
         if group is not None:
             where.append(columns.group == group)
         return self._rows(AgentRow, *where, order=[columns.uid], limit=limit)
+
+    def agents_kept(self, *, after: str = "", limit: int | None = None) -> list[Kept]:
+        """Return what a Manager keeps of its agents, by uid, those above ``after`` only."""
+        columns = TABLES[AgentRow].c
+        query = select(*(columns[name] for name in Kept._fields)).where(
+            columns.tenant == self._tenant, columns.uid > after
+        )
+        return list(map(Kept._make, self._connection.execute(query.order_by(columns.uid).limit(limit))))
 
     def agent(self, uid: str) -> AgentRow | None:
         """Return one agent."""

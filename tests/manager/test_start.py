@@ -1,0 +1,90 @@
+"""A start: what it finds before anybody is answered."""
+
+import asyncio
+import contextlib
+import uuid
+
+import pytest
+
+from popham.clock import SystemClock
+from popham.errors import StateError
+from popham.manager.app import open_manager
+from popham.manager.founding import DATABASE, Founding, found
+from popham.manager.settings import Listen, ManagerSettings
+from popham.store.engine import connect
+from popham.store.rows import AgentRow
+from popham.store.sqlite import SqliteStore
+
+PAGE = 4096
+
+
+def open_store(path):
+    return SqliteStore.open(path, clock=SystemClock())
+
+
+@pytest.fixture
+async def settings(tmp_path):
+    """A Manager that is not running and knows some agents."""
+    listen = Listen(agents="127.0.0.1:0", people="127.0.0.1:0")
+    asked = Founding(
+        state=tmp_path / "manager",
+        names=("localhost",),
+        urls=("https://localhost:4320",),
+        agents=listen.agents,
+        people=listen.people,
+    )
+    await found(asked, clock=SystemClock(), open_store=open_store)
+    rows = [
+        AgentRow(
+            uid=str(uuid.UUID(int=n)),
+            name=f"web-{n}",
+            group="fleet",
+            kind="own",
+            admission="new",
+            first_seen=1,
+        )
+        for n in range(500)
+    ]
+    store = open_store(tmp_path / "manager" / DATABASE)
+    await store.write(lambda tx: [tx.put_agent(row) for row in rows])
+    await store.aclose()
+    return ManagerSettings(state=str(tmp_path / "manager"), listen=listen)
+
+
+async def start(settings):
+    """Start a Manager and stop it; returns whether its door was opened, and raises what ended it."""
+    ready, stopping = asyncio.Event(), asyncio.Event()
+    async with asyncio.timeout(10), open_manager(settings, SystemClock()) as manager:
+        running = asyncio.ensure_future(manager.run(ready, stopping))
+        opening = asyncio.ensure_future(ready.wait())
+        await asyncio.wait({running, opening}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.set()
+        opening.cancel()
+        await running
+    return ready.is_set()
+
+
+@pytest.mark.parametrize("part", ["agents_by_name", "agents", "meta"])
+async def test_rel_16_a_start_on_a_damaged_database_says_so_before_the_door_is_opened(
+    settings, tmp_path, monkeypatch, part
+):
+    path = tmp_path / "manager" / DATABASE
+    with contextlib.closing(connect(path, "ro")) as raw:
+        (place,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [part]).fetchone()
+    whole = bytearray(path.read_bytes())
+    whole[(place - 1) * PAGE : (place - 1) * PAGE + 12] = bytes(range(100, 112))
+    path.write_bytes(whole)
+
+    async def opened(*_: object):
+        raise LookupError("the door was opened")
+
+    monkeypatch.setattr("popham.net.hot.listener.HotListener.start", opened)
+    with pytest.raises(StateError) as caught:
+        await start(settings)
+    error = caught.value
+    assert (error.code, error.hint) == ("state.damaged", "Restore a backup")
+    assert error.problem.startswith(f"The database {path} is damaged: ")
+
+
+async def test_a_start_on_a_whole_database_opens_the_door(settings):
+    assert await start(settings)
