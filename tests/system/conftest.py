@@ -110,12 +110,15 @@ class Fleet:
         self.manager = None
         self.client = None
 
-    def found(self):
-        """Make a Manager, start it, and return the fleet."""
+    def found(self, more=""):
+        """Make a Manager, with ``more`` in its configuration, start it, and return the fleet."""
         doors = ("--agents", f"{self.host}:{self.agents_port}", "--people", f"{self.host}:{self.people_port}")
         self.popham("init", "--state", str(self.state), "--name", self.address, *doors)
         chosen = Contexts.load(self.contexts).chosen("", {})
         self.client = Client(chosen.url, chosen.token, ca=chosen.ca)
+        if more:
+            (self.state / "manager.toml.d").mkdir()
+            (self.state / "manager.toml.d" / "test.toml").write_text(more)
         return self.start_manager()
 
     def start_manager(self):

@@ -103,6 +103,7 @@ async def test_f_l10_a_check_in_is_asked_for_over_the_held_link(manager):
     agent = await manager.add_agent("a")
     link, _, _ = await held(manager, agent)
     await manager.service.check_in(ADMIN, [agent.uid])
+    await manager.bring()
     assert parse_custom(parse_upstream(link.sent[-1]).custom_message).check_in
 
 

@@ -128,9 +128,9 @@ class Agent:
             version=__version__,
             news=door.news,
         )
-        self.status.attend(end)
         door.check_in = end.check_in
         driver = Driver(end, self._dial, draw=self._rng.random, said=self._said)
+        self.status.attend(end, lambda: driver.link_wait)
         driving = asyncio.ensure_future(driver.run())
         stop: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
         ends: set[asyncio.Future[Any]] = {driving, stop}

@@ -15,6 +15,7 @@ from popham.agent.credentials import Credentials, refuse_private_key
 from popham.agent.enforcer import Enforcer, Fetch
 from popham.agent.state import AgentState
 from popham.errors import LinkError, TrustError, WireError
+from popham.link.cadence import bound_stretch
 from popham.model.communication import CommunicationSettings, Dialer, Mode
 from popham.model.generation import GENERATION, check_generations
 from popham.model.names import DEFAULT_LOCATION, parse_json
@@ -61,7 +62,9 @@ class AgentEnd:
 
     Attributes:
         news: Set when there is something to say, or a round is wanted now.
-        retry_window: Seconds from which upstream wants a first retry drawn.
+        retry_window: Seconds from which upstream wants a first retry drawn; 0 while it has named none.
+        stretch: Seconds by which upstream wants the next round later; until its next answer.
+        fallback: Code of why this end pulls although it is to hold a link; empty if it does not.
         text: The last sentence upstream had for this machine's status page.
     """
 
@@ -78,7 +81,9 @@ class AgentEnd:
     ) -> None:
         """Begin a session where the last one ended."""
         self.news = news
-        self.retry_window = 1.0
+        self.retry_window = 0.0
+        self.stretch = 0.0
+        self.fallback = ""
         self.text = ""
         self._state = state
         self._enforcer = enforcer
@@ -120,7 +125,12 @@ class AgentEnd:
 
     def opened(self) -> None:
         """Take note of a new held link."""
+        self.fallback = ""
         self._session.opened()
+
+    def fall_back(self, code: str) -> None:
+        """Take note that this end pulls instead of holding a link, and why; empty if it does not."""
+        self.fallback = code
 
     def lost(self) -> None:
         """Take note that what is unanswered may not have arrived."""
@@ -181,7 +191,8 @@ class AgentEnd:
             error=progress.error[:_SENTENCE],
             since=progress.since,
             promise=settings.heartbeat,
-            mode=str(settings.mode),
+            mode=str(Mode.PULL if self.fallback else settings.mode),
+            fallback=self.fallback,
             dialer=str(settings.dialer),
             assignment=assignment.seq if assignment else 0,
             agent_version=self._version,
@@ -231,6 +242,7 @@ class AgentEnd:
         heard = parse_custom(message.custom_message) if message.HasField("custom_message") else None
         certificate = message.connection_settings.opamp.certificate
         refuse_private_key(certificate)
+        self.stretch = 0.0
         if isinstance(heard, Directive):
             self._direct(heard)
         if isinstance(heard, Admission):
@@ -243,8 +255,9 @@ class AgentEnd:
     def _direct(self, directive: Directive) -> None:
         check_generations(directive.generation or GENERATION, GENERATION, Dialer.AGENT)
         if directive.retry_window_seconds > 0:
-            self.retry_window = min(directive.retry_window_seconds, 3600.0)
+            self.retry_window = min(max(directive.retry_window_seconds, 1.0), 3600.0)
         self.text = directive.text[:_SENTENCE]
+        self.stretch = bound_stretch(self.settings.heartbeat, directive.stretch_seconds)
         if directive.assignment:
             self._enforcer.assign(directive.assignment)
         if directive.want_bundle:

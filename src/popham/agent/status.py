@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -21,13 +22,20 @@ class Status:
         self._state = state
         self._clock = clock
         self._end: AgentEnd | None = None
+        self._link_wait: Callable[[], float] = lambda: 0.0
         self._problem = ""
         self._said_at: float | None = None
         self._next: float | None = None
 
-    def attend(self, end: AgentEnd) -> None:
-        """Ask this end of the session from now on."""
+    def attend(self, end: AgentEnd, link_wait: Callable[[], float]) -> None:
+        """Ask this end of the session from now on.
+
+        Args:
+            end: The end.
+            link_wait: Returns the seconds until a held link is asked for again, for which there was no room.
+        """
         self._end = end
+        self._link_wait = link_wait
 
     def say(self, text: str, wait: float | None) -> None:
         """Note a sentence (empty: all is well) and in how many seconds the next contact is due."""
@@ -53,6 +61,10 @@ class Status:
             }
             found["unsupported"] = list(record["unsupported"])
             found["text"] = self._end.text
+            found["stretch"] = self._end.stretch
+            found["fallback"] = self._end.fallback
+            if self._end.fallback:
+                found["link_again"] = self._clock.now() + max(0.0, self._link_wait())
         return found
 
 

@@ -42,6 +42,7 @@ FIELDS: Mapping[str, str] = {
     "errors": "All errors of a set of definitions; the problem itself is the first.",
     "exceptions": "Item (policy type, or communication) to whether it is inherited, where that differs.",
     "expires": "When it ends, in unix seconds.",
+    "fallback": "Code of why the mode is not the one that was ordered; empty if it is.",
     "files": "The files, in order.",
     "first_seen": "When the agent was first seen, in unix seconds.",
     "group": "Name of the group.",

@@ -17,6 +17,7 @@ from popham.cli.exits import FAILED
 from popham.cli.invocation import Invocation
 from popham.cli.text import clean
 from popham.errors import LinkError
+from popham.model.communication import show_duration
 
 if TYPE_CHECKING:
     from popham.agent.joining import Joining
@@ -200,6 +201,7 @@ def _lines(found: dict[str, Any], now: float) -> list[str]:
     if found["running"]:
         rows += [
             ("way", f"{found.get('mode', 'unknown')}, dialled by the {found.get('dialer', 'agent')}"),
+            *_link_rows(found, age("link_again")),
             ("last contact", age("last_contact")),
             ("next contact", age("next_contact")),
             ("group", found.get("group") or "none"),
@@ -210,3 +212,15 @@ def _lines(found: dict[str, Any], now: float) -> list[str]:
         if found.get(key):
             rows.append((key, found[key]))
     return [f"{name + ':':<16}{clean(value)}" for name, value in rows]
+
+
+def _link_rows(found: dict[str, Any], again: str) -> list[tuple[str, str]]:
+    """Return why the agent keeps other times than those that were ordered."""
+    rows = []
+    if found.get("fallback"):
+        every = show_duration(found["promise"])
+        why = f"refused: the Manager's links are all taken; pulls every {every}; tries again {again}"
+        rows.append(("held link", why))
+    if found.get("stretch"):
+        rows.append(("heartbeat", f"later by {found['stretch']:.0f} s: the Manager has too much to do"))
+    return rows

@@ -52,6 +52,12 @@ def pairs(found: Mapping[str, object]) -> str:
     return ",".join(f"{key}={found[key]}" for key in sorted(found)) or NOTHING
 
 
+def mode(item: Shown) -> str:
+    """Return the mode in use, and the code of why it is not the one that was ordered."""
+    used = str(item.get("mode") or NOTHING)
+    return f"{used} ({item['fallback']})" if item.get("fallback") else used
+
+
 AGENTS: Sequence[Column] = (
     Column("NAME", field("name")),
     Column("GROUP", field("group")),
@@ -62,7 +68,7 @@ AGENTS: Sequence[Column] = (
     Column("SYNC", field("sync")),
     Column("WANTED", field("wanted")),
     Column("APPLIED", field("applied")),
-    Column("MODE", field("mode")),
+    Column("MODE", mode),
     Column("LAST CONTACT", lambda item: ago(item.get("age"))),
     Column("UID", field("uid"), wide=True),
     Column("DIALER", field("dialer"), wide=True),

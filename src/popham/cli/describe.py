@@ -20,7 +20,7 @@ TIMES = frozenset({"next_contact", "since", "first_seen", "last_contact", "certi
 DURATIONS = frozenset({"heartbeat", "spread", "promise"})
 """Fields that hold a number of seconds."""
 ORDER = {
-    "agent": "name uid group kind admission presence connected sync reason wanted applied since mode dialer "
+    "agent": "name uid group kind admission presence connected sync reason wanted applied since mode fallback dialer "
     "heartbeat age last_contact next_contact first_seen address version certificate_until labels",
     "group": "name path parent agents serial version edition inherits exceptions preset labels",
     "policy": "name type revision sha256 private_to groups changed author labels",

@@ -145,7 +145,9 @@ async def serve(
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if opened.is_set():
-                server, sockets = _people(running), [_bind(host, at.port) for host in at.hosts]
+                # In a thread: what people need takes as long to load as thousands of heartbeats.
+                server = await asyncio.to_thread(_people, running)
+                sockets = [_bind(host, at.port) for host in at.hosts]
                 ends.add(asyncio.ensure_future(server.serve(sockets=sockets)))
                 click.echo(f"agents: {settings.urls[0] if settings.urls else running.listener.port}")
                 click.echo(f"api: https://localhost:{sockets[0].getsockname()[1]}/api/v1")

@@ -25,7 +25,7 @@ PROMISE_MAX = 8 * 86400.0
 
 _TEXTS = (
     *("uid", "group", "mode", "dialer", "tenant", "content_digest", "location", "resolved"),
-    *("applied_resolved", "error_code", "error", "agent_version"),
+    *("applied_resolved", "error_code", "error", "agent_version", "fallback"),
 )
 _NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment")
 
@@ -81,6 +81,7 @@ class StateRecord:
         assignment: Sequence number of the assignment it obeys.
         unsupported: Policy types in the bundle that this agent has no applier for.
         facts: Host name, operating system and the like.
+        fallback: Code of why ``mode`` is not the one that was ordered; empty if it is.
     """
 
     uid: str
@@ -105,6 +106,7 @@ class StateRecord:
     agent_version: str = ""
     unsupported: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    fallback: str = ""
 
     def payload(self) -> bytes:
         """Return the bytes to sign."""

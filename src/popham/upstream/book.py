@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,8 +84,8 @@ class Book(Protocol):
         """Return a durable record of an agent seen for the first time."""
         ...
 
-    async def save(self, record: Record) -> None:
-        """Make what changed in a record durable."""
+    def keep(self, record: Record, done: Callable[[BaseException | None], None]) -> None:
+        """Begin to make what changed in a record durable; ``done`` is told once it is, or why it is not."""
         ...
 
     async def contacts(self, records: list[Record]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import GENERATION
@@ -45,6 +46,10 @@ _ROOM = 1024
 _TAKES_CONFIG = int(AgentCapability.ACCEPTS_REMOTE_CONFIG)
 _TAKES_SETTINGS = int(AgentCapability.ACCEPTS_OPAMP_CONNECTION_SETTINGS)
 _REPORTS_SETTINGS = int(AgentCapability.REPORTS_CONNECTION_SETTINGS_STATUS)
+_OWN_ONLY = (False, False, False)
+"""Parts of a plan that are for our own agents: the last three."""
+_STOCK_ONLY = (False,)
+"""The part that is for stock agents: the third."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,7 @@ class Plan:
         check_in: Ask for a round now.
         hello: Name generation and retry window.
         text: A sentence for its own status page.
+        stretch: Seconds by which its next round is wanted later.
     """
 
     full_state: bool = False
@@ -70,14 +76,35 @@ class Plan:
     check_in: bool = False
     hello: bool = False
     text: str = ""
+    stretch: float = 0.0
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to say."""
-        return self == NOTHING
+        return self is NOTHING or self == NOTHING
 
 
-NOTHING = Plan()
+@lru_cache(128)
+def _plan(
+    full_state: bool,
+    bundle: bool,
+    settings: bool,
+    hello: bool,
+    assignment: bool,
+    ask_bundle: bool,
+) -> Plan:
+    """Return the one plan that says this, for all who are told the same; called by position always."""
+    return Plan(
+        full_state=full_state,
+        bundle=bundle,
+        settings=settings,
+        hello=hello,
+        assignment=assignment,
+        ask_bundle=ask_bundle,
+    )
+
+
+NOTHING = _plan(*_OWN_ONLY, *_OWN_ONLY)
 
 
 def plan(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool, endpoint: str) -> Plan:
@@ -108,13 +135,7 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
     )
     takes = bool(record.ear.capabilities & _TAKES_CONFIG)
     offer = takes and differs and not above and (assignment or same_group)
-    return Plan(
-        full_state=full_state,
-        hello=hello,
-        assignment=assignment,
-        bundle=offer,
-        ask_bundle=above,
-    )
+    return _plan(full_state, offer, *_STOCK_ONLY, hello, assignment, above)
 
 
 def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endpoint: str) -> Plan:
@@ -127,16 +148,20 @@ def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endp
     # One that reports is believed; of another, what was told counts, or it would be told for ever.
     reports = capabilities & _REPORTS_SETTINGS
     known = record.settings.digest if reports else record.settings_told
-    return Plan(
-        full_state=full_state,
-        bundle=takes_config and held != stock_digest(wanted.objects_digest, held),
-        settings=takes_settings and known != settings_digest(wanted, endpoint),
+    return _plan(
+        full_state,
+        takes_config and held != stock_digest(wanted.objects_digest, held),
+        takes_settings and known != settings_digest(wanted, endpoint),
+        *_OWN_ONLY,
     )
 
 
 def settings_digest(wanted: Wanted, endpoint: str) -> bytes:
     """Return the hash over all that an offer of connection settings holds; it gates the offer."""
-    return bytes.fromhex(digest(canonical([endpoint, _heartbeat(wanted)])))
+    made = wanted.settings.get(endpoint)
+    if made is None:
+        made = wanted.settings[endpoint] = bytes.fromhex(digest(canonical([endpoint, _heartbeat(wanted)])))
+    return made
 
 
 def _heartbeat(wanted: Wanted) -> int:
@@ -144,7 +169,7 @@ def _heartbeat(wanted: Wanted) -> int:
     return max(1, round(wanted.communication.heartbeat))
 
 
-def render(
+def render_tail(
     what: Plan,
     record: Record,
     wanted: Wanted | None,
@@ -153,12 +178,13 @@ def render(
     retry_window: float,
     endpoint: str,
 ) -> bytes:
-    """Return the ServerToAgent that says it.
+    """Return what stands behind :func:`quiet` in the ServerToAgent that says it.
 
+    Without an assignment it is the same for all agents of a group and kind.
     On a held link between our own ends nothing exceeds 8 KiB: a bundle that
     would is named, and bodies that would are left out, to be fetched by digest.
     """
-    message = ServerToAgent(instance_uid=record.key, capabilities=int(OWN_UPSTREAM))
+    message = ServerToAgent()
     if what.full_state:
         message.flags = REPORT_FULL_STATE
     tail = b""
@@ -181,6 +207,7 @@ def render(
             want_bundle=what.ask_bundle,
             check_in=what.check_in,
             text=what.text,
+            stretch_seconds=what.stretch,
         )
         message.custom_message.CopyFrom(custom(directive))
         if what.hello:

@@ -10,12 +10,14 @@ Rules:
 from __future__ import annotations
 
 from popham.clock import Clock
+from popham.model.fleet import AgentKind
 from popham.model.registry import IdentityKind
 from popham.net.seam import HeldLink, Peer
 from popham.opamp.codec import read_heartbeat
 from popham.opamp.session import Ear
 from popham.upstream.book import Book, Identity
 from popham.upstream.record import Record
+from popham.upstream.steering import Steering
 
 _NEXT = (1, 0)
 _AGENT, _STOCK = IdentityKind.AGENT, IdentityKind.STOCK
@@ -24,13 +26,17 @@ _AGENT, _STOCK = IdentityKind.AGENT, IdentityKind.STOCK
 class Heartbeats:
     """Answers what needs no more than the record of an agent."""
 
-    __slots__ = ("_book", "_clock", "_dirty")
+    __slots__ = ("_book", "_clock", "_dirty", "_steering")
 
-    def __init__(self, book: Book, clock: Clock, dirty: dict[bytes, Record]) -> None:
-        """Find records in ``book``, and put those whose last contact is to be written into ``dirty``."""
+    def __init__(self, book: Book, clock: Clock, dirty: dict[bytes, Record], steering: Steering) -> None:
+        """Find records in ``book``, and put those whose last contact is to be written into ``dirty``.
+
+        While ``steering`` puts rounds off, those of our agents are the hub's matter.
+        """
         self._book = book
         self._clock = clock
         self._dirty = dirty
+        self._steering = steering
 
     def answer(self, peer: Peer, data: bytes, link: HeldLink | None) -> bytes:
         """Return the answer; empty if the hub has to look at it.
@@ -51,7 +57,8 @@ class Heartbeats:
             return b""
         if record.settled is None or record.settled is not self._book.wanted(record.group):
             return b""
-        if not _may_speak(peer.identity, record) or not _follows(record.ear, number, capabilities):
+        put_off = self._steering.factor > 1.0 and link is None and record.kind is AgentKind.OWN
+        if put_off or not _may_speak(peer.identity, record) or not _follows(record.ear, number, capabilities):
             return b""
         record.contact(self._clock.now(), peer.address)
         self._dirty[key] = record

@@ -11,16 +11,17 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from uuid_utils import uuid7
 
 from popham.clock import Clock
 from popham.errors import EnrollmentError, NotFoundError, PophamError, StateError, TrustError, WireError
-from popham.model.fleet import AgentKind
 from popham.model.registry import (
     PLAIN_OPAMP,
     Direction,
@@ -43,22 +44,26 @@ from popham.opamp.schema.popham.v1 import popham_pb2 as own
 from popham.opamp.session import Missing
 from popham.opamp.wire import OPAMP_PATH, REQUEST_INSTANCE_UID
 from popham.upstream.admission import render_admission
+from popham.upstream.backlog import Backlog
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import UNKNOWN, explain_impostor, explain_unfit, message_limit, shut_out
 from popham.upstream.contacts import Contacts
 from popham.upstream.counts import Counts
-from popham.upstream.directive import NOTHING, Plan, plan, quiet, rename, render, settings_digest
+from popham.upstream.directive import plan, quiet, rename
 from popham.upstream.documents import CONTENT_PATH, Documents, refused
 from popham.upstream.ends import LinkEnd
-from popham.upstream.hearing import Heard, note
+from popham.upstream.hearing import note
 from popham.upstream.heartbeat import Heartbeats
+from popham.upstream.keeping import answer_after
 from popham.upstream.news import News
 from popham.upstream.record import Record
+from popham.upstream.room import Room
 from popham.upstream.shedding import Shedder, Work
+from popham.upstream.steering import Steering
+from popham.upstream.telling import Telling, head
 
 _log = logging.getLogger(__name__)
-START_RATE = 400.0
-"""Links a second, where nobody measures it. Source: docs/adr/0008-reconnect-storms.md."""
+Wrap = Callable[[bytes], bytes]
 
 
 class Hub:
@@ -71,7 +76,8 @@ class Hub:
         *,
         endpoint: Callable[[], str],
         trust: Mapping[str, bytes],
-        admission_rate: Callable[[], float] = lambda: START_RATE,
+        room: Room | None = None,
+        steering: Steering | None = None,
         shedder: Shedder | None = None,
         new_uid: Callable[[], bytes] = lambda: uuid7().bytes,
     ) -> None:
@@ -82,8 +88,8 @@ class Hub:
             clock: Wall time for last contacts.
             endpoint: URL that stock agents are told to dial.
             trust: Path → document, for whoever enrolls.
-            admission_rate: Returns the links this upstream can take in a second; names
-                the window of first retries. Source: guarantees, reconnect storms.
+            room: Says whether one more link may be held; None for any number.
+            steering: Says by how much rounds are put off under load; None for never.
             shedder: Says what is left out under load; None to leave out nothing.
             new_uid: Makes instance_uids for stock agents that ask for one.
         """
@@ -91,23 +97,29 @@ class Hub:
         self._clock = clock
         self._endpoint = endpoint
         self._documents = Documents(book, trust)
-        self._rate = admission_rate
+        self.room = room or Room(clock)
+        self._steering = steering or Steering()
         self._new_uid = new_uid
-        self._links = 0
         self._contacts = Contacts(book, clock)
         self._dirty = self._contacts.dirty
-        self._heartbeats = Heartbeats(book, clock, self._dirty)
+        self._heartbeats = Heartbeats(book, clock, self._dirty, self._steering)
         self._allowed = {
             held: find_route(Listener.AGENTS, "GET" if held else "POST", OPAMP_PATH).identities
             for held in (False, True)
         }
         self._shedder = shedder or Shedder()
-        self._news = News(book, clock, self._tell, self._shedder)
         self.counts = Counts()
+        self._telling = Telling(
+            book, self.counts, endpoint=endpoint, retry_window=lambda: self.room.retry_window
+        )
+        self._backlog = Backlog(clock, self._hear)
+        self._news = News(
+            book, clock, self._backlog, self._shedder, tell=self._telling.tell, ask=self._telling.ask
+        )
 
     # Rounds and links.
 
-    def admit(self, peer: Peer, *, held: bool, uid: bytes) -> Refusal | None:  # noqa: ARG002  # the seam's form
+    def admit(self, peer: Peer, *, held: bool, uid: bytes) -> Refusal | None:
         """Look who it is; nobody unknown may hold a link."""
         try:
             peer.identity = self._book.identify(peer)
@@ -115,7 +127,10 @@ class Hub:
             return error.refusal
         if peer.identity.caller not in self._allowed[held]:
             return UNKNOWN
-        return shut_out(self._book.record(peer.identity.uid)) if held else None
+        if not held:
+            return None
+        record = self._book.record(peer.identity.uid)
+        return shut_out(record) or self.room.refusal(peer, record or self._book.find(uid))
 
     async def other(self, request: Request) -> Response:
         """Answer another path."""
@@ -136,18 +151,14 @@ class Hub:
 
     def opened(self, link: HeldLink) -> LinkEnd:
         """Take a held link."""
-        self._links += 1
+        self.room.held += 1
         return LinkEnd(self, link)
 
     @property
     def left_out(self) -> Mapping[str, int]:
         """Return kind of work → how often it was left out under load."""
-        return {work.name.lower(): count for work, count in self._shedder.left_out.items()}
-
-    @property
-    def retry_window(self) -> float:
-        """Seconds from which agents draw their first retry: links held ÷ admission rate."""
-        return max(1.0, self._links / self._rate())
+        found = {work.name.lower(): count for work, count in self._shedder.left_out.items()}
+        return found | {"link": self.room.refused, "round": self._steering.stretched}
 
     # What agents say.
 
@@ -171,14 +182,17 @@ class Hub:
             if message.flags & REQUEST_INSTANCE_UID and identity.caller is IdentityKind.STOCK:
                 return rename(message.instance_uid, self._new_uid())
             return self._meet(peer, message, end)
-        return self._take(record, peer, message, end)
+        return self._take(record, peer, message, end, bytes if end is None else encode_frame)
 
     async def _meet(self, peer: Peer, message: AgentToServer, end: LinkEnd | None) -> bytes:
         record = await self._book.meet(peer.identity, message.instance_uid, peer)
-        answer = self._take(record, peer, message, end)
+        answer = self._take(record, peer, message, end, bytes)
         return answer if isinstance(answer, bytes) else await answer
 
-    def _take(self, record: Record, peer: Peer, message: AgentToServer, end: LinkEnd | None) -> Answer:
+    def _take(
+        self, record: Record, peer: Peer, message: AgentToServer, end: LinkEnd | None, wrap: Wrap
+    ) -> Answer:
+        """Take note of what a known agent says, and answer; an answer that is a future is wrapped already."""
         refusal = shut_out(record)
         if refusal is not None:
             raise Refused(refusal)
@@ -193,71 +207,49 @@ class Hub:
         record.edition += heard.changed
         if message.HasField("agent_disconnect"):
             self._forget(record, end)
-            return quiet(record.key) if record.saved == record.edition else self._left(record)
+            goodbye = quiet(record.key)
+            if record.saved == record.edition:
+                return goodbye
+            return answer_after(self._book, record, lambda: wrap(goodbye))
         if end is not None and record.link is not end.link:
             self._associate(record, end)
-        full = missing is Missing.FULL_STATE
-        if record.saved != record.edition or heard.bundle:
-            return self._saved(record, heard, full=full, held=end is not None)
-        return self._answer(record, full=full, hello=heard.hello, held=end is not None)
-
-    async def _save(self, record: Record) -> None:
-        edition = record.edition
-        await self._book.save(record)
-        # Whatever failed, or changed meanwhile, is still to be written before the next answer.
-        record.saved = max(record.saved, edition)
-
-    async def _left(self, record: Record) -> bytes:
-        """Answer a goodbye that said something new."""
-        await self._save(record)
-        return quiet(record.key)
-
-    async def _saved(self, record: Record, heard: Heard, *, full: bool, held: bool) -> bytes:
-        await self._save(record)
+        say = partial(
+            self._answer,
+            record,
+            full=missing is Missing.FULL_STATE,
+            hello=heard.hello,
+            held=end is not None,
+        )
         if heard.bundle:
-            try:
-                await self._book.claim(record, heard.bundle)
-            except (TrustError, NotFoundError) as error:
-                return bad_request(record.key, str(error))
-            self.changed([record.group])
-        return self._answer(record, full=full, hello=heard.hello, held=held)
+            return self._claimed(record, heard.bundle, say)
+        if record.saved != record.edition:
+            return answer_after(self._book, record, lambda: wrap(say()))
+        return say()
+
+    async def _claimed(self, record: Record, bundle: bytes, say: Callable[[], bytes]) -> bytes:
+        """Look at a bundle that the agent was asked for, once what else it said is durable."""
+        await answer_after(self._book, record, bytes)
+        try:
+            await self._book.claim(record, bundle)
+        except (TrustError, NotFoundError) as error:
+            return bad_request(record.key, str(error))
+        self.changed([record.group])
+        return say()
 
     def _answer(self, record: Record, *, full: bool, hello: bool, held: bool) -> bytes:
         wanted = self._book.wanted(record.group)
-        what = plan(record, wanted, full_state=full, hello=hello, endpoint=self._address(record, held=held))
-        if what == NOTHING:
-            if not record.quiet:
-                record.quiet = quiet(record.key)
+        to = self._telling.address(record, held=held)
+        what = plan(record, wanted, full_state=full, hello=hello, endpoint=to)
+        what = self._steering.direct(what, record, held=held)
+        if what.empty:
             record.settled = wanted
-            return record.quiet
+            return head(record)
         if (what.bundle or what.settings) and self._shedder.sheds(Work.POLICY):
             # A later heartbeat brings it: offers follow from digests.
             what = replace(what, bundle=False, settings=False)
             if held:
                 self._news.owe(record)
-        return self._render(what, record, held=held)
-
-    def _render(self, what: Plan, record: Record, *, held: bool) -> bytes:
-        wanted = self._book.wanted(record.group)
-        if what.settings and wanted is not None:
-            told = settings_digest(wanted, self._address(record, held=held))
-            record.settings_offered(told, wanted.communication.heartbeat)
-        return render(
-            what,
-            record,
-            wanted,
-            held=held and record.kind is AgentKind.OWN,
-            retry_window=self.retry_window,
-            endpoint=self._address(record, held=held),
-        )
-
-    def _address(self, record: Record, *, held: bool) -> str:
-        """Return a stock agent's URL, in the scheme of the transport in use: an offer does not change it."""
-        if record.kind is not AgentKind.STOCK:
-            return ""
-        scheme, _, rest = self._endpoint().partition("://")
-        secure = "s" if scheme in {"https", "wss"} else ""
-        return f"{'ws' if held else 'http'}{secure}://{rest}"
+        return self._telling.render(what, record, held=held)
 
     async def _credentials(self, uid: str, peer: Peer, message: AgentToServer) -> bytes:
         """Answer a certificate request: enrollment with a token, or renewal of a certificate."""
@@ -306,7 +298,8 @@ class Hub:
 
     def unlinked(self, end: LinkEnd) -> None:
         """Take note that a held link is gone."""
-        self._links -= 1
+        self._backlog.release_link(end)
+        self.room.held -= 1
         for record in end.records.values():
             self._forget(record, end)
         end.records.clear()
@@ -336,28 +329,19 @@ class Hub:
         """Tell one agent what it should be told now, if a link is held."""
         record = self._book.record(uid)
         if record is not None:
-            self._tell(record)
+            self._telling.tell(record)
 
     def check_in(self, uid: str) -> bool:
-        """Ask one agent for a round now; False if no link is held."""
+        """Have one agent asked for a round now; False if no link is held."""
         record = self._book.record(uid)
         if record is None or record.link is None:
             return False
-        self.counts.told += 1
-        return record.link.send(encode_frame(self._render(Plan(check_in=True), record, held=True)))
+        self._news.ask(record)
+        return True
 
     async def publish(self) -> None:
         """Tell links about changes, in slices, until cancelled."""
         await self._news.publish()
-
-    def _tell(self, record: Record) -> None:
-        if record.link is None or record.kind is AgentKind.UNKNOWN:
-            return
-        wanted, to = self._book.wanted(record.group), self._address(record, held=True)
-        what = plan(record, wanted, full_state=False, hello=False, endpoint=to)
-        if what != NOTHING:
-            self.counts.told += 1
-            record.link.send(encode_frame(self._render(what, record, held=True)))
 
     async def flush(self, every: float) -> None:
         """Make last contacts durable each ``every`` seconds, until cancelled; then once more."""
@@ -368,30 +352,39 @@ class Hub:
         await self._contacts.flush_now()
 
     def hear(self, end: LinkEnd, data: bytes) -> Answer:
-        """Answer one message of a held link, both with the WebSocket header."""
+        """Answer one message of a held link, both with the WebSocket header; a report may have to wait."""
         self.counts.heard += 1
         peer = end.link.peer
         try:
             peer.identity = self._book.identify(peer)
-            quick = self._heartbeats.answer(peer, data, end.link)
-            if quick:
-                return encode_frame(quick)
-            message = parse_agent(decode_frame(data))
+        except Refused as error:
+            return _shut(end, error)
+        quick = self._heartbeats.answer(peer, data, end.link)
+        if quick:
+            return encode_frame(quick)
+        return self._backlog.keep(end, data) if self._backlog.takes(end, data) else self._hear(end, data)
+
+    def _hear(self, end: LinkEnd, data: bytes) -> Answer:
+        peer = end.link.peer
+        try:
+            peer.identity = self._book.identify(peer)
+            answer = self._heard(peer, parse_agent(decode_frame(data)), end)
         except WireError as error:
             return encode_frame(bad_request(bytes(16), str(error)))
         except Refused as error:
-            end.link.close(1008, error.refusal.body[:120])
-            return b""
-        try:
-            answer = self._heard(peer, message, end)
-        except Refused as error:
-            end.link.close(1008, error.refusal.body[:120])
-            return b""
-        return encode_frame(answer) if isinstance(answer, bytes) else self._framed(end, answer)
+            return _shut(end, error)
+        if isinstance(answer, bytes):
+            return encode_frame(answer)
+        return answer if isinstance(answer, asyncio.Future) else self._framed(end, answer)
 
-    async def _framed(self, end: LinkEnd, answer: Answer) -> bytes:
+    async def _framed(self, end: LinkEnd, answer: Awaitable[bytes]) -> bytes:
         try:
-            return encode_frame(answer if isinstance(answer, bytes) else await answer)
+            return encode_frame(await answer)
         except Refused as error:
-            end.link.close(1008, error.refusal.body[:120])
-            return b""
+            return _shut(end, error)
+
+
+def _shut(end: LinkEnd, error: Refused) -> bytes:
+    """Close the link of an agent that may not speak; there is no answer."""
+    end.link.close(1008, error.refusal.body[:120])
+    return b""

@@ -29,7 +29,10 @@ NO_OBJECTS = sha256(canonical({})).digest()
 STOCK_PROMISE = 30.0
 """Seconds a stock agent is expected to keep at first. Source: OpAMP's default heartbeat."""
 _INTERVALS = 10
-_SHARED = ("group", "mode", "dialer", "tenant", "content_digest", "location", "resolved", "applied_resolved")
+_SHARED = (
+    *("group", "mode", "dialer", "fallback", "tenant"),
+    *("content_digest", "location", "resolved", "applied_resolved"),
+)
 """Texts of a state record that many agents have in common."""
 
 
@@ -54,6 +57,7 @@ class Wanted:
         objects_digest: SHA-256 over ``objects``, 32 bytes; empty if there are none.
         communication: Settings of the default location.
         offers: Encoded offers of all this, once they were needed: (own, held) → bytes.
+        settings: Digests of offers of connection settings, once they were needed: endpoint → 32 bytes.
     """
 
     group: str
@@ -66,6 +70,7 @@ class Wanted:
     objects_digest: bytes
     communication: CommunicationSettings
     offers: dict[tuple[bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
+    settings: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

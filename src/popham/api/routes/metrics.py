@@ -6,10 +6,17 @@ answer stays small however large the fleet is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
@@ -63,6 +70,21 @@ class _Snapshot(Collector):
         for part, seconds in sorted(found.lag.items()):
             lag.add_metric([f"{part:g}"], seconds)
         yield lag
+        if found.lag_buckets:
+            yield HistogramMetricFamily(
+                "popham_loop_late_seconds",
+                "Lag of the event loop since the start, looked at twenty times a second",
+                buckets=[
+                    ("+Inf" if math.isinf(bound) else f"{bound:g}", count)
+                    for bound, count in found.lag_buckets
+                ],
+                sum_value=found.lag_total,
+            )
+        yield CounterMetricFamily(
+            "popham_turned_away",
+            "Connections ended unheard, as their address failed too often",
+            value=found.turned_away,
+        )
         left_out = CounterMetricFamily("popham_shed", "Work left out under load", labels=["work"])
         for work, count in sorted(found.left_out.items()):
             left_out.add_metric([work], count)

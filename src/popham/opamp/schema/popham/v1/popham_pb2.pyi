@@ -18,20 +18,22 @@ class Report(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., state: _Optional[bytes] = ..., bundle: _Optional[bytes] = ...) -> None: ...
 
 class Directive(_message.Message):
-    __slots__ = ("generation", "retry_window_seconds", "assignment", "want_bundle", "check_in", "text")
+    __slots__ = ("generation", "retry_window_seconds", "assignment", "want_bundle", "check_in", "text", "stretch_seconds")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     RETRY_WINDOW_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
     WANT_BUNDLE_FIELD_NUMBER: _ClassVar[int]
     CHECK_IN_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    STRETCH_SECONDS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     retry_window_seconds: float
     assignment: bytes
     want_bundle: bool
     check_in: bool
     text: str
-    def __init__(self, generation: _Optional[int] = ..., retry_window_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., want_bundle: _Optional[bool] = ..., check_in: _Optional[bool] = ..., text: _Optional[str] = ...) -> None: ...
+    stretch_seconds: float
+    def __init__(self, generation: _Optional[int] = ..., retry_window_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., want_bundle: _Optional[bool] = ..., check_in: _Optional[bool] = ..., text: _Optional[str] = ..., stretch_seconds: _Optional[float] = ...) -> None: ...
 
 class Enroll(_message.Message):
     __slots__ = ("generation", "token_id", "signature", "name", "labels")

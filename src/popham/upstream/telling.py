@@ -1,0 +1,106 @@
+"""Says to agents what they are to be told: in answers, and by itself over held links.
+
+What many agents of a group are told alike is encoded once; each costs only a
+head with its own instance_uid, and putting the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from popham.model.fleet import AgentKind
+from popham.opamp.codec import encode_frame
+from popham.upstream.book import Book
+from popham.upstream.counts import Counts
+from popham.upstream.directive import Plan, plan, quiet, render_tail, settings_digest
+from popham.upstream.record import Record, Wanted
+
+TAILS = 4096
+"""Tails that are remembered; a fleet of many groups has a few for each."""
+_ASK = Plan(check_in=True)
+
+
+class Telling:
+    """Renders what agents are told."""
+
+    def __init__(
+        self,
+        book: Book,
+        counts: Counts,
+        *,
+        endpoint: Callable[[], str],
+        retry_window: Callable[[], float],
+    ) -> None:
+        """Keep what is needed.
+
+        Args:
+            book: Knows what groups are to have.
+            counts: Counts what is said without a question.
+            endpoint: URL that stock agents are told to dial.
+            retry_window: Seconds from which agents draw their first retry.
+        """
+        self._book = book
+        self._counts = counts
+        self._endpoint = endpoint
+        self._retry_window = retry_window
+        self._tails: dict[tuple[str, bool, Plan], tuple[Wanted | None, float, str, bytes]] = {}
+
+    def tell(self, record: Record) -> None:
+        """Tell one agent what it should be told now, if a link is held and there is anything."""
+        if record.link is None or record.kind is AgentKind.UNKNOWN:
+            return
+        wanted, to = self._book.wanted(record.group), self.address(record, held=True)
+        what = plan(record, wanted, full_state=False, hello=False, endpoint=to)
+        if not what.empty:
+            self._say(what, record)
+
+    def ask(self, record: Record) -> None:
+        """Ask one agent for a round now, if a link is held."""
+        if record.link is not None:
+            self._say(_ASK, record)
+
+    def _say(self, what: Plan, record: Record) -> None:
+        if record.link is not None:
+            self._counts.told += 1
+            record.link.send(encode_frame(self.render(what, record, held=True)))
+
+    def render(self, what: Plan, record: Record, *, held: bool) -> bytes:
+        """Return the ServerToAgent that says ``what``, and note what was offered."""
+        wanted, to = self._book.wanted(record.group), self.address(record, held=held)
+        if what.settings and wanted is not None:
+            record.settings_offered(settings_digest(wanted, to), wanted.communication.heartbeat)
+        return head(record) + self._tail(what, record, wanted, to, held=held)
+
+    def _tail(self, what: Plan, record: Record, wanted: Wanted | None, to: str, *, held: bool) -> bytes:
+        """Return what stands behind the head; over held links encoded once for all who are told the same."""
+        own, window = record.kind is AgentKind.OWN, self._retry_window()
+        key = (record.group, own, what)
+        shared = held and not what.assignment
+        found = self._tails.get(key) if shared else None
+        if found is not None and found[0] is wanted and found[1] == window and found[2] == to:
+            return found[3]
+        made = render_tail(what, record, wanted, held=held and own, retry_window=window, endpoint=to)
+        if shared:
+            if len(self._tails) >= TAILS:
+                self._tails.clear()
+            self._tails[key] = (wanted, window, to, made)
+        return made
+
+    def address(self, record: Record, *, held: bool) -> str:
+        """Return a stock agent's URL, in the scheme of the transport in use: an offer does not change it."""
+        return _address(self._endpoint(), held) if record.kind is AgentKind.STOCK else ""
+
+
+def head(record: Record) -> bytes:
+    """Return what every message to this agent begins with, which is also the answer to a quiet heartbeat."""
+    if not record.quiet:
+        record.quiet = quiet(record.key)
+    return record.quiet
+
+
+@lru_cache(8)
+def _address(endpoint: str, held: bool) -> str:
+    scheme, _, rest = endpoint.partition("://")
+    secure = "s" if scheme in {"https", "wss"} else ""
+    return f"{'ws' if held else 'http'}{secure}://{rest}"

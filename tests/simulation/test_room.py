@@ -1,0 +1,173 @@
+"""A Manager whose links are all taken: the next agents pull, and return when there is room."""
+
+import asyncio
+
+from popham.model.communication import CommunicationSettings, Mode
+from popham.model.status import Presence, presence
+
+HEARTBEAT = 300.0
+PUSH = CommunicationSettings(mode=Mode.PUSH, heartbeat=HEARTBEAT)
+POLICY = """
+apiVersion: popham/v1
+kind: Policy
+metadata: {{name: motd}}
+spec: {{type: files, files: [{{path: /etc/motd, content: "{text}"}}]}}
+---
+apiVersion: popham/v1
+kind: Group
+metadata: {{name: lab}}
+spec:
+  parent: fleet
+  inheritance: {{communication: false, policies: {{files: false}}}}
+  policies: {{files: motd}}
+"""
+
+
+async def begin(simulation, *, cap, agents, settings=PUSH):
+    simulation.manager.hub.room.cap = cap
+    await simulation.manager.put_group("lab", settings)
+    added = await simulation.add_agents("lab", [f"a{n}" for n in range(agents)])
+    await asyncio.sleep(10)
+    return added
+
+
+def holding(simulation):
+    return {name for name, agent in simulation.agents.items() if record(simulation, agent).link is not None}
+
+
+def record(simulation, agent):
+    return simulation.manager.book.record(agent.state.uid)
+
+
+def present(simulation, agent):
+    known = record(simulation, agent)
+    return presence(known.last_contact, known.promise, simulation.clock.now())
+
+
+def test_f_p5_the_next_agent_is_told_that_all_links_are_taken_and_pulls_by_itself(simulate):
+    async def story(simulation):
+        agents = await begin(simulation, cap=2, agents=3)
+        assert len(holding(simulation)) == 2
+        (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
+        state = record(simulation, left).state
+        assert (state.mode, state.fallback) == ("pull", "link.full")
+        assert left.driver.link_wait > 0
+        assert left.said[-1] == ""  # nothing failed
+        for agent in agents:
+            if agent is not left:
+                known = record(simulation, agent).state
+                assert (known.mode, known.fallback) == ("push", "")
+
+    simulate(story)
+
+
+def test_f_p5_an_agent_without_a_link_gets_its_policies_within_a_heartbeat_and_stays_on_time(simulate):
+    async def story(simulation):
+        agents = await begin(simulation, cap=1, agents=3)
+        await simulation.manager.publish(POLICY.format(text="one"))
+        await asyncio.sleep(HEARTBEAT + 1)
+        assert [agent.applied for agent in agents] == [("motd@1",)] * 3
+        for _ in range(20):
+            await asyncio.sleep(HEARTBEAT / 3)
+            assert [present(simulation, agent) for agent in agents] == [Presence.ON_TIME] * 3
+            assert record(simulation, agents[0]).promise == HEARTBEAT
+
+    simulate(story)
+
+
+def test_f_p5_an_agent_without_a_link_comes_once_per_heartbeat_however_often_it_asks_for_one(simulate):
+    async def story(simulation):
+        agents = await begin(simulation, cap=1, agents=2, settings=PUSH)
+        (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
+        await asyncio.sleep(2 * HEARTBEAT)
+        hub = simulation.manager.hub
+        rounds, asked = hub.counts.rounds, hub.room.refused
+        await asyncio.sleep(10 * HEARTBEAT)
+        assert 9 <= hub.counts.rounds - rounds <= 11
+        assert 20 <= hub.room.refused - asked <= 200
+        assert left.said[-1] == ""
+
+    simulate(story)
+
+
+def test_f_p5_it_returns_to_a_link_when_there_is_room(simulate):
+    async def story(simulation):
+        agents = await begin(simulation, cap=2, agents=3)
+        (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
+        gone = next(agent for agent in agents if agent is not left)
+        await gone.stop()
+        await asyncio.sleep(90)  # well before its heartbeat
+        assert left.name in holding(simulation)
+        state = record(simulation, left).state
+        assert (state.mode, state.fallback) == ("push", "")
+        await simulation.manager.publish(POLICY.format(text="one"))
+        await asyncio.sleep(1)
+        assert left.applied == ("motd@1",)
+
+    simulate(story)
+
+
+def test_f_p5_nobody_loses_a_link_to_another(simulate):
+    async def story(simulation):
+        await begin(simulation, cap=5, agents=20)
+        first = holding(simulation)
+        assert len(first) == 5
+        for _ in range(12):
+            await asyncio.sleep(HEARTBEAT)
+            assert holding(simulation) == first
+
+    simulate(story)
+
+
+def test_f_p5_a_check_in_is_a_round_at_once_without_a_link_too(simulate):
+    async def story(simulation):
+        agents = await begin(simulation, cap=1, agents=2)
+        (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
+        await simulation.manager.publish(POLICY.format(text="one"))
+        left.end.check_in()
+        await asyncio.sleep(1)
+        assert left.applied == ("motd@1",)
+
+    simulate(story)
+
+
+def test_f_p5_whoever_is_ordered_to_pull_asks_for_no_link_any_more(simulate):
+    async def story(simulation):
+        agents = await begin(simulation, cap=1, agents=2)
+        (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
+        await simulation.manager.put_group("lab", CommunicationSettings(mode=Mode.PULL, heartbeat=HEARTBEAT))
+        await asyncio.sleep(2 * HEARTBEAT)
+        asked = simulation.manager.hub.room.refused
+        await asyncio.sleep(5 * HEARTBEAT)
+        assert simulation.manager.hub.room.refused == asked
+        state = record(simulation, left).state
+        assert (state.mode, state.fallback) == ("pull", "")
+
+    simulate(story)
+
+
+def test_f_p5_a_manager_that_restarts_meanwhile_is_found_again(simulate):
+    async def story(simulation):
+        agents = await begin(simulation, cap=1, agents=3)
+        simulation.manager.cap = 2
+        await simulation.manager.crash()
+        await asyncio.sleep(2 * HEARTBEAT)
+        await simulation.manager.start()
+        await asyncio.sleep(2 * HEARTBEAT)
+        assert len(holding(simulation)) == 2
+        await simulation.manager.publish(POLICY.format(text="one"))
+        await asyncio.sleep(HEARTBEAT + 1)
+        assert [agent.applied for agent in agents] == [("motd@1",)] * 3
+
+    simulate(story)
+
+
+def test_f_p5_an_agent_without_a_link_says_goodbye_when_it_is_stopped(simulate):
+    async def story(simulation):
+        agents = await begin(simulation, cap=1, agents=2)
+        (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
+        rounds = simulation.manager.hub.counts.rounds
+        await left.stop()
+        assert simulation.manager.hub.counts.rounds == rounds + 1
+
+    simulate(story)

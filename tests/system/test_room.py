@@ -1,0 +1,27 @@
+"""Real processes: a Manager with one place for a link, and two agents."""
+
+import json
+
+
+def test_f_p5_the_second_agent_pulls_says_so_and_has_the_link_once_the_first_is_gone(founding):
+    fleet = founding().found("[limits]\nlinks = 1\n")
+    fleet.group("web", heartbeat="2s")
+    first = fleet.machine("first", "web")
+    fleet.until(lambda: first.view["connected"], "the first holds a link")
+    second = fleet.machine("second", "web")
+    fleet.until(lambda: second.view["fallback"], "the second says why it pulls")
+    fleet.publish("web", second, "aweigh")
+    fleet.until(lambda: second.has("aweigh") and second.settled(), "the second is in sync")
+    view = second.view
+    assert (view["connected"], view["mode"], view["fallback"]) == (False, "pull", "link.full")
+    assert "pull (link.full)" in fleet.popham("get", "agents").stdout
+    status = second.popham("status").stdout
+    assert "refused: the Manager's links are all taken; pulls every 2s; tries again in " in status
+    said = json.loads(second.popham("status", "-o", "json").stdout)
+    assert (said["problem"], said["fallback"]) == ("", "link.full")
+    assert first.end() == 0
+    fleet.until(lambda: not first.view["connected"], "the first is gone")
+    assert second.end() == 0
+    second.start()  # it would ask again by itself; one that starts asks at once
+    fleet.until(lambda: second.view["connected"], "the second holds the link")
+    assert (second.view["mode"], second.view["fallback"]) == ("push", "")
