@@ -1,6 +1,7 @@
 """Push: what an idle held link costs in memory, the agent's state included, beside aiohttp.
 
-The Manager's memory without agents is taken off; nothing else is.
+The Manager's memory without agents is taken off; nothing else is.  How fast links are taken says
+little of TLS: the agents' half of the handshakes is made on the same machine, and costs more.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from bench.servers import Fixture, aiohttp_reference, manager_fixture
 from popham.testing.load.crew import Crew
 from popham.testing.load.fleet import Target
 
-PLAIN, MUTUAL = 9_000, 3_000
-"""Links."""
+PLAIN, MUTUAL = 4_000, 1_000
+"""Links; what one costs no longer depends on how many there are."""
+PATIENCE = 60.0
+"""Seconds until a server that does not take all of them is given up."""
 
 
 def hold(fixture: Fixture, target: Target, pid: int, count: int, empty: int) -> Figures:
     """Open links, and return what they cost the server."""
-    loaded, spent, began = memory_of(pid), cpu_of(pid), time.monotonic()
-    processes = 2 if count > 1000 else 1
-    with Crew(target, processes=processes, file=fixture.file, count=count) as crew:
+    loaded, spent = memory_of(pid), cpu_of(pid)
+    with Crew(target, processes=2, file=fixture.file, count=count) as crew:
+        began = time.monotonic()
         crew.order("hold", heartbeat=0)
-        crew.wait(lambda seen: seen.held == count, seconds=120)
+        crew.wait(lambda seen: seen.held == count, seconds=PATIENCE)
         took, spent = time.monotonic() - began, cpu_of(pid) - spent
         time.sleep(1.0)
         full = memory_of(pid)

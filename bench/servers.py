@@ -7,10 +7,12 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from popham.testing.load.fleet import Target
 from popham.testing.load.identity import LoadIdentity, save_identities
 from popham.testing.load.planted import plant
 
+_NO_QUOTAS = {"POPHAM_LIMITS__MESSAGES_PER_SECOND": "1000000", "POPHAM_LIMITS__BYTES_PER_SECOND": "1e12"}
 PATIENCE = 60.0
 """Seconds until a server that does not answer is given up."""
 
@@ -65,6 +68,16 @@ class Fixture:
         """Return a client of the REST API."""
         return Client(f"https://127.0.0.1:{self.people_port}", self.token, ca=self.ca)
 
+    def metrics(self) -> dict[str, float]:
+        """Return what the Manager measures of itself: name with labels → value."""
+        context = ssl.create_default_context(cadata=self.ca)
+        bearer = {"Authorization": f"Bearer {self.token}"}
+        asked = urllib.request.Request(f"https://127.0.0.1:{self.people_port}/metrics", headers=bearer)
+        with urllib.request.urlopen(asked, context=context, timeout=PATIENCE) as answer:  # noqa: S310  # https
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
     def plant(
         self, *, own: int = 0, stock: int = 0, certified: int | None = None, group: str = "fleet"
     ) -> list[LoadIdentity]:
@@ -75,13 +88,19 @@ class Fixture:
         save_identities(self.file, (one for one in made if one.certificate != "none"))
         return made
 
-    def start(self, *, plain: bool) -> float:
-        """Start the Manager and return the seconds until it serves agents."""
+    def start(self, *, plain: bool, quotas: bool = False) -> float:
+        """Start the Manager and return the seconds until it serves agents.
+
+        Without ``quotas`` one connection may ask as fast as it is answered, which no agent may.
+        """
         words = ["--state", str(self.state), *(["--plain"] if plain else [])]
         began = time.monotonic()
         with (self.folder / "manager.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "popham.testing.load.manager", *words], stdout=log, stderr=log
+                [sys.executable, "-m", "popham.testing.load.manager", *words],
+                stdout=log,
+                stderr=log,
+                env=environ_with_bytecode(self.folder) | ({} if quotas else _NO_QUOTAS),
             )
         wait_for_port(self.agents_port, self.process)
         took = time.monotonic() - began
@@ -168,6 +187,45 @@ def nginx_reference(fixture: Fixture, *, plain: bool) -> Iterator[tuple[Target, 
         yield Target(host="127.0.0.1", port=port, ca="" if plain else fixture.ca), process.pid
     finally:
         end(process)
+
+
+_GO = Path(__file__).parent / "go" / "main.go"
+
+
+@contextmanager
+def go_reference(fixture: Fixture, *, plain: bool) -> Iterator[tuple[Target, int] | None]:
+    """Serve a fixed answer by Go's net/http; yields None where there is no toolchain."""
+    toolchain = shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin")
+    if toolchain is None:
+        yield None
+        return
+    program = fixture.folder / "go-reference"
+    if not program.exists():
+        # A toolchain's cache goes with the folder, and nothing is fetched: the program needs Go alone.
+        kept = os.environ | {
+            "GOCACHE": str(fixture.folder / "go-cache"),
+            "GOFLAGS": "-mod=mod",
+            "GOPROXY": "off",
+        }
+        subprocess.run([toolchain, "build", "-o", str(program), str(_GO)], env=kept, check=True)
+    (port,) = free_ports(1)
+    tls, ca = fixture.state / "tls", fixture.state / "keys" / "ca.pem"
+    files = [f"-certificate={tls}/listener.pem", f"-key={tls}/listener.key", f"-agents={ca}"]
+    process = subprocess.Popen([str(program), f"-port={port}", *([] if plain else files)])
+    try:
+        wait_for_port(port, process)
+        yield Target(host="127.0.0.1", port=port, ca="" if plain else fixture.ca), process.pid
+    finally:
+        end(process)
+
+
+def environ_with_bytecode(folder: Path) -> dict[str, str]:
+    """Return the environment of a process that finds Python's bytecode, as an installation by pip has it.
+
+    The first process writes it below ``folder``; the figures of a first start say nothing.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
 
 
 def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.scenario import RESULTS
 
-SCENARIOS = ("heartbeats", "connections", "publish", "order", "restart")
+SCENARIOS = ("heartbeats", "connections", "publish", "fanout", "order", "restart", "abuse")
 Numbers = Mapping[str, Mapping[str, Any]]
 
 
@@ -70,7 +70,14 @@ GOALS = (
     Goal("order", "mutual TLS", "p99_ms", "ms", 100, "push: one agent, order → applied → known, p99"),
     Goal("restart", "mutual TLS", "serving_s", "s", 5, "restart with 100,000 agents known: serving"),
     Goal("restart", "mutual TLS", "back_s", "s", 60, "restart: 5,000 TLS agents are back"),
+    Goal("restart", "mutual TLS", "lag_p99_ms", "ms", 50, "restart: loop lag p99"),
     Goal("restart", "mutual TLS", "cores", "cores", 1.5, "restart: CPU meanwhile"),
+    Goal("fanout", "plain", "fan_ms", "ms", 150, "push: first → last of 10,000 asked for a round, plain"),
+    Goal("abuse", "mutual TLS", "lag_p99_ms", "ms", 50, "attackers of all kinds: loop lag p99"),
+    Goal("abuse", "mutual TLS", "push_p99_moved", "%", 10, "… good agents' p99 moved, push"),
+    Goal("abuse", "mutual TLS", "pull_p99_moved", "%", 10, "… the same, pull"),
+    Goal("abuse", "mutual TLS", "surprises", "", 0, "… attackers answered otherwise than they should be"),
+    Goal("abuse", "mutual TLS", "failed", "", 0, "… good agents that failed"),
 )
 REFERENCES = ("aiohttp", "nginx", "go")
 

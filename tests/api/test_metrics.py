@@ -1,5 +1,7 @@
 """What Prometheus reads."""
 
+import math
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from popham.manager.measures import Measures
@@ -14,6 +16,9 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
         agents={("on time", "held", "in sync"): 3, ("missing", "none", "pending"): 1},
         messages={("up", "http"): 7, ("down", "websocket"): 2},
         lag={0.5: 0.001, 0.99: 0.02},
+        lag_buckets=((0.05, 98), (math.inf, 100)),
+        lag_total=1.5,
+        turned_away=7,
         links=3,
         link_rate=400.0,
         left_out={"content": 5},
@@ -27,6 +32,8 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
         "popham_agents",
         "popham_opamp_messages",
         "popham_loop_lag_seconds",
+        "popham_loop_late_seconds",
+        "popham_turned_away",
         "popham_links",
         "popham_links_admitted_per_second",
         "popham_shed",
@@ -37,6 +44,8 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
     labels = ("presence", "link", "sync")
     agents = {tuple(map(s.labels.get, labels)): s.value for s in found["popham_agents"].samples}
     assert agents == {("on time", "held", "in sync"): 3.0, ("missing", "none", "pending"): 1.0}
+    late = {s.labels.get("le", s.name[-3:]): s.value for s in found["popham_loop_late_seconds"].samples}
+    assert late == {"0.05": 98.0, "+Inf": 100.0, "unt": 100.0, "sum": 1.5}
     (links,) = found["popham_links"].samples
     assert links.value == 3
 

@@ -15,12 +15,14 @@ from popham.errors import ConfigError
 from popham.manager.app import Manager
 from popham.manager.founding import Founding, found
 from popham.manager.settings import load_settings
+from popham.model.documents import SourceFile
 from popham.net.hot.frames import FrameReader
 from popham.opamp.codec import parse_agent
 from popham.store.sqlite import SqliteStore
-from popham.testing.load.agents import _frame
+from popham.testing.direct import ADMIN
+from popham.testing.load.agents import RoundAgent, _frame
 from popham.testing.load.crew import shares
-from popham.testing.load.fleet import Fleet, Target
+from popham.testing.load.fleet import READ, Fleet, Tally, Target
 from popham.testing.load.histogram import Histogram
 from popham.testing.load.identity import LoadIdentity, load_identities, save_identities
 from popham.testing.load.manager import open_plain
@@ -109,7 +111,9 @@ async def plain(tmp_path):
     )
     await found(asked, clock=clock, open_store=lambda path: SqliteStore.open(path, clock=clock))
     identities = await plant(state, clock, stock=3)
-    settings, _ = load_settings(None, state=str(state), env={}, overrides={})
+    settings, _ = load_settings(
+        None, state=str(state), env={"POPHAM_LIMITS__MESSAGES_PER_SECOND": "0"}, overrides={}
+    )
     async with open_plain(settings, clock) as manager:
         ready, stopping = asyncio.Event(), asyncio.Event()
         running = asyncio.ensure_future(manager.run(ready, stopping))
@@ -151,3 +155,98 @@ async def test_a_lean_agent_comes_back_after_a_loss(plain):
     await until(lambda: fleet.tally.opened == 2)
     assert fleet.tally.failed == {"lost": 1}
     await fleet.close()
+
+
+# How agents of one process read what they are told.
+
+
+class Told:
+    """An agent that notes when it read what came, and when that was."""
+
+    def __init__(self):
+        self.unread = 0
+        self.read = []
+
+    def hear(self, data, at):
+        self.read.append((data, at))
+
+
+async def test_what_a_lean_agent_is_told_is_read_in_order_once_nothing_more_comes():
+    fleet = Fleet(Target(host="127.0.0.1", port=1), [], random.Random(1))
+    one, two = Told(), Told()
+    for number in range(2 * READ):
+        fleet.received(one if number % 2 else two, bytes([number]))
+    assert (one.unread, one.read) == (READ, [])
+    await until(lambda: not (one.unread or two.unread))
+    assert [data[0] for data, _ in one.read] == list(range(1, 2 * READ, 2))
+    came = [at for _, at in one.read]
+    assert came == sorted(came)
+    await fleet.close()
+
+
+async def test_only_so_many_messages_wait_to_be_read(monkeypatch):
+    monkeypatch.setattr("popham.testing.load.fleet.UNREAD", 3)
+    fleet = Fleet(Target(host="127.0.0.1", port=1), [], random.Random(1))
+    agent = Told()
+    for number in range(5):
+        fleet.received(agent, bytes([number]))
+    assert [data[0] for data, _ in agent.read] == [0, 1]
+    assert agent.unread == 3
+    await fleet.close()
+
+
+async def test_the_time_of_receipt_is_counted_not_the_time_of_reading():
+    fleet = Fleet(Target(host="127.0.0.1", port=1), [], random.Random(1))
+    fleet.tally = Tally(since=100.0)
+    fleet.told(Told(), 103.0, offer=False)
+    fleet.told(Told(), 101.0, offer=True)
+    tally = fleet.tally
+    assert (tally.first, tally.last, tally.offers, tally.asked) == (101.0, 103.0, 1, 1)
+    assert 2.7 < tally.told.percentile(1) < 3.3
+
+
+async def test_lean_agents_obey_an_offer_and_a_question_for_a_round(plain):
+    manager, identities = plain
+    fleet = Fleet(Target(host="127.0.0.1", port=manager.listener.port), identities, random.Random(1))
+    fleet.hold(0.0)
+    await until(lambda: len(fleet.held) == 3)
+    for identity in identities:
+        assert manager.hub.check_in(identity.uid)
+    await until(lambda: fleet.tally.applied == 3)
+    assert fleet.tally.asked == 3
+    definition = (
+        "apiVersion: popham/v1\nkind: Policy\nmetadata: {name: col}\n"
+        "spec: {type: otelcol, config: {exporters: {debug: null}}}\n---\n"
+        "apiVersion: popham/v1\nkind: Group\nmetadata: {name: fleet}\nspec: {policies: {otelcol: col}}\n"
+    )
+    await manager.service.apply(ADMIN, [SourceFile("col.yaml", definition)])
+    await until(lambda: fleet.tally.applied == 6)
+    assert (fleet.tally.offers, dict(fleet.tally.failed)) == (3, {})
+    await fleet.close()
+
+
+class _Socket(asyncio.Transport):
+    def __init__(self):
+        super().__init__()
+        self.closed = False
+
+    def write(self, data):
+        pass
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+def test_an_agent_that_stops_asking_says_that_it_was_the_last(more):
+    told, wishes = [], iter([True, False, True, True])
+    agent = RoundAgent(Speech(STOCK), "x", lambda *said: told.append(said[::2]), lambda: next(wishes))
+    wire = _Socket()
+    agent.connection_made(wire)
+    answer = f"HTTP/1.1 200 OK\r\n{more}Content-Length: 0\r\n\r\n".encode()
+    agent.data_received(answer)
+    if not more:
+        agent.data_received(answer)
+    agent.connection_lost(None)
+    assert wire.closed
+    assert told == ([("200", True)] if more else [("200", False), ("200", True)])

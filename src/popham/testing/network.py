@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from popham.errors import LinkError
-from popham.net.seam import HeldLink, Limits, LinkHandler, Peer, Refusal, Refused, Request, Service
+from popham.net.seam import FULL, HeldLink, Limits, LinkHandler, Peer, Refusal, Refused, Request, Service
 
 
 @dataclass(slots=True)
@@ -291,4 +291,7 @@ class MemoryDialer:
 
 
 def _denied(refusal: Refusal) -> LinkError:
-    return LinkError("denied", refusal.body, retry_after=refusal.retry_after, status=refusal.status)
+    wait, status = refusal.retry_after, refusal.status
+    if FULL in refusal.body:
+        return LinkError("full", refusal.body, retry_after=wait, status=status)
+    return LinkError("denied", refusal.body, retry_after=wait, status=status)

@@ -48,6 +48,9 @@ from popham.trust.join import EnrollmentKey, JoinString
 from popham.trust.keys import IdentityKey
 from popham.trust.tuf import TrustedTuf
 from popham.upstream.hub import Hub
+from popham.upstream.room import Room
+from popham.upstream.shedding import Load
+from popham.upstream.steering import Steering
 from popham.upstream.visits import visit
 
 ADMIN = Grant(actor="simulation", role=Role.ADMIN, source="memory")
@@ -78,13 +81,20 @@ class SimApplier:
 
 
 class SimManager:
-    """One Manager; what it writes survives :meth:`crash`."""
+    """One Manager; what it writes survives :meth:`crash`.
+
+    Attributes:
+        cap: How many links may be held, from the next start on; 0 for any number.
+        load: What there is to do, as its steering sees it.
+    """
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self.store: Store = MemoryStore()
         self.keys = simulation.keys
         self.bundles = Bundles(self.keys.director)
+        self.cap = 0
+        self.load = Load()
         self.book: ManagerBook
         self.hub: Hub
         self.live: Live
@@ -99,7 +109,16 @@ class SimManager:
         await self.store.write(lambda tx: found_fleet(tx, self.bundles, now=clock.now()))
         self.book = ManagerBook(self.store, self.keys, clock)
         trust = {CA_PATH: self.keys.ca.pem, ROOT_PATH: self.keys.root, TARGETS_PATH: self.keys.targets}
-        self.hub = Hub(self.book, clock, endpoint=lambda: "wss://manager/v1/opamp", trust=trust)
+        rng = random.Random(self._simulation.seed)  # noqa: S311  # a simulation, not a secret
+        steering = Steering(lambda: self.load)
+        self.hub = Hub(
+            self.book,
+            clock,
+            endpoint=lambda: "wss://manager/v1/opamp",
+            trust=trust,
+            room=Room(clock, cap=self.cap, rng=rng),
+            steering=steering,
+        )
         self.live = Live(self.book, self.hub)
         self.service = ManagerService(
             self.store,
@@ -110,7 +129,7 @@ class SimManager:
             links=self.live,
         )
         await self.book.load()
-        work = (self.hub.publish(), self.hub.flush(FLUSH), self.live.run())
+        work = (self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), steering.run())
         self._tasks = [asyncio.ensure_future(one) for one in work]
         self._simulation.network.services[MANAGER] = self.hub
         for agent in self._simulation.agents.values():

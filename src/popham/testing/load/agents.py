@@ -23,8 +23,12 @@ class Watcher(Protocol):
         """Take note of a held link whose first message was answered after ``took`` seconds."""
         ...
 
-    def offered(self, agent: HeldAgent) -> None:
-        """Take note that something was offered, and that the answer is on its way."""
+    def received(self, agent: HeldAgent, data: bytes) -> None:
+        """Take a message that has to be read; :meth:`HeldAgent.hear` reads it, now or a little later."""
+        ...
+
+    def told(self, agent: HeldAgent, at: float, *, offer: bool) -> None:
+        """Take note that something was offered, or a round asked for, in a message that came at ``at``."""
         ...
 
     def applied(self, agent: HeldAgent) -> None:
@@ -43,8 +47,12 @@ class Watcher(Protocol):
 class HeldAgent(asyncio.Protocol):
     """An agent in push mode.
 
+    Messages are handed to the watcher as they come, and read when it says so:
+    thousands of agents share a machine here that real ones have for themselves.
+
     Attributes:
         speech: What it says.
+        unread: Messages that the watcher has and that were not read yet.
         window: Seconds from which the upstream wants a first retry drawn; 0 if it never said.
     """
 
@@ -55,11 +63,13 @@ class HeldAgent(asyncio.Protocol):
         "_held",
         "_host",
         "_reported",
+        "_since",
         "_transport",
         "_wait",
         "_watcher",
         "_why",
         "speech",
+        "unread",
         "window",
     )
 
@@ -67,19 +77,20 @@ class HeldAgent(asyncio.Protocol):
         """Speak once there is a socket."""
         self.speech = speech
         self.window = 0.0
+        self.unread = 0
         self._host = host
         self._watcher = watcher
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._held = self._greeted = self._reported = False
-        self._asked = 0.0
+        self._asked = self._since = 0.0
         self._why = "lost"
         self._wait: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for a held link."""
         self._transport = cast("asyncio.Transport", transport)
-        self._asked = time.monotonic()
+        self._asked = self._since = time.monotonic()
         self._held = self._greeted = self._reported = False
         self._buffer = b""
         self._why, self._wait = "lost", None
@@ -151,12 +162,19 @@ class HeldAgent(asyncio.Protocol):
             self._transport.write(frame(_CLOSE, payload[:2]))
             self._transport.close()
         elif opcode == _BINARY:
-            self._hear(payload[1:])
+            if self._greeted and not self.unread and len(payload) <= _QUIET:
+                self._answered()
+            else:
+                self._watcher.received(self, payload)
 
-    def _hear(self, data: bytes) -> None:
-        if self._greeted and len(data) <= _QUIET:
+    def hear(self, payload: bytes, at: float) -> None:
+        """Read a message that came at ``at``, obey it, and say so."""
+        if self._transport is None or at < self._since:
+            return  # it belongs to a link that is gone
+        if self._greeted and len(payload) <= _QUIET:
             self._answered()
             return
+        data = payload[1:]
         try:
             answer = parse_upstream(data)
             reply = self.speech.obey(answer)
@@ -168,19 +186,23 @@ class HeldAgent(asyncio.Protocol):
             self._why = answer.error_response.error_message[:80]
             self.abort()
             return
+        asked = bool(answer.flags & REPORT_FULL_STATE)
         if answer.custom_message.capability == SESSION:
-            self.window = Directive.FromString(answer.custom_message.data).retry_window_seconds
+            directive = Directive.FromString(answer.custom_message.data)
+            self.window = directive.retry_window_seconds
+            asked |= directive.check_in
+        if not reply and asked:
+            reply = self.speech.hello()
         if not self._greeted:
             self._greeted = True
-            self._watcher.opened(self, time.monotonic() - self._asked)
+            self._watcher.opened(self, at - self._asked)
         elif not reply:
             self._answered()
+        else:
+            self._watcher.told(self, at, offer=answer.HasField("remote_config"))
         if reply:
-            self._watcher.offered(self)
             self._reported = True
             self._say(reply)
-        elif answer.flags & REPORT_FULL_STATE:
-            self._say(self.speech.hello())
 
     def _answered(self) -> None:
         if self._reported:
@@ -198,14 +220,14 @@ class RoundAgent(asyncio.Protocol):
     __slots__ = ("_again", "_asked", "_buffer", "_done", "_host", "_open", "_speech", "_transport")
 
     def __init__(
-        self, speech: Speech, host: str, done: Callable[[str, float], None], again: Callable[[], bool]
+        self, speech: Speech, host: str, done: Callable[[str, float, bool], None], again: Callable[[], bool]
     ) -> None:
         """Speak once there is a socket.
 
         Args:
             speech: What it says.
             host: For the Host header.
-            done: Told the status, or why there is none, and seconds.
+            done: Told the status, or why there is none, seconds, and whether it was the last.
             again: Whether to ask once more on this connection.
         """
         self._speech = speech
@@ -239,26 +261,29 @@ class RoundAgent(asyncio.Protocol):
             self._buffer = data
             return
         self._buffer = b""
-        self._end(data[9:12].decode("latin-1"))
-        keeps = data.find(b"Connection: close", 0, head) < 0
-        if keeps and self._again():
+        status = data[9:12].decode("latin-1")
+        keeps = status == "200" and data.find(b"Connection: close", 0, head) < 0
+        # Asked once: an answer that changed between two questions would leave nobody to end this.
+        more = keeps and self._again()
+        self._end(status, last=not more)
+        if more:
             self._ask()
         elif self._transport is not None:
             self._transport.close()
 
-    def _end(self, what: str) -> None:
+    def _end(self, what: str, *, last: bool) -> None:
         if self._open:
             self._open = False
-            self._done(what, time.monotonic() - self._asked)
+            self._done(what, time.monotonic() - self._asked, last)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """Say so, if an answer is missing."""
         self._transport = None
-        self._end("lost")
+        self._end("lost", last=True)
 
 
-_QUIET = 21
-"""Bytes of an answer with nothing but instance_uid and capabilities."""
+_QUIET = 22
+"""Bytes of a message with nothing but its header, instance_uid and capabilities."""
 
 
 def _length(data: bytes, head: int) -> int:

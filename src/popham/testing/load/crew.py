@@ -28,6 +28,7 @@ class Sight:
     held: int = 0
     opened: int = 0
     offers: int = 0
+    asked: int = 0
     applied: int = 0
     first: float = 0.0
     last: float = 0.0
@@ -35,10 +36,11 @@ class Sight:
     failed: Counter[str] = field(default_factory=Counter)
     opening: Histogram = field(default_factory=Histogram)
     rounds: Histogram = field(default_factory=Histogram)
+    told: Histogram = field(default_factory=Histogram)
 
     def add(self, part: Mapping[str, Any]) -> None:
         """Add what one process saw."""
-        for name in ("joined", "held", "opened", "offers", "applied"):
+        for name in ("joined", "held", "opened", "offers", "asked", "applied"):
             setattr(self, name, getattr(self, name) + int(part.get(name, 0)))
         begun = [found for found in (self.first, float(part.get("first", 0.0))) if found]
         self.first = min(begun, default=0.0)
@@ -47,6 +49,7 @@ class Sight:
         self.failed.update(part.get("failed", {}))
         self.opening.merge(Histogram(part.get("opening")))
         self.rounds.merge(Histogram(part.get("rounds")))
+        self.told.merge(Histogram(part.get("told")))
 
 
 class Crew:

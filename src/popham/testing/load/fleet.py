@@ -5,6 +5,12 @@ Rules:
 1. Only so many connections are being opened at a time, whatever is asked for.
 2. No task per agent: a fixed number of openers, and one timer for each that waits.
 3. After a loss the first retry is drawn from the window that was named, then full jitter.
+4. When a message came is noted before anything is made of it.  It is read, obeyed and answered once
+   nothing more is there to be received; where many agents are told at once, once none was for
+   :data:`QUIET` seconds.  Real agents have a machine each and do not take the processor from one
+   another, nor from their upstream; here they would, and the time at which the last is told would be
+   the time these need to obey.  What agents do is the same, and all of it is in the time until
+   outcomes are durable.
 """
 
 from __future__ import annotations
@@ -25,10 +31,19 @@ from popham.testing.load.histogram import Histogram
 from popham.testing.load.identity import LoadIdentity, make_context
 from popham.testing.load.messages import Speech
 
+UNREAD = 40_000
+"""Messages that may wait to be read."""
+READ = 16
+"""Messages that are read between two looks for others: a millisecond or so."""
+QUIET = 0.02
+"""Seconds without a message after which reading begins, if more than :data:`READ` came at once: what an agent
+on a machine of its own needs at least to write a file and have it on disk."""
 OPENERS = 64
 """Connections being opened at a time."""
 ADDRESSES = 250
 """Source addresses, used in turn: the kernel has some 28,000 ports for each, and keeps them for a minute."""
+PATIENCE = 20.0
+"""Seconds that rounds may take longer than they were meant to."""
 _BIND_ADDRESS_NO_PORT = 24
 """The kernel chooses the port when it connects. Source: ip(7), IP_BIND_ADDRESS_NO_PORT."""
 RETRY_MAX = 30.0
@@ -56,17 +71,28 @@ class Target:
 
 @dataclass(slots=True)
 class Tally:
-    """What was seen so far; ``first`` and ``last`` are on the machine's monotonic clock."""
+    """What was seen so far.
+
+    Attributes:
+        since: When it began, on the machine's monotonic clock, as all times here.
+        offers, asked: Offers, and questions for a round, that came unasked.
+        applied: Reports of either that upstream has made durable.
+        first, last: When the first and the last of them came: their bytes, not what was made of them.
+        told: Seconds from ``since`` to each.
+    """
 
     opened: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    since: float = 0.0
     offers: int = 0
+    asked: int = 0
     applied: int = 0
     first: float = 0.0
     last: float = 0.0
     last_applied: float = 0.0
     opening: Histogram = field(default_factory=Histogram)
     rounds: Histogram = field(default_factory=Histogram)
+    told: Histogram = field(default_factory=Histogram)
 
 
 class Fleet:
@@ -94,6 +120,9 @@ class Fleet:
         self._heartbeat = 0.0
         self._closing = False
         self._timers: dict[HeldAgent, asyncio.TimerHandle] = {}
+        self._unread: deque[tuple[HeldAgent, bytes, float]] = deque()
+        self._busy = False
+        self._reading: asyncio.Handle | None = None
 
     # Held links.
 
@@ -155,12 +184,42 @@ class Fleet:
         agent.heartbeat()
         self._beat(agent, self._heartbeat)
 
-    def offered(self, agent: HeldAgent) -> None:  # noqa: ARG002  # the watcher's form
-        """Count an offer, and when it came."""
-        now = time.monotonic()
-        self.tally.first = self.tally.first or now
-        self.tally.last = now
-        self.tally.offers += 1
+    def received(self, agent: HeldAgent, data: bytes) -> None:
+        """Keep a message until nothing more can be read; past :data:`UNREAD` the oldest is read at once."""
+        self._unread.append((agent, data, time.monotonic()))
+        agent.unread += 1
+        self._busy = True
+        if len(self._unread) > UNREAD:
+            self._read(1)
+        elif self._reading is None:
+            self._reading = self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Read some, if nothing came since the last time; while many come, wait until it is quiet."""
+        came, self._busy = self._busy, False
+        if not came:
+            self._read(READ)
+        if not self._unread:
+            self._reading = None
+        elif came and len(self._unread) > READ:
+            self._reading = self._loop.call_later(QUIET, self._read_on)
+        else:
+            self._reading = self._loop.call_soon(self._read_on)
+
+    def _read(self, count: int) -> None:
+        for _ in range(min(count, len(self._unread))):
+            agent, data, at = self._unread.popleft()
+            agent.unread -= 1
+            agent.hear(data, at)
+
+    def told(self, agent: HeldAgent, at: float, *, offer: bool) -> None:  # noqa: ARG002  # the watcher's form
+        """Count an offer or a question, and when it came."""
+        tally = self.tally
+        tally.first = min(tally.first or at, at)
+        tally.last = max(tally.last, at)
+        tally.offers += offer
+        tally.asked += not offer
+        tally.told.add(at - tally.since)
 
     def applied(self, agent: HeldAgent) -> None:  # noqa: ARG002  # the watcher's form
         """Count an outcome that upstream keeps."""
@@ -205,10 +264,14 @@ class Fleet:
             seconds: How long.
             keep: One connection for many rounds, or a new one for each.
             flights: Rounds on their way at a time, each of another agent.
+
+        Raises:
+            TimeoutError: The last rounds were not answered in time.
         """
         until = time.monotonic() + seconds
         chosen = [self._speeches[number % len(self._speeches)] for number in range(flights)]
-        await asyncio.gather(*(self._rounds(speech, until, keep=keep) for speech in chosen))
+        async with asyncio.timeout(seconds + PATIENCE):
+            await asyncio.gather(*(self._rounds(speech, until, keep=keep) for speech in chosen))
 
     async def _rounds(self, speech: Speech, until: float, *, keep: bool) -> None:
         while time.monotonic() < until:
@@ -216,21 +279,20 @@ class Fleet:
 
     async def round(self, speech: Speech, again: Callable[[], bool] | None = None) -> None:
         """Make one round on a connection of its own; more as long as ``again`` says so."""
-        more = again or _never
         over: asyncio.Future[None] = self._loop.create_future()
 
-        def done(what: str, took: float) -> None:
+        def done(what: str, took: float, last: bool) -> None:
             if what == "200":
                 self.tally.rounds.add(took)
             else:
                 self.tally.failed[what] += 1
-            if not over.done() and (what != "200" or not more()):
+            if last and not over.done():
                 over.set_result(None)
 
         host = f"{self._target.name}:{self._target.port}"
         began = time.monotonic()
         try:
-            await self._connect(partial(RoundAgent, speech, host, done, more), speech.identity)
+            await self._connect(partial(RoundAgent, speech, host, done, again or _never), speech.identity)
         except (OSError, TimeoutError) as error:
             self.tally.failed[_reason(error)] += 1
             await asyncio.sleep(0.05)
@@ -261,6 +323,8 @@ class Fleet:
         self._closing = True
         for task in self._openers:
             task.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
         await asyncio.gather(*self._openers, return_exceptions=True)
         for agent in list(self.held):
             agent.close()

@@ -56,9 +56,13 @@ class Joiner:
         url = self._join.urls[0]
         anchor = await find_anchors(self._join, url, _dial)
         self._left = count
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(AT_ONCE, count)):
-                group.create_task(self._ask_on(url, anchor))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_ONCE, count)):
+                    group.create_task(self._ask_on(url, anchor))
+        except ExceptionGroup as failures:
+            # Each of them asks for the same: what one was told, all would be.
+            raise failures.exceptions[0] from failures
 
     async def _ask_on(self, url: str, anchor: Anchor) -> None:
         dialer = _dial(url, anchor.ca)

@@ -21,7 +21,6 @@ from popham.log import set_up_logging
 from popham.manager.app import Manager, open_manager
 from popham.manager.settings import Address, ManagerSettings, load_settings
 from popham.net.hot.listener import HotListener
-from popham.net.seam import Limits
 
 Opens = Callable[[ManagerSettings, Clock], AbstractAsyncContextManager[Manager]]
 
@@ -39,14 +38,12 @@ async def open_plain(settings: ManagerSettings, clock: Clock) -> AsyncIterator[M
         problem = f"without TLS agents are served on loopback only, not on {settings.listen.agents}"
         raise ConfigError("loopback", problem, "Listen on 127.0.0.1")
     async with open_manager(settings, clock) as manager:
-        limits = Limits(
-            message=settings.limits.message,
-            connections=settings.limits.connections,
-            rounds_per_second=settings.limits.rounds_per_second,
-            keepalive=settings.limits.keepalive,
-        )
         manager.listener = HotListener(
-            manager.hub, context=None, limits=limits, clock=clock, rng=random.SystemRandom()
+            manager.hub,
+            context=None,
+            limits=settings.limits.bounds(),
+            clock=clock,
+            rng=random.SystemRandom(),
         )
         yield manager
 

@@ -77,9 +77,8 @@ class Worker:
         return await self._look(order)
 
     async def _fresh(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Begin to count anew."""
-        del order
-        self.fleet.tally = Tally()
+        """Begin to count anew, from a time on the machine's monotonic clock if it is named."""
+        self.fleet.tally = Tally(since=float(order.get("since", 0.0)))
         return {}
 
     async def _look(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,12 +97,14 @@ class Worker:
             "opened": tally.opened,
             "failed": dict(tally.failed),
             "offers": tally.offers,
+            "asked": tally.asked,
             "applied": tally.applied,
             "first": tally.first,
             "last": tally.last,
             "last_applied": tally.last_applied,
             "opening": tally.opening.encode(),
             "rounds": tally.rounds.encode(),
+            "told": tally.told.encode(),
         }
 
     async def close(self) -> None:
