@@ -276,3 +276,16 @@ async def test_every_answer_tells_the_time(open_one, service):
     wire.give(post(b"2"))
     assert statuses(wire) == [200, 403]
     assert wire.written.count(b"\r\nDate: ") == 2
+
+
+async def test_rel_22_without_memory_a_round_is_put_off_in_one_line(open_one, service, caplog):
+    def fail(_):
+        raise MemoryError
+
+    service.answer = fail
+    _, wire, _ = open_one()
+    wire.give(post(b"x"))
+    assert statuses(wire) == [503]
+    assert b"\r\nRetry-After: 30\r\n" in wire.written
+    assert len(caplog.records) == 1
+    assert caplog.records[0].exc_info is None

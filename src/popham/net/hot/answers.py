@@ -29,6 +29,7 @@ PIPELINED = 16
 """Requests that may wait for the answer to one before them."""
 ANSWER_TIME = 30.0
 """Seconds an answer may wait for what must be durable first."""
+NO_MEMORY = Refusal(status=503, retry_after=ANSWER_TIME, body="This Manager has no memory left.")
 BETWEEN, HEAD, BODY = 0, 1, 2
 """Stages of a connection: no request has begun, its head comes, its body comes."""
 Waiting = tuple[Peer, bytes, Round] | bytes
@@ -279,5 +280,8 @@ def _refusal_for(error: BaseException) -> Refusal:
     if isinstance(error, TimeoutError):
         log.error("A round took longer than %g s", ANSWER_TIME)
         return Refusal(status=503, retry_after=ANSWER_TIME, body="The answer took too long.")
+    if isinstance(error, MemoryError):
+        log.error("A round could not be answered: this process has no memory left")
+        return NO_MEMORY
     log.error("A round could not be answered", exc_info=error)
     return Refusal(status=500, body="This end failed; its log says why.")

@@ -19,7 +19,7 @@ import httptools
 
 from popham.errors import PophamError, WireError
 from popham.net.connection import IDLE_TIME
-from popham.net.hot.answers import ANSWER_TIME, BETWEEN, BODY, HEAD, Answers
+from popham.net.hot.answers import ANSWER_TIME, BETWEEN, BODY, HEAD, NO_MEMORY, Answers
 from popham.net.hot.door import Door, explain
 from popham.net.hot.head import Head, Round, peer_of
 from popham.net.hot.link import HotLink
@@ -368,6 +368,9 @@ def _refusal_for(error: Exception) -> Refusal:
     if isinstance(cause, PophamError):
         return explain(cause)
     if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
+        if isinstance(cause, MemoryError):
+            log.error("A request could not be read: this process has no memory left")
+            return NO_MEMORY
         log.error("A request could not be read", exc_info=cause)
         return Refusal(status=500, body="This end failed; its log says why.")
     return _MALFORMED
