@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 class LinkEnd:
-    """This end of one held link."""
+    """This end of one held link.
+
+    Attributes:
+        records: uid → the agents that speak over it; mostly one.
+    """
+
+    __slots__ = ("_hub", "link", "records")
 
     def __init__(self, hub: Hub, link: HeldLink) -> None:
         self._hub = hub
