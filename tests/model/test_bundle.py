@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from popham.errors import WireError
 from popham.model.bundle import Bundle, LocationSet, PolicyRef
 from popham.model.communication import CommunicationSettings, Mode
+from popham.model.criteria import Condition, Kind
+from popham.model.location import Location, LocationRules
 from popham.model.names import canonical, digest
 
 REF = PolicyRef(type="files", name="motd", revision=3, sha256="ab" * 32, length=120)
@@ -46,15 +48,23 @@ SETS = st.builds(
         heartbeat=st.floats(1, 604800) | st.integers(1, 100),
     ),
 )
+
+
+def _bundle(held, default, download, **numbers):
+    found = (Location(name=name, when=Condition(Kind.INTERFACE, "vpn")) for name in sorted(held))
+    rules = LocationRules(locations=(*found, Location(name="default")), check=10.0) if held else None
+    locations = held | {"default": default}
+    return Bundle(group="paris", locations=locations, rules=rules, download=download, **numbers)
+
+
 BUNDLES = st.builds(
-    Bundle,
-    group=st.just("paris"),
+    _bundle,
+    held=st.dictionaries(st.sampled_from(["office", "home"]), SETS),
+    default=SETS,
+    download=st.booleans(),
     serial=st.integers(1, 10**6),
     version=st.integers(1, 2**53),
     issued=st.integers(0, 2**40),
-    locations=st.dictionaries(st.sampled_from(["office", "home"]), SETS).flatmap(
-        lambda d: SETS.map(lambda s: d | {"default": s})
-    ),
     prev=st.sampled_from(["", "cd" * 32]),
 )
 
@@ -107,6 +117,23 @@ def test_unknown_fields_listed_in_crit_are_refused():
     assert (caught.value.code, caught.value.hint) == ("wire.crit", "Upgrade the agent")
 
 
+def test_criteria_that_are_unknown_are_a_newer_managers():
+    rules = {
+        "locations": [
+            {"name": "default", "weight": 0},
+            {"name": "moon", "weight": 1, "when": {"gravity": "low"}},
+        ],
+        "default": "default",
+        "check": 30.0,
+        "remembers": True,
+    }
+    held = HELD.as_dict()
+    with pytest.raises(WireError) as caught:
+        Bundle.from_payload(payload(location_rules=rules, sets={"stable": {"default": held, "moon": held}}))
+    assert (caught.value.code, caught.value.hint) == ("wire.crit", "Upgrade the agent")
+    assert "there is no criterion 'gravity'" in caught.value.problem
+
+
 def test_blobs_names_every_body_once():
     twice = replace(BUNDLE, locations={"default": HELD, "home": HELD})
     assert twice.blobs() == {REF.sha256: 120}
@@ -155,3 +182,11 @@ def test_the_resolved_digest_depends_on_policies_and_settings_only():
     assert HELD.resolved_digest != replace(HELD, policies=()).resolved_digest
     slower = replace(HELD, communication=CommunicationSettings(heartbeat=600.0))
     assert HELD.resolved_digest != slower.resolved_digest
+
+
+def test_f_c1_with_download_off_older_agents_refuse_instead_of_taking_policies_away():
+    held = {"default": LocationSet(policies=(), communication=CommunicationSettings())}
+    off = Bundle(group="paris", serial=1, version=1, issued=1, locations=held, download=False)
+    assert off.as_dict()["crit"] == ["download"]
+    assert Bundle.from_payload(off.payload()) == off
+    assert replace(off, download=True).as_dict()["crit"] == []

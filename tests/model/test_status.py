@@ -119,6 +119,8 @@ def test_an_agent_that_applied_what_is_wanted_is_in_sync():
         ("aa", replace(RECORD, outcome=Outcome.FAILED), SyncState.FAILED),
         ("aa", replace(RECORD, outcome=Outcome.APPLYING), SyncState.PENDING),
         ("aa", replace(RECORD, applied_resolved="r0"), SyncState.PENDING),
+        ("aa", replace(RECORD, applied_digest="aa"), SyncState.IN_SYNC),
+        ("aa", replace(RECORD, applied_digest="99"), SyncState.PENDING),  # download is off
     ],
 )
 def test_sync_state_comes_from_digests_only(wanted, record, state):

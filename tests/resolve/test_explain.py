@@ -1,4 +1,4 @@
-from popham.model.communication import CommunicationSettings, Mode
+from popham.model.communication import CommunicationSettings, Mode, settings_from_definition
 from popham.model.fleet import Group, Tree
 from popham.resolve.explain import Step, explain, show_communication
 
@@ -31,3 +31,27 @@ def test_communication_settings_are_shown_in_words():
     assert explain(TREE, "branches", "communication")[-1].value == "Push, heartbeat 5m, spread 5m"
     pull = CommunicationSettings(mode=Mode.PULL, heartbeat=90.0, spread=0.0)
     assert show_communication(pull) == "Pull by heartbeat, heartbeat 90s, spread off"
+
+
+def test_all_settings_are_shown_in_words():
+    found = settings_from_definition(
+        {
+            "preset": "Pull by heartbeat", "download": "off", "upload": "off", "critical": "off", "accelerated": "off", "hold": "10m",
+            "data": {"mode": "push"}, "metered": {"heartbeat": "6h"}, "servers": ["https://a.example"],
+            "times": [{"from": "08:00", "to": "18:00", "days": "mon-fri", "mode": "push"}],
+        },
+        CommunicationSettings(),
+    )  # fmt: skip
+    assert show_communication(found) == (
+        "Pull by heartbeat, heartbeat 5m, spread 5m, download off, upload off, critical off, accelerated off, data: Push, "
+        "mon,tue,wed,thu,fri 08:00-18:00: push, metered: heartbeat 6h, servers https://a.example (1), hold 10m"
+    )
+
+
+def test_f_g3_it_is_told_from_whom_the_locations_come():
+    steps = explain(TREE, "paris", "locations")
+    assert [(step.group, step.value, step.holds) for step in steps] == [
+        ("paris", "", False),
+        ("branches", "", False),
+        ("fleet", "default", True),
+    ]

@@ -21,8 +21,8 @@ def test_the_origin_is_the_nearest_group_with_an_own_value():
     ]
 
 
-def test_items_are_the_types_by_name_and_then_communication():
-    assert items(TREE.lineage("paris")) == ["files", "otelcol", "communication"]
+def test_items_are_the_types_by_name_and_then_the_settings():
+    assert items(TREE.lineage("paris")) == ["files", "otelcol", "communication", "locations"]
 
 
 def test_a_path_begins_at_the_root():

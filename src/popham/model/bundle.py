@@ -9,20 +9,26 @@ Rules:
 1. ``content_digest`` covers everything but ``version``, ``issued`` and itself.
 2. Fields this program does not know are kept out of the objects and ignored,
    unless they are listed in ``crit``.
-3. The location is resolved on the agent, so a bundle carries all of them.
+3. The location is resolved on the agent, so a bundle carries all of them, and the rules.
+4. With download off it carries settings and rules only; agents keep the policies they have.  ``crit`` says so,
+   since an agent that does not know this would take its policies away.
+5. What a later version added stands in it only where it is used, so nobody's serial rises by an upgrade.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from popham.errors import DefinitionError, WireError
 from popham.model.communication import CommunicationSettings
+from popham.model.location import LocationRules
 from popham.model.names import DEFAULT_LOCATION, DEFAULT_TENANT, canonical, digest, parse_json
 
 BUNDLE_TYPE = "application/vnd.popham.bundle.v1+json"
+CRITICAL = frozenset({"download"})
+"""What this program knows of ``crit``."""
 _NOT_CONTENT = ("version", "issued", "content_digest")
 
 
@@ -84,9 +90,11 @@ class Bundle:
         version: Rises at each signing: max(previous + 1, unix milliseconds).
         issued: Unix seconds of the signing.
         prev: ``content_digest`` of the serial before; empty for the first.
+        crit: What else a reader must know, besides what follows from the content.
         tuf: Smallest versions of TUF roles that go with it.
         locations: Name → what holds there.
-        default_location: The location that holds where no other does.
+        rules: How an agent finds out where it is; None where there is the default location only.
+        download: Whether policies stand in it; if not, those of an earlier bundle stay in force.
     """
 
     group: str
@@ -96,9 +104,10 @@ class Bundle:
     locations: Mapping[str, LocationSet]
     prev: str = ""
     tenant: str = DEFAULT_TENANT
-    default_location: str = DEFAULT_LOCATION
-    tuf: Mapping[str, int] = field(default_factory=lambda: {"root": 1, "targets": 1})
+    rules: LocationRules | None = None
+    download: bool = True
     crit: tuple[str, ...] = ()
+    tuf: Mapping[str, int] = field(default_factory=lambda: {"root": 1, "targets": 1})
     # What the payload said, unknown fields included; replace() drops it.
     _said: str = field(default="", init=False, repr=False, compare=False)
 
@@ -113,6 +122,11 @@ class Bundle:
         return canonical(self.as_dict())
 
     @property
+    def default_location(self) -> str:
+        """Name of the location that holds where no other does."""
+        return self.rules.default if self.rules else DEFAULT_LOCATION
+
+    @property
     def content_digest(self) -> str:
         """Digest over all but version and issue time; the identity of the content."""
         return self._said or digest(canonical(self._content()))
@@ -123,6 +137,9 @@ class Bundle:
         return {ref.sha256: ref.length for held in sets for ref in held.policies}
 
     def _content(self) -> dict[str, Any]:
+        used: dict[str, Any] = {} if self.rules is None else {"location_rules": self.rules.as_dict()}
+        if not self.download:
+            used["download"] = False
         return {
             "tenant": self.tenant,
             "group": self.group,
@@ -131,7 +148,8 @@ class Bundle:
             "tuf": dict(self.tuf),
             "default_location": self.default_location,
             "sets": {"stable": {n: held.as_dict() for n, held in self.locations.items()}},
-            "crit": list(self.crit),
+            "crit": [*self.crit, *([] if self.download else ["download"])],
+            **used,
         }
 
     @classmethod
@@ -140,18 +158,19 @@ class Bundle:
 
         Raises:
             WireError: It is no bundle, its digest is wrong, or ``crit`` names
-                something that this program does not know.
+                something that this program does not know (``wire.crit``, as for
+                criteria of a location that it does not know).
         """
         try:
             data: dict[str, Any] = parse_json(payload)
-            crit = tuple(data.get("crit", ()))
-            if crit:
-                problem = f"the bundle needs {', '.join(map(str, crit))}, which this program does not know"
+            unknown = [word for word in data.get("crit", ()) if word not in CRITICAL]
+            if unknown:
+                problem = f"the bundle needs {', '.join(map(str, unknown))}, which this program does not know"
                 raise WireError("crit", problem, "Upgrade the agent")
             said = {key: value for key, value in data.items() if key not in _NOT_CONTENT}
             if digest(canonical(said)) != data["content_digest"]:
                 raise WireError("bundle", "the bundle's content digest does not fit its content")
-            bundle = cls._from_dict(data)
+            bundle = _known(cls._from_dict, data)
             object.__setattr__(bundle, "_said", data["content_digest"])
             return bundle
         except (KeyError, TypeError, ValueError, AttributeError, DefinitionError) as error:
@@ -160,8 +179,12 @@ class Bundle:
     @classmethod
     def _from_dict(cls, data: dict[str, Any]) -> Bundle:
         sets = data["sets"]["stable"]
-        if data["default_location"] not in sets or int(data["serial"]) < 1 or int(data["version"]) < 1:
-            raise ValueError("no default location, or a serial or version below 1")
+        rules = LocationRules.from_dict(data["location_rules"]) if "location_rules" in data else None
+        default = rules.default if rules else DEFAULT_LOCATION
+        if data["default_location"] != default or int(data["serial"]) < 1 or int(data["version"]) < 1:
+            raise ValueError("another default location, or a serial or version below 1")
+        if set(sets) != set(rules.names if rules else (default,)):
+            raise ValueError("the sets are not those of the locations")
         return cls(
             tenant=data["tenant"],
             group=data["group"],
@@ -170,7 +193,8 @@ class Bundle:
             issued=int(data["issued"]),
             prev=data["prev"],
             tuf={role: int(version) for role, version in data["tuf"].items()},
-            default_location=data["default_location"],
+            rules=rules,
+            download=data.get("download", True) is not False,
             locations={
                 name: LocationSet(
                     policies=tuple(_ref(ref) for ref in held["policies"]),
@@ -179,6 +203,17 @@ class Bundle:
                 for name, held in sets.items()
             },
         )
+
+
+def _known(read: Callable[[dict[str, Any]], Bundle], data: dict[str, Any]) -> Bundle:
+    """Return what ``read`` makes of ``data``; criteria that nobody here knows are a newer Manager's."""
+    try:
+        return read(data)
+    except DefinitionError as error:
+        if error.code != "definition.criteria":
+            raise
+        problem = f"the bundle's location rules need what this program does not know: {error.problem}"
+        raise WireError("crit", problem, "Upgrade the agent") from error
 
 
 def _ref(data: Mapping[str, Any]) -> PolicyRef:

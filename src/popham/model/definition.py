@@ -15,13 +15,24 @@ from typing import Any, TypeVar
 from popham.errors import DefinitionError
 from popham.model.communication import CommunicationSettings, Dialer, settings_from_definition
 from popham.model.documents import Document, SourceFile, read_documents
+from popham.model.duration import parse_duration, show_duration
 from popham.model.findings import DefinitionSetError, Findings
-from popham.model.fleet import COMMUNICATION
+from popham.model.fleet import COMMUNICATION, LOCATIONS
 from popham.model.lines import LinedDict, line_of
+from popham.model.location import CHECK_MAX, CHECK_MIN
+from popham.model.location_definition import read_locations
 from popham.model.names import ROOT_GROUP, check_name, nearest, show
+from popham.model.placement import read_placement
 from popham.model.policy import TYPES, check_keys, check_policy
 from popham.model.relations import check_relations
-from popham.model.wanted import Definitions, GroupDefinition, Place, PolicyDefinition
+from popham.model.wanted import (
+    Definitions,
+    GroupDefinition,
+    LocationDefinition,
+    Place,
+    PlacementDefinition,
+    PolicyDefinition,
+)
 
 __all__ = [
     "API_VERSION",
@@ -35,21 +46,28 @@ __all__ = [
 ]
 
 API_VERSION = "popham/v1"
-_KINDS = ("Group", "Policy")
+_KINDS = ("Group", "Policy", "Placement")
 _KEYS = {
     "definition": ("apiVersion", "kind", "metadata", "spec"),
     "metadata": ("name", "labels", "annotations"),
-    "group": ("parent", "inherits", "inheritance", "communication", "policies"),
+    "group": (
+        *("parent", "inherits", "inheritance", "communication", "policies"),
+        *("locations", "location_check", "location_memory"),
+    ),
 }
 _TEXT_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 _TEXTS_MAX = 64
 _TEXT_LENGTH = {"labels": 256, "annotations": 4096}
 """Characters of one value."""
-_Named = TypeVar("_Named", GroupDefinition, PolicyDefinition)
+_Named = TypeVar("_Named", GroupDefinition, PolicyDefinition, PlacementDefinition)
 
 
-def check(files: Sequence[SourceFile]) -> Definitions:
+def check(files: Sequence[SourceFile], *, force: bool = False) -> Definitions:
     """Return what ``files`` define.
+
+    Args:
+        files: Their names and texts.
+        force: Take what is possible and unwise, such as a location that hangs on the Manager alone.
 
     Raises:
         DefinitionSetError: Something is wrong; it carries every error found.
@@ -60,11 +78,16 @@ def check(files: Sequence[SourceFile]) -> Definitions:
         documents = read_documents(files)
     groups: dict[str, GroupDefinition] = {}
     policies: dict[str, PolicyDefinition] = {}
+    placements: dict[str, PlacementDefinition] = {}
     for document in documents:
-        reader = _Reader(document, findings)
+        reader = _Reader(document, findings, force=force)
         with findings.collect(document.source, document.line):
-            reader.read(groups, policies)
-    definitions = Definitions(groups=tuple(groups.values()), policies=tuple(policies.values()))
+            reader.read(groups, policies, placements)
+    definitions = Definitions(
+        groups=tuple(groups.values()),
+        policies=tuple(policies.values()),
+        placements=tuple(placements.values()),
+    )
     check_relations(definitions, findings)
     findings.finish()
     return definitions
@@ -73,13 +96,19 @@ def check(files: Sequence[SourceFile]) -> Definitions:
 class _Reader:
     """Turns one document into a definition; what is wrong goes to the findings, part by part."""
 
-    def __init__(self, document: Document, findings: Findings) -> None:
+    def __init__(self, document: Document, findings: Findings, *, force: bool) -> None:
         self.document = document
         self.findings = findings
+        self.force = force
         self.lines: dict[str, int] = {}
 
-    def read(self, groups: dict[str, GroupDefinition], policies: dict[str, PolicyDefinition]) -> None:
-        """Add the definition to ``groups`` or ``policies``."""
+    def read(
+        self,
+        groups: dict[str, GroupDefinition],
+        policies: dict[str, PolicyDefinition],
+        placements: dict[str, PlacementDefinition],
+    ) -> None:
+        """Add the definition to those of its kind."""
         data = self._mapping(self.document.data, "a definition")
         self._keys(data, "definition", "a definition")
         if data.get("apiVersion") != API_VERSION:
@@ -101,6 +130,8 @@ class _Reader:
             spec = self._mapping(spec, "spec", line_of(data, "spec"))
             if kind == "Group":
                 self._add(groups, self._group(name, metadata, spec))
+            elif kind == "Placement":
+                self._add(placements, self._placement(name, metadata, spec))
             else:
                 self._add(policies, self._policy(name, metadata, spec))
 
@@ -115,14 +146,25 @@ class _Reader:
             parent = _parent(name, spec)
         with self._part(spec, "inherits"):
             inherits = _flag(spec, "inherits", default=not is_root)
-            if is_root and inherits:
+            if is_root and "inherits" in spec:
                 raise _root_inherits("inherits")
         with self._part(spec, "inheritance"):
             exceptions = self._exceptions(spec)
-            if is_root and any(exceptions.values()):
+            if is_root and exceptions:
                 raise _root_inherits("inheritance")
         with self._part(spec, "policies"):
-            policies = self._assignments(spec)
+            policies = self._assignments(spec, "policies")
+        locations = None
+        with self._part(spec, "locations"):
+            if spec.get("locations") is not None:
+                locations = self._locations(spec["locations"])
+        check = memory = None
+        with self._part(spec, "location_check"):
+            if "location_check" in spec:
+                check = _location_check(spec["location_check"])
+        with self._part(spec, "location_memory"):
+            if "location_memory" in spec:
+                memory = _flag(spec, "location_memory")
         communication = spec.get("communication")
         with self._part(spec, "communication"):
             if communication is not None:
@@ -134,10 +176,32 @@ class _Reader:
             exceptions=exceptions,
             policies=policies,
             communication=communication,
+            locations=locations,
+            location_check=check,
+            location_memory=memory,
             labels=self._texts(metadata, "labels"),
             annotations=self._texts(metadata, "annotations"),
             place=self._place(),
         )
+
+    def _locations(self, value: object) -> tuple[LocationDefinition, ...] | None:
+        found = read_locations(
+            value,
+            part=lambda line: self.findings.collect(self.document.source, line or self.lines["locations"]),
+            assignments=self._assignments,
+            check_settings=_check_communication,
+            force=self.force,
+        )
+        for one in found or ():
+            self.lines[f"locations.{one.name}"] = one.line
+            self.lines[f"locations.{one.name}.communication"] = line_of(one.communication) or one.line
+        return found
+
+    def _placement(self, name: str, metadata: LinedDict, spec: LinedDict) -> PlacementDefinition:
+        self._texts(metadata, "annotations")
+        self.lines["group"] = line_of(spec, "group")
+        rule = read_placement(name, spec.without("labels"), self._texts(spec, "labels"))
+        return PlacementDefinition(name=name, rule=rule, place=self._place())
 
     def _policy(self, name: str, metadata: LinedDict, spec: LinedDict) -> PolicyDefinition:
         kind = spec.get("type")
@@ -167,7 +231,7 @@ class _Reader:
         if spec.get("inheritance") is None:
             return {}
         held = self._mapping(spec["inheritance"], "inheritance")
-        check_keys(held, ("policies", COMMUNICATION), "inheritance")
+        check_keys(held, ("policies", COMMUNICATION, LOCATIONS), "inheritance")
         found: dict[str, bool] = {}
         if held.get("policies") is not None:
             types = self._mapping(held["policies"], "inheritance.policies")
@@ -175,19 +239,20 @@ class _Reader:
                 _check_type(kind, types)
                 found[kind] = _flag(types, kind)
                 self.lines[f"inheritance.{kind}"] = line_of(types, kind)
-        if COMMUNICATION in held:
-            found[COMMUNICATION] = _flag(held, COMMUNICATION)
+        for item in (COMMUNICATION, LOCATIONS):
+            if item in held:
+                found[item] = _flag(held, item)
         return found
 
-    def _assignments(self, spec: LinedDict) -> dict[str, str | None]:
-        """Return policy type → policy name or None, of ``policies``."""
+    def _assignments(self, spec: LinedDict, where: str) -> dict[str, str | None]:
+        """Return policy type → policy name or None, of ``policies``; ``where`` it stands, for its lines."""
         if spec.get("policies") is None:
             return {}
-        held = self._mapping(spec["policies"], "policies")
+        held = self._mapping(spec["policies"], where)
         found: dict[str, str | None] = {}
         for kind, name in held.items():
             _check_type(kind, held)
-            self.lines[f"policies.{kind}"] = line_of(held, kind)
+            self.lines[f"{where}.{kind}"] = line_of(held, kind)
             with self.findings.collect(self.document.source, line_of(held, kind)):
                 found[kind] = None if name is None else check_name(name, "policy")
         return found
@@ -237,6 +302,16 @@ class _Reader:
         known[found.name] = found
 
 
+def _location_check(value: object) -> float:
+    seconds = parse_duration(value, "location_check")
+    if not CHECK_MIN <= seconds <= CHECK_MAX:
+        problem = f"location_check: {show_duration(seconds)} is outside 1 s to 1 h"
+        raise DefinitionError(
+            "location_check", problem, "30s is the default; changes of the network are seen at once"
+        )
+    return seconds
+
+
 def _parent(name: str, spec: LinedDict) -> str:
     parent = spec.get("parent")
     if name == ROOT_GROUP:
@@ -261,13 +336,14 @@ def _check_type(kind: str, held: LinedDict) -> None:
 
 
 def _root_inherits(key: str) -> DefinitionError:
-    problem = f"{key}: the root {ROOT_GROUP!r} cannot inherit"
+    problem = f"{key}: the root {ROOT_GROUP!r} cannot inherit, so there is nothing to check or uncheck"
     return DefinitionError("root", problem, "Leave it out; the root's own values hold")
 
 
 def _check_communication(held: LinedDict) -> None:
     settings = settings_from_definition(held, CommunicationSettings())
-    if settings.dialer is Dialer.MANAGER:
+    if Dialer.MANAGER in settings.dialers:
         problem = "The Manager cannot dial agents yet: this version has no visits"
-        line = line_of(held, "preset" if "preset" in held else "dialer")
+        keys = ("preset", "dialer") if settings.dialer is Dialer.MANAGER else ("data", "times", "metered")
+        line = next((line_of(held, key) for key in keys if key in held), line_of(held))
         raise DefinitionError("dialer_manager", problem, "Use 'Push' or 'Pull by heartbeat'", line=line)

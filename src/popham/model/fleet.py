@@ -1,8 +1,9 @@
 """The fleet: a tree of groups, and who belongs to it.
 
 A group inherits policies and settings from its parent unless told not to: one
-check box (``inherits``) and, under it, one per policy type and one for the
-communication settings (``exceptions``).  The root inherits from nobody.
+check box (``inherits``) and, under it, one per policy type, one for the
+communication settings and one for the locations (``exceptions``).  The root
+inherits from nobody.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from enum import StrEnum
 
 from popham.errors import DefinitionError, NotFoundError
 from popham.model.communication import CommunicationSettings
+from popham.model.location import LocationRules, LocationValues
 from popham.model.names import DEFAULT_TENANT, ROOT_GROUP, nearest
 
 COMMUNICATION = "communication"
-"""The item of inheritance that is not a policy type."""
+LOCATIONS = "locations"
+"""The items of inheritance that are not policy types."""
+SETTINGS = frozenset({COMMUNICATION, LOCATIONS})
 
 
 class Admission(StrEnum):
@@ -44,11 +48,13 @@ class Group:
         name: Unique in the tenant; the identity of the group.
         parent: Name of the parent; empty for the root only.
         inherits: The check box *inherit policies and settings from the parent*.
-        exceptions: Item (policy type, or ``communication``) → whether this one
-            item is inherited, where that differs from ``inherits``.
+        exceptions: Item (policy type, ``communication``, ``locations``) → whether
+            this one item is inherited, where that differs from ``inherits``.
         policies: Own assignments, policy type → policy name, of items that are
             not inherited. A type that is absent has no policy here.
         communication: Own settings if they are not inherited, else None.
+        locations: Own list of locations if it is not inherited, else None.
+        values: Location → what differs there, of items that are not inherited.
         labels: Set by operators.
     """
 
@@ -58,11 +64,18 @@ class Group:
     exceptions: Mapping[str, bool] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
     communication: CommunicationSettings | None = None
+    locations: LocationRules | None = None
+    values: Mapping[str, LocationValues] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     tenant: str = DEFAULT_TENANT
 
+    def assigned(self) -> set[str]:
+        """Return the names of all policies that the group itself assigns, in any location."""
+        own = [self.policies, *(held.policies for held in self.values.values())]
+        return {name for held in own for name in held.values() if name is not None}
+
     def inherits_item(self, item: str) -> bool:
-        """Return whether ``item`` (a policy type or ``communication``) comes from the parent."""
+        """Return whether ``item`` (a policy type, ``communication`` or ``locations``) comes from the parent."""
         return bool(self.parent) and self.exceptions.get(item, self.inherits)
 
 
@@ -76,13 +89,18 @@ class Tree:
             DefinitionError: No root, two roots, an unknown parent, or a cycle.
         """
         self._groups = {group.name: group for group in groups}
+        self._lineages: dict[str, tuple[Group, ...]] = {}
+        self._children: dict[str, list[Group]] = {}
         roots = [group.name for group in self._groups.values() if not group.parent]
         if roots != [ROOT_GROUP]:
             problem = f"the tree has the roots {roots}, and must have exactly {ROOT_GROUP!r}"
             raise DefinitionError("root", problem, f"Give every other group a parent, such as {ROOT_GROUP!r}")
         checked = {ROOT_GROUP}
-        for group in self._groups.values():
-            self._check_lineage(group, checked)
+        for name, group in self._groups.items():
+            if group.parent in checked:
+                checked.add(name)
+            else:
+                self._check_lineage(group, checked)
 
     def __getitem__(self, name: str) -> Group:
         """Return the group called ``name``.
@@ -108,21 +126,25 @@ class Tree:
         """Return how many groups there are."""
         return len(self._groups)
 
-    def lineage(self, name: str) -> list[Group]:
+    def lineage(self, name: str) -> tuple[Group, ...]:
         """Return the group and all above it, the group first, the root last."""
-        found = [self[name]]
-        while found[-1].parent:
-            found.append(self[found[-1].parent])
+        found = self._lineages.get(name)
+        if found is None:
+            line = [self[name]]
+            while line[-1].parent and line[-1].parent not in self._lineages:
+                line.append(self[line[-1].parent])
+            found = (*line, *self._lineages.get(line[-1].parent, ()))
+            self._lineages[name] = found
         return found
 
     def below(self, name: str) -> list[Group]:
         """Return the group and all below it, parents before their children."""
+        if not self._children:
+            for group in self:
+                self._children.setdefault(group.parent, []).append(group)
         found = [self[name]]
-        children: dict[str, list[Group]] = {}
-        for group in self:
-            children.setdefault(group.parent, []).append(group)
         for group in found:
-            found.extend(sorted(children.get(group.name, []), key=lambda g: g.name))
+            found.extend(sorted(self._children.get(group.name, []), key=lambda g: g.name))
         return found
 
     def _check_lineage(self, group: Group, checked: set[str]) -> None:

@@ -7,12 +7,13 @@ caller says that it knows all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from popham.errors import DefinitionError
 from popham.model.findings import Findings
-from popham.model.fleet import COMMUNICATION
+from popham.model.fleet import COMMUNICATION, LOCATIONS
+from popham.model.location import CHECK_DEFAULT, check_extent
 from popham.model.names import nearest
 from popham.model.wanted import Definitions, GroupDefinition
 
@@ -55,6 +56,11 @@ def check_relations(definitions: Definitions, findings: Findings, stored: Stored
             problem = f"private_to: there is no group {policy.private_to!r}"
             hint = nearest(policy.private_to, parents)
             findings.add(policy.place.wrong("private_to", "unknown_group", problem, hint))
+    for placement in definitions.placements:
+        target = placement.rule.group
+        if stored.complete and target and target not in parents:
+            problem = f"group: there is no group {target!r}"
+            findings.add(placement.place.wrong("group", "unknown_group", problem, nearest(target, parents)))
     circles: set[frozenset[str]] = set()
     for group in definitions.groups:
         if group.parent and stored.complete and group.parent not in parents:
@@ -88,8 +94,10 @@ def _assignments(
     found = []
     if group.communication is not None and group.inherits_item(COMMUNICATION):
         found.append(_inherited(group, COMMUNICATION, "inheritance.communication"))
-    for kind, name in group.policies.items():
-        part = f"policies.{kind}"
+    found += _locations(group)
+    for location, kind, name in _named(group):
+        within = f"locations.{location}." if location else ""
+        part = f"{within}policies.{kind}"
         if group.inherits_item(kind):
             found.append(_inherited(group, part, f"inheritance.policies.{kind}"))
         if name is None:
@@ -106,6 +114,55 @@ def _assignments(
         elif head.private_to and head.private_to != group.name:
             found.append(group.place.wrong(part, "private", *private(part, name, head.private_to)))
     return found
+
+
+def _named(group: GroupDefinition) -> Iterator[tuple[str, str, str | None]]:
+    """Yield location (empty: all), policy type and policy of everything that a group assigns."""
+    yield from (("", kind, name) for kind, name in group.policies.items())
+    for location in group.locations or ():
+        yield from ((location.name, kind, name) for kind, name in location.policies.items())
+
+
+def _locations(group: GroupDefinition) -> list[DefinitionError]:
+    """Return what is wrong with the locations that a group names."""
+    found = []
+    inherits = group.inherits_item(LOCATIONS)
+    written = group.location_check is not None or group.location_memory is not None
+    if inherits and written:
+        part = "location_check" if group.location_check is not None else "location_memory"
+        found.append(_inherited(group, part, "inheritance.locations"))
+    if group.locations is not None and not inherits and not any(one.default for one in group.locations):
+        problem = "locations: none of them is the default"
+        hint = "Add '- {name: default, default: true}': it holds where no other does"
+        found.append(group.place.wrong("locations", "default_location", problem, hint))
+    found += _extent(group)
+    for location in group.locations or ():
+        if not inherits and not location.default and location.when is None:
+            problem = f"locations: {location.name!r} has no criteria"
+            hint = "Write what must hold under 'when:'"
+            found.append(group.place.wrong(f"locations.{location.name}", "criteria", problem, hint))
+        if inherits and location.is_edit:
+            part = f"locations.{location.name}"
+            problem = f"{part}: group {group.name!r} inherits its locations from {group.parent!r}"
+            hint = "An inherited location can be given policies and settings; set 'inheritance.locations: false' to edit it"
+            found.append(group.place.wrong(part, "inherited", problem, hint))
+        if location.communication is not None and group.inherits_item(COMMUNICATION):
+            part = f"locations.{location.name}.communication"
+            found.append(_inherited(group, part, "inheritance.communication"))
+    return found
+
+
+def _extent(group: GroupDefinition) -> list[DefinitionError]:
+    """Return that the written list is too large, if it is."""
+    criteria = [one.when for one in group.locations or () if one.when is not None]
+    written = CHECK_DEFAULT if group.location_check is None else group.location_check
+    try:
+        check_extent(criteria, written)
+    except DefinitionError as error:
+        part = "locations" if error.code == "definition.criteria" else "location_check"
+        error.source, error.line = group.place.source, group.place.lines.get(part, group.place.line)
+        return [error]
+    return []
 
 
 def private(part: str, name: str, group: str) -> tuple[str, str]:

@@ -25,7 +25,7 @@ PROMISE_MAX = 8 * 86400.0
 
 _TEXTS = (
     *("uid", "group", "mode", "dialer", "tenant", "content_digest", "location", "resolved"),
-    *("applied_resolved", "error_code", "error", "agent_version", "fallback"),
+    *("applied_resolved", "applied_digest", "error_code", "error", "agent_version", "fallback", "server"),
 )
 _NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment")
 
@@ -70,8 +70,12 @@ class StateRecord:
         version: That bundle's version.
         content_digest: That bundle's content digest; empty if none.
         location: Where the agent is.
+        rules: Conditions that held there, in words; none in the default location.
+        location_since: Agent's wall time at which it came there, in unix seconds; 0 if it was never elsewhere.
         resolved: Digest of the resolved policy that holds there.
-        applied_serial: Serial of the bundle that is in force; 0 if none.
+        applied_serial: Serial of the bundle whose policies are in force; 0 if none.
+        applied_digest: That bundle's content digest; another than ``content_digest``
+            while a newer one is being applied, failed, or came with download off.
         applied_resolved: Digest of the resolved policy that is in force.
         outcome: How far the newest bundle got.
         error_code: Code of the failure; empty unless ``outcome`` is failed.
@@ -81,7 +85,8 @@ class StateRecord:
         assignment: Sequence number of the assignment it obeys.
         unsupported: Policy types in the bundle that this agent has no applier for.
         facts: Host name, operating system and the like.
-        fallback: Code of why ``mode`` is not the one that was ordered; empty if it is.
+        fallback: Code of why ``mode``, or the server, is not the one that was ordered; empty if it is.
+        server: URL of the server that it dials; empty from agents that do not say.
     """
 
     uid: str
@@ -95,8 +100,11 @@ class StateRecord:
     version: int = 0
     content_digest: str = ""
     location: str = DEFAULT_LOCATION
+    rules: tuple[str, ...] = ()
+    location_since: float = 0.0
     resolved: str = ""
     applied_serial: int = 0
+    applied_digest: str = ""
     applied_resolved: str = ""
     outcome: Outcome = Outcome.NONE
     error_code: str = ""
@@ -107,6 +115,7 @@ class StateRecord:
     unsupported: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     fallback: str = ""
+    server: str = ""
 
     def payload(self) -> bytes:
         """Return the bytes to sign."""
@@ -124,6 +133,7 @@ class StateRecord:
             known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
             known["outcome"] = Outcome(known["outcome"])
             known["unsupported"] = tuple(known["unsupported"])
+            known["rules"] = tuple(known.get("rules", ()))
             record = cls(**known)
             record._check()
             return record
@@ -135,11 +145,11 @@ class StateRecord:
         texts = (getattr(self, name) for name in _TEXTS)
         numbers = [getattr(self, name) for name in _NUMBERS]
         facts = [*self.facts.keys(), *self.facts.values()]
-        if not all(isinstance(text, str) for text in (*texts, *self.unsupported, *facts)):
+        if not all(isinstance(text, str) for text in (*texts, *self.unsupported, *self.rules, *facts)):
             raise TypeError("a text is none")
         if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
             raise TypeError("a number is none, or out of range")
-        times = (self.promise, self.since)
+        times = (self.promise, self.since, self.location_since)
         if not all(type(time) in {int, float} and math.isfinite(time) for time in times):
             raise TypeError("a time is none")
         if not 0 < self.promise <= PROMISE_MAX:
@@ -181,5 +191,7 @@ def sync_state(wanted_digest: str, record: StateRecord | None) -> SyncState:
         return SyncState.PENDING
     if record.outcome is Outcome.FAILED:
         return SyncState.FAILED
+    # v0.1.0 does not say which bundle is in force; there it is the newest, once that is applied.
+    newest = record.applied_digest in {"", wanted_digest}
     applied = record.outcome is Outcome.APPLIED and record.applied_resolved == record.resolved
-    return SyncState.IN_SYNC if applied else SyncState.PENDING
+    return SyncState.IN_SYNC if applied and newest else SyncState.PENDING

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from popham.errors import DefinitionError
+from popham.model.criteria import Criterion
+from popham.model.placement import Placement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,33 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocationDefinition:
+    """A location as it is wanted, or what an inherited one is given here.
+
+    Attributes:
+        default: Whether it holds where no other does.
+        weight: None if none is written, which is 0.
+        when: Its criteria; None if none are written.
+        policies: Policy type → policy name, or None for explicitly none; others are the group's.
+        communication: What is written under ``communication``; None to use the group's.
+        line: Where it stands; not part of what is wanted.
+    """
+
+    name: str
+    default: bool = False
+    weight: int | None = None
+    when: Criterion | None = None
+    policies: Mapping[str, str | None] = field(default_factory=dict)
+    communication: Mapping[str, Any] | None = None
+    line: int = field(default=0, compare=False)
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether it says where the location is, and not only what holds there."""
+        return self.default or self.weight is not None or self.when is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupDefinition:
     """A group as it is wanted.
 
@@ -39,6 +68,9 @@ class GroupDefinition:
         exceptions: Item → whether it is inherited, as written.
         policies: Policy type → policy name, or None for explicitly none.
         communication: What is written under ``communication``; None if nothing is.
+        locations: What is written under ``locations``; None if nothing is.
+        location_check: Seconds between two looks at the surroundings; None if it is not written.
+        location_memory: Whether agents start where they ended; None if it is not written.
         place: Where it stands; not part of what is wanted.
     """
 
@@ -48,12 +80,15 @@ class GroupDefinition:
     exceptions: Mapping[str, bool] = field(default_factory=dict)
     policies: Mapping[str, str | None] = field(default_factory=dict)
     communication: Mapping[str, Any] | None = None
+    locations: tuple[LocationDefinition, ...] | None = None
+    location_check: float | None = None
+    location_memory: bool | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     place: Place = field(default_factory=Place, compare=False)
 
     def inherits_item(self, item: str) -> bool:
-        """Return whether ``item`` (a policy type or ``communication``) is to come from the parent."""
+        """Return whether ``item`` (a policy type, ``communication`` or ``locations``) is to come from the parent."""
         return bool(self.parent) and self.exceptions.get(item, self.inherits)
 
 
@@ -71,8 +106,18 @@ class PolicyDefinition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementDefinition:
+    """A rule of placement as it is wanted."""
+
+    name: str
+    rule: Placement
+    place: Place = field(default_factory=Place, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Definitions:
     """A checked set."""
 
     groups: tuple[GroupDefinition, ...] = ()
     policies: tuple[PolicyDefinition, ...] = ()
+    placements: tuple[PlacementDefinition, ...] = ()

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from popham.model.bundle import Bundle, PolicyRef
 from popham.model.fleet import Tree
-from popham.model.names import DEFAULT_LOCATION
-from popham.resolve.resolved import resolve
+from popham.model.location import LocationRules
+from popham.resolve.resolved import resolve, resolve_communication, resolve_locations
 
 
 def build_bundle(
@@ -33,10 +33,21 @@ def build_bundle(
     Raises:
         NotFoundError: There is no such group, or it assigns an unknown policy.
     """
-    held = {DEFAULT_LOCATION: resolve(tree, policies, group).as_set()}
+    found = resolve_locations(tree, group).value
+    download = resolve_communication(tree, group).value.download
+    held = {name: resolve(tree, policies, group, name).as_set(download=download) for name in found.names}
+    rules = None if found == LocationRules() else found
     if previous is None:
-        return Bundle(group=group, serial=1, version=next_version(0, now), issued=int(now), locations=held)
-    same = replace(previous, locations=held)
+        return Bundle(
+            group=group,
+            serial=1,
+            version=next_version(0, now),
+            issued=int(now),
+            locations=held,
+            rules=rules,
+            download=download,
+        )
+    same = replace(previous, locations=held, rules=rules, download=download)
     if same.content_digest == previous.content_digest:
         return None
     return replace(

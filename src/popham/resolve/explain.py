@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from popham.model.communication import CommunicationSettings, show_duration
-from popham.model.fleet import COMMUNICATION, Group, Tree
+from popham.model.communication import (
+    ACCELERATED_DEFAULT,
+    HOLD_DEFAULT,
+    CommunicationSettings,
+    show_duration,
+)
+from popham.model.fleet import COMMUNICATION, LOCATIONS, Group, Tree
+from popham.model.location import LocationRules
 from popham.resolve.lineage import origin
-from popham.resolve.resolved import own_communication
+from popham.resolve.resolved import own_communication, own_locations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +39,7 @@ def explain(tree: Tree, group: str, item: str) -> tuple[Step, ...]:
     Args:
         tree: All groups.
         group: Name of the group.
-        item: A policy type, or ``communication``.
+        item: A policy type, ``communication`` or ``locations``.
 
     Raises:
         NotFoundError: There is no such group.
@@ -54,10 +60,30 @@ def show_own(group: Group, item: str) -> str:
     """Return the group's own value of ``item`` in words."""
     if item == COMMUNICATION:
         return show_communication(own_communication(group))
+    if item == LOCATIONS:
+        return show_locations(own_locations(group))
     return group.policies.get(item) or "none"
+
+
+def show_locations(rules: LocationRules) -> str:
+    """Return a list of locations in words: ``office, home; default home``, or ``home`` alone."""
+    return f"{', '.join(rules.names)}; default {rules.default}" if len(rules.names) > 1 else rules.default
 
 
 def show_communication(settings: CommunicationSettings) -> str:
     """Return communication settings in words: ``Push, heartbeat 5m, spread 5m``."""
     spread = show_duration(settings.spread) if settings.spread else "off"
-    return f"{settings.preset}, heartbeat {show_duration(settings.heartbeat)}, spread {spread}"
+    parts = [f"{settings.preset}", f"heartbeat {show_duration(settings.heartbeat)}", f"spread {spread}"]
+    parts += [f"{name} off" for name in ("download", "upload", "critical") if not getattr(settings, name)]
+    if settings.accelerated != ACCELERATED_DEFAULT:
+        parts.append(f"accelerated {show_duration(settings.accelerated) if settings.accelerated else 'off'}")
+    if settings.data is not None:
+        parts.append(f"data: {settings.data.preset}")
+    parts += [period.describe() for period in settings.times]
+    if settings.metered is not None:
+        parts.append(f"metered: {settings.metered.describe()}")
+    if settings.servers:
+        parts.append("servers " + " ".join(f"{one.url} ({one.priority})" for one in settings.servers))
+    if settings.hold != HOLD_DEFAULT:
+        parts.append(f"hold {show_duration(settings.hold)}")
+    return ", ".join(parts)

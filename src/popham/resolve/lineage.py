@@ -1,14 +1,14 @@
 """From which group of the lineage an item comes.
 
-An *item* is what is inherited as one: a policy type, or the communication
-settings.
+An *item* is what is inherited as one: a policy type, the communication
+settings, or the list of locations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from popham.model.fleet import COMMUNICATION, Group, Tree
+from popham.model.fleet import COMMUNICATION, LOCATIONS, SETTINGS, Group, Tree
 
 
 def origin(tree: Tree, name: str, item: str) -> Group:
@@ -21,9 +21,11 @@ def origin(tree: Tree, name: str, item: str) -> Group:
 
 
 def items(groups: Iterable[Group]) -> list[str]:
-    """Return the items that ``groups`` say anything about: policy types by name, then communication."""
-    types = {kind for group in groups for kind in (*group.policies, *group.exceptions)}
-    return [*sorted(types - {COMMUNICATION}), COMMUNICATION]
+    """Return the items that ``groups`` say anything about: policy types by name, then the settings."""
+    types: set[str] = set()
+    for group in groups:
+        types.update(group.policies, group.exceptions, *(held.policies for held in group.values.values()))
+    return [*sorted(types - SETTINGS), COMMUNICATION, LOCATIONS]
 
 
 def path(tree: Tree, name: str) -> str:

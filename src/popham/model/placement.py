@@ -1,0 +1,151 @@
+"""Placement: in which group an agent begins, and with which labels, by token, label or address.
+
+Rules:
+
+1. Rules are asked in their order, equal ones by name; the first that fits decides.  Without one the token's
+   group holds.
+2. A rule counts once, when an agent joins; later changes are somebody's own act (``popham move``).
+3. An empty condition fits everybody, a rule without any condition is refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from popham.errors import DefinitionError
+from popham.model.lines import line_of
+from popham.model.names import check_name, nearest, show
+from popham.model.ranges import in_ranges
+from popham.model.selector import parse_selector
+
+ORDER_DEFAULT = 100
+ORDER_MAX = 1_000_000
+RANGES_MAX = 64
+PLACEMENTS_MAX = 256
+"""Rules of one fleet: all of them may be asked each time an agent joins."""
+KEYS = ("order", "token", "selector", "address", "group", "labels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """One rule.
+
+    Attributes:
+        order: Smaller ones are asked first.
+        token: Id of the token the agent joins by; empty for any.
+        selector: What the agent's own labels must be; empty for any.
+        address: Ranges of which one holds the address it comes from; empty for any.
+        group: Where it begins; empty for the token's group.
+        labels: What it is called from the beginning, by the operator.
+    """
+
+    name: str
+    order: int = ORDER_DEFAULT
+    token: str = ""
+    selector: str = ""
+    address: tuple[str, ...] = ()
+    group: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the rule as it is kept."""
+        return {
+            "order": self.order,
+            "token": self.token,
+            "selector": self.selector,
+            "address": list(self.address),
+            "group": self.group,
+            "labels": dict(self.labels),
+        }
+
+    @classmethod
+    def from_dict(cls, name: str, data: Mapping[str, Any]) -> Placement:
+        """Return the rule that is kept."""
+        return cls(name=name, **{**data, "address": tuple(data["address"])})
+
+    def fits(self, *, token: str, labels: Mapping[str, str], address: str) -> bool:
+        """Return whether an agent is meant that joins by ``token``, from ``address``, with its own ``labels``."""
+        if self.token and self.token != token:
+            return False
+        if self.address and not in_ranges(self.address, address):
+            return False
+        return parse_selector(self.selector).matches(labels)
+
+
+def place(
+    rules: Iterable[Placement], *, token: str, labels: Mapping[str, str], address: str
+) -> Placement | None:
+    """Return the first rule that fits an agent that joins; None if there is none."""
+    ordered = sorted(rules, key=lambda rule: (rule.order, rule.name))
+    return next((rule for rule in ordered if rule.fits(token=token, labels=labels, address=address)), None)
+
+
+def read_placement(name: str, spec: Mapping[str, Any], labels: Mapping[str, str]) -> Placement:
+    """Return the rule that ``spec`` writes; ``labels`` are those it gives, already checked.
+
+    Raises:
+        DefinitionError: A key or value is wrong, or it has no condition, or no effect.
+    """
+    for key in spec:
+        if key not in KEYS:
+            problem = f"the spec of a placement has no {show(key)}"
+            raise DefinitionError("unknown_key", problem, nearest(str(key), KEYS), line=line_of(spec, key))
+    order = spec.get("order", ORDER_DEFAULT)
+    if type(order) is not int or not 0 <= order <= ORDER_MAX:
+        problem = f"order: {show(order)} is not 0 to {ORDER_MAX}"
+        raise DefinitionError(
+            "placement", problem, "Smaller ones are asked first", line=line_of(spec, "order")
+        )
+    selector = spec.get("selector", "")
+    if not isinstance(selector, str):
+        raise DefinitionError(
+            "selector", f"selector: {show(selector)} is no text", line=line_of(spec, "selector")
+        )
+    found = Placement(
+        name=name,
+        order=order,
+        token=_text(spec, "token"),
+        selector=_in_full(selector),
+        address=_ranges(spec),
+        group=check_name(spec["group"], "group") if "group" in spec else "",
+        labels=labels,
+    )
+    if not (found.token or found.selector or found.address):
+        problem = f"the placement {name!r} has no condition"
+        raise DefinitionError("placement", problem, "Name a token, a selector or an address range")
+    if not (found.group or found.labels):
+        problem = f"the placement {name!r} has no effect"
+        raise DefinitionError("placement", problem, "Name a group, labels or both")
+    return found
+
+
+def _in_full(selector: str) -> str:
+    """Return a selector as it is kept, which may be longer than it was written, and is read at each arrival."""
+    kept = str(parse_selector(selector))
+    parse_selector(kept)
+    return kept
+
+
+def _text(spec: Mapping[str, Any], key: str) -> str:
+    value = spec.get(key, "")
+    if not isinstance(value, str) or len(value) > 64:
+        problem = f"{key}: {show(value)} is no id of a token"
+        raise DefinitionError("placement", problem, "See 'popham get tokens'", line=line_of(spec, key))
+    return value
+
+
+def _ranges(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    value = spec.get("address", [])
+    words = [value] if isinstance(value, str) else value
+    problem = f"address: {show(value)} is no address range"
+    hint = "Write an address or a range: 10.0.0.0/8, fd00::/8"
+    wrong = DefinitionError("placement", problem, hint, line=line_of(spec, "address"))
+    if not isinstance(words, list) or len(words) > RANGES_MAX:
+        raise wrong
+    try:
+        return tuple(str(ipaddress.ip_network(str(word).strip(), strict=False)) for word in words)
+    except ValueError:
+        raise wrong from None
