@@ -116,22 +116,43 @@ class Client:
         """Close the connections that are kept open."""
         self._http.close()
 
-    def apply(self, files: Sequence[tuple[str, str]], *, dry_run: bool = False) -> dict[str, Any]:
-        """Make definitions hold, all or none; ``files`` are (name, YAML text)."""
+    def apply(
+        self, files: Sequence[tuple[str, str]], *, dry_run: bool = False, force: bool = False
+    ) -> dict[str, Any]:
+        """Make definitions hold, all or none; ``files`` are (name, YAML text). ``force`` takes what is unwise."""
         body = {"files": [{"name": name, "text": text} for name, text in files]}
-        return self._call("POST", "/apply", body=body, query={"dry_run": "true" if dry_run else "false"})
+        query = {"dry_run": "true" if dry_run else "false"} | ({"force": "true"} if force else {})
+        return self._call("POST", "/apply", body=body, query=query)
 
-    def agents(self, *, group: str | None = None) -> list[dict[str, Any]]:
-        """Return all agents, or those of one group."""
-        return list(self._pages("/agents", {"group": group} if group else {}))
+    def agents(self, *, group: str | None = None, selector: str = "") -> list[dict[str, Any]]:
+        """Return all agents, or those of one group, or with such labels."""
+        asked = {"group": group or "", "selector": selector}
+        return list(self._pages("/agents", {key: value for key, value in asked.items() if value}))
 
     def agent(self, ref: str) -> dict[str, Any]:
         """Return one agent by name or uid, with detail."""
         return self._call("GET", f"/agents/{_segment(ref)}")
 
+    def explain(self, ref: str, *, setting: str = "", location: str = "") -> dict[str, Any]:
+        """Return where an agent's values come from."""
+        query = {key: value for key, value in (("setting", setting), ("location", location)) if value}
+        return self._call("GET", f"/agents/{_segment(ref)}/explain", query=query)
+
+    def why(self, ref: str) -> dict[str, Any]:
+        """Return why an agent is where it is, and the next step."""
+        return self._call("GET", f"/agents/{_segment(ref)}/why")
+
     def admit(self, ref: str, verb: str) -> dict[str, Any]:
         """Change an agent's admission; ``verb`` is accept, refuse or revoke."""
         return self._call("POST", f"/agents/{_segment(ref)}/{_segment(verb)}")
+
+    def move(self, ref: str, group: str) -> dict[str, Any]:
+        """Put an agent into another group."""
+        return self._call("POST", f"/agents/{_segment(ref)}/move", body={"group": group})
+
+    def label(self, ref: str, labels: Mapping[str, str | None]) -> dict[str, Any]:
+        """Set an operator's labels of an agent; None takes one away."""
+        return self._call("PATCH", f"/agents/{_segment(ref)}/labels", body={"labels": dict(labels)})
 
     def groups(self) -> list[dict[str, Any]]:
         """Return all groups."""
@@ -161,6 +182,14 @@ class Client:
         """Delete a policy that no group assigns."""
         self._call("DELETE", f"/policies/{_segment(name)}")
 
+    def placements(self) -> list[dict[str, Any]]:
+        """Return the rules that say where agents begin, in their order."""
+        return self._items("/placements")
+
+    def delete_placement(self, name: str) -> None:
+        """Delete a rule of placement; agents stay where they are."""
+        self._call("DELETE", f"/placements/{_segment(name)}")
+
     def tokens(self) -> list[dict[str, Any]]:
         """Return the tokens by which agents join; never their secrets."""
         return self._items("/tokens")
@@ -174,10 +203,17 @@ class Client:
         self._call("DELETE", f"/tokens/{_segment(token)}")
 
     def check_in(
-        self, refs: Sequence[str] = (), *, group: str | None = None, everyone: bool = False
+        self,
+        refs: Sequence[str] = (),
+        *,
+        group: str | None = None,
+        selector: str = "",
+        everyone: bool = False,
     ) -> list[dict[str, Any]]:
         """Ask agents for a round now; returns who was asked and who waits until when."""
-        body = {"agents": list(refs), "group": group, "all": everyone}
+        body: dict[str, Any] = {"agents": list(refs), "group": group, "all": everyone}
+        if selector:
+            body["selector"] = selector
         found: list[dict[str, Any]] = self._call("POST", "/check-ins", body=body)["items"]
         return found
 

@@ -48,6 +48,28 @@ async def test_a_dry_run_is_for_viewers_too_and_changes_nothing(rig):
     ]
 
 
+ALONE = """\
+apiVersion: popham/v1
+kind: Group
+metadata: {name: fleet}
+spec:
+  locations:
+    - {name: home, default: true}
+    - {name: office, when: {manager: reachable}}
+"""
+
+
+async def test_f_g4_a_location_on_the_manager_alone_needs_force(rig):
+    body = {"files": [{"name": "all.yaml", "text": ALONE}]}
+    refused = await rig.client().post("/api/v1/apply", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "definition.manager_alone")
+    taken = await rig.client().post("/api/v1/apply?force=true", json=body)
+    assert taken.status_code == 200
+    assert "office" in taken.json()["warnings"][0]
+    shown = (await rig.client().get("/api/v1/groups/fleet")).json()
+    assert [one["name"] for one in shown["locations"]["locations"]] == ["home", "office"]
+
+
 async def test_f_y7_every_wrong_definition_is_named_with_file_and_line(rig):
     answer = await apply(
         rig, POLICY.replace("type: files", "typ: files").replace("policies: {files: motd}", "polices: 1")

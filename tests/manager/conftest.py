@@ -75,9 +75,9 @@ class Bench:
     told: list
     service: ManagerService = None
 
-    async def apply(self, *texts, grant=ADMIN, dry_run=False):
+    async def apply(self, *texts, grant=ADMIN, dry_run=False, force=False):
         files = [SourceFile(f"{number}.yaml", text) for number, text in enumerate(texts)]
-        return await self.service.apply(grant, files, dry_run=dry_run)
+        return await self.service.apply(grant, files, dry_run=dry_run, force=force)
 
     async def serials(self):
         rows = await self.store.read(lambda tx: tx.bundles())

@@ -40,6 +40,10 @@ RECORD = StateRecord(
     applied_serial=3,
     outcome=Outcome.APPLIED,
 )
+OFF = replace(BUNDLE, download=False)
+OFF_RECORD = replace(
+    RECORD, content_digest=OFF.content_digest, applied_digest=BUNDLE.content_digest, applied_resolved="r0"
+)
 OLD = replace(RECORD, serial=2, content_digest="old")
 ROW = AgentRow(
     uid="u", name="web", group="paris", kind="own", admission="accepted", first_seen=NOW, capabilities=2
@@ -69,6 +73,11 @@ def remote(**more):
 @pytest.mark.parametrize(
     ("seen", "state", "reason"),
     [
+        (
+            sight(record=replace(OLD, error_code="trust.crit", error="needs download"), connected=True),
+            "pending",
+            "refused what came: needs download",
+        ),
         (sight(), "in sync", ""),
         (sight(row=replace(ROW, admission="new")), "pending", "not accepted yet: popham accept agent web"),
         (
@@ -111,6 +120,18 @@ def remote(**more):
             sight(record=replace(RECORD, applied_resolved="q")),
             "pending",
             "has, and has not applied yet, serial 3",
+        ),
+        (sight(bundle=OFF, record=OFF_RECORD), "pending", "download is off for group paris"),
+        (
+            sight(bundle=OFF, record=replace(OFF_RECORD, applied_resolved="r")),
+            "pending",
+            "download is off for group paris",
+        ),
+        (sight(bundle=OFF), "pending", "waits for its heartbeat in 4m"),
+        (
+            sight(bundle=OFF, record=replace(OFF_RECORD, outcome=Outcome.FAILED, error="no")),
+            "failed",
+            "refused: no",
         ),
         (
             sight(record=replace(OLD, serial=9)),

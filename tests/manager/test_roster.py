@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 from tests.manager.conftest import ADMIN, NOW, group, otelcol, policy
 
 from popham.manager.stock import stock_config
@@ -67,6 +68,41 @@ async def test_a_view_is_computed_from_row_record_bundle_and_links(bench):
     assert (view.labels, view.certificate_until, view.detail) == ({"site": "fr"}, None, {})
 
 
+async def test_a_view_says_where_the_agent_is_and_whose_its_labels_are(bench):
+    await bench.apply(policy(), group("paris", OWN))
+    row = await with_record(bench, location="office", rules=("interface ethernet",), location_since=NOW - 5)
+    await put(bench, replace(row, operator_labels='{"site":"de"}'))
+    view = await bench.service.agent(ADMIN, "web")
+    assert (view.location, view.rules, view.location_since) == ("office", ("interface ethernet",), NOW - 5)
+    assert view.labels == {"site": "de"}
+    assert (view.detail["labels_of_agent"], view.detail["labels_of_operators"]) == (
+        {"site": "fr"},
+        {"site": "de"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "ordered"),
+    [
+        ("heartbeat: 1m", {}, ""),
+        (
+            "heartbeat: 1m",
+            {"mode": "pull", "fallback": "link.full"},
+            "push: the Manager's links are all taken",
+        ),
+        ("heartbeat: 1m", {"mode": "pull", "fallback": "link.odd"}, "push: link.odd"),
+        ("heartbeat: 1m", {"mode": "pull"}, "push: the agent has not changed over yet"),
+        ("metered: {mode: pull}", {"mode": "pull"}, "push: the settings name another for this time of day"),
+    ],
+)
+async def test_a_mode_that_is_not_the_ordered_one_is_explained(bench, settings, said, ordered):
+    await bench.apply(policy(), group("paris", OWN.replace("heartbeat: 1m", settings)))
+    await put(bench, await with_record(bench, **said))
+    found = (await bench.service.agent(ADMIN, "web")).detail["ordered"]
+    assert found.startswith(ordered)
+    assert bool(found) is bool(ordered)
+
+
 async def test_the_newer_last_contact_counts(bench):
     await bench.apply(group("paris"))
     await put(bench, replace(ROW, last_contact=NOW - 1000))
@@ -110,8 +146,22 @@ async def test_the_detail_shows_policies_with_their_origin_and_the_record(bench)
     view = await bench.service.agent(ADMIN, "web")
     assert (view.sync, view.reason) == ("failed", "refused: validate failed")
     assert view.detail["policies"] == [
-        {"type": "files", "name": "motd", "revision": 1, "group": "paris", "inherited": False},
-        {"type": "otelcol", "name": "col", "revision": 1, "group": "fleet", "inherited": True},
+        {
+            "type": "files",
+            "name": "motd",
+            "revision": 1,
+            "group": "paris",
+            "location": "",
+            "inherited": False,
+        },
+        {
+            "type": "otelcol",
+            "name": "col",
+            "revision": 1,
+            "group": "fleet",
+            "location": "",
+            "inherited": True,
+        },
     ]
     assert (view.detail["error_code"], view.detail["unsupported"], view.detail["facts"]) == (
         "policy.validate",

@@ -1,7 +1,9 @@
+import asyncio
+
 import pytest
 from tests.manager.conftest import ADMIN, NOW, VIEWER, group
 
-from popham.errors import GrantError
+from popham.errors import DefinitionError, GrantError
 from popham.manager.links import NoLinks
 from popham.store.audit import verify_chain
 from popham.store.rows import AgentRow
@@ -77,6 +79,36 @@ async def test_the_audit_comes_in_pages_and_its_chain_holds(bench):
     assert [view.object for view in (*first.items, *rest.items)] == ["group/a", "group/b", "group/c"]
     assert rest.cursor == ""
     verify_chain(await bench.audit())
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"group": "fleet", "everyone": True},
+        {"refs": ["web"], "everyone": True},
+        {"refs": ["web"], "group": "fleet"},
+        {"selector": "env=prod", "everyone": True},
+    ],
+)
+async def test_a_check_in_names_agents_in_one_way(bench, named):
+    with pytest.raises(DefinitionError) as caught:
+        await bench.service.check_in(ADMIN, **named)
+    assert caught.value.code == "definition.check_in"
+    assert bench.links.asked == []
+
+
+async def test_a_check_in_of_many_leaves_the_loop_to_others_in_between(bench):
+    await put(bench, 1001)
+    seen = set()
+
+    async def watch():
+        while len(bench.links.asked) < 1001:
+            seen.add(len(bench.links.asked))
+            await asyncio.sleep(0)
+
+    answers, _ = await asyncio.gather(bench.service.check_in(ADMIN, everyone=True), watch())
+    assert len(answers) == 1001
+    assert {500, 1000} <= seen
 
 
 async def test_a_check_in_asks_held_links_and_tells_when_the_others_come(bench):

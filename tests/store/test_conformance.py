@@ -76,6 +76,8 @@ async def test_every_row_comes_back_as_it_was_written(store: Store) -> None:
         [REVISION],
     )
     assert await store.read(lambda tx: tx.encoded("ab")) == b"\0\xff"
+    assert await store.read(lambda tx: tx.group_bodies()) == {"web": GROUP.body}
+    assert await store.read(lambda tx: tx.policy_lengths()) == {"motd": 2}
     assert await store.read(lambda tx: (tx.agent("0199"), tx.agents())) == (AGENT, [AGENT])
     assert await store.read(lambda tx: (tx.agents_named("web-1"), tx.agent_by_spki("cd"))) == ([AGENT], AGENT)
     assert await store.read(lambda tx: (tx.token("t1"), tx.tokens())) == (TOKEN, [TOKEN])
@@ -209,10 +211,12 @@ async def test_agents_come_by_uid_in_pages_and_by_group(store: Store) -> None:
     assert await uids(after="u2", limit=2) == ["u3", "u4"]
     assert await uids(group="web") == ["u1", "u3", "u5"]
     assert await store.read(lambda tx: tx.agent_counts()) == {"web": 3, "db": 2}
+    assert await store.read(lambda tx: tx.agent_counts(["db", "none"])) == {"db": 2}
     assert await uids(group="web", after="u1", limit=1) == ["u3"]
     assert await uids(group="none") == []
     assert await uids(limit=0) == []
-    assert await store.read(lambda tx: len(tx.agents_named("same"))) == 5
+    named = await store.read(lambda tx: tx.agents_named("same"))
+    assert [row.uid for row in named] == ["u1", "u2", "u3", "u4", "u5"]
     assert await store.read(lambda tx: tx.agent_by_spki("")) is None
 
 

@@ -9,7 +9,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from popham.manager.views import AgentView, AuditView, CheckIn, GroupView, PolicyView, TokenView
+from popham.manager.views import (
+    AgentView,
+    AuditView,
+    CheckIn,
+    GroupView,
+    PlacementView,
+    PolicyView,
+    TokenView,
+)
 
 Text = Annotated[str, Field(max_length=256)]
 
@@ -51,11 +59,24 @@ class TokenRequest(Strict):
 
 
 class CheckInRequest(Strict):
-    """Whom to ask for a round: agents, or a group, or all."""
+    """Whom to ask for a round: agents, or a group, or those that a selector means, or all."""
 
     agents: Annotated[list[Text], Field(max_length=10_000)] = []
     group: Text | None = None
+    selector: Annotated[str, Field(max_length=1024)] = ""
     all: bool = False
+
+
+class MoveRequest(Strict):
+    """The group an agent is to belong to."""
+
+    group: Text
+
+
+class LabelRequest(Strict):
+    """Labels to set; null takes one away."""
+
+    labels: Annotated[dict[Text, Text | None], Field(max_length=64)]
 
 
 class AgentPage(BaseModel):
@@ -82,6 +103,12 @@ class Policies(BaseModel):
     """The heads of all policies."""
 
     items: list[PolicyView]
+
+
+class Placements(BaseModel):
+    """The rules that say where agents begin."""
+
+    items: list[PlacementView]
 
 
 class Tokens(BaseModel):

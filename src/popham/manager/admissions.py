@@ -13,6 +13,7 @@ from popham.manager.audit import note
 from popham.manager.bundles import Bundles
 from popham.manager.grant import Grant, Role
 from popham.manager.keys import ManagerKeys
+from popham.manager.moves import place_agent
 from popham.manager.naming import provisional_name
 from popham.manager.tokens import use_stock, use_token
 from popham.model.communication import Dialer
@@ -88,6 +89,7 @@ class Admissions:
                 spki=checked.spki_sha256,
                 public_key=checked.public_key_der,
                 labels=read_labels(request.labels),
+                placed=place_agent,
             )
             return self._give(tx, row, csr)
 
@@ -169,6 +171,7 @@ class Admissions:
             name=provisional_name(uid),
             now=now,
             address=peer.address,
+            placed=place_agent,
         )
 
     async def claim(self, group: str, envelope: bytes) -> bool:

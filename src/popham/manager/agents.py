@@ -9,8 +9,9 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from popham.errors import ConflictError, EnrollmentError, NotFoundError
@@ -42,10 +43,9 @@ def join_agent(
     spki: str = "",
     public_key: bytes = b"",
     labels: str = "{}",
+    placed: Callable[[Reading, AgentRow], tuple[AgentRow, str]] = lambda _, row: (row, ""),
 ) -> AgentRow:
-    """Return the agent that joins by ``token``: a new row, or the one it has already.
-
-    The use of the token has been counted in this transaction.
+    """Return the agent that joins by ``token``, whose use has been counted: a new row, or the one it has.
 
     Args:
         tx: The transaction.
@@ -59,16 +59,15 @@ def join_agent(
         spki: SHA-256 of the public key, hexadecimal; empty for stock agents.
         public_key: Its DER; empty for stock agents.
         labels: JSON of what the machine's own configuration calls it.
+        placed: Returns a new row as the rules of placement want it, and the name of that rule, or "".
 
     Raises:
         EnrollmentError: ``enrollment.uid_taken``, ``enrollment.key_taken``,
             ``enrollment.refused`` or ``enrollment.revoked``.
     """
-    known = tx.agent(uid)
+    known = _known(tx, uid, spki)
     if known is not None:
-        return _join_again(known, spki)
-    if spki and tx.agent_by_spki(spki) is not None:
-        raise EnrollmentError("key_taken", "this key belongs to another agent already", _FRESH)
+        return known
     row = AgentRow(
         uid=uid,
         name=unique_name(tx, name),
@@ -83,11 +82,13 @@ def join_agent(
         address=address,
         token=token.id,
     )
+    row, placement = placed(tx, row)
     if token.accepts:
         row = assign(row, director, now=now)
     tx.put_agent(row)
     actor = Grant(actor=f"token {token.id}", role=Role.VIEWER, source=address)
-    note(tx, actor, "agent.join", f"agent/{uid}", now=now, after=_describe(row))
+    how = {"placement": placement, "labels": json.loads(row.operator_labels)} if placement else {}
+    note(tx, actor, "agent.join", f"agent/{uid}", now=now, after=_describe(row) | how)
     return row
 
 
@@ -219,6 +220,16 @@ _VERBS = {
     Admission.REVOKED: "revoke",
     Admission.NEW: "join",
 }
+
+
+def _known(tx: Reading, uid: str, spki: str) -> AgentRow | None:
+    """Return the agent that joined with this uid and key before; None if neither is known."""
+    known = tx.agent(uid)
+    if known is not None:
+        return _join_again(known, spki)
+    if spki and tx.agent_by_spki(spki) is not None:
+        raise EnrollmentError("key_taken", "this key belongs to another agent already", _FRESH)
+    return None
 
 
 def _join_again(known: AgentRow, spki: str) -> AgentRow:

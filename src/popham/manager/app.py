@@ -24,6 +24,7 @@ from popham.manager.backup import RESTORED
 from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles
 from popham.manager.census import Census
+from popham.manager.costs import read_basis
 from popham.manager.founding import DATABASE, KIND
 from popham.manager.keys import ManagerKeys, load_keys
 from popham.manager.lag import Lag
@@ -99,6 +100,7 @@ class Manager:
             on_groups_changed=self.live.groups_changed,
             links=self.live,
             measures=self._measure,
+            basis=lambda: read_basis(state.root, settings.limits.connections, settings.limits.keepalive),
         )
         context = open_tls(state, keys, clock)
         self.listener = HotListener(
@@ -108,6 +110,7 @@ class Manager:
             clock=clock,
             rng=rng,
             lag=self.lag.worst,
+            peers=settings.peers.read(),
         )
 
     def _load(self) -> Load:

@@ -10,17 +10,20 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from popham.errors import NotFoundError
-from popham.manager.objects import read_refs, read_tree
+from popham.manager.objects import GroupReader, read_refs
 from popham.model.bundle import BUNDLE_TYPE, Bundle
 from popham.model.fleet import Tree
 from popham.resolve.build import build_bundle, next_version, resign
-from popham.store.rows import BundleRow
+from popham.store.rows import BundleRow, PolicyRow
 from popham.store.seam import Reading, Writing
 from popham.trust.dsse import ENVELOPE_LIMIT, Envelope, Signer, seal
+
+_FEW = 16
+"""Groups whose bundles are asked for one by one; more are asked for at once."""
 
 
 def open_row(row: BundleRow) -> Bundle:
@@ -36,9 +39,18 @@ class Bundles:
     def __init__(self, director: Signer) -> None:
         """Sign with ``director``."""
         self._director = director
+        self.groups = GroupReader()
+        self._opened: dict[str, tuple[BundleRow, Bundle]] = {}
 
     def publish(
-        self, tx: Writing, groups: Iterable[str] | None, *, now: float, dry_run: bool = False
+        self,
+        tx: Writing,
+        groups: Iterable[str] | None,
+        *,
+        now: float,
+        tree: Tree | None = None,
+        heads: Sequence[PolicyRow] | None = None,
+        dry_run: bool = False,
     ) -> list[BundleRow]:
         """Build every concerned group, sign and store those whose content changed; return these.
 
@@ -47,20 +59,22 @@ class Bundles:
             groups: Names of the groups that changed; those below them are
                 concerned too. None for all.
             now: Unix seconds.
+            tree: All groups as they are in the transaction; None to read them.
+            heads: All policies as they are in the transaction; None to read them.
             dry_run: Leave signatures out; the transaction must not be committed.
 
         Raises:
             NotFoundError: There is no such group, or it assigns an unknown policy.
             ConflictError: ``conflict.bundle``.
         """
-        tree = read_tree(tx)
+        tree = tree or Tree(self.groups.read(tx).values())
         concerned = _concerned(tree, groups)
-        assigned = {name for group in tree for name in group.policies.values()}
-        refs = read_refs(tx, assigned)
+        refs = read_refs(tx, heads)
+        rows = _newest_rows(tx, concerned)
         signed = []
         for name in concerned:
-            row = tx.bundle(name)
-            fresh = build_bundle(tree, refs, name, previous=open_row(row) if row else None, now=now)
+            row = rows.get(name)
+            fresh = build_bundle(tree, refs, name, previous=self._open(row) if row else None, now=now)
             if fresh is not None:
                 signed.append(self._store(tx, fresh, dry_run=dry_run))
         return signed
@@ -106,6 +120,14 @@ class Bundles:
         )
         return self._store(tx, raised)
 
+    def _open(self, row: BundleRow) -> Bundle:
+        """Return the bundle of a row; one that was just opened is not parsed again."""
+        held = self._opened.get(row.group)
+        if held is None or held[0] != row:
+            held = (row, open_row(row))
+            self._opened[row.group] = held
+        return held[1]
+
     def _store(self, tx: Writing, bundle: Bundle, *, dry_run: bool = False) -> BundleRow:
         row = BundleRow(
             group=bundle.group,
@@ -116,6 +138,8 @@ class Bundles:
             tenant=bundle.tenant,
         )
         tx.add_bundle(row)
+        if not dry_run:
+            self._opened[row.group] = (row, bundle)
         return row
 
 
@@ -126,7 +150,14 @@ def _concerned(tree: Tree, groups: Iterable[str] | None) -> list[str]:
     return list(dict.fromkeys(group.name for name in sorted(set(groups)) for group in tree.below(name)))
 
 
-def newest(reading: Reading) -> dict[str, Bundle]:
+def newest(reading: Reading) -> dict[str, BundleRow]:
     """Return the newest bundle of every group that exists."""
     existing = {row.name for row in reading.groups()}
-    return {row.group: open_row(row) for row in reading.bundles() if row.group in existing}
+    return {row.group: row for row in reading.bundles() if row.group in existing}
+
+
+def _newest_rows(reading: Reading, groups: Sequence[str]) -> dict[str, BundleRow]:
+    """Return the newest bundle of each of ``groups`` that has one: of a few one by one, of many at once."""
+    if len(groups) > _FEW:
+        return {row.group: row for row in reading.bundles()}
+    return {row.group: row for row in map(reading.bundle, groups) if row is not None}

@@ -39,7 +39,7 @@ class Permission(StrEnum):
     APPLY = "apply"
     """Create, change and delete groups and policies."""
     ADMIT = "admit"
-    """Accept, refuse and revoke agents."""
+    """Accept, refuse, revoke, move and label agents."""
     TOKENS = "tokens"
     """Create and revoke tokens by which agents join."""
     CHECK_IN = "check_in"

@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from popham.errors import ConflictError, NotFoundError
 from popham.manager.audit import note
 from popham.manager.bundles import newest
 from popham.manager.grant import Grant
-from popham.manager.objects import describe_group, describe_policy, group_of, read_texts, read_tree
+from popham.manager.objects import (
+    describe_group,
+    describe_policy,
+    group_of,
+    read_lineage,
+    read_texts,
+    read_tree,
+)
 from popham.manager.tokens import view_token
 from popham.manager.views import GroupView, PolicyView
-from popham.model.bundle import Bundle
-from popham.model.fleet import COMMUNICATION, Group, Tree
+from popham.model.communication import CommunicationSettings
+from popham.model.fleet import COMMUNICATION, LOCATIONS, Tree
+from popham.model.location import LocationRules, values_as_dict
 from popham.model.names import ROOT_GROUP, check_name, nearest, show
 from popham.resolve.lineage import path
-from popham.resolve.resolved import Origin, resolve_assignments, resolve_communication
-from popham.store.rows import GroupRow, PolicyRow
+from popham.resolve.resolved import (
+    Origin,
+    resolve_assignments,
+    resolve_communication,
+    resolve_locations,
+)
+from popham.store.rows import BundleRow, GroupRow, PolicyRow
 from popham.store.seam import Reading, Writing
 
+T = TypeVar("T")
 
-def view_groups(reading: Reading, names: list[str] | None = None) -> list[GroupView]:
-    """Return the views of all groups by path, or of the groups called ``names``.
+
+def view_groups(reading: Reading) -> list[GroupView]:
+    """Return the views of all groups by path."""
+    rows = reading.groups()
+    tree = Tree(map(group_of, rows))
+    bundles = newest(reading)
+    agents = reading.agent_counts()
+    views = [_view_group(tree, row, bundles.get(row.name), agents.get(row.name, 0)) for row in rows]
+    return sorted(views, key=lambda view: view.path)
+
+
+def view_group(reading: Reading, name: str) -> GroupView:
+    """Return the view of one group.
 
     Raises:
         NotFoundError: ``not_found.group``.
     """
-    tree = read_tree(reading)
-    rows = {row.name: row for row in reading.groups()}
-    wanted = [tree[name] for name in (rows if names is None else names)]
-    bundles = newest(reading)
-    agents = reading.agent_counts()
-    views = [_view_group(tree, g, rows[g.name], bundles.get(g.name), agents.get(g.name, 0)) for g in wanted]
-    return sorted(views, key=lambda view: view.path)
+    tree = read_lineage(reading, name)
+    row = reading.group(name)
+    if row is None:
+        raise NotFoundError("group", f"there is no group {show(name)}")
+    return _view_group(tree, row, reading.bundle(name), reading.agent_counts([name]).get(name, 0))
 
 
 def delete_group(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
@@ -44,7 +67,7 @@ def delete_group(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
     Raises:
         NotFoundError: ``not_found.group``.
         ConflictError: ``conflict.root``, ``conflict.children``, ``conflict.agents``,
-            ``conflict.tokens`` or ``conflict.private``.
+            ``conflict.tokens``, ``conflict.private`` or ``conflict.placed``.
     """
     tree = read_tree(tx)
     group = tree[name]
@@ -55,7 +78,11 @@ def delete_group(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
         problem = f"group {name!r} has groups below it: {', '.join(children[:5])}"
         raise ConflictError("children", problem, "Delete or move them first")
     if tx.agents(group=name, limit=1):
-        raise ConflictError("agents", f"group {name!r} has agents", "Enroll them into another group first")
+        raise ConflictError(
+            "agents",
+            f"group {name!r} has agents",
+            f"Move them: popham move agent X --to GROUP; popham get agents -g {name} lists them",
+        )
     usable = [t.id for t in tx.tokens() if t.group == name and view_token(t, now).state == "usable"]
     if usable:
         problem = f"agents may still join group {name!r} by token {usable[0]}"
@@ -64,6 +91,10 @@ def delete_group(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
     if private:
         problem = f"policy {private[0]!r} is private to group {name!r}"
         raise ConflictError("private", problem, "Delete it first, or leave out its 'private_to'")
+    placed = [row.name for row in tx.placements() if json.loads(row.body).get("group") == name]
+    if placed:
+        problem = f"placement {placed[0]!r} has agents begin in group {name!r}"
+        raise ConflictError("placed", problem, f"Delete it first: popham delete placement {placed[0]}")
     tx.delete_group(name)
     note(tx, grant, "group.delete", f"group/{name}", now=now, before=describe_group(group))
 
@@ -142,7 +173,7 @@ def _assigned(reading: Reading) -> dict[str, tuple[str, ...]]:
     """Return policy → the groups that assign it themselves, by name."""
     found: dict[str, tuple[str, ...]] = {}
     for group in map(group_of, reading.groups()):
-        for name in group.policies.values():
+        for name in sorted(group.assigned()):
             found[name] = (*found.get(name, ()), group.name)
     return found
 
@@ -162,15 +193,14 @@ def _view_policy(reading: Reading, row: PolicyRow, assigned: Mapping[str, tuple[
     )
 
 
-def _view_group(tree: Tree, group: Group, row: GroupRow, bundle: Bundle | None, agents: int) -> GroupView:
+def _view_group(tree: Tree, row: GroupRow, bundle: BundleRow | None, agents: int) -> GroupView:
+    group = tree[row.name]
     communication = resolve_communication(tree, group.name)
-    resolved = {
-        kind: _show(origin, origin.value, lambda name: name)
-        for kind, origin in resolve_assignments(tree, group.name).items()
-    }
-    resolved[COMMUNICATION] = _show(
-        communication, communication.value.as_dict(), lambda settings: settings.as_dict()
-    )
+    rules = resolve_locations(tree, group.name)
+    resolved = {kind: _show(origin, _as_is) for kind, origin in resolve_assignments(tree, group.name).items()}
+    resolved[COMMUNICATION] = _show(communication, CommunicationSettings.as_dict)
+    resolved[LOCATIONS] = _show(rules, LocationRules.as_dict)
+    within = {name: _view_location(tree, group.name, name) for name in rules.value.names}
     return GroupView(
         name=group.name,
         path=path(tree, group.name),
@@ -179,8 +209,11 @@ def _view_group(tree: Tree, group: Group, row: GroupRow, bundle: Bundle | None, 
         exceptions=dict(group.exceptions),
         policies=dict(group.policies),
         communication=group.communication.as_dict() if group.communication else None,
+        locations=group.locations.as_dict() if group.locations else None,
+        values=values_as_dict(group.values),
         preset=communication.value.preset,
         resolved=resolved,
+        within={name: held for name, held in within.items() if held},
         labels=dict(group.labels),
         serial=bundle.serial if bundle else 0,
         version=bundle.version if bundle else 0,
@@ -189,11 +222,28 @@ def _view_group(tree: Tree, group: Group, row: GroupRow, bundle: Bundle | None, 
     )
 
 
-def _show(origin: Origin[Any], value: Any, plain: Any) -> dict[str, Any]:
+def _view_location(tree: Tree, group: str, name: str) -> dict[str, dict[str, Any]]:
+    """Return the items that hold in one location otherwise than in the group."""
+    found = {
+        kind: _show(origin, _as_is)
+        for kind, origin in resolve_assignments(tree, group, name).items()
+        if origin.location
+    }
+    communication = resolve_communication(tree, group, name)
+    if communication.location:
+        found[COMMUNICATION] = _show(communication, CommunicationSettings.as_dict)
+    return found
+
+
+def _as_is(value: T) -> T:
+    return value
+
+
+def _show(origin: Origin[T], plain: Callable[[T], Any]) -> dict[str, Any]:
     """Return a value with its origin as plain data."""
     hidden = origin.overrides
     return {
-        "value": value,
+        "value": plain(origin.value),
         "group": origin.group,
         "inherited": origin.inherited,
         "overrides": {"group": hidden.group, "value": plain(hidden.value)} if hidden else None,

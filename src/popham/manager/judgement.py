@@ -65,9 +65,13 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
         why = _awaits(sight, "its first report")
     elif state is SyncState.FAILED:
         why = f"refused: {record.error or record.error_code}"
+    elif record.content_digest == bundle.content_digest and not bundle.download:
+        why = f"download is off for group {bundle.group}"
     elif record.content_digest == bundle.content_digest:
         applying = record.outcome is Outcome.APPLYING
         why = f"{'applying' if applying else 'has, and has not applied yet,'} serial {bundle.serial}"
+    elif record.error_code.startswith("trust."):
+        why = f"refused what came: {record.error}"
     elif record.serial > bundle.serial:
         why = f"holds serial {record.serial}, which is newer than this Manager's {bundle.serial}"
     else:

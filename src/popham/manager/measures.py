@@ -22,7 +22,7 @@ class Measures:
         lag: Part → seconds that this part of the last half minute was not above.
         lag_buckets: (seconds, looks at the loop since the start whose lag was not above).
         lag_total: Seconds of lag of all looks.
-        turned_away: Connections ended unheard, as their address failed too often.
+        turned_away: Connections ended unheard: their address may not come, or failed too often.
         links: Held links.
         link_rate: New links admitted in a second.
         waiting: Changes that wait for the database.

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from popham.errors import StateError
+from popham.errors import NotFoundError, StateError
 from popham.model.bundle import PolicyRef
 from popham.model.communication import CommunicationSettings
 from popham.model.fleet import Group, Tree
-from popham.model.names import canonical
+from popham.model.location import LocationRules, LocationValues, values_as_dict
+from popham.model.names import DEFAULT_TENANT, canonical, nearest, show
 from popham.model.policy import Policy
 from popham.model.relations import PolicyHead
 from popham.store.rows import GroupRow, PolicyRow
@@ -25,6 +26,8 @@ def describe_group(group: Group) -> dict[str, Any]:
         "exceptions": dict(group.exceptions),
         "policies": dict(group.policies),
         "communication": group.communication.as_dict() if group.communication else None,
+        "locations": group.locations.as_dict() if group.locations else None,
+        "values": values_as_dict(group.values),
         "labels": dict(group.labels),
     }
 
@@ -48,18 +51,50 @@ def row_of(group: Group, edition: int) -> GroupRow:
 
 def group_of(row: GroupRow) -> Group:
     """Return the group that a row keeps."""
-    data = json.loads(row.body)
-    settings = data["communication"]
+    return parse_group(row.name, row.body, tenant=row.tenant)
+
+
+def parse_group(name: str, body: str, *, tenant: str = DEFAULT_TENANT) -> Group:
+    """Return the group ``name`` whose row has this body."""
+    data = json.loads(body)
+    # What v0.1.0 kept has neither locations nor values.
+    settings, rules = data["communication"], data.get("locations")
     return Group(
-        name=row.name,
+        name=name,
         parent=data["parent"],
         inherits=data["inherits"],
         exceptions=data["exceptions"],
         policies=data["policies"],
         communication=CommunicationSettings.from_dict(settings) if settings else None,
+        locations=LocationRules.from_dict(rules) if rules else None,
+        values={name: LocationValues.from_dict(held) for name, held in data.get("values", {}).items()},
         labels=data["labels"],
-        tenant=row.tenant,
+        tenant=tenant,
     )
+
+
+class GroupReader:
+    """Reads all groups again and again: what has not changed since is not parsed once more.
+
+    For one thread at a time. What was read inside a transaction that is then
+    given up does no harm, since a group is known by what its row says.
+    """
+
+    def __init__(self) -> None:
+        self._bodies: dict[str, str] = {}
+        self._groups: dict[str, Group] = {}
+
+    def read(self, reading: Reading) -> Mapping[str, Group]:
+        """Return name → group, of all that there are."""
+        bodies = reading.group_bodies()
+        if bodies != self._bodies:
+            held, known = self._groups, self._bodies
+            self._groups = {
+                name: held[name] if known.get(name) == body else parse_group(name, body)
+                for name, body in bodies.items()
+            }
+            self._bodies = bodies
+        return self._groups
 
 
 def read_tree(reading: Reading) -> Tree:
@@ -67,17 +102,36 @@ def read_tree(reading: Reading) -> Tree:
     return Tree(group_of(row) for row in reading.groups())
 
 
-def read_refs(reading: Reading, names: Iterable[str] | None = None) -> dict[str, PolicyRef]:
-    """Return policy name → its newest revision as bundles name it, of ``names`` or of all."""
-    wanted = None if names is None else set(names)
-    found: dict[str, PolicyRef] = {}
-    for row in reading.policies():
-        if wanted is None or row.name in wanted:
-            length = len(reading.encoded(row.sha256) or b"")
-            found[row.name] = PolicyRef(
-                type=row.type, name=row.name, revision=row.revision, sha256=row.sha256, length=length
-            )
-    return found
+def read_lineage(reading: Reading, name: str) -> Tree:
+    """Return the tree of one group and those above it; asking for others finds nothing.
+
+    Raises:
+        NotFoundError: There is no such group.
+    """
+    found: list[Group] = []
+    above = name
+    while above and (row := reading.group(above)) is not None:
+        found.append(group_of(row))
+        above = found[-1].parent
+    if not found:
+        hint = nearest(name, [row.name for row in reading.groups()])
+        raise NotFoundError("group", f"there is no group {show(name)}", hint)
+    return Tree(found)
+
+
+def read_refs(reading: Reading, heads: Iterable[PolicyRow] | None = None) -> dict[str, PolicyRef]:
+    """Return policy name → its newest revision as bundles name it; ``heads`` if they were read already."""
+    lengths = reading.policy_lengths()
+    return {
+        row.name: PolicyRef(
+            type=row.type,
+            name=row.name,
+            revision=row.revision,
+            sha256=row.sha256,
+            length=lengths.get(row.name, 0),
+        )
+        for row in (reading.policies() if heads is None else heads)
+    }
 
 
 def read_heads(rows: Iterable[PolicyRow]) -> Mapping[str, PolicyHead]:

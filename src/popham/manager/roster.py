@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from popham.manager.bundles import open_row
 from popham.manager.judgement import Sight, judge
 from popham.manager.links import Links
-from popham.manager.objects import read_policies, read_refs, read_texts, read_tree
+from popham.manager.moves import labels_of
+from popham.manager.objects import read_lineage, read_policies, read_refs, read_texts
 from popham.manager.stock import stock_config
 from popham.manager.views import AgentView
 from popham.model.bundle import Bundle
+from popham.model.communication import CommunicationSettings
 from popham.model.fleet import Admission, AgentKind
-from popham.model.names import DEFAULT_LOCATION
 from popham.model.policy import STOCK_TYPES
 from popham.model.status import STATE_TYPE, StateRecord, presence
-from popham.resolve.resolved import resolve
+from popham.net.seam import FULL
+from popham.resolve.resolved import resolve, resolve_locations
 from popham.store.rows import AgentRow
 from popham.store.seam import Reading
 from popham.trust.dsse import Envelope
+
+_FALLBACKS: Mapping[str, str] = MappingProxyType(
+    {FULL: "the Manager's links are all taken; the agent pulls, and asks for a link again"}
+)
+"""Code of a fallback → what it means."""
 
 
 class Roster:
@@ -58,7 +66,7 @@ class Roster:
         )
         state, reason = judge(sight)
         accepted = row.admission == Admission.ACCEPTED
-        settings = bundle.locations[DEFAULT_LOCATION].communication if bundle else None
+        settings = _settings(bundle, record)
         own = row.kind == AgentKind.OWN
         return AgentView(
             uid=row.uid,
@@ -73,6 +81,9 @@ class Roster:
             mode=record.mode if record else "",
             dialer=record.dialer if record else "",
             fallback=record.fallback if record else "",
+            location=_location(row, record, bundle),
+            rules=record.rules if record else (),
+            location_since=record.location_since or None if record else None,
             heartbeat=settings.heartbeat if own and settings else row.promise,
             wanted=bundle.serial if bundle and accepted else 0,
             applied=record.applied_serial if record else 0,
@@ -83,7 +94,7 @@ class Roster:
             first_seen=row.first_seen,
             address=row.address,
             version=record.agent_version if record else _version(row),
-            labels=read_texts(row.labels),
+            labels=labels_of(row),
             certificate_until=row.certificate_until or None,
             detail=self._detail(row, record, bundle) if detailed else {},
         )
@@ -95,15 +106,20 @@ class Roster:
             "token": row.token,
             "spki": row.spki,
             "assignment": row.assignment_seq,
+            "labels_of_operators": read_texts(row.operator_labels),
+            "labels_of_agent": read_texts(row.labels),
             "wanted_digest": bundle.content_digest if bundle else "",
-            "policies": self._policies(row.group),
+            "download": bundle.download if bundle else True,
+            "policies": self._policies(row.group, record.location if record else ""),
         }
         if row.kind == AgentKind.STOCK:
             found["remote"] = json.loads(row.remote)
         if record is not None:
             found |= {
+                "ordered": show_ordered(_settings(bundle, record), record),
+                "serial": record.serial,
                 "content_digest": record.content_digest,
-                "location": record.location,
+                "applied_digest": record.applied_digest,
                 "resolved": record.resolved,
                 "applied_resolved": record.applied_resolved,
                 "outcome": record.outcome,
@@ -115,18 +131,20 @@ class Roster:
             }
         return found
 
-    def _policies(self, group: str) -> list[dict[str, Any]]:
-        """Return the policies that are to hold in a group, each with its origin."""
-        tree = read_tree(self._reading)
-        if group not in tree:
+    def _policies(self, group: str, location: str) -> list[dict[str, Any]]:
+        """Return the policies that are to hold in a group at a location, each with its origin."""
+        if self._reading.group(group) is None:
             return []
-        resolved = resolve(tree, read_refs(self._reading), group)
+        tree = read_lineage(self._reading, group)
+        known = location in resolve_locations(tree, group).value.names
+        resolved = resolve(tree, read_refs(self._reading), group, location if known else "")
         return [
             {
                 "type": kind,
                 "name": origin.value.name,
                 "revision": origin.value.revision,
                 "group": origin.group,
+                "location": origin.location,
                 "inherited": origin.inherited,
             }
             for kind, origin in sorted(resolved.policies.items())
@@ -149,6 +167,34 @@ class Roster:
             refs = [ref for ref in held if ref.type in STOCK_TYPES]
             self._hashes[row.group] = stock_config(read_policies(self._reading, refs))[1]
         return self._hashes[row.group]
+
+
+def show_ordered(settings: CommunicationSettings | None, record: StateRecord) -> str:
+    """Return which mode is ordered and why another is in force, in a sentence; empty if none is."""
+    if settings is None or settings.mode == record.mode:
+        return ""
+    if record.fallback:
+        why = _FALLBACKS.get(record.fallback, record.fallback)
+    elif settings.times or settings.metered:
+        why = "the settings name another for this time of day, or for a metered link"
+    else:
+        why = "the agent has not changed over yet"
+    return f"{settings.mode}: {why}"
+
+
+def _location(row: AgentRow, record: StateRecord | None, bundle: Bundle | None) -> str:
+    """Return where an agent is: by its own word, or by default if it cannot say."""
+    if record is not None:
+        return record.location
+    return bundle.default_location if row.kind == AgentKind.STOCK and bundle else ""
+
+
+def _settings(bundle: Bundle | None, record: StateRecord | None) -> CommunicationSettings | None:
+    """Return the settings that are to hold where the agent says it is."""
+    if bundle is None:
+        return None
+    here = record.location if record and record.location in bundle.locations else bundle.default_location
+    return bundle.locations[here].communication
 
 
 def read_record(row: AgentRow) -> StateRecord | None:

@@ -12,6 +12,7 @@ import msgspec
 
 from popham.config import load
 from popham.errors import ConfigError
+from popham.net.peers import Peers
 from popham.net.seam import Limits
 
 DEFAULT_FILE = Path("/etc/popham/manager.toml")
@@ -76,6 +77,26 @@ class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return min(self.links, most) if self.links else most
 
 
+class PeersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From which addresses agents may connect.
+
+    Attributes:
+        allow: Ranges of addresses; none for every address.
+        deny: Ranges that may not, also of those allowed.
+    """
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+    def read(self) -> Peers:
+        """Return who may connect.
+
+        Raises:
+            ConfigError: ``config.peers``: a range is none.
+        """
+        return Peers(self.allow, self.deny)
+
+
 class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one Manager.
 
@@ -85,6 +106,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         urls: Where agents reach this Manager, best first; they stand in join strings.
         listen: Where it listens.
         limits: Bounds of the agents' listener.
+        peers: From which addresses agents may connect.
     """
 
     state: str = DEFAULT_STATE
@@ -92,6 +114,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     urls: tuple[str, ...] = ()
     listen: Listen = Listen()
     limits: LimitsSettings = LimitsSettings()
+    peers: PeersSettings = PeersSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from popham.manager.grant import Grant, create_secret, matches, split_secret
 from popham.manager.keys import ManagerKeys
 from popham.manager.views import NewToken, TokenView
 from popham.model.names import nearest, show
+from popham.model.ranges import in_ranges
 from popham.store.rows import AgentRow, TokenRow
 from popham.store.seam import Writing
 from popham.trust.join import SEED_LENGTH, EnrollmentKey
@@ -210,15 +211,7 @@ def view_token(row: TokenRow, now: float) -> TokenView:
 
 def may_use(row: TokenRow, address: str) -> bool:
     """Return whether a token may be used from ``address``; an unknown address only if any may."""
-    if not row.cidr:
-        return True
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
-    return any(found in ipaddress.ip_network(network) for network in row.cidr.split(","))
+    return not row.cidr or in_ranges(row.cidr.split(","), address)
 
 
 def _check_usable(row: TokenRow, now: float, address: str, *, again: bool) -> None:

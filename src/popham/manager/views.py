@@ -24,6 +24,10 @@ class AgentView:
         reason: One sentence behind ``sync`` where it is not in sync; else empty.
         mode, dialer: What the agent says is in force; empty if unknown.
         fallback: Code of why the mode is not the one that was ordered; empty if it is.
+        location: Where it says it is; the default for a stock agent, empty if unknown.
+        rules: The conditions that put it there, in words; none in the default location.
+        location_since: Since when it is there; None if it was never elsewhere, or unknown.
+        labels: Those that hold: the operators' over the agent's own.
         wanted: Serial of its group's bundle; 0 if there is none.
         applied: Serial in force on the machine; 0 if none or stock.
         last_contact: None if never seen.
@@ -31,8 +35,8 @@ class AgentView:
         next_contact: Promised; None if unknown.
         since: When the present outcome began; None if unknown.
         certificate_until: None where there is no certificate.
-        detail: More for ``describe``: description, policies with their origin,
-            error, facts, content digests, capabilities; empty in lists.
+        detail: More for ``describe``: the mode that is ordered, description, policies with their
+            origin, labels of operators and agent, error, facts, content digests; empty in lists.
     """
 
     uid: str
@@ -59,15 +63,77 @@ class AgentView:
     labels: Mapping[str, str] = field(default_factory=dict)
     certificate_until: float | None = None
     fallback: str = ""
+    location: str = ""
+    rules: tuple[str, ...] = ()
+    location_since: float | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """One value that is to hold for an agent, in words.
+
+    Attributes:
+        group, location: Who says so; an empty location stands for all.
+        inherited: Whether that is a group above the agent's.
+        overrides: What it hides, and of whom; empty if nothing.
+        note: What else should be known.
+    """
+
+    setting: str
+    value: str
+    group: str
+    location: str
+    inherited: bool
+    overrides: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedStep:
+    """What one group of the lineage says of a setting; ``value`` is empty where it inherits."""
+
+    group: str
+    value: str
+    inherits: bool
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Where the values of one agent come from; ``rules`` are the conditions that put it into its location."""
+
+    name: str
+    uid: str
+    group: str
+    location: str
+    rules: tuple[str, ...]
+    items: tuple[Explained, ...]
+    steps: tuple[ExplainedStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Why an agent is where it is: one sentence, the next step, and its three axes."""
+
+    name: str
+    uid: str
+    presence: str
+    link: str
+    sync: str
+    sentence: str
+    step: str
+    here: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupView:
     """A group: own values, what holds after inheritance with origins, and its counts.
 
-    ``resolved`` maps an item (policy type, or ``communication``) to ``value``,
-    ``group`` (origin) and ``inherited``.  ``path`` is the lineage from the root.
+    ``resolved`` maps an item (policy type, ``communication`` or ``locations``) to ``value``, ``group``
+    (origin) and ``inherited``; ``within`` does so for each location in which an item differs.
+    ``locations`` is the group's own list, ``values`` what it says itself of single locations.
+    ``path`` is the lineage from the root.
     """
 
     name: str
@@ -77,8 +143,11 @@ class GroupView:
     exceptions: Mapping[str, bool]
     policies: Mapping[str, str]
     communication: Mapping[str, Any] | None
+    locations: Mapping[str, Any] | None
+    values: Mapping[str, Mapping[str, Any]]
     preset: str
     resolved: Mapping[str, Mapping[str, Any]]
+    within: Mapping[str, Mapping[str, Mapping[str, Any]]]
     labels: Mapping[str, str]
     serial: int
     version: int
@@ -100,6 +169,19 @@ class PolicyView:
     changed: float
     labels: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementView:
+    """A rule that says where agents begin; fields as :class:`popham.model.placement.Placement`."""
+
+    name: str
+    order: int
+    token: str
+    selector: str
+    address: tuple[str, ...]
+    group: str
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +230,68 @@ class GroupEffect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CostView:
+    """What the whole fleet costs this Manager; fields as :class:`popham.model.cost.Cost`."""
+
+    agents: int
+    rounds_per_second: float
+    links: int
+    connections: int
+    cpu_cores: float
+    memory_mb: float
+    bandwidth: float
+    age_bound_s: float
+    wait_bound_s: float
+    change_cpu_s: float
+    change_bytes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommunicationShift:
+    """A group, or one location of it (empty for all), whose communication settings change, in words."""
+
+    group: str
+    location: str
+    agents: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdviceView:
+    """An advice with its numbers; fields as :class:`popham.model.advice.Advice`."""
+
+    code: str
+    sentence: str
+    hint: str
+    warns: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What an apply changes in what the fleet costs. ``measured`` says whose numbers were reckoned with."""
+
+    before: CostView
+    after: CostView
+    shifts: tuple[CommunicationShift, ...]
+    advice: tuple[AdviceView, ...]
+    measured: str
+    connections_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
-    """What an apply did, or would do."""
+    """What an apply did, or would do.
+
+    ``warnings`` are sentences about what is possible and unwise.  ``costs`` is None for an apply
+    that changes no communication settings; a dry run always has them.
+    """
 
     dry_run: bool
     changes: tuple[Change, ...]
     groups: tuple[GroupEffect, ...]
+    warnings: tuple[str, ...] = ()
+    costs: Costs | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

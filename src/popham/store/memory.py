@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from popham.model.names import DEFAULT_TENANT
@@ -23,6 +23,7 @@ from popham.store.rows import (
     Contact,
     GroupRow,
     Kept,
+    PlacementRow,
     PolicyRow,
     RevisionRow,
     Said,
@@ -64,9 +65,21 @@ class MemoryReading:
         """Return all groups by name."""
         return self._rows(GroupRow)
 
+    def group_bodies(self) -> dict[str, str]:
+        """Return group → its body, of all groups."""
+        return {row.name: row.body for row in self._rows(GroupRow)}
+
     def group(self, name: str) -> GroupRow | None:
         """Return one group."""
         return self._row(GroupRow, name)
+
+    def placements(self) -> list[PlacementRow]:
+        """Return the rules of placement by name."""
+        return self._rows(PlacementRow)
+
+    def placement(self, name: str) -> PlacementRow | None:
+        """Return one rule of placement."""
+        return self._row(PlacementRow, name)
 
     def policies(self) -> list[PolicyRow]:
         """Return the heads of all policies by name."""
@@ -88,6 +101,12 @@ class MemoryReading:
         """Return a policy body by its digest, whichever policy has it."""
         return next((row.encoded for row in self._rows(RevisionRow) if row.sha256 == sha256), None)
 
+    def policy_lengths(self) -> dict[str, int]:
+        """Return policy → bytes of its newest body."""
+        held = {(row.name, row.revision): len(row.encoded) for row in self._rows(RevisionRow)}
+        rows = self._rows(PolicyRow)
+        return {row.name: held[row.name, row.revision] for row in rows if (row.name, row.revision) in held}
+
     def agents(
         self, *, group: str | None = None, after: str = "", limit: int | None = None
     ) -> list[AgentRow]:
@@ -108,9 +127,10 @@ class MemoryReading:
         """Return the agents of this name, by uid."""
         return [row for row in self._rows(AgentRow) if row.name == name]
 
-    def agent_counts(self) -> dict[str, int]:
-        """Return group → how many agents it has; groups without agents are left out."""
-        return dict(Counter(row.group for row in self._rows(AgentRow)))
+    def agent_counts(self, groups: Sequence[str] | None = None) -> dict[str, int]:
+        """Return group → how many agents it has, of ``groups`` at least; groups without agents are left out."""
+        rows = self._rows(AgentRow)
+        return dict(Counter(row.group for row in rows if groups is None or row.group in groups))
 
     def agent_by_spki(self, spki: str) -> AgentRow | None:
         """Return the agent that enrolled with this key, the newest if there are several."""
@@ -175,6 +195,14 @@ class MemoryWriting(MemoryReading):
     def delete_group(self, name: str) -> None:
         """Delete a group, if it is there."""
         self._open(GroupRow).pop((self._tenant, name), None)
+
+    def put_placement(self, row: PlacementRow) -> None:
+        """Insert or replace a rule of placement."""
+        self._open(PlacementRow)[row.tenant, row.name] = row
+
+    def delete_placement(self, name: str) -> None:
+        """Delete a rule of placement, if it is there."""
+        self._open(PlacementRow).pop((self._tenant, name), None)
 
     def put_policy(self, row: PolicyRow) -> None:
         """Insert or replace the head of a policy."""

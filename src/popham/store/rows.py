@@ -15,7 +15,7 @@ from popham.model.names import DEFAULT_TENANT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRow:
-    """A group. ``body`` is JSON: parent, inherits, exceptions, policies, communication, labels."""
+    """A group. ``body`` is JSON: parent, inherits, exceptions, policies, communication, locations, values, labels."""
 
     name: str
     body: str
@@ -52,12 +52,24 @@ class RevisionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementRow:
+    """A rule that says where agents begin. ``body`` is JSON: order, token, selector, address, group, labels."""
+
+    name: str
+    body: str
+    edition: int = 1
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRow:
     """One machine.
 
     Attributes:
         uid: instance_uid as a UUID string.
         kind: ``own``, ``stock`` or ``unknown``.
+        labels: JSON of what the machine's own configuration calls it.
+        operator_labels: JSON of what operators call it; they win.
         spki: SHA-256 of the public key, hexadecimal; empty for stock agents.
         public_key: DER of the public key; empty for stock agents.
         certificate_serial: Of the newest certificate issued, hexadecimal.
@@ -96,6 +108,7 @@ class AgentRow:
     address: str = ""
     sequence: int = -1
     token: str = ""
+    operator_labels: str = "{}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from popham.store.rows import (
@@ -22,6 +22,7 @@ from popham.store.rows import (
     Contact,
     GroupRow,
     Kept,
+    PlacementRow,
     PolicyRow,
     RevisionRow,
     Said,
@@ -42,8 +43,20 @@ class Reading(Protocol):
         """Return all groups by name."""
         ...
 
+    def group_bodies(self) -> dict[str, str]:
+        """Return group → its body, of all groups."""
+        ...
+
     def group(self, name: str) -> GroupRow | None:
         """Return one group."""
+        ...
+
+    def placements(self) -> list[PlacementRow]:
+        """Return the rules of placement by name."""
+        ...
+
+    def placement(self, name: str) -> PlacementRow | None:
+        """Return one rule of placement."""
         ...
 
     def policies(self) -> list[PolicyRow]:
@@ -66,6 +79,10 @@ class Reading(Protocol):
         """Return a policy body by its digest, whichever policy has it."""
         ...
 
+    def policy_lengths(self) -> dict[str, int]:
+        """Return policy → bytes of its newest body, without reading any."""
+        ...
+
     def agents(
         self, *, group: str | None = None, after: str = "", limit: int | None = None
     ) -> list[AgentRow]:
@@ -84,8 +101,8 @@ class Reading(Protocol):
         """Return the agents of this name."""
         ...
 
-    def agent_counts(self) -> dict[str, int]:
-        """Return group → how many agents it has; groups without agents are left out."""
+    def agent_counts(self, groups: Sequence[str] | None = None) -> dict[str, int]:
+        """Return group → how many agents it has, of ``groups`` at least; groups without agents are left out."""
         ...
 
     def agent_by_spki(self, spki: str) -> AgentRow | None:
@@ -134,6 +151,14 @@ class Writing(Reading, Protocol):
 
     def delete_group(self, name: str) -> None:
         """Delete a group, if it is there."""
+        ...
+
+    def put_placement(self, row: PlacementRow) -> None:
+        """Insert or replace a rule of placement."""
+        ...
+
+    def delete_placement(self, name: str) -> None:
+        """Delete a rule of placement, if it is there."""
         ...
 
     def put_policy(self, row: PolicyRow) -> None:

@@ -32,6 +32,7 @@ from popham.store.rows import (
     AuditRow,
     BundleRow,
     GroupRow,
+    PlacementRow,
     PolicyRow,
     RevisionRow,
     TokenRow,
@@ -123,6 +124,7 @@ TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
     {
         GroupRow: _table("groups", GroupRow, ("name",)),
         PolicyRow: _table("policies", PolicyRow, ("name",)),
+        PlacementRow: _table("placements", PlacementRow, ("name",)),
         RevisionRow: _table("revisions", RevisionRow, ("name", "revision")),
         AgentRow: _table("agents", AgentRow, ("uid",)),
         TokenRow: _table("tokens", TokenRow, ("id",)),

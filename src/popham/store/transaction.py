@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from popham.store.audit import chain
@@ -24,6 +36,7 @@ from popham.store.rows import (
     Contact,
     GroupRow,
     Kept,
+    PlacementRow,
     PolicyRow,
     RevisionRow,
     Said,
@@ -37,6 +50,10 @@ Insert = postgresql.Insert | sqlite.Insert
 _INSERT: Final[Mapping[str, Callable[[Table], Insert]]] = types.MappingProxyType(
     {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 )
+
+
+_FEW: Final = 100
+"""Groups that are counted one by one; of more, all are counted."""
 
 
 def _adding(table: Table, database: str) -> Insert:
@@ -103,9 +120,25 @@ class SqlReading:
         """Return all groups by name."""
         return self._rows(GroupRow, order=[TABLES[GroupRow].c.name])
 
+    def group_bodies(self) -> dict[str, str]:
+        """Return group → its body, of all groups."""
+        columns = TABLES[GroupRow].c
+        # Names and JSON hold no control characters, so no database keeps them otherwise than they are.
+        query = select(type_coerce(columns.name, String), type_coerce(columns.body, String))
+        rows = self._connection.execute(query.where(columns.tenant == self._tenant)).all()
+        return {name: body for name, body in rows}  # noqa: C416 - rows are no pairs for the type checker
+
     def group(self, name: str) -> GroupRow | None:
         """Return one group."""
         return self._row(GroupRow, TABLES[GroupRow].c.name == name)
+
+    def placements(self) -> list[PlacementRow]:
+        """Return the rules of placement by name."""
+        return self._rows(PlacementRow, order=[TABLES[PlacementRow].c.name])
+
+    def placement(self, name: str) -> PlacementRow | None:
+        """Return one rule of placement."""
+        return self._row(PlacementRow, TABLES[PlacementRow].c.name == name)
 
     def policies(self) -> list[PolicyRow]:
         """Return the heads of all policies by name."""
@@ -130,6 +163,17 @@ class SqlReading:
         columns = TABLES[RevisionRow].c
         where = (columns.tenant == self._tenant, columns.sha256 == sha256)
         return self._connection.execute(select(columns.encoded).where(*where).limit(1)).scalar()
+
+    def policy_lengths(self) -> dict[str, int]:
+        """Return policy → bytes of its newest body, without reading any."""
+        heads, bodies = TABLES[PolicyRow].c, TABLES[RevisionRow].c
+        query = select(heads.name, func.length(bodies.encoded)).where(
+            heads.tenant == self._tenant,
+            bodies.tenant == self._tenant,
+            bodies.name == heads.name,
+            bodies.revision == heads.revision,
+        )
+        return {str(name): int(length) for name, length in self._connection.execute(query)}
 
     def agents(
         self, *, group: str | None = None, after: str = "", limit: int | None = None
@@ -156,19 +200,23 @@ class SqlReading:
     def agents_named(self, name: str) -> list[AgentRow]:
         """Return the agents of this name, by uid."""
         columns = TABLES[AgentRow].c
-        return self._rows(AgentRow, columns.name == name, order=[columns.uid])
+        # Asked for in order, SQLite would rather read all agents by uid than these by name.
+        return sorted(self._rows(AgentRow, columns.name == name), key=lambda row: row.uid)
 
-    def agent_counts(self) -> dict[str, int]:
-        """Return group → how many agents it has; groups without agents are left out."""
+    def agent_counts(self, groups: Sequence[str] | None = None) -> dict[str, int]:
+        """Return group → how many agents it has, of ``groups`` at least; groups without agents are left out."""
         columns = TABLES[AgentRow].c
         query = select(columns.group, func.count()).where(columns.tenant == self._tenant)
+        if groups is not None and len(groups) <= _FEW:
+            query = query.where(columns.group.in_(groups))
         rows = self._connection.execute(query.group_by(columns.group))
         return {str(group): int(count) for group, count in rows}
 
     def agent_by_spki(self, spki: str) -> AgentRow | None:
         """Return the agent that enrolled with this key, the newest if there are several."""
         columns = TABLES[AgentRow].c
-        return self._row(AgentRow, columns.spki == spki, order=[columns.uid.desc()]) if spki else None
+        found = self._rows(AgentRow, columns.spki == spki) if spki else []
+        return max(found, key=lambda row: row.uid, default=None)
 
     def tokens(self) -> list[TokenRow]:
         """Return all tokens, the newest first."""
@@ -242,6 +290,14 @@ class SqlWriting(SqlReading):
     def delete_group(self, name: str) -> None:
         """Delete a group, if it is there."""
         self._delete(GroupRow, "name", name)
+
+    def put_placement(self, row: PlacementRow) -> None:
+        """Insert or replace a rule of placement."""
+        self._put(row)
+
+    def delete_placement(self, name: str) -> None:
+        """Delete a rule of placement, if it is there."""
+        self._delete(PlacementRow, "name", name)
 
     def put_policy(self, row: PolicyRow) -> None:
         """Insert or replace the head of a policy."""

@@ -30,7 +30,7 @@ STOCK_PROMISE = 30.0
 """Seconds a stock agent is expected to keep at first. Source: OpAMP's default heartbeat."""
 _INTERVALS = 10
 _SHARED = (
-    *("group", "mode", "dialer", "fallback", "tenant"),
+    *("group", "mode", "dialer", "fallback", "server", "tenant"),
     *("content_digest", "location", "resolved", "applied_resolved"),
 )
 """Texts of a state record that many agents have in common."""

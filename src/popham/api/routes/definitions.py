@@ -22,6 +22,7 @@ async def apply(
     service: Service,
     body: ApplyRequest,
     dry_run: Annotated[bool, Query(description="Check and compare only; change nothing.")] = False,  # noqa: FBT002 - a query's default, never passed by place
+    force: Annotated[bool, Query(description="Take what is possible and unwise, and warn.")] = False,  # noqa: FBT002 - as above
 ) -> ApplyResult:
     """Make definitions hold, all or none.
 
@@ -29,7 +30,7 @@ async def apply(
     A dry run needs the role viewer only.
     """
     files = [SourceFile(file.name, file.text) for file in body.files]
-    return await service.apply(grant, files, dry_run=dry_run)
+    return await service.apply(grant, files, dry_run=dry_run, force=force)
 
 
 @groups.get("", response_model=Groups)

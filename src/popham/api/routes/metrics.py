@@ -82,7 +82,7 @@ class _Snapshot(Collector):
             )
         yield CounterMetricFamily(
             "popham_turned_away",
-            "Connections ended unheard, as their address failed too often",
+            "Connections ended unheard: their address may not come, or failed too often",
             value=found.turned_away,
         )
         left_out = CounterMetricFamily("popham_shed", "Work left out under load", labels=["work"])

@@ -1,0 +1,276 @@
+"""Answers to *why*: where each value of an agent comes from, and why it is where it is.
+
+Everything is computed when somebody asks, from one snapshot.
+
+Source: rows F.G6 and F.Y19.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from popham.errors import NotFoundError
+from popham.manager.judgement import show_span
+from popham.manager.objects import read_lineage
+from popham.manager.roster import read_record
+from popham.manager.views import AgentView, Explained, ExplainedStep, Explanation, Why
+from popham.model.cell import Mode
+from popham.model.communication import CommunicationSettings, show_duration
+from popham.model.fleet import COMMUNICATION, LOCATIONS, Admission, AgentKind, Tree
+from popham.model.names import nearest, show
+from popham.model.policy import STOCK_TYPES
+from popham.model.status import Presence, SyncState
+from popham.resolve.explain import explain, show_communication, show_locations
+from popham.resolve.resolved import (
+    Origin,
+    find_location,
+    resolve_assignments,
+    resolve_communication,
+    resolve_locations,
+)
+from popham.store.rows import AgentRow
+from popham.store.seam import Reading
+
+
+def _switch(value: bool) -> str:  # one value of a table of readers
+    return "on" if value else "off"
+
+
+_SETTINGS: dict[str, Callable[[CommunicationSettings], str]] = {
+    "preset": lambda held: str(held.preset),
+    "heartbeat": lambda held: show_duration(held.heartbeat),
+    "spread": lambda held: show_duration(held.spread) if held.spread else "off",
+    "download": lambda held: _switch(held.download),
+    "upload": lambda held: _switch(held.upload),
+    "critical": lambda held: _switch(held.critical),
+    "accelerated": lambda held: show_duration(held.accelerated) if held.accelerated else "off",
+    "data": lambda held: str(held.data.preset) if held.data else "as the orders",
+    "times": lambda held: "; ".join(period.describe() for period in held.times) or "none",
+    "metered": lambda held: held.metered.describe() if held.metered else "none",
+    "servers": lambda held: (
+        " ".join(f"{one.url} ({one.priority})" for one in held.servers) or "those of the join string"
+    ),
+    "hold": lambda held: show_duration(held.hold),
+}
+"""Setting → its value in words."""
+
+
+def explain_agent(reading: Reading, row: AgentRow, *, setting: str = "", location: str = "") -> Explanation:
+    """Return each value that is to hold for an agent, with where it comes from and what it hides.
+
+    Args:
+        reading: One snapshot.
+        row: The agent.
+        setting: One only: a policy type, ``locations``, or a communication setting such as ``heartbeat``.
+        location: Where it would be; empty for where it says it is.
+
+    Raises:
+        NotFoundError: ``not_found.setting`` or ``not_found.location``.
+    """
+    tree = read_lineage(reading, row.group)
+    rules = resolve_locations(tree, row.group)
+    record = read_record(row)
+    known = record.location if record and record.location in rules.value.names else ""
+    at = find_location(rules.value, row.group, location or known)
+    items = list(_explained(tree, row, at))
+    if setting:
+        item = "preset" if setting == COMMUNICATION else setting
+        chosen = [one for one in items if one.setting == item]
+        if not chosen:
+            hint = nearest(setting, [one.setting for one in items])
+            raise NotFoundError("setting", f"there is no setting {show(setting)}", hint)
+        items = chosen
+    return Explanation(
+        name=row.name,
+        uid=row.uid,
+        group=row.group,
+        location=at,
+        rules=record.rules if record and record.location == at else (),
+        items=tuple(items),
+        steps=tuple(_steps(tree, row.group, at, setting)) if setting else (),
+    )
+
+
+def _explained(tree: Tree, row: AgentRow, location: str) -> Iterator[Explained]:
+    for kind, origin in sorted(resolve_assignments(tree, row.group, location).items()):
+        taken = row.kind != AgentKind.STOCK or kind in STOCK_TYPES
+        yield _show(
+            kind, origin, lambda name: name or "none", note="" if taken else "a stock agent takes none"
+        )
+    communication = resolve_communication(tree, row.group, location)
+    for name, words in _SETTINGS.items():
+        yield _show(name, communication, words)
+    yield _show(LOCATIONS, resolve_locations(tree, row.group), show_locations)
+
+
+def _show(setting: str, origin: Origin[Any], words: Callable[[Any], str], note: str = "") -> Explained:
+    hidden = origin.overrides
+    value = words(origin.value)
+    over = "" if hidden is None or words(hidden.value) == value else words(hidden.value)
+    place = (
+        f"{hidden.group}/{hidden.location}" if hidden and hidden.location else hidden.group if hidden else ""
+    )
+    return Explained(
+        setting=setting,
+        value=value,
+        group=origin.group,
+        location=origin.location,
+        inherited=origin.inherited,
+        overrides=f"{over} of {place}" if over else "",
+        note=note,
+    )
+
+
+def _steps(tree: Tree, group: str, location: str, setting: str) -> Iterator[ExplainedStep]:
+    item = COMMUNICATION if setting in {*_SETTINGS, COMMUNICATION} else setting
+    here = _of_location(tree, group, location, item)
+    for step in explain(tree, group, item):
+        if here and step.holds:
+            yield here
+        yield ExplainedStep(
+            group=step.group, value=step.value, inherits=step.inherits, holds=step.holds and here is None
+        )
+
+
+def _of_location(tree: Tree, group: str, location: str, item: str) -> ExplainedStep | None:
+    """Return what a location has of its own of an item; None if it has its group's."""
+    if item == LOCATIONS:
+        return None
+    origin: Origin[Any]
+    if item == COMMUNICATION:
+        origin = resolve_communication(tree, group, location)
+        value = show_communication(origin.value)
+    else:
+        origin = resolve_assignments(tree, group, location)[item]
+        value = origin.value or "none"
+    if not origin.location:
+        return None
+    place = f"{origin.group}/{origin.location}"
+    return ExplainedStep(group=place, value=value, inherits=False, holds=True)
+
+
+def explain_why(view: AgentView) -> Why:
+    """Return one sentence about an agent's state, and the next step."""
+    sentence, step = _why(view)
+    here = ""
+    if view.kind == AgentKind.OWN and view.location:
+        here = f"in location {view.location}" + (f" because {', '.join(view.rules)}" if view.rules else "")
+    return Why(
+        name=view.name,
+        uid=view.uid,
+        presence=view.presence,
+        link="connected" if view.connected else "none",
+        sync=view.sync,
+        sentence=sentence,
+        step=step,
+        here=here,
+    )
+
+
+def _why(view: AgentView) -> tuple[str, str]:
+    return _outside(view) or _silent(view) or _BY_SYNC[SyncState(view.sync)](view)
+
+
+def _outside(view: AgentView) -> tuple[str, str] | None:
+    if view.admission == Admission.ACCEPTED:
+        return None
+    if view.admission == Admission.NEW:
+        return "waits to be accepted", f"popham accept agent {view.name}"
+    return f"{view.admission}: it is given nothing", f"popham accept agent {view.name}, to take it back"
+
+
+def _silent(view: AgentView) -> tuple[str, str] | None:
+    if view.presence == Presence.NEVER_SEEN:
+        return "has never been in touch", "On the machine: popham agent status"
+    if view.presence == Presence.ON_TIME:
+        return None
+    age, promise = show_span(view.age or 0.0), show_span(_promise(view))
+    sentence = f"not seen for {age}, though it promised to come every {promise}"
+    return sentence, "On the machine: popham agent status, and systemctl status popham-agent"
+
+
+def _in_sync(view: AgentView) -> tuple[str, str]:
+    held = f"has serial {view.applied}" if view.applied else "has what it should have"
+    unsupported = view.detail.get("unsupported") or ()
+    if unsupported:
+        kinds = ", ".join(unsupported)
+        return f"{held}, except policies of type {kinds}, which it cannot apply", "Upgrade the agent"
+    if view.mode == Mode.PUSH and not view.connected and view.kind == AgentKind.OWN:
+        return f"{held}, but holds no link, though its mode is push", "On the machine: popham agent status"
+    return held, ""
+
+
+def _cannot(view: AgentView) -> tuple[str, str]:
+    return view.reason, "Let its configuration accept a remote configuration, or run our agent there"
+
+
+def _distrusting(view: AgentView) -> tuple[str, str] | None:
+    """Return why an agent did not believe what came, and the next step; None if it did."""
+    code = str(view.detail.get("error_code") or "")
+    if not code.startswith("trust."):
+        return None
+    step = "Check the clocks, and that nobody stands in between; popham describe agent shows the versions"
+    if code == "trust.crit":
+        step = "Upgrade the agent on the machine: its group uses what it does not know"
+    return f"refused what came: {view.detail.get('error')}", step
+
+
+def _failed(view: AgentView) -> tuple[str, str]:
+    distrusting = _distrusting(view)
+    if distrusting is not None:
+        return distrusting
+    if view.detail.get("error_code") == "policy.not_here":
+        return view.reason, _download_on(view)
+    step = (
+        f"Correct the policy and apply it, or on the machine what it needs; then popham check-in {view.name}"
+    )
+    return view.reason or "could not apply its policies", step
+
+
+def _pending(view: AgentView) -> tuple[str, str]:
+    distrusting = _distrusting(view)
+    if distrusting is not None:
+        return distrusting
+    reason = view.reason or "waits"
+    detail = view.detail
+    is_new = detail.get("content_digest") == detail.get("wanted_digest")
+    if is_new and detail.get("download") is False:
+        return reason, _download_on(view)
+    if view.connected:
+        return reason, f"Wait a moment, then: popham describe agent {view.name}"
+    if view.kind == AgentKind.OWN and detail.get("serial", 0) > view.wanted:
+        return reason, f"popham check-in {view.name}: it will show what it holds"
+    if _awaits_heartbeat(view, is_new=is_new):
+        return reason, "On the machine: popham agent check-in; or give its group push, or a shorter heartbeat"
+    return reason, f"popham check-in {view.name}"
+
+
+def _awaits_heartbeat(view: AgentView, *, is_new: bool) -> bool:
+    """Return whether an agent that is not connected has yet to hear of what is wanted."""
+    if view.kind == AgentKind.STOCK:
+        remote: Mapping[str, Any] = view.detail.get("remote", {})
+        return bool(remote.get("status") != "APPLYING")
+    return view.kind == AgentKind.OWN and not is_new
+
+
+def _download_on(view: AgentView) -> str:
+    return f"Turn it on: 'communication: {{download: on}}' in group {view.group}, and apply it"
+
+
+def _promise(view: AgentView) -> float:
+    if view.next_contact is None or view.last_contact is None:
+        return view.heartbeat
+    return view.next_contact - view.last_contact
+
+
+_BY_SYNC: Mapping[SyncState, Callable[[AgentView], tuple[str, str]]] = MappingProxyType(
+    {
+        SyncState.IN_SYNC: _in_sync,
+        SyncState.PENDING: _pending,
+        SyncState.FAILED: _failed,
+        SyncState.DRIFTED: _pending,
+        SyncState.CANNOT: _cannot,
+    }
+)
