@@ -13,7 +13,9 @@ import grp
 import os
 import pwd
 import signal
+import socket
 import stat
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -108,6 +110,41 @@ def kill_group(leader: int) -> None:
     """End the process ``leader`` and all of its group at once, if any is left."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def read_local_time() -> None:
+    """Read anew in which time zone the machine is; local times are of that zone from now on."""
+    time.tzset()
+
+
+def time_asleep() -> float:
+    """Return for how long the machine has slept since it was started, in seconds; 0 where nobody counts."""
+    with_sleep = getattr(time, "CLOCK_BOOTTIME", None)
+    if with_sleep is None:
+        return 0.0
+    return time.clock_gettime(with_sleep) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def open_netlink(groups: int) -> socket.socket | None:
+    """Return a non-blocking socket of the kernel's routing messages; None where there is none.
+
+    Args:
+        groups: Bits of the multicast groups to hear; 0 to ask only.
+    """
+    family = getattr(socket, "AF_NETLINK", None)
+    if family is None:
+        return None
+    try:
+        found = socket.socket(family, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    except OSError:
+        return None
+    try:
+        found.settimeout(0.0)
+        found.bind((0, groups))
+    except OSError:
+        found.close()
+        return None
+    return found
 
 
 class Folder:

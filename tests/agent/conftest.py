@@ -9,6 +9,10 @@ from popham.agent.apply import Applied, Applier
 from popham.agent.settings import AgentSettings, FilesSettings
 from popham.model.bundle import PolicyRef
 from popham.model.policy import Policy, check_policy
+from popham.testing.simulation import make_keys
+from popham.testing.virtual import VirtualClock
+
+from .orders import Orders
 
 
 def make_policy(*files, name="web", **rest):
@@ -70,3 +74,13 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path):
     return Machine(tmp_path.resolve())
+
+
+@pytest.fixture(scope="session")
+def keys():
+    return make_keys(VirtualClock())
+
+
+@pytest.fixture
+def orders(keys):
+    return Orders(keys)

@@ -96,3 +96,16 @@ def test_importing_what_applies_policies_loads_nothing_heavy():
     heavy = "{'aiohttp', 'uvloop', 'tuf', 'pydantic', 'fastapi', 'sqlalchemy', 'ruamel'}"
     script = f"import sys, popham.agent.apply, popham.config, popham.log; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(("text", "found"), [("true", True), ("false", False), ('"auto"', "auto")])
+def test_f_c7_whether_the_link_is_metered_is_said_or_left_to_the_agent(tmp_path, text, found):
+    assert load_settings(write(tmp_path, f"metered = {text}\n"), env={}).metered == found
+    assert load_settings(None, env={"POPHAM_METERED": text.strip('"')}).metered == found
+    assert load_settings(None, env={}).metered == "auto"
+
+
+def test_f_c7_nothing_else_can_be_said_of_it(tmp_path):
+    error = refused(write(tmp_path, 'metered = "sometimes"\n'))
+    assert error.code == "config.value"
+    assert "metered" in error.problem

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from popham.agent.state import AgentState, Identity, Join, MemoryAgentState, Progress
+from popham.agent.state import AgentState, Identity, Join, MemoryAgentState, Progress, Standing
 from popham.agent.storage import MemoryStorage
 from popham.errors import StateError, TrustError
 from popham.model.bundle import BUNDLE_TYPE, Bundle, LocationSet, PolicyRef
@@ -51,6 +51,7 @@ def test_a_new_state_holds_nothing(state):
     assert state.floor("default", "fleet") is None
     assert state.assignment_floor() == 0
     assert state.progress() == Progress()
+    assert state.standing() is None
     with pytest.raises(StateError, match="no identity yet") as caught:
         assert state.uid
     assert "popham agent enroll" in caught.value.hint
@@ -71,7 +72,9 @@ def test_everything_is_there_for_the_next_process(storage, state):
     state.save_floor("default", "fleet", Floor(5, "c" * 64))
     state.save_assignment_floor(7)
     state.save_progress(progress)
+    state.save_standing(Standing(location="office", rules=("address 10.0.0.0/8",), since=2.5))
     after = AgentState(storage)
+    assert after.standing() == Standing(location="office", rules=("address 10.0.0.0/8",), since=2.5)
     assert after.join() == JOIN
     assert after.identity() == Identity(uid=UID, key=KEY.pem, certificate=b"CERT")
     assert (after.uid, after.identity_key().keyid, after.certificate()) == (UID, KEY.keyid, b"CERT")
@@ -151,6 +154,7 @@ READERS = {
     "assignment.json": AgentState.assignment,
     "bundle.json": AgentState.bundle,
     "last-good.json": AgentState.last_good,
+    "location.json": AgentState.standing,
 }
 
 

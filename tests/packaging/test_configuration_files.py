@@ -30,6 +30,7 @@ def test_every_commented_setting_of_the_agents_file_could_hold(tmp_path):
     assert found.name == "paris-web-1"
     assert found.commands["check-nginx"] == ("/usr/sbin/nginx", "-t", "-c", "{path}")
     assert found.labels == {"env": "prod"}
+    assert found.location.reachable == ("*.corp.example:443", "10.0.0.0/8:443")
 
 
 def test_the_managers_file_is_read_as_it_is_and_uncommented(tmp_path):

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import platform
 import random
 import socket
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from popham import __version__
 from popham.agent.apply import Applier
+from popham.agent.circumstances import Circumstances
 from popham.agent.credentials import Credentials
 from popham.agent.end import AgentEnd
 from popham.agent.enforcer import Enforcer
 from popham.agent.joining import Joining
 from popham.agent.local import LocalDoor
+from popham.agent.location import Locator
+from popham.agent.schedule import Schedule
 from popham.agent.settings import AgentSettings
+from popham.agent.sight import Sight
 from popham.agent.state import AgentState
 from popham.agent.status import Status
+from popham.agent.surroundings import Machine
+from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
 from popham.errors import StateError
+from popham.link.cadence import phase_of
 from popham.link.driver import Driver
-from popham.net.dialer import AiohttpDialer, Servers
+from popham.net.dialer import AiohttpDialer
 from popham.net.seam import Dialer, Limits
 from popham.net.tls import client_context
+from popham.posix import time_asleep
 from popham.statedir import StateDir
 from popham.trust.identity import load_certificate, read_identity
 from popham.trust.tuf import TrustedTuf
@@ -38,8 +47,6 @@ _log = logging.getLogger(__name__)
 KIND: Final = "agent"
 _GOODBYE = 5.0
 """Seconds to say goodbye and end."""
-_STALE = 1
-"""Dialers kept that are no longer dialled with: a link may still be held by one."""
 
 
 @asynccontextmanager
@@ -77,10 +84,8 @@ class Agent:
         self._rng = rng
         self.state = AgentState(state_dir)
         self.status = Status(self.state, clock)
-        self._dialer: Dialer | None = None
-        self._stale: list[Dialer] = []
-        self._closing: set[asyncio.Future[None]] = set()
-        self._servers: Servers | None = None
+        self._ways: UpstreamWays | None = None
+        self._locator: Locator | None = None
 
     async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
         """Keep this machine on its orders until ``stopping`` is set.
@@ -88,7 +93,7 @@ class Agent:
         Raises:
             StateError: It never began to enroll, or what it keeps is damaged.
         """
-        self._servers = Servers(self._join_urls(), self._rng)
+        self._join_urls()
         door = LocalDoor(self._settings.socket_path, self.status)
         await door.open()
         ready.set()
@@ -99,7 +104,8 @@ class Agent:
             await self._serve(door, stopping)
         finally:
             await door.close()
-            await self._close_dialers()
+            if self._ways is not None:
+                await self._ways.aclose()
 
     def _join_urls(self) -> tuple[str, ...]:
         join = self.state.join()
@@ -119,6 +125,8 @@ class Agent:
         await applier.recover()
         enforcer = Enforcer(self.state, applier, tuf, self._clock, door.news.set)
         credentials = Credentials(self.state, self._clock, self._rng.random, self._renewed)
+        uid = uuid.UUID(self.state.uid).bytes
+        schedule = Schedule(self._clock, phase=phase_of(uid), changed=door.news.set)
         end = AgentEnd(
             self.state,
             enforcer,
@@ -127,33 +135,62 @@ class Agent:
             fetch=self._fetch,
             version=__version__,
             news=door.news,
+            hold_now=schedule.at,
+            draw=self._rng.random,
+        )
+        ways = self._ways = UpstreamWays(
+            self._make_dialer,
+            uid=uid,
+            join=self._join_urls(),
+            ordered=lambda: end.ordered,
+            draw=self._rng.random,
+            dialled=end.dialled,
         )
         door.check_in = end.check_in
-        driver = Driver(end, self._dial, draw=self._rng.random, said=self._said)
-        self.status.attend(end, lambda: driver.link_wait)
+        driver = Driver(end, ways, draw=self._rng.random, said=self._said)
+        sight = Sight(self._settings.location)
+        machine = Machine(sight.choose(os.environ))
+        locator = self._locator = Locator(
+            enforcer, machine, lambda: enforcer.settle(self._fetch), door.news.set, allows=sight.allows
+        )
+        circumstances = Circumstances(
+            machine,
+            schedule,
+            self._clock,
+            metered=None if self._settings.metered == "auto" else self._settings.metered,
+            happened=driver.hurry,
+            asleep=time_asleep,
+        )
+        self.status.attend(end, lambda: driver.link_wait, ways=ways, schedule=schedule, locator=locator)
+        try:
+            await self._drive(driver, [locator.run(), circumstances.run()], stopping)
+        finally:
+            schedule.close()
+
+    async def _drive(
+        self, driver: Driver, beside: Sequence[Coroutine[Any, Any, None]], stopping: asyncio.Event
+    ) -> None:
+        """Run the driver, and beside it what never ends by itself, until ``stopping`` is set."""
         driving = asyncio.ensure_future(driver.run())
+        others = [asyncio.ensure_future(one) for one in beside]
         stop: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
-        ends: set[asyncio.Future[Any]] = {driving, stop}
+        ends: set[asyncio.Future[Any]] = {driving, *others, stop}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for other in others:
+                if other.done():
+                    await other
             driver.stop()
             async with asyncio.timeout(_GOODBYE):
                 await driving
         except TimeoutError:
             _log.warning("ended without goodbye")
         finally:
-            driving.cancel()
-            stop.cancel()
-            await asyncio.gather(driving, stop, return_exceptions=True)
+            for task in ends:
+                task.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
 
     # Ways to the upstream.
-
-    def _dial(self) -> Dialer:
-        """Return the transport to the upstream of choice, made anew after a renewal or a failure."""
-        servers = self._need_servers()
-        if self._dialer is None:
-            self._dialer = self._make_dialer(servers.current)
-        return self._dialer
 
     def _make_dialer(self, url: str) -> Dialer:
         join, certificate = self.state.join(), self.state.certificate()
@@ -172,50 +209,22 @@ class Agent:
         uid = uuid.UUID(self.state.uid).bytes
         return AiohttpDialer(url, context=context, limits=Limits(), instance_uid=uid)
 
-    def _need_servers(self) -> Servers:
-        if self._servers is None:
-            self._servers = Servers(self._join_urls(), self._rng)
-        return self._servers
-
     def _renewed(self) -> None:
         """Show the new certificate from the next connection on; a held link stays."""
         _log.info("the certificate was renewed")
-        self._drop_dialer()
-
-    def _drop_dialer(self) -> None:
-        if self._dialer is not None:
-            self._stale.append(self._dialer)
-            self._dialer = None
-        while len(self._stale) > _STALE:
-            self._close_later(self._stale.pop(0))
-
-    def _close_later(self, dialer: Dialer) -> None:
-        task = asyncio.ensure_future(dialer.aclose())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def _close_dialers(self) -> None:
-        self._drop_dialer()
-        for dialer in self._stale:
-            await dialer.aclose()
-        self._stale.clear()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        if self._ways is not None:
+            self._ways.renewed()
 
     def _said(self, text: str, wait: float | None) -> None:
-        """Note what the driver says; after a failure the next attempt goes to the next server."""
-        servers = self._need_servers()
-        if text and wait is not None:
-            # A new dialer also shows what certificate there is now, or none once that has expired.
-            servers.failed()
-            self._drop_dialer()
-            while self._stale:
-                self._close_later(self._stale.pop())
-        elif not text:
-            servers.succeeded()
+        """Note what the driver says."""
+        if self._locator is not None and (wait is not None or not text):
+            self._locator.heard(reachable=not text)
         self.status.say(text, wait)
 
     async def _fetch(self, sha256: str, limit: int) -> bytes:
-        return await self._dial().fetch(f"/v1/content/sha256/{sha256}", limit=limit)
+        if self._ways is None:
+            raise StateError("not_enrolled", "this machine has no upstream yet")
+        return await self._ways.dial().fetch(f"/v1/content/sha256/{sha256}", limit=limit)
 
 
 def find_facts() -> dict[str, str]:

@@ -9,16 +9,17 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from popham.agent.credentials import Credentials, refuse_private_key
+from popham.agent.downloads import Downloads
 from popham.agent.enforcer import Enforcer, Fetch
-from popham.agent.state import AgentState
+from popham.agent.state import AgentState, Standing
 from popham.errors import LinkError, TrustError, WireError
 from popham.link.cadence import bound_stretch
 from popham.model.communication import CommunicationSettings, Dialer, Mode
 from popham.model.generation import GENERATION, check_generations
-from popham.model.names import DEFAULT_LOCATION, parse_json
+from popham.model.names import parse_json
 from popham.model.status import Outcome, StateRecord
 from popham.opamp.codec import custom, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
@@ -47,6 +48,10 @@ _SENTENCE = 1000
 """Characters of an error in a report: a report has to fit into 8 KiB."""
 _FACTS, _FACT = 32, 64
 """Facts of a machine, and characters of each, for the same reason."""
+STRAY = "link.servers"
+"""Code of a fallback: no server of the list answers, so the addresses of the join string are dialled."""
+_RULES, _RULE = 16, 64
+"""Conditions that held in a location, and characters of each, likewise."""
 _GONE = 404
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _STATUS = {
@@ -66,6 +71,7 @@ class AgentEnd:
         stretch: Seconds by which upstream wants the next round later; until its next answer.
         fallback: Code of why this end pulls although it is to hold a link; empty if it does not.
         text: The last sentence upstream had for this machine's status page.
+        server: URL of the server that answered last; empty before the first.
     """
 
     def __init__(
@@ -78,13 +84,32 @@ class AgentEnd:
         fetch: Fetch,
         version: str,
         news: asyncio.Event,
+        hold_now: Callable[[CommunicationSettings], CommunicationSettings] = lambda ordered: ordered,
+        draw: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Begin a session where the last one ended."""
+        """Begin a session where the last one ended.
+
+        Args:
+            state: What this machine keeps.
+            enforcer: Keeps the machine on its orders.
+            credentials: Renew themselves over this session.
+            facts: Told of the machine.
+            fetch: Fetches a body.
+            version: This program's.
+            news: Set when a round is wanted.
+            hold_now: Returns what holds at this time, on this link, of the settings that were ordered.
+            draw: Random number in [0, 1), for the spread of downloads.
+        """
         self.news = news
         self.retry_window = 0.0
         self.stretch = 0.0
         self.fallback = ""
         self.text = ""
+        self.server = ""
+        self._stray = False
+        self._hold_now = hold_now
+        self._downloads = Downloads(draw, news.set)
+        self._begun = self._asked = self._offered = False
         self._state = state
         self._enforcer = enforcer
         self._credentials = credentials
@@ -98,6 +123,7 @@ class AgentEnd:
         self._sealed: tuple[StateRecord, bytes] | None = None
         self._wanted = False
         self._bundle_wanted = False
+        self._stirred = self._stirring()
 
     @property
     def uid(self) -> bytes:
@@ -110,17 +136,27 @@ class AgentEnd:
 
         Nobody lets such an agent hold a link: it has to renew first, by a round of its own.
         """
-        return _FIRST if self._credentials.expired else self._ordered()
+        return _FIRST if self._credentials.expired else self._in_force()
 
-    def _ordered(self) -> CommunicationSettings:
-        # Also a first bundle that could not be applied says how to get in touch: so the next one is heard of.
-        held = self._enforcer.in_force or self._enforcer.newest
-        return held.held.communication if held else _FIRST
+    @property
+    def ordered(self) -> CommunicationSettings:
+        """The communication settings as they were ordered, for all times and links."""
+        ordered = self._enforcer.ordered
+        return ordered.held.communication if ordered else _FIRST
+
+    def _in_force(self) -> CommunicationSettings:
+        return self._hold_now(self.ordered)
+
+    @property
+    def standing(self) -> Standing:
+        """Where the machine is."""
+        return self._enforcer.standing
 
     def check_in(self) -> None:
         """Have a round made now, and what failed tried again."""
         self._enforcer.look_again()
-        self._wanted = True
+        self._wanted = self._asked = True
+        self._downloads.cancel()
         self.news.set()
 
     def opened(self) -> None:
@@ -132,6 +168,20 @@ class AgentEnd:
         """Take note that this end pulls instead of holding a link, and why; empty if it does not."""
         self.fallback = code
 
+    def dialled(self, url: str, stray: bool) -> None:  # called by whoever dials, with both
+        """Take note of which server answers, and whether it is none of the list that was ordered."""
+        self.server, self._stray = url, stray
+
+    def stirred(self) -> bool:
+        """Return whether a change was applied, or something failed, since this was last asked."""
+        before, self._stirred = self._stirred, self._stirring()
+        return self._stirred != before
+
+    def _stirring(self) -> tuple[object, ...]:
+        progress = self._enforcer.progress
+        # Another location of the same bundle is none: what holds there was known before.
+        return progress.applied_serial, progress.error_code, progress.error
+
     def lost(self) -> None:
         """Take note that what is unanswered may not have arrived."""
         self._session.lost()
@@ -139,6 +189,7 @@ class AgentEnd:
 
     def goodbye(self) -> bytes:
         """Return the last message of all."""
+        self._downloads.cancel()
         return self._session.goodbye()
 
     # What it says.
@@ -147,6 +198,8 @@ class AgentEnd:
         """Return the next message; None if there is nothing new and ``force`` is False."""
         request = self._credentials.request()
         if request is not None:
+            # It is answered with a certificate alone; the report that was wanted follows it.
+            self._wanted = self._wanted or force
             return self._session.request(request)
         wanted, self._wanted = self._wanted, False
         return self._session.message(self._parts(), force=force or wanted)
@@ -171,7 +224,7 @@ class AgentEnd:
         """Return the state record as it would be signed now."""
         newest, in_force = self._enforcer.newest, self._enforcer.in_force
         progress, assignment = self._enforcer.progress, self._enforcer.assignment
-        settings = self._ordered()
+        settings = self._in_force()
         if newest is not None and assignment is not None and newest.bundle.group != assignment.group:
             # Its numbers would be compared with those of another group.
             newest = None
@@ -182,9 +235,12 @@ class AgentEnd:
             serial=newest.bundle.serial if newest else 0,
             version=newest.bundle.version if newest else 0,
             content_digest=newest.bundle.content_digest if newest else "",
-            location=in_force.location if in_force else DEFAULT_LOCATION,
+            location=self.standing.location,
+            rules=tuple(rule[:_RULE] for rule in self.standing.rules[:_RULES]),
+            location_since=self.standing.since,
             resolved=newest.held.resolved_digest if newest else "",
             applied_serial=progress.applied_serial,
+            applied_digest=in_force.bundle.content_digest if in_force else "",
             applied_resolved=progress.applied_resolved,
             outcome=progress.outcome,
             error_code=progress.error_code,
@@ -192,7 +248,8 @@ class AgentEnd:
             since=progress.since,
             promise=settings.heartbeat,
             mode=str(Mode.PULL if self.fallback else settings.mode),
-            fallback=self.fallback,
+            fallback=self.fallback or (STRAY if self._stray else ""),
+            server=self.server,
             dialer=str(settings.dialer),
             assignment=assignment.seq if assignment else 0,
             agent_version=self._version,
@@ -231,12 +288,26 @@ class AgentEnd:
                 await self._obey(message)
             except TrustError as error:
                 self._enforcer.refuse(error)
-            await self._enforcer.settle(self._fetch)
+            if not self._put_off():
+                self._asked = False
+                await self._enforcer.settle(self._fetch)
+            self._begun = True
         except LinkError as error:
             if error.status != _GONE:
                 raise
             # What was named has been replaced meanwhile; the link is well, and brings what there is now.
             _log.info("what was offered is there no more: %s", error)
+
+    def _put_off(self) -> bool:
+        """Return whether bodies that a bundle named in pull still wait for their part of the spread."""
+        offered, self._offered = self._offered, False
+        if not self._enforcer.missing:
+            self._downloads.cancel()
+            return False
+        pulls = self.settings.mode is Mode.PULL or bool(self.fallback)
+        if offered and pulls and self._begun and not self._asked:
+            self._downloads.begin(self.settings.window)
+        return self._downloads.waiting
 
     async def _obey(self, message: ServerToAgent) -> None:
         heard = parse_custom(message.custom_message) if message.HasField("custom_message") else None
@@ -278,6 +349,7 @@ class AgentEnd:
             key.removeprefix(BLOB_KEY): value.body for key, value in held.items() if key.startswith(BLOB_KEY)
         }
         self._enforcer.take(envelope, blobs)
+        self._offered = True
 
     async def _fetch_named(self, body: bytes) -> bytes:
         try:

@@ -1,7 +1,7 @@
 """What this machine permits, as its own administrator wrote it.
 
-No Manager can widen it: roots of files and commands are named here and
-nowhere else.  A missing file permits nothing.
+No Manager can widen it: roots of files, commands, and what location criteria may
+look at are named here and nowhere else.  A missing file permits nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from popham.agent.sight import LocationSettings, check_location
 from popham.config import load
 from popham.errors import ConfigError
 
@@ -53,6 +54,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             no shell reads it. ``{dir}`` and ``{path}`` stand for staged files.
         command_timeout: Seconds that a command may take, 0.1 to 3600.
         labels: Told to the Manager, for people and selections.
+        location: What location criteria may look at.
+        metered: Whether the network costs by volume or time; ``auto`` where the only way out is mobile.
     """
 
     name: _Word | None = None
@@ -62,6 +65,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     commands: dict[str, _Argv] = {}
     command_timeout: _Seconds = COMMAND_TIMEOUT
     labels: dict[_Word, str] = {}
+    location: LocationSettings = LocationSettings()
+    metered: bool | Literal["auto"] = "auto"
 
     @property
     def socket_path(self) -> Path:
@@ -93,6 +98,9 @@ def load_settings(
     where = str(path) if path else "agent"
     for root in settings.files.roots:
         _check_absolute(root, f"{where}: files.roots")
+    for path_seen in settings.location.files:
+        _check_absolute(path_seen, f"{where}: location.files")
+    check_location(settings.location, where)
     _check_absolute(settings.state, f"{where}: state")
     if settings.socket is not None:
         _check_absolute(settings.socket, f"{where}: socket")

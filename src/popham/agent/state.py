@@ -22,9 +22,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 
 from popham.agent.storage import MemoryStorage, Storage
-from popham.errors import PophamError, StateError, TrustError
+from popham.errors import PophamError, StateError, TrustError, WireError
 from popham.model.bundle import BUNDLE_TYPE, Bundle
-from popham.model.names import digest
+from popham.model.names import DEFAULT_LOCATION, digest
 from popham.model.policy import MAX_BODY
 from popham.model.status import Outcome
 from popham.trust.dsse import ENVELOPE_LIMIT, Envelope
@@ -46,6 +46,7 @@ _REMEDIES: Mapping[str, str] = MappingProxyType(
         "assignment.json": _FETCHED,
         "bundle.json": _FETCHED,
         "last-good.json": _FETCHED,
+        "location.json": "Remove that file; the agent looks around again when it starts",
     }
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -112,6 +113,21 @@ class Progress:
     since: float = 0.0
     applied_serial: int = 0
     applied_resolved: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where the machine is.
+
+    Attributes:
+        location: Name of the location.
+        rules: Conditions that held, in words; none in the default location.
+        since: Wall time at which it came there, in unix seconds; 0 if it was never elsewhere.
+    """
+
+    location: str = DEFAULT_LOCATION
+    rules: tuple[str, ...] = ()
+    since: float = 0.0
 
 
 class AgentState:
@@ -211,13 +227,13 @@ class AgentState:
         """Return the bundle that is in force as it came, None if there is none."""
         return self._envelope("last-good.json")
 
-    def save_last_good(self) -> None:
-        """Note that the newest accepted bundle is in force.
+    def save_last_good(self, envelope: bytes | None = None) -> None:
+        """Note that a bundle is in force; None for the newest accepted one.
 
         Raises:
             StateError: ``state.bundle``: there is none.
         """
-        envelope = self.bundle()
+        envelope = envelope or self.bundle()
         if envelope is None:
             raise StateError("bundle", "there is no bundle that could be in force", _FETCHED)
         self._storage.write("last-good.json", envelope)
@@ -253,6 +269,14 @@ class AgentState:
         """Keep how far the newest bundle got."""
         self._save("progress.json", progress)
 
+    def standing(self) -> Standing | None:
+        """Return where the machine was last, None if it never looked around."""
+        return self._load("location.json", Standing)
+
+    def save_standing(self, standing: Standing) -> None:
+        """Keep where the machine is."""
+        self._save("location.json", standing)
+
     def blob(self, sha256: str) -> bytes | None:
         """Return a policy's body, None if it is not here; a damaged one is forgotten."""
         name = _blob_name(sha256)
@@ -277,12 +301,18 @@ class AgentState:
             self._storage.write(name, data)
 
     def prune_blobs(self) -> None:
-        """Forget bodies that neither the newest bundle nor the one in force names."""
+        """Forget bodies that neither the newest bundle nor the one in force names.
+
+        While one of them is of a newer program, whatever it may name is kept.
+        """
         needed: set[str] = set()
         for name in ("bundle.json", "last-good.json"):
             envelope = self._envelope(name)
             if envelope is not None:
-                needed |= _blobs_of(name, envelope)
+                named = _blobs_of(name, envelope)
+                if named is None:
+                    return
+                needed |= named
         for sha256 in self._storage.names("blobs"):
             if sha256 not in needed:
                 self._storage.remove(f"blobs/{sha256}")
@@ -345,10 +375,13 @@ def _read_key(pem: bytes) -> IdentityKey:
     return IdentityKey(key)
 
 
-def _blobs_of(name: str, envelope: bytes) -> set[str]:
+def _blobs_of(name: str, envelope: bytes) -> set[str] | None:
+    """Return what a bundle names; None if this program does not know what stands in it."""
     try:
         payload = Envelope.parse(envelope, types={BUNDLE_TYPE}).payload
         return set(Bundle.from_payload(payload).blobs())
+    except WireError:
+        return None
     except PophamError as error:
         raise _corrupt(name, error.problem) from error
 

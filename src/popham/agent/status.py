@@ -7,7 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from popham.agent.end import AgentEnd
-from popham.agent.state import AgentState
+from popham.agent.location import Locator
+from popham.agent.schedule import Schedule
+from popham.agent.state import AgentState, Standing
+from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
 from popham.trust.identity import load_certificate, read_identity
 
@@ -23,19 +26,36 @@ class Status:
         self._clock = clock
         self._end: AgentEnd | None = None
         self._link_wait: Callable[[], float] = lambda: 0.0
+        self._ways: UpstreamWays | None = None
+        self._schedule: Schedule | None = None
+        self._locator: Locator | None = None
         self._problem = ""
         self._said_at: float | None = None
         self._next: float | None = None
 
-    def attend(self, end: AgentEnd, link_wait: Callable[[], float]) -> None:
+    def attend(
+        self,
+        end: AgentEnd,
+        link_wait: Callable[[], float],
+        *,
+        ways: UpstreamWays | None = None,
+        schedule: Schedule | None = None,
+        locator: Locator | None = None,
+    ) -> None:
         """Ask this end of the session from now on.
 
         Args:
             end: The end.
-            link_wait: Returns the seconds until a held link is asked for again, for which there was no room.
+            link_wait: Returns the seconds until a held link is asked for again, if none could be had.
+            ways: Know which server is dialled.
+            schedule: Knows on what link the machine is.
+            locator: Knows what criteria are not looked at.
         """
         self._end = end
         self._link_wait = link_wait
+        self._ways = ways
+        self._schedule = schedule
+        self._locator = locator
 
     def say(self, text: str, wait: float | None) -> None:
         """Note a sentence (empty: all is well) and in how many seconds the next contact is due."""
@@ -57,14 +77,30 @@ class Status:
         if self._end is not None:
             record = asdict(self._end.record())
             found |= {
-                key: record[key] for key in ("group", "location", "serial", "mode", "dialer", "promise")
+                key: record[key]
+                for key in (
+                    "group",
+                    "serial",
+                    "content_digest",
+                    "applied_digest",
+                    "mode",
+                    "dialer",
+                    "promise",
+                )
             }
+            found |= _describe_standing(self._end.standing)
             found["unsupported"] = list(record["unsupported"])
             found["text"] = self._end.text
             found["stretch"] = self._end.stretch
-            found["fallback"] = self._end.fallback
+            found["fallback"] = record["fallback"]
             if self._end.fallback:
                 found["link_again"] = self._clock.now() + max(0.0, self._link_wait())
+        if self._ways is not None:
+            found["servers"], found["server"] = list(self._ways.urls), self._ways.current
+        if self._schedule is not None:
+            found["metered"] = self._schedule.metered
+        if self._locator is not None:
+            found["location_unseen"] = list(self._locator.unseen)
         return found
 
 
@@ -90,7 +126,18 @@ def describe_state(state: AgentState) -> dict[str, Any]:
         "error_code": progress.error_code,
         "since": progress.since or None,
     }
+    standing = state.standing()
+    if standing is not None:
+        found |= _describe_standing(standing)
     certificate = state.certificate()
     if certificate is not None:
         found["certificate_until"] = read_identity(load_certificate(certificate)).not_after
     return found
+
+
+def _describe_standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "location": standing.location,
+        "location_since": standing.since or None,
+        "location_rules": list(standing.rules),
+    }

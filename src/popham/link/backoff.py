@@ -62,6 +62,13 @@ class Backoff:
         """Take note that a round succeeded."""
         self.failures = 0
 
+    def elsewhere(self, most: float) -> float:
+        """Return the wait, in seconds, before another server is dialled that did not fail yet.
+
+        The window holds there too, as the others of this server come along; but no longer than ``most``.
+        """
+        return min(self._window or FIRST_WINDOW, most) * self._draw()
+
     def failed(self, retry_after: float | None = None) -> float:
         """Take note of a failure and return the wait, in seconds.
 

@@ -20,9 +20,7 @@ from popham.net.failure import explain, refusal, strange, too_large
 from popham.net.held import CLOSE_TIME, AiohttpConnection
 from popham.net.route import OPAMP, PROTOBUF
 from popham.net.seam import Limits
-from popham.net.servers import Servers
-
-__all__ = ["AiohttpDialer", "Servers"]
+from popham.net.tls import ResumingContext
 
 CONNECT_TIME = 16.0
 """Seconds for name, TCP and TLS together; just above the kernel's SYN after 15 s, so that none is waited for in vain.
@@ -106,6 +104,7 @@ class AiohttpDialer:
                 )
         except (aiohttp.ClientError, OSError, LinkError) as error:
             raise explain(error, self.where, seconds=_waited(error, seconds)) from error
+        self._remember()
         connection = AiohttpConnection(socket, limits=self._limits, where=self.where)
         self._held = {held for held in self._held if not held.ended} | {connection}
         return connection
@@ -142,6 +141,7 @@ class AiohttpDialer:
                     allow_redirects=False,
                 ) as response,
             ):
+                self._remember()
                 return await self._body(response, limit, protobuf=method == "POST")
         except (aiohttp.ClientError, OSError, LinkError) as error:
             raise explain(error, self.where, seconds=_waited(error, seconds)) from error
@@ -173,6 +173,11 @@ class AiohttpDialer:
         error = await refusal(response, self.where)
         response.close()
         raise error
+
+    def _remember(self) -> None:
+        """Keep the TLS session: tickets come before the head of the first answer."""
+        if isinstance(self._context, ResumingContext):
+            self._context.remember()
 
     def _open(self) -> aiohttp.ClientSession:
         """Return the session, made on first use because it belongs to the running loop."""

@@ -35,7 +35,7 @@ from popham.opamp.codec import decode_frame, encode_frame, parse_upstream
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer, ServerToAgent
 from popham.store.memory import MemoryStore
 from popham.store.seam import Writing
-from popham.testing.simulation import SimApplier
+from popham.testing.agent import SimApplier
 from popham.testing.virtual import VirtualClock
 from popham.trust.identity import load_certificate
 from popham.trust.join import EnrollmentKey, JoinString

@@ -15,16 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from popham.agent.apply import Applied
-from popham.agent.credentials import Credentials
-from popham.agent.end import AgentEnd
-from popham.agent.enforcer import Enforcer
-from popham.agent.state import MemoryAgentState
-from popham.downstream.enroll import CA_PATH, ROOT_PATH, TARGETS_PATH, ask, find_anchors
-from popham.errors import LinkError, PolicyError, PophamError
-from popham.link.driver import Driver
+from popham.downstream.enroll import CA_PATH, ROOT_PATH, TARGETS_PATH
+from popham.errors import LinkError, PophamError
 from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles
 from popham.manager.definitions import apply_definitions, found_fleet
@@ -38,15 +30,12 @@ from popham.model.definition import check
 from popham.model.documents import SourceFile
 from popham.model.fleet import COMMUNICATION, Group
 from popham.model.names import ROOT_GROUP
-from popham.net.seam import Peer
 from popham.store.memory import MemoryStore
 from popham.store.seam import Store, Writing
-from popham.testing.network import MemoryDialer, Network
+from popham.testing.agent import MANAGER, SimAgent
+from popham.testing.network import Network
 from popham.testing.virtual import VirtualClock
-from popham.trust.identity import load_certificate
-from popham.trust.join import EnrollmentKey, JoinString
-from popham.trust.keys import IdentityKey
-from popham.trust.tuf import TrustedTuf
+from popham.trust.join import JoinString
 from popham.upstream.hub import Hub
 from popham.upstream.room import Room
 from popham.upstream.shedding import Load
@@ -56,28 +45,6 @@ from popham.upstream.visits import visit
 ADMIN = Grant(actor="simulation", role=Role.ADMIN, source="memory")
 FLUSH = 5.0
 """Seconds between writes of last contacts."""
-MANAGER = "manager"
-
-
-class SimApplier:
-    """Applies nothing, and remembers what it was asked to.
-
-    Attributes:
-        applied: Policy names of each set applied, the newest last.
-        broken: Sentence with which every set fails; empty to succeed.
-    """
-
-    supported = frozenset({"files"})
-
-    def __init__(self) -> None:
-        self.applied: list[tuple[str, ...]] = []
-        self.broken = ""
-
-    async def apply(self, policies: Sequence[Applied]) -> None:
-        """Take note of a set."""
-        if self.broken:
-            raise PolicyError("validate", self.broken)
-        self.applied.append(tuple(f"{p.ref.name}@{p.ref.revision}" for p in policies))
 
 
 class SimManager:
@@ -219,100 +186,6 @@ class SimManager:
         if not agent.stopped:
             await agent.driver.serve(network.pipe(agent.name, MANAGER, peer).lower)
         return 1.0
-
-
-class SimAgent:
-    """One agent; what it keeps survives :meth:`crash`."""
-
-    def __init__(self, simulation: Simulation, name: str) -> None:
-        self._simulation = simulation
-        self.name = name
-        self.state = MemoryAgentState()
-        self.applier = SimApplier()
-        self.said: list[str] = []
-        self.stopped = True
-        self.end: AgentEnd
-        self.driver: Driver
-        self._task: asyncio.Task[None] | None = None
-        self._way: tuple[bytes, MemoryDialer] | None = None
-
-    async def enroll(self, join: JoinString) -> None:
-        """Join by the wire, as a real agent does."""
-        key, uid = IdentityKey.create(), str(self._simulation.uuid())
-        self.state.create_identity(uid, key)
-        anchor = await find_anchors(join, MANAGER, lambda _url, _ca: self.dialer())
-        enrolled = await ask(
-            self.dialer(),
-            anchor=anchor,
-            key=key,
-            uid=uid,
-            token=EnrollmentKey.from_seed(join.seed),
-            name=self.name,
-            labels={},
-        )
-        self.state.save_documents(anchor.root, anchor.targets)
-        self.state.save_certificate(enrolled.certificate)
-        self.state.save_assignment(enrolled.assignment)
-
-    def start(self) -> None:
-        """Begin from what was kept."""
-        documents = self.state.documents()
-        if documents is None:
-            raise LookupError(f"{self.name} is not enrolled")
-        clock, news = self._simulation.clock, asyncio.Event()
-        draw = random.Random(self.name).random  # noqa: S311  # a simulation, not a secret
-        tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
-        enforcer = Enforcer(self.state, self.applier, tuf, clock, news.set)
-        self.end = AgentEnd(
-            self.state,
-            enforcer,
-            Credentials(self.state, clock, draw, lambda: None),
-            facts={"host.name": self.name},
-            fetch=lambda sha256, limit: self.dialer().fetch(f"/v1/content/sha256/{sha256}", limit=limit),
-            version="0",
-            news=news,
-        )
-        self.driver = Driver(
-            self.end, self.dialer, draw=draw, said=lambda text, _when: self.said.append(text)
-        )
-        self.stopped = False
-        self._task = asyncio.ensure_future(self.driver.run())
-
-    async def stop(self) -> None:
-        """Say goodbye and end."""
-        self.stopped = True
-        self.driver.stop()
-        if self._task is not None:
-            await self._task
-
-    async def crash(self) -> None:
-        """Die without a word."""
-        self.stopped = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        for pipe in [pipe for pipe in self._simulation.network.pipes if pipe.name == self.name]:
-            pipe.end(1006)
-
-    def dialer(self) -> MemoryDialer:
-        """Return the way to the Manager, showing the certificate there is."""
-        pem = self.state.certificate() or b""
-        if self._way is None or self._way[0] != pem:
-            self._way = pem, MemoryDialer(self._simulation.network, self.name, MANAGER, self._certificate())
-        return self._way[1]
-
-    def peer(self) -> Peer:
-        """Return this agent as the Manager sees it when it dials."""
-        return Peer(address=self.name, certificate=self._certificate())
-
-    def _certificate(self) -> bytes:
-        pem = self.state.certificate()
-        return load_certificate(pem).public_bytes(Encoding.DER) if pem else b""
-
-    @property
-    def applied(self) -> tuple[str, ...]:
-        """The policies that are in force, as name@revision; empty before the first set."""
-        return self.applier.applied[-1] if self.applier.applied else ()
 
 
 class Simulation:

@@ -7,6 +7,7 @@ move a machine to a laxer group.  It does not expire; a newer one has a higher
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -57,15 +58,16 @@ class Assignment:
             raise TrustError("document", f"the assignment is malformed: {error}") from error
 
 
-def refuse_critical(data: dict[str, Any]) -> None:
-    """Return if ``data`` needs nothing that this program does not know.
+def refuse_critical(data: dict[str, Any], known: Collection[str] = ()) -> None:
+    """Return if ``data`` needs nothing that this program does not know, which is what ``known`` names.
 
     Raises:
         TrustError: ``trust.crit``: it names something in ``crit``.
     """
     crit = data.get("crit", [])
-    if crit != []:
-        named = ", ".join(map(str, crit)) if isinstance(crit, list) else repr(crit)
+    unknown = [word for word in crit if word not in known] if isinstance(crit, list) else crit
+    if unknown != []:
+        named = ", ".join(map(str, unknown)) if isinstance(unknown, list) else repr(unknown)
         problem = f"the document needs {named[:200]}, which this program does not know"
         raise TrustError("crit", problem, "Upgrade this program")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from popham.errors import PophamError, TrustError
-from popham.model.bundle import BUNDLE_TYPE, Bundle
+from popham.model.bundle import BUNDLE_TYPE, CRITICAL, Bundle
 from popham.model.names import DEFAULT_TENANT, digest
 from popham.model.status import STATE_TYPE, StateRecord
 from popham.trust.assignment import ASSIGNMENT_TYPE, Assignment, refuse_critical
@@ -65,12 +65,14 @@ def open_bundle(
     sealed = Envelope.parse(envelope, types=(BUNDLE_TYPE,), limit=ENVELOPE_LIMIT)
     tuf.verify(sealed)
     data = _parse_payload(sealed.payload, "bundle")
-    refuse_critical(data)
+    refuse_critical(data, CRITICAL)
     for name in ("version", "serial", "issued"):
         _check_number(data, name)
     try:
         bundle = Bundle.from_payload(sealed.payload)
     except PophamError as error:
+        if error.code == "wire.crit":
+            raise TrustError("crit", error.problem, error.hint) from error
         raise TrustError("document", error.problem, error.hint) from error
     _check_audience("tenant", bundle.tenant, tenant)
     _check_audience("group", bundle.group, group)

@@ -17,6 +17,7 @@ from popham.net.hot.stamp import Stamp
 from popham.net.hot.strangers import Strangers
 from popham.net.hot.wheel import Wheel
 from popham.net.http import FAMILY, STATUS
+from popham.net.peers import Peers
 from popham.net.quota import Failures, Quota
 from popham.net.rate import RoundRate
 from popham.net.seam import Limits, Peer, Refusal, Service
@@ -56,6 +57,7 @@ class Door:
         hand_over: Makes the protocol that serves every other path.
         elsewhere: Returns how many connections have been handed over and are open.
         stamp: Heads of answers, with the time.
+        peers: Which addresses may connect; behind an entrance it was asked already.
         heads: Heads of rounds that were read before.
         answering: Rounds being answered.
     """
@@ -70,6 +72,7 @@ class Door:
     hand_over: Callable[[], asyncio.Protocol]
     elsewhere: Callable[[], int]
     stamp: Stamp
+    peers: Peers = field(default_factory=Peers)
     heads: Heads = field(default_factory=Heads)
     window: float | None = None
     open: dict[Any, asyncio.Transport] = field(default_factory=dict)
@@ -99,8 +102,8 @@ class Door:
         """Count one more; past the bounds somebody who was never admitted goes."""
         self.open[connection] = transport
         self.empty.clear()
-        address = address_of(transport.get_extra_info("peername"))
-        if self.failures.blocks(address, self.loop.time()):
+        address, now = address_of(transport.get_extra_info("peername")), self.loop.time()
+        if not self.peers.admits(address, now) or self.failures.blocks(address, now):
             transport.abort()
             return
         crowded_out = self.fresh.add(connection, transport, address)

@@ -11,7 +11,8 @@ Rules:
    if none has, the kernel holds who comes, and then leaves its SYN unanswered.
 2. Who has given up meanwhile is closed without a handshake.
 3. Handshakes that do not end are bounded in number, and for each address; see :mod:`popham.net.hot.strangers`.
-4. Who failed too often of late is closed without a handshake, which is what failing costs us most.
+4. Who failed too often of late is closed without a handshake, which is what failing costs us most; so is who
+   comes from an address that may not.
 5. Without a file descriptor left it waits, and never fails.
 
 Source: docs/adr/0015-admission-before-the-handshake.md.
@@ -29,6 +30,7 @@ from collections.abc import Callable, Sequence
 from popham.net.hot.admission import LinkRate
 from popham.net.hot.head import address_of
 from popham.net.hot.strangers import Strangers
+from popham.net.peers import Peers
 from popham.net.quota import Failures
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class Entrance:
         context: ssl.SSLContext,
         rate: LinkRate,
         failures: Failures,
+        peers: Peers,
         handshakes: int,
         per_address: int,
         handshake_time: float,
@@ -75,6 +78,7 @@ class Entrance:
             context: TLS.
             rate: How many are let in.
             failures: Who fails too often.
+            peers: Which addresses may connect.
             handshakes: How many may be under way at once.
             per_address: How many of them with one address.
             handshake_time: Seconds of one.
@@ -85,6 +89,7 @@ class Entrance:
         self._context = context
         self._rate = rate
         self._failures = failures
+        self._peers = peers
         self._times = {"ssl_handshake_timeout": handshake_time, "ssl_shutdown_timeout": goodbye_time}
         self._loop = asyncio.get_running_loop()
         self._handshakes: Strangers[asyncio.Future[object], asyncio.Future[object]] = Strangers(
@@ -164,8 +169,8 @@ class Entrance:
             log.warning("No more connections are accepted for now: %s", error.strerror)
             self._pause(FULL_PAUSE)
             return False
-        address = address_of(name)
-        if self._failures.blocks(address, self._loop.time()):
+        address, now = address_of(name), self._loop.time()
+        if not self._peers.admits(address, now) or self._failures.blocks(address, now):
             accepted.close()
             return True
         accepted.settimeout(0.0)

@@ -22,6 +22,7 @@ from popham.net.hot.entrance import Entrance, bind
 from popham.net.hot.stamp import Stamp
 from popham.net.hot.wheel import Wheel
 from popham.net.listener import BACKLOG, BATCH, GOODBYE_TIME, HANDSHAKE_TIME, Listener, Serving
+from popham.net.peers import Peers
 from popham.net.rate import RoundRate
 from popham.net.seam import Limits, Service
 from popham.net.websocket import CLOSE_TIME
@@ -40,11 +41,13 @@ class HotListener(Listener):
         rng: random.Random,
         unadmitted: int = UNADMITTED,
         lag: Callable[[], float] = lambda: 0.0,
+        peers: Peers | None = None,
     ) -> None:
-        """Keep what is needed; arguments as the reference's, and the loop's worst lag of the last second."""
+        """Keep what is needed; arguments as the reference's, the loop's worst lag of the last second, and who may come."""
         super().__init__(service, context=context, limits=limits, clock=clock, rng=rng, unadmitted=unadmitted)
         self._clock = clock
         self._door: Door | None = None
+        self._peers = peers or Peers()
         self.link_rate = LinkRate(limits.links_per_second, clock=clock, rng=rng, lag=lag)
 
     @property
@@ -54,8 +57,8 @@ class HotListener(Listener):
 
     @property
     def turned_away(self) -> int:
-        """Return how many connections were ended unheard, as their address failed too often."""
-        return self._door.failures.turned_away if self._door else 0
+        """Return how many connections were ended unheard: their address may not come, or failed too often."""
+        return self._peers.refused + (self._door.failures.turned_away if self._door else 0)
 
     async def start(self, hosts: Sequence[str], port: int) -> None:
         """Listen on every host; as the reference."""
@@ -71,6 +74,7 @@ class HotListener(Listener):
             hand_over=self._fallback,
             elsewhere=lambda: len(self._gate.open) if self._gate else 0,
             stamp=Stamp(self._clock),
+            peers=self._peers,
         )
         await super().start(hosts, port)
 
@@ -85,6 +89,7 @@ class HotListener(Listener):
             context=self._context,
             rate=self.link_rate,
             failures=door.failures,
+            peers=self._peers,
             handshakes=self._unadmitted,
             per_address=door.per_address,
             handshake_time=HANDSHAKE_TIME,

@@ -44,6 +44,7 @@ async def open_plain(settings: ManagerSettings, clock: Clock) -> AsyncIterator[M
             limits=settings.limits.bounds(),
             clock=clock,
             rng=random.SystemRandom(),
+            peers=settings.peers.read(),
         )
         yield manager
 

@@ -1,0 +1,82 @@
+"""What a machine keeps of its orders, read again when its agent starts.
+
+A document that this program cannot read, such as one of a newer Manager after the agent was
+downgraded, counts as none: upstream sends another, and the machine stays as it is until then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from popham.agent.in_force import InForce
+from popham.agent.state import AgentState
+from popham.errors import TrustError
+from popham.model.bundle import BUNDLE_TYPE
+from popham.model.names import DEFAULT_TENANT
+from popham.trust.assignment import Assignment
+from popham.trust.document import parse_strict
+from popham.trust.dsse import Envelope
+from popham.trust.tuf import TrustedTuf
+from popham.trust.verify import open_assignment, open_bundle
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is kept here; signatures are checked again, floors are not.
+
+    Attributes:
+        assignment: None if there is none.
+        newest: The newest bundle accepted, in its default location; None if there is none.
+        in_force: The bundle in force, likewise.
+        error: Why one of them counts as none although it is there; None if each could be read.
+    """
+
+    assignment: Assignment | None = None
+    newest: InForce | None = None
+    in_force: InForce | None = None
+    error: TrustError | None = None
+
+
+def read_kept(state: AgentState, tuf: TrustedTuf) -> Kept:
+    """Return what ``state`` keeps, by the word of ``tuf``.
+
+    Raises:
+        StateError: A file is damaged.
+    """
+    errors: list[TrustError] = []
+
+    def read(name: str, envelope: bytes | None, opened: Callable[[bytes], _T]) -> _T | None:
+        try:
+            return None if envelope is None else opened(envelope)
+        except TrustError as error:
+            _log.error("the %s kept here counts as none: %s", name, error)
+            errors.append(error)
+            return None
+
+    def open_own(envelope: bytes) -> Assignment:
+        key = state.identity_key().keyid
+        return open_assignment(envelope, tuf=tuf, uid=state.uid, spki_sha256=key, seq_floor=0)
+
+    assignment = read("assignment", state.assignment(), open_own)
+    newest = in_force = None
+    if assignment is not None:
+        newest = read("newest bundle", state.bundle(), lambda held: _open(held, tuf))
+        in_force = read("bundle in force", state.last_good(), lambda held: _open(held, tuf))
+    error = errors[0] if errors else None
+    return Kept(assignment=assignment, newest=newest, in_force=in_force, error=error)
+
+
+def _open(envelope: bytes, tuf: TrustedTuf) -> InForce:
+    """Return the bundle in ``envelope``, whatever its group: the assignment may have changed since."""
+    try:
+        group = parse_strict(Envelope.parse(envelope, types=(BUNDLE_TYPE,)).payload).get("group")
+    except ValueError as error:
+        raise TrustError("document", f"the bundle is malformed: {error}") from error
+    bundle, _ = open_bundle(envelope, tuf=tuf, tenant=DEFAULT_TENANT, group=str(group), floor=None)
+    return InForce(bundle, bundle.default_location, envelope)

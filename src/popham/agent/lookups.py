@@ -1,0 +1,70 @@
+"""Calls that may block for long, made beside the event loop and given up after a while.
+
+Rules:
+
+1. Each call runs in a daemon thread of its own: one that hangs in a resolver or on a dead
+   file server keeps nobody from stopping.
+2. What hangs is not asked again before it came back, and not more than so many at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+THREADS_MAX: Final = 32
+"""Calls under way at once; further ones are not made."""
+
+
+class Lookups:
+    """Makes blocking calls in threads, each within a bound."""
+
+    def __init__(self) -> None:
+        # Name of a call → its answer, and the time of the loop at which nobody waits for it any more.
+        self._under_way: dict[str, tuple[asyncio.Future[Any], float]] = {}
+
+    async def ask(self, key: str, call: Callable[[], T], *, seconds: float) -> T | None:
+        """Return what ``call`` returned; None if it took longer, raised OSError, or cannot be made now.
+
+        Args:
+            key: Names the call; a second one of that name is not made while the first is under way, and
+                gets its answer.
+            call: Runs in a thread.
+            seconds: How long to wait.
+        """
+        known = self._under_way.get(key)
+        if known is None:
+            if len(self._under_way) >= THREADS_MAX:
+                return None
+            known = self._begin(key, call, asyncio.get_running_loop(), seconds)
+        answer, until = known
+        try:
+            async with asyncio.timeout_at(until):
+                found: T | None = await asyncio.shield(answer)
+                return found
+        except TimeoutError:
+            return None
+
+    def _begin(
+        self, key: str, call: Callable[[], T], loop: asyncio.AbstractEventLoop, seconds: float
+    ) -> tuple[asyncio.Future[T | None], float]:
+        answer: asyncio.Future[T | None] = loop.create_future()
+
+        def settle(value: T | None) -> None:
+            del self._under_way[key]
+            answer.set_result(value)
+
+        def run() -> None:
+            try:
+                value: T | None = call()
+            except OSError:
+                value = None
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, value)
+
+        self._under_way[key] = answer, loop.time() + seconds
+        threading.Thread(target=run, name=f"lookup {key[:40]}", daemon=True).start()
+        return self._under_way[key]

@@ -1,0 +1,210 @@
+"""An agent in virtual time: the real end and driver, a disk in memory, and an applier that notes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Sequence
+from datetime import UTC
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from popham.agent.apply import Applied
+from popham.agent.circumstances import Circumstances
+from popham.agent.credentials import Credentials
+from popham.agent.end import AgentEnd
+from popham.agent.enforcer import Enforcer
+from popham.agent.location import Locator
+from popham.agent.schedule import Schedule
+from popham.agent.state import MemoryAgentState
+from popham.agent.ways import UpstreamWays
+from popham.downstream.enroll import ask, find_anchors
+from popham.errors import PolicyError
+from popham.link.cadence import phase_of
+from popham.link.driver import Driver
+from popham.net.seam import Peer
+from popham.testing.host import SimHost
+from popham.testing.network import MemoryDialer
+from popham.trust.identity import load_certificate
+from popham.trust.join import EnrollmentKey, JoinString
+from popham.trust.keys import IdentityKey
+from popham.trust.tuf import TrustedTuf
+
+if TYPE_CHECKING:
+    from popham.testing.simulation import Simulation
+
+MANAGER = "manager"
+URL = f"https://{MANAGER}:4320"
+
+
+class SimApplier:
+    """Applies nothing, and remembers what it was asked to.
+
+    Attributes:
+        applied: Policy names of each set applied, the newest last.
+        broken: Sentence with which every set fails; empty to succeed.
+    """
+
+    supported = frozenset({"files"})
+
+    def __init__(self) -> None:
+        self.applied: list[tuple[str, ...]] = []
+        self.broken = ""
+
+    async def apply(self, policies: Sequence[Applied]) -> None:
+        """Take note of a set."""
+        if self.broken:
+            raise PolicyError("validate", self.broken)
+        self.applied.append(tuple(f"{p.ref.name}@{p.ref.revision}" for p in policies))
+
+
+class SimAgent:
+    """One agent; what it keeps survives :meth:`crash`."""
+
+    def __init__(self, simulation: Simulation, name: str) -> None:
+        self._simulation = simulation
+        self.name = name
+        self.state = MemoryAgentState()
+        self.applier = SimApplier()
+        self.host = SimHost()
+        self.said: list[str] = []
+        self.stopped = True
+        self.end: AgentEnd
+        self.driver: Driver
+        self.locator: Locator
+        self.ways: UpstreamWays
+        self.schedule: Schedule | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
+        self._dialers: dict[str, tuple[bytes, MemoryDialer]] = {}
+
+    async def enroll(self, join: JoinString) -> None:
+        """Join by the wire, as a real agent does."""
+        key, uid = IdentityKey.create(), str(self._simulation.uuid())
+        self.state.create_identity(uid, key)
+        anchor = await find_anchors(join, MANAGER, lambda _url, _ca: self.dialer())
+        enrolled = await ask(
+            self.dialer(),
+            anchor=anchor,
+            key=key,
+            uid=uid,
+            token=EnrollmentKey.from_seed(join.seed),
+            name=self.name,
+            labels={},
+        )
+        self.state.save_documents(anchor.root, anchor.targets)
+        self.state.save_certificate(enrolled.certificate)
+        self.state.save_assignment(enrolled.assignment)
+
+    def start(self) -> None:
+        """Begin from what was kept."""
+        documents = self.state.documents()
+        if documents is None:
+            raise LookupError(f"{self.name} is not enrolled")
+        clock, news = self._simulation.clock, asyncio.Event()
+        draw = random.Random(self.name).random  # noqa: S311  # a simulation, not a secret
+        tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
+        enforcer = Enforcer(self.state, self.applier, tuf, clock, news.set)
+        uid = uuid.UUID(self.state.uid).bytes
+        schedule = self.schedule = Schedule(clock, phase=phase_of(uid), changed=news.set, zone=UTC)
+        self.locator = Locator(
+            enforcer,
+            self.host,
+            lambda: enforcer.settle(self._fetch),
+            news.set,
+            # What is around it is made up, so there is nothing to be spied out.
+            allows=lambda _: True,
+        )
+        self.end = AgentEnd(
+            self.state,
+            enforcer,
+            Credentials(self.state, clock, draw, self._renewed),
+            facts={"host.name": self.name},
+            fetch=self._fetch,
+            version="0",
+            news=news,
+            hold_now=schedule.at,
+            draw=draw,
+        )
+        end = self.end
+        self.ways = UpstreamWays(
+            lambda url: self.dialer(urlsplit(url).hostname or ""),
+            uid=uid,
+            join=(URL,),
+            ordered=lambda: end.ordered,
+            draw=draw,
+            dialled=end.dialled,
+        )
+        self.driver = Driver(end, self.ways, draw=draw, said=self._say)
+        circumstances = Circumstances(
+            self.host,
+            schedule,
+            clock,
+            metered=None,
+            happened=self.driver.hurry,
+        )
+        self.stopped = False
+        self._beside = [asyncio.ensure_future(one) for one in (self.locator.run(), circumstances.run())]
+        self._task = asyncio.ensure_future(self.driver.run())
+
+    def _renewed(self) -> None:
+        self.ways.renewed()
+
+    async def _fetch(self, sha256: str, limit: int) -> bytes:
+        return await self.ways.dial().fetch(f"/v1/content/sha256/{sha256}", limit=limit)
+
+    def _say(self, text: str, wait: float | None) -> None:
+        self.said.append(text)
+        if wait is not None or not text:
+            self.locator.heard(reachable=not text)
+
+    async def stop(self) -> None:
+        """Say goodbye and end."""
+        self.stopped = True
+        self.driver.stop()
+        if self._task is not None:
+            await self._task
+        await self._end_beside()
+
+    async def crash(self) -> None:
+        """Die without a word."""
+        self.stopped = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._end_beside()
+        for pipe in [pipe for pipe in self._simulation.network.pipes if pipe.name == self.name]:
+            pipe.end(1006)
+
+    async def _end_beside(self) -> None:
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        self._beside = []
+        if self.schedule is not None:
+            self.schedule.close()
+
+    def dialer(self, upstream: str = MANAGER) -> MemoryDialer:
+        """Return the way to an upstream, showing the certificate there is."""
+        pem = self.state.certificate() or b""
+        known = self._dialers.get(upstream)
+        if known is None or known[0] != pem:
+            dialer = MemoryDialer(self._simulation.network, self.name, upstream, self._certificate())
+            known = self._dialers[upstream] = pem, dialer
+        return known[1]
+
+    def peer(self) -> Peer:
+        """Return this agent as the Manager sees it when it dials."""
+        return Peer(address=self.name, certificate=self._certificate())
+
+    def _certificate(self) -> bytes:
+        pem = self.state.certificate()
+        return load_certificate(pem).public_bytes(Encoding.DER) if pem else b""
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """The policies that are in force, as name@revision; empty before the first set."""
+        return self.applier.applied[-1] if self.applier.applied else ()
