@@ -94,10 +94,13 @@ def popham(manager, tmp_path):
     def connect(context):
         return Client(context.url, context.token, transport=httpx2.MockTransport(manager.handle))
 
-    def run(*args: str, stdin: str | None = None, wait=None, environ=None, color=False):
+    def run(*args: str, stdin: str | None = None, wait=None, environ=None, color=False, asked=False):
         given = {"POPHAM_URL": "https://manager.test:8443", "POPHAM_TOKEN": "pop_a_b", "HOME": str(tmp_path)}
         invocation = Invocation(
-            environ=given if environ is None else environ, connect=connect, wait=wait or _never
+            environ=given if environ is None else environ,
+            connect=connect,
+            wait=wait or _never,
+            asked=lambda: asked,
         )
         return CliRunner().invoke(cli, args, input=stdin, obj=invocation, prog_name="popham", color=color)
 

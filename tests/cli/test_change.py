@@ -65,6 +65,59 @@ def test_apply_has_json(popham, manager):
     assert json.loads(popham("apply", "-f", "-", "-o", "json", stdin="x: 1").stdout) == RESULT
 
 
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_f_g4_warnings_of_an_apply_are_shown(popham, manager, words):
+    manager.on("POST /apply", RESULT | {"dry_run": bool(words), "warnings": ["weights \x1b[2J overlap"]})
+    found = popham("apply", *words, "-f", "-", stdin="x: 1")
+    assert "Warning: weights" in found.stderr
+    assert "\x1b" not in found.stderr
+
+
+@pytest.mark.parametrize(("answer", "applied"), [("discard\n", True), ("yes\n", False)])
+def test_f_g2_a_person_is_asked_before_own_values_are_discarded(popham, manager, tmp_path, answer, applied):
+    (tmp_path / "a.yaml").write_text("x: 1")
+    manager.on("POST /apply", RESULT)
+    found = popham("apply", "-f", str(tmp_path / "a.yaml"), stdin=answer, asked=True)
+    assert "group paris: policies.files: old" in found.stderr
+    sent = [path for _, path, _ in manager.requests]
+    assert sent == ["/apply?dry_run=true", "/apply?dry_run=false"][: 1 + applied]
+    assert ("conflict.not_confirmed" in found.stderr) is not applied
+
+
+@pytest.mark.parametrize(("words", "kept"), [(("--yes",), 2), ((), 1)])
+def test_f_g2_nobody_is_asked_with_yes_or_if_nothing_is_lost(popham, manager, tmp_path, words, kept):
+    (tmp_path / "a.yaml").write_text("x: 1")
+    manager.on("POST /apply", RESULT | {"changes": RESULT["changes"][:kept]})
+    assert popham("apply", *words, "-f", str(tmp_path / "a.yaml"), asked=True).exit_code == 0
+
+
+def test_f_g4_what_is_unwise_is_asked_for_by_force(popham, manager):
+    manager.on("POST /apply", RESULT)
+    popham("apply", "--force", "-f", "-", stdin="x: 1")
+    popham("apply", "-f", "-", stdin="x: 1")
+    assert [path for _, path, _ in manager.requests] == [
+        "/apply?dry_run=false&force=true",
+        "/apply?dry_run=false",
+    ]
+
+
+def test_f_g4_a_check_on_this_machine_refuses_what_is_unwise_too(popham):
+    text = """\
+apiVersion: popham/v1
+kind: Group
+metadata: {name: fleet}
+spec:
+  locations:
+    - {name: home, default: true}
+    - {name: office, when: {manager: reachable}}
+"""
+    found = popham("check", "-f", "-", stdin=text)
+    assert found.exit_code == 1
+    assert "-:7:" in found.stderr
+    assert "definition.manager_alone" in found.stderr
+    assert popham("check", "--force", "-f", "-", stdin=text).exit_code == 0
+
+
 def test_every_error_of_a_set_is_a_line_with_its_place(popham, manager):
     errors = [
         {"code": "definition.mode", "detail": "no mode", "hint": "", "source": "a.yaml", "line": 3},

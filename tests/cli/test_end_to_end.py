@@ -155,3 +155,34 @@ def test_a_manager_that_is_not_there_is_one_sentence(tmp_path):
     found = CliRunner().invoke(cli, ["get", "agents"], obj=Invocation(environ=environ))
     assert found.exit_code == 1
     assert found.stderr.startswith(f"popham: the Manager at https://127.0.0.1:{port} cannot be reached")
+
+
+FLEET = """\
+apiVersion: popham/v1
+kind: Group
+metadata: {name: fleet}
+spec: {communication: {preset: Pull by heartbeat, heartbeat: 24h}}
+"""
+
+
+def test_f_c11_a_plan_by_api_and_command_line_changes_nothing_and_an_apply_says_the_same(keys, tmp_path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text(FLEET)
+    with serving(keys, tmp_path) as (url, token):
+        pem = keys.ca.pem if isinstance(keys.ca.pem, str) else keys.ca.pem.decode()
+        environ = {"POPHAM_URL": url, "POPHAM_TOKEN": token, "POPHAM_CA": pem, "HOME": str(tmp_path)}
+
+        def popham(*args):
+            found = CliRunner().invoke(cli, args, obj=Invocation(environ=environ))
+            assert found.exit_code == 0, found.stderr
+            return found
+
+        planned = popham("plan", "-f", str(file), "--age", "1h").stdout
+        assert "fleet  all       1       Push, heartbeat 5m -> Pull by heartbeat, heartbeat 1d" in planned
+        assert "It is not kept: some agents have a heartbeat of 1d after this." in planned
+        assert "push" in popham("get", "groups").stdout.lower()
+        costs = json.loads(popham("plan", "-f", str(file), "-o", "json").stdout)["costs"]
+        assert (costs["before"]["links"], costs["after"]["links"]) == (1, 0)
+        assert "held links 1 -> 0" in popham("apply", "-f", str(file)).stderr
+        again = json.loads(popham("apply", "-f", str(file), "-o", "json").stdout)
+        assert again["costs"] is None

@@ -19,7 +19,7 @@ TITLES = [
     "LAST",
     "CONTACT",
 ]
-WIDE = ["UID", "DIALER", "HEARTBEAT", "ADDRESS", "SINCE", "REASON", "VERSION"]
+WIDE = ["LOCATION", "UID", "DIALER", "HEARTBEAT", "ADDRESS", "SINCE", "REASON", "LABELS", "VERSION"]
 
 GROUP = {
     "name": "paris", "path": "fleet/paris", "parent": "fleet", "inherits": True, "exceptions": {},
@@ -202,6 +202,44 @@ def test_describe_group_says_from_which_group_each_value_comes(popham, manager):
     manager.on("GET /groups/paris", GROUP)
     shown = popham("describe", "group", "paris").stdout
     assert "  files: motd  (inherited from fleet)" in shown
+
+
+def test_describe_group_lists_its_locations_with_their_criteria_in_words(popham, manager):
+    def address(text):
+        return {"address": text}
+
+    when = {"all": [{"dns_suffix": "corp.example"}, {"any": [address("10.0.0.0/8"), address("fd00::/8")]},
+                    {"not": {"all": [{"interface": "vpn"}, {"host_name": "x"}]}}]}  # fmt: skip
+    rules = {"locations": [{"name": "home", "weight": 0}, {"name": "office", "weight": 5, "when": when}],
+             "default": "home", "check": 30.0}  # fmt: skip
+    resolved = {"locations": {"value": rules, "group": "fleet", "inherited": True}}
+    manager.on("GET /groups/paris", GROUP | {"resolved": resolved})
+    shown = popham("describe", "group", "paris").stdout
+    assert "  locations: (inherited from fleet)\n    home: where no other holds\n" in shown
+    assert (
+        "    office: weight 5, when dns_suffix corp.example and (address 10.0.0.0/8 or address fd00::/8)"
+        " and not (interface vpn and host_name x)\n    looked at every 30s, and when the network changes\n"
+    ) in shown
+
+
+def test_describe_agent_says_what_is_ordered_where_it_is_and_whose_labels_are_whose(popham, manager, agent):
+    detail = {
+        "ordered": "push: the Manager's links are all taken",
+        "labels_of_operators": {"env": "prod"},
+        "labels_of_agent": {"env": "test"},
+    }
+    said = {"mode": "pull", "fallback": "link.full", "connected": False, "location": "office"}
+    since = {"rules": ["interface ethernet", "address 10.0.0.0/8"], "location_since": 1_800_000_000.0}
+    manager.on("GET /agents/web-1", agent(1, detail=detail, **said, **since))
+    lines = [" ".join(line.split()) for line in popham("describe", "agent", "web-1").stdout.splitlines()]
+    at = lines.index("mode: pull")
+    assert lines[at + 1] == "ordered: push: the Manager's links are all taken"
+    at = lines.index("location: office")
+    assert lines[at + 1 : at + 3] == [
+        "rules: interface ethernet, address 10.0.0.0/8", "location since: 2027-01-15T08:00:00Z",
+    ]  # fmt: skip
+    assert "link: none" in lines
+    assert lines[lines.index("labels of operators:") + 1] == "env: prod"
 
 
 def test_describe_policy_shows_its_spec(popham, manager):

@@ -8,6 +8,7 @@ import json
 import random
 import sys
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from popham.downstream.enroll import Enrolled
 
 _FILE = "/etc/popham/agent.toml"
+_NO_LINK = {"link.full": "refused: the Manager's links are all taken"}
+"""Code of a fallback → why there is no held link."""
 
 
 class Machine:
@@ -196,7 +199,7 @@ def _lines(found: dict[str, Any], now: float) -> list[str]:
         ("agent", "running" if found["running"] else "stopped"),
         ("uid", found["uid"] or "none"),
         ("admission", found["admission"]),
-        ("upstream", ", ".join(found["servers"]) or "none"),
+        ("upstream", _upstream(found)),
     ]
     if found["running"]:
         rows += [
@@ -207,6 +210,10 @@ def _lines(found: dict[str, Any], now: float) -> list[str]:
             ("group", found.get("group") or "none"),
             ("newest serial", str(found.get("serial", 0))),
         ]
+    if found.get("location"):
+        rows.append(("location", _location(found)))
+    if found.get("location_unseen"):
+        rows.append(("not looked at", ", ".join(found["location_unseen"])))
     rows += [("applied serial", str(found["applied_serial"])), ("outcome", found["outcome"])]
     for key in ("error", "problem", "text"):
         if found.get(key):
@@ -214,13 +221,35 @@ def _lines(found: dict[str, Any], now: float) -> list[str]:
     return [f"{name + ':':<16}{clean(value)}" for name, value in rows]
 
 
+def _location(found: dict[str, Any]) -> str:
+    """Return where the machine is, since when and why: ``office since …, because address 10.0.0.0/8``."""
+    since, rules = found.get("location_since"), found.get("location_rules")
+    text = str(found["location"])
+    if since:
+        text += f" since {datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{text}, because {' and '.join(rules)}" if rules else text
+
+
+def _upstream(found: dict[str, Any]) -> str:
+    """Return the servers in the order in which they are dialled, and which one is in use."""
+    servers, server = list(found["servers"]), found.get("server")
+    if len(servers) < 2 or not server:
+        return ", ".join(servers) or "none"
+    return f"{server}, of {', '.join(servers)}"
+
+
 def _link_rows(found: dict[str, Any], again: str) -> list[tuple[str, str]]:
     """Return why the agent keeps other times than those that were ordered."""
     rows = []
-    if found.get("fallback"):
+    fallback = found.get("fallback")
+    if found.get("metered"):
+        rows.append(("network", "metered"))
+    if fallback and "link_again" in found:
         every = show_duration(found["promise"])
-        why = f"refused: the Manager's links are all taken; pulls every {every}; tries again {again}"
-        rows.append(("held link", why))
+        why = _NO_LINK.get(fallback, f"could not be opened ({fallback})")
+        rows.append(("held link", f"{why}; pulls every {every}; tries again {again}"))
+    elif fallback:
+        rows.append(("server list", "none of it answers; the addresses of the join string are dialled"))
     if found.get("stretch"):
         rows.append(("heartbeat", f"later by {found['stretch']:.0f} s: the Manager has too much to do"))
     return rows

@@ -28,7 +28,7 @@ def copy_policy(run: Invocation, source: str, target: str) -> None:
 
 @click.group(cls=NounGroup)
 def delete() -> None:
-    """Delete a policy or a group that nothing uses."""
+    """Delete a policy or a group that nothing uses, or a placement."""
 
 
 @delete.command("policy")
@@ -53,3 +53,15 @@ def delete_group(run: Invocation, name: str, *, yes: bool) -> None:
     with run.client() as client:
         client.delete_group(name)
     click.echo(f"group {clean(name)} deleted")
+
+
+@delete.command("placement")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete_placement(run: Invocation, name: str, *, yes: bool) -> None:
+    """Delete a rule of placement; agents stay where they are."""
+    confirm(f"Placement {clean(name)} will be deleted.", name, yes=yes)
+    with run.client() as client:
+        client.delete_placement(name)
+    click.echo(f"placement {clean(name)} deleted")

@@ -70,6 +70,7 @@ AGENTS: Sequence[Column] = (
     Column("APPLIED", field("applied")),
     Column("MODE", mode),
     Column("LAST CONTACT", lambda item: ago(item.get("age"))),
+    Column("LOCATION", field("location"), wide=True),
     Column("UID", field("uid"), wide=True),
     Column("DIALER", field("dialer"), wide=True),
     Column(
@@ -80,6 +81,7 @@ AGENTS: Sequence[Column] = (
     Column("ADDRESS", field("address"), wide=True),
     Column("SINCE", lambda item: moment(item.get("since")), wide=True),
     Column("REASON", field("reason"), wide=True),
+    Column("LABELS", lambda item: pairs(item.get("labels") or {}), wide=True),
     Column("VERSION", field("version"), wide=True),
 )
 
@@ -105,6 +107,16 @@ POLICIES: Sequence[Column] = (
     Column("PRIVATE TO", field("private_to"), wide=True),
     Column("DIGEST", field("sha256"), wide=True),
     Column("LABELS", lambda item: pairs(item.get("labels") or {}), wide=True),
+)
+
+PLACEMENTS: Sequence[Column] = (
+    Column("ORDER", number("order")),
+    Column("NAME", field("name")),
+    Column("TOKEN", field("token")),
+    Column("LABELS ARE", field("selector")),
+    Column("FROM", lambda item: ",".join(item.get("address") or ()) or NOTHING),
+    Column("GROUP", field("group")),
+    Column("LABELLED", lambda item: pairs(item.get("labels") or {})),
 )
 
 TOKENS: Sequence[Column] = (

@@ -15,13 +15,18 @@ from popham.cli.text import clean, clean_lines, pad, width
 from popham.model.communication import show_duration
 
 INDENT = "  "
-TIMES = frozenset({"next_contact", "since", "first_seen", "last_contact", "certificate_until", "changed"})
+TIMES = frozenset(
+    {"next_contact", "since", "location_since", "first_seen", "last_contact", "certificate_until", "changed"}
+)
 """Fields that hold a moment, in unix seconds."""
 DURATIONS = frozenset({"heartbeat", "spread", "promise"})
 """Fields that hold a number of seconds."""
+LIFTED = ("ordered", "labels_of_operators", "labels_of_agent")
+"""Details of an agent that belong beside what they explain."""
 ORDER = {
-    "agent": "name uid group kind admission presence connected sync reason wanted applied since mode fallback dialer "
-    "heartbeat age last_contact next_contact first_seen address version certificate_until labels",
+    "agent": "name uid group kind admission presence link sync reason wanted applied since mode ordered fallback "
+    "dialer heartbeat location rules location_since age last_contact next_contact first_seen address version "
+    "certificate_until labels labels_of_operators labels_of_agent",
     "group": "name path parent agents serial version edition inherits exceptions preset labels",
     "policy": "name type revision sha256 private_to groups changed author labels",
 }
@@ -44,8 +49,10 @@ def agent(run: Invocation, name: str, form: str) -> None:
     if form != "text":
         show_object(form, found)
         return
-    detail = found.get("detail") or {}
-    _print({key: value for key, value in found.items() if key != "detail"}, "agent")
+    detail = dict(found.get("detail") or {})
+    head = {key: value for key, value in found.items() if key not in {"connected", "detail"}}
+    head["link"] = "connected" if found.get("connected") else "none"
+    _print(head | {key: detail.pop(key) for key in LIFTED if key in detail}, "agent")
     _print(detail, "")
     if found.get("admission") == "new":
         click.echo(f"It waits to be accepted: popham accept agent {clean(name)}", err=True)
@@ -62,14 +69,51 @@ def group(run: Invocation, name: str, form: str) -> None:
     if form != "text":
         show_object(form, found)
         return
-    own = {"resolved", "communication", "policies"}
+    own = {"resolved", "communication", "policies", "locations", "values", "within"}
     _print({key: value for key, value in found.items() if key not in own}, "group")
     click.echo("resolved:")
-    for item, value in sorted((found.get("resolved") or {}).items()):
+    _print_resolved(found.get("resolved") or {})
+    for location, items in sorted((found.get("within") or {}).items()):
+        click.echo(f"in location {clean(location)}:")
+        _print_resolved(items)
+
+
+def _print_resolved(items: Mapping[str, Any]) -> None:
+    for item, value in sorted(items.items()):
         how = "inherited from" if value.get("inherited") else "set on"
-        click.echo(
-            f"{INDENT}{clean(item)}: {_inline(value.get('value'))}  ({how} {clean(value.get('group'))})"
-        )
+        held = value.get("value")
+        listed = item == "locations" and isinstance(held, Mapping)
+        what = "" if listed else f" {_inline(held)} "
+        click.echo(f"{INDENT}{clean(item)}:{what} ({how} {clean(value.get('group'))})")
+        for line in _locations(held) if listed else ():
+            click.echo(f"{INDENT}{INDENT}{line}")
+
+
+def _locations(rules: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each location with its weight and criteria, and how often agents look."""
+    for one in rules.get("locations", ()):
+        name = clean(one.get("name"))
+        if one.get("when"):
+            yield f"{name}: weight {_inline(one.get('weight', 0))}, when {_criteria(one['when'])}"
+        else:
+            yield f"{name}: where no other holds"
+    yield f"looked at every {show_duration(rules.get('check', 0))}, and when the network changes"
+
+
+def _criteria(when: Mapping[str, Any]) -> str:
+    """Return criteria in words: ``dns_suffix corp.example and (address 10.0.0.0/8 or address fd00::/8)``."""
+    words = []
+    for key, value in when.items():
+        if key in {"all", "any"}:
+            parts = [_criteria(part) for part in value]
+            joined = (" and " if key == "all" else " or ").join(parts)
+            words.append(f"({joined})" if key == "any" and len(parts) > 1 else joined)
+        elif key == "not":
+            inner = _criteria(value)
+            words.append(f"not ({inner})" if " and " in inner else f"not {inner}")
+        else:
+            words.append(f"{clean(key)} {_inline(value)}")
+    return " and ".join(words)
 
 
 @describe.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from popham.cli.columns import AGENTS, GROUPS, POLICIES, TOKENS
+from popham.cli.columns import AGENTS, GROUPS, PLACEMENTS, POLICIES, TOKENS
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
 from popham.cli.show import Column, Shown, names, output_option, show_list, show_object
@@ -43,22 +43,33 @@ def _one_token(client: Client, token: str) -> dict[str, Any]:
     return found[token]
 
 
-def _agents(group: str | None) -> Noun:
-    if group is None:
+def _one_placement(client: Client, name: str) -> dict[str, Any]:
+    """Return one rule of placement; there are few, so the list serves."""
+    found = {item["name"]: item for item in client.placements()}
+    if name not in found:
+        raise NotFoundError("placement", f"there is no placement {name!r}", nearest(name, found))
+    return found[name]
+
+
+def _agents(group: str | None, selector: str) -> Noun:
+    if selector:
+        empty = f"No agents with labels {selector}. 'popham get agents' shows all."
+    elif group is None:
         empty = "No agents yet. Make a token with 'popham token create', then enroll a machine with it."
     else:
         empty = f"No agents in group {group}. 'popham get agents' shows all."
-    return Noun(AGENTS, lambda client: client.agents(group=group), Client.agent, empty)
+    return Noun(AGENTS, lambda client: client.agents(group=group, selector=selector), Client.agent, empty)
 
 
 NO_GROUPS = "No groups. 'popham init' makes the root group; is this the right Manager?"
 NO_POLICIES = "No policies yet. Write one and run 'popham apply -f FILE'."
+NO_PLACEMENTS = "No placements: agents begin in the group of their token."
 NO_TOKENS = "No tokens. 'popham token create' makes one."
 
 
 @click.group(cls=NounGroup)
 def get() -> None:
-    """List agents, groups, policies or tokens."""
+    """List agents, groups, policies, placements or tokens."""
 
 
 def _options(command: Callable[..., None]) -> Any:
@@ -69,13 +80,16 @@ def _options(command: Callable[..., None]) -> Any:
 @get.command()
 @click.argument("name", required=False)
 @click.option("-g", "--group", default=None, help="Only the agents of this group.")
+@click.option("-l", "--selector", default="", help="Only agents with such labels: env=prod,role in (web,db).")
 @_options
 @click.pass_obj
-def agents(run: Invocation, name: str | None, group: str | None, form: str, *, watched: bool) -> None:
+def agents(
+    run: Invocation, name: str | None, group: str | None, selector: str, form: str, *, watched: bool
+) -> None:
     """List agents: who is in touch, and who has what it should have."""
-    if name and group:
-        raise click.UsageError("NAME and --group exclude each other")
-    _show(run, _agents(group), name, form, watched=watched)
+    if name and (group or selector):
+        raise click.UsageError("NAME excludes --group and --selector")
+    _show(run, _agents(group, selector), name, form, watched=watched)
 
 
 @get.command()
@@ -94,6 +108,17 @@ def groups(run: Invocation, name: str | None, form: str, *, watched: bool) -> No
 def policies(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
     """List policies, and which groups assign them."""
     _show(run, Noun(POLICIES, Client.policies, Client.policy, NO_POLICIES), name, form, watched=watched)
+
+
+@get.command()
+@click.argument("name", required=False)
+@_options
+@click.pass_obj
+def placements(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
+    """List the rules that say in which group agents begin, in the order in which they are asked."""
+    _show(
+        run, Noun(PLACEMENTS, Client.placements, _one_placement, NO_PLACEMENTS), name, form, watched=watched
+    )
 
 
 @get.command()

@@ -5,6 +5,7 @@ Contexts and the REST client are imported when a command asks for them.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ class Invocation:
         connect: Makes a client for a context.
         wait: Sleeps for so many seconds between two looks of ``-w``.
         now: Wall time, in unix seconds.
+        asked: Whether somebody is there to answer questions.
     """
 
     environ: Mapping[str, str]
@@ -35,6 +37,7 @@ class Invocation:
     connect: Callable[[Context], Client] = field(default_factory=lambda: _connect)
     wait: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.time
+    asked: Callable[[], bool] = field(default_factory=lambda: _on_terminal)
 
     def choose(self, config: str | None, context: str) -> Invocation:
         """Return the invocation with what the options of ``popham`` itself say."""
@@ -57,6 +60,10 @@ class Invocation:
             ConfigError: No Manager is chosen, or the context is wrong.
         """
         return self.connect(self.contexts().chosen(self.context, self.environ))
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _connect(context: Context) -> Client:

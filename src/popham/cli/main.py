@@ -20,17 +20,26 @@ from popham.cli.lazy import Entry, LazyGroup
 from popham.errors import ConfigError, PophamError
 
 ENTRIES = {
-    "get": Entry("popham.cli.get", "get", "List agents, groups, policies or tokens."),
+    "get": Entry("popham.cli.get", "get", "List agents, groups, policies, placements or tokens."),
     "describe": Entry("popham.cli.describe", "describe", "Show all about one agent, group or policy."),
+    "explain": Entry("popham.cli.answers", "explain", "Say where the values of an agent come from."),
+    "why": Entry("popham.cli.answers", "why", "Say why an agent is where it is, and what to do next."),
     "apply": Entry("popham.cli.apply", "apply", "Make the definitions in files hold, all or none."),
     "check": Entry("popham.cli.apply", "check", "Check definitions on this machine, asking no Manager."),
+    "plan": Entry(
+        "popham.cli.plan", "plan", "Show what definitions would change, for whom, and what that costs."
+    ),
     "token": Entry("popham.cli.token", "token", "Make and revoke the tokens by which agents join."),
     "accept": Entry("popham.cli.admission", "accept", "Accept agents into the fleet."),
     "refuse": Entry("popham.cli.admission", "refuse", "Refuse agents that wait to be accepted."),
     "revoke": Entry("popham.cli.admission", "revoke", "Take agents out of the fleet."),
+    "move": Entry("popham.cli.belonging", "move", "Put agents into another group."),
+    "label": Entry("popham.cli.belonging", "label", "Set labels of agents, or take them away."),
     "check-in": Entry("popham.cli.check_in", "check_in", "Ask agents to get in touch now."),
     "copy": Entry("popham.cli.change", "copy", "Copy a policy under a new name."),
-    "delete": Entry("popham.cli.change", "delete", "Delete a policy or a group that nothing uses."),
+    "delete": Entry(
+        "popham.cli.change", "delete", "Delete a policy or a group that nothing uses, or a placement."
+    ),
     "audit": Entry("popham.cli.audit", "audit", "Show who changed what, when and from where."),
     "context": Entry("popham.cli.context", "context", "Choose which Manager commands talk to."),
     "completion": Entry("popham.cli.completion", "completion", "Print the completion script of a shell."),
@@ -40,6 +49,7 @@ ENTRIES = {
     "simulate": Entry(
         "popham.cli.simulate", "simulate", "Run simulated agents against a Manager on this machine."
     ),
+    "bench": Entry("popham.cli.bench", "bench", "Show what rounds and links cost a Manager, or measure it."),
     "backup": Entry("popham.cli.manager", "backup", "Save a Manager's keys and state in one file."),
     "restore": Entry("popham.cli.manager", "restore", "Make a state directory from a backup."),
 }

@@ -31,6 +31,7 @@ COLOURS = {
     "pending": "yellow",
     "overdue": "yellow",
     "drifted": "yellow",
+    "cannot take it": "yellow",
     "new": "yellow",
     "failed": "red",
     "missing": "red",
