@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.scenario import RESULTS
 
-SCENARIOS = ("heartbeats", "connections", "publish", "fanout", "order", "restart", "abuse")
+SCENARIOS = ("heartbeats", "connections", "publish", "fanout", "order", "restart", "abuse", "resolve")
 Numbers = Mapping[str, Mapping[str, Any]]
 
 
@@ -72,6 +72,9 @@ GOALS = (
     Goal("restart", "mutual TLS", "back_s", "s", 60, "restart: 5,000 TLS agents are back"),
     Goal("restart", "mutual TLS", "lag_p99_ms", "ms", 50, "restart: loop lag p99"),
     Goal("restart", "mutual TLS", "cores", "cores", 1.5, "restart: CPU meanwhile"),
+    Goal("resolve", "tree", "build_ms", "ms", 1000, "1,000 groups of 3 locations: built and signed"),
+    Goal("resolve", "tree", "edit_ms", "ms", 5, "the same after one edit"),
+    Goal("resolve", "tree", "explain_ms", "ms", 20, "one agent of 100,000 is explained"),
     Goal("fanout", "plain", "fan_ms", "ms", 150, "push: first → last of 10,000 asked for a round, plain"),
     Goal("abuse", "mutual TLS", "lag_p99_ms", "ms", 50, "attackers of all kinds: loop lag p99"),
     Goal("abuse", "mutual TLS", "push_p99_moved", "%", 10, "… good agents' p99 moved, push"),

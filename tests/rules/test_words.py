@@ -74,7 +74,11 @@ EXCEPTIONS = (
         "roles of TLS, HTTP, OpAMP",
     ),
     (r"(?i)^client$|^Client([A-Z]\w*)?$|^popham\.client", "the REST client; the layout names the module"),
-    (r"(?i)^servers?$|server.?list", "the list of addresses in the communication settings"),
+    (
+        r"(?i)^servers?$|server.?list|^servers_|^(order|read)_servers$",
+        "the list of addresses in the communication settings",
+    ),
+    (r"^gateways$|^dns_servers$", "what a machine sees of its network"),
     (r"^endpoint$", "OpAMP's destination_endpoint"),
     (r"(?i)^is_alive$|livez", "the path by which orchestrators ask for health"),
     (r"(?i)definition\.cycle|^cycle$", "a circle in the tree of groups, not a round"),

@@ -11,6 +11,7 @@ import pytest
 
 from popham.errors import LinkError
 from popham.link.driver import Driver
+from popham.link.ways import OneWay
 from popham.net.dialer import AiohttpDialer
 from popham.net.seam import Limits
 from popham.testing.direct import DirectDialer, DirectManager
@@ -77,7 +78,7 @@ class Journey:
         self.told = []
         self.news = asyncio.Event()
         self.dialer = None
-        self.driver = Driver(agent.end, lambda: self.dialer, draw=lambda: DRAW, said=self._said)
+        self.driver = Driver(agent.end, OneWay(lambda: self.dialer), draw=lambda: DRAW, said=self._said)
 
     def _said(self, text, wait):
         self.told.append((text, wait))
@@ -169,8 +170,11 @@ async def test_opc_1_an_upstream_without_held_links_is_told_as_such(modules, enr
     before, journey = possessions(agent), Journey(agent)
     with StrangeUpstream(modules) as upstream:
         async with journey.under(upstream.url):
-            await journey.until(lambda told: len(told) >= 3)
-    assert all("501" in text for text, _ in journey.told[:3])
+            await journey.until(lambda told: told)
+            assert "it pulls, because it cannot hold a link" in journey.told[0][0]
+            assert "501" in journey.told[0][0]
+            assert agent.end.fallback == "link.unexpected"
+    assert 200 in {one["status"] for one in upstream.taken}, "rounds go on"
     assert unharmed(agent, before)
 
 
