@@ -48,6 +48,7 @@ docs: $(READY) ## docs/ as a site, in site/
 
 reference: $(READY) ## write what docs/reference takes from the commands and the tests
 	@$(BIN)/python tools/command_page.py
+	@$(BIN)/python tools/policy_page.py
 	@$(BIN)/python tools/row_page.py
 
 proto: $(READY) ## generate the protobuf code again

@@ -228,13 +228,30 @@ class Folder:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._descriptor)
 
-    def make_folder(self, name: str, mode: int) -> None:
-        """Make a directory, whatever the umask."""
-        os.mkdir(name, mode, dir_fd=self._descriptor)
+    def make_folder(self, name: str, mode: int, uid: int | None = None, gid: int | None = None) -> None:
+        """Make a directory, whatever the umask; None leaves an owner as is.
+
+        Raises:
+            PermissionError: ``uid`` or ``gid`` may not be given by this process, among others.
+        """
+        os.mkdir(name, 0o700, dir_fd=self._descriptor)
+        self.adjust_folder(name, mode, uid, gid)
+
+    def adjust_folder(self, name: str, mode: int, uid: int | None, gid: int | None) -> None:
+        """Give a directory its mode and owner, durable; None leaves an owner as is.
+
+        Raises:
+            PermissionError: This process may not do that.
+            OSError: It is missing, or is no directory (ENOTDIR).
+        """
         how = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, how, dir_fd=self._descriptor)
         try:
+            held = os.fstat(descriptor)
+            if uid not in {None, held.st_uid} or gid not in {None, held.st_gid}:
+                os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
             os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -243,7 +260,7 @@ class Folder:
         try:
             os.rmdir(name, dir_fd=self._descriptor)
         except OSError as error:
-            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY}:
                 raise
 
     def sync(self) -> None:

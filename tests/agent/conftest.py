@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from popham.agent.apply import Applied, Applier
-from popham.agent.settings import AgentSettings, FilesSettings
+from popham.agent.settings import AgentSettings, FilesSettings, OtelcolSettings
 from popham.model.bundle import PolicyRef
 from popham.model.policy import Policy, check_policy
 from popham.testing.simulation import make_keys
@@ -18,9 +18,14 @@ from .orders import Orders
 def make_policy(*files, name="web", **rest):
     """Return a policy of type ``files`` as a bundle brings it; files are (path, content) or mappings."""
     entries = [f if isinstance(f, dict) else {"path": str(f[0]), "content": f[1]} for f in files]
-    body = check_policy("files", {"files": entries, **rest})
-    policy = Policy(name=name, type="files", body=body, revision=1)
-    ref = PolicyRef(type="files", name=name, revision=1, sha256=policy.sha256, length=len(policy.encoded()))
+    return make_typed("files", {"files": entries, **rest}, name)
+
+
+def make_typed(kind, spec, name="web"):
+    """Return a policy of any type as a bundle brings it."""
+    body = check_policy(kind, spec)
+    policy = Policy(name=name, type=kind, body=body, revision=1)
+    ref = PolicyRef(type=kind, name=name, revision=1, sha256=policy.sha256, length=len(policy.encoded()))
     return Applied(ref, body)
 
 
@@ -32,6 +37,8 @@ class Machine:
     commands: dict[str, tuple[str, ...]] = field(default_factory=dict)
     command_timeout: float = 10.0
     roots: tuple[str, ...] | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    otelcol: OtelcolSettings = field(default_factory=OtelcolSettings)
     number: int = 0
 
     def __post_init__(self):
@@ -49,6 +56,8 @@ class Machine:
             state=str(self.state),
             files=FilesSettings(roots=roots),
             commands=self.commands,
+            labels=self.labels,
+            otelcol=self.otelcol,
             command_timeout=self.command_timeout,
         )
         token = rest.pop("token", lambda: f"{life}-{next(used)}")
@@ -69,6 +78,11 @@ class Machine:
             for path in sorted(folder.rglob("*"))
             if path.is_file() and not path.is_symlink()
         }
+
+    def folders(self):
+        """Return every directory under the root: path → mode."""
+        found = sorted(path for path in self.root.rglob("*") if path.is_dir())
+        return {str(path.relative_to(self.root)): path.stat().st_mode & 0o7777 for path in found}
 
 
 @pytest.fixture

@@ -248,3 +248,23 @@ def test_sec_6_no_path_leads_out_of_the_roots(path):
         after = machine.tree(outside), sorted(p.name for p in folder.iterdir() if p.name != "state")
         assert after == before
         assert all("popham" not in found for found in machine.tree())
+
+
+@settings(max_examples=80, deadline=None)
+@given(PATHS)
+def test_sec_6_no_directory_is_made_or_changed_outside_the_roots(path):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        machine, outside = canary_tree(folder)
+        start = {"root": str(machine.root), "outside": str(outside), "nothing": ""}[path[0]]
+        body = {"files": [{"path": f"{start}/{path[1]}", "directory": True, "mode": "0770"}]}
+        before = outside_of(machine, outside)
+        with contextlib.suppress(PolicyError):
+            asyncio.run(machine.applier(offload=at_once).apply([Applied(REF, body)]))
+        assert outside_of(machine, outside) == before
+
+
+def outside_of(machine, outside):
+    """Return every directory that is not below the root, with its mode."""
+    found = [*outside.rglob("*"), *machine.folder.iterdir(), machine.folder.parent / "etc"]
+    return {str(path): path.stat().st_mode for path in found if path.is_dir() and path != machine.state}

@@ -120,7 +120,7 @@ class Agent:
         if documents is None:
             raise StateError("not_enrolled", "this machine has no trust documents", "Enroll it again")
         tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
-        applier = Applier(self._settings, self._dir.path("applier"), source=self._source)
+        applier = Applier(self._settings, self._dir.path("applier"), source=self._source, facts=find_facts)
         self._dir.path("applier").mkdir(mode=0o700, exist_ok=True)
         await applier.recover()
         enforcer = Enforcer(self.state, applier, tuf, self._clock, door.news.set)

@@ -1,7 +1,7 @@
 """Runs what the machine's own configuration permits: argument lists, never a shell.
 
 1. A command starts with an empty environment but for PATH and LANG, without
-   input, in a group of its own.
+   input but for a file that is named, in a group of its own.
 2. It ends within its time, or its whole group is ended.
 3. Of its output the beginning is kept; the rest is read and dropped.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,24 +43,37 @@ class Ended:
     output: str
 
 
-async def run_command(argv: Sequence[str], *, folder: Path, timeout: float) -> Ended:  # noqa: ASYNC109  # the command's own bound, not the caller's
+async def run_command(
+    argv: Sequence[str],
+    *,
+    folder: Path,
+    timeout: float,  # noqa: ASYNC109  # the command's own bound, not the caller's
+    given: Path | None = None,
+) -> Ended:
     """Run one command to its end and return how it ended.
 
     Args:
         argv: The absolute path of the program, and its arguments.
         folder: Its working directory.
         timeout: Seconds it may take.
+        given: A file to be its standard input; None for nothing.
 
     Raises:
         PolicyError: ``policy.command``: the program cannot be started.
+        OSError: ``given`` cannot be read.
     """
+    with _input(given) as data:
+        return await _run(argv, folder, timeout, data)
+
+
+async def _run(argv: Sequence[str], folder: Path, seconds: float, data: int) -> Ended:
     reading, writing = os.pipe()
     try:
         transport, head = await _listen(reading)
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=data,
                 stdout=writing,
                 stderr=writing,
                 cwd=folder,
@@ -69,7 +82,7 @@ async def run_command(argv: Sequence[str], *, folder: Path, timeout: float) -> E
             )
             os.close(writing)
             writing = -1
-            status = await _wait(process, timeout)
+            status = await _wait(process, seconds)
             await head.ended(_LAST_OUTPUT)
         finally:
             transport.close()
@@ -81,6 +94,19 @@ async def run_command(argv: Sequence[str], *, folder: Path, timeout: float) -> E
         if writing >= 0:
             os.close(writing)
     return Ended(status, head.text())
+
+
+@contextlib.contextmanager
+def _input(given: Path | None) -> Iterator[int]:
+    """Open what a command reads: a file, or nothing."""
+    if given is None:
+        yield asyncio.subprocess.DEVNULL
+        return
+    data = os.open(given, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield data
+    finally:
+        os.close(data)
 
 
 async def _listen(reading: int) -> tuple[asyncio.ReadTransport, _Head]:

@@ -8,14 +8,14 @@ whose name it carries holds, any other that is found in the middle is undone.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from popham import posix
-from popham.agent.placement import Change
-from popham.agent.types.files import Permission, Place, WantedFile, WantedPolicy
+from popham.agent.journal import Change, HandedStep
+from popham.agent.permission import Permission
+from popham.agent.types.wanted import Place, WantedFile, fits_status
 from popham.errors import PolicyError, StateError
 from popham.model.names import digest
 from popham.statedir import replace_file
@@ -39,27 +39,79 @@ class PlacedFile(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reload: The command to run should the file be withdrawn; None for none.
         former: What was there before; None for nothing.
+        mode: As it was placed; None if that is not known.
+        uid: Its owner if the policy named one.
+        gid: Its group if the policy named one.
     """
 
     sha256: str
     policy: str
     reload: str | None
     former: Former | None
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+class FolderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Mode and owner of a directory; None where they are open."""
+
+    mode: int
+    uid: int | None = None
+    gid: int | None = None
+
+
+class PlacedFolder(msgspec.Struct, frozen=True, kw_only=True):
+    """One directory in force.
+
+    Attributes:
+        policy: The policy that wants it; empty for a parent that was made for something below.
+        placed: Mode and owner as they were placed.
+        former: As it was before; None where a policy made it.
+    """
+
+    policy: str
+    placed: FolderStatus
+    former: FolderStatus | None
+
+
+class Handed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a program was handed last.
+
+    Attributes:
+        sha256: Digest of the data.
+        sure: Whether the program ended well with it; if not, it is handed it again.
+    """
+
+    policy: str
+    sha256: str
+    sure: bool = True
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """All files in force by path, and the placement that brought the last change."""
+    """All that is in force, and the placement that brought the last change.
+
+    Attributes:
+        files: Path → file.
+        folders: Path → directory.
+        handed: Name of a command → its data.
+        left: Paths that no policy wants any more and that somebody changed, so they were left.
+    """
 
     change: str = ""
     files: dict[str, PlacedFile] = {}
+    folders: dict[str, PlacedFolder] = {}
+    handed: dict[str, Handed] = {}
+    left: tuple[str, ...] = ()
 
 
 class PlacedRecord:
-    """The record and the former files, on disk under ``folder``."""
+    """The record, the former files and what programs were handed, on disk under ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "placed.json"
         self._former = folder / "former"
+        self._handed = folder / "handed"
 
     def load(self) -> Placed:
         """Return the record; an empty one if nothing was ever placed.
@@ -103,8 +155,28 @@ class PlacedRecord:
             replace_file(self._former / sha256, data)
         return Former(sha256=sha256, mode=stat.S_IMODE(held.st_mode), uid=held.st_uid, gid=held.st_gid)
 
-    def withdraw(self, path: str, placed: PlacedFile, permission: Permission) -> Change | None:
-        """Return the change that takes back what a policy placed, None if nothing is to be done.
+    def keep_data(self, data: bytes) -> str:
+        """Keep what a program is to be handed, and return its digest."""
+        sha256 = digest(data)
+        self._handed.mkdir(mode=0o700, exist_ok=True)
+        if not (self._handed / sha256).exists():
+            replace_file(self._handed / sha256, data)
+        return sha256
+
+    def data_file(self, sha256: str) -> Path:
+        """Return the file of what :meth:`keep_data` kept."""
+        return self._handed / sha256
+
+    def doubt(self, step: HandedStep) -> None:
+        """Note that a program could not be given back what it had: that is tried again with the next set."""
+        placed = self.load()
+        known = placed.handed.get(step.command)
+        sha256 = step.former or step.now or ""
+        doubted = Handed(policy=known.policy if known else "", sha256=sha256, sure=False)
+        self.save(msgspec.structs.replace(placed, handed=placed.handed | {step.command: doubted}))
+
+    def withdraw(self, path: str, placed: PlacedFile, permission: Permission) -> tuple[Change | None, bool]:
+        """Return the change that takes back what a policy placed, and whether something is left there.
 
         What somebody changed since, or what this machine no longer permits to touch, is left alone.
 
@@ -112,15 +184,17 @@ class PlacedRecord:
             StateError: ``state.corrupt``: the former file is damaged.
         """
         try:
-            place = permission.find_place(path)
-            held = _content(place)
+            place = permission.find_again(path)
+            held = _as_placed(place, placed)
+        except FileNotFoundError:
+            return None, False
         except (PolicyError, OSError):
-            return None
-        if held is None or digest(held) != placed.sha256:
-            return None
+            return None, True
+        if held is None:
+            return None, True
         former = placed.former
         if former is None:
-            return Change(folder=place.folder, name=place.name, content=None)
+            return Change(folder=place.folder, name=place.name, content=None), False
         try:
             content = (self._former / former.sha256).read_bytes()
         except OSError:
@@ -129,9 +203,9 @@ class PlacedRecord:
             problem = f"what {path} held before a policy replaced it is damaged"
             raise StateError("corrupt", problem, f"Restore {self._former / former.sha256}, or remove {path}")
         if content == held:
-            return None
+            return None, False
         root = posix.may_give_files()
-        return Change(
+        change = Change(
             folder=place.folder,
             name=place.name,
             content=content,
@@ -139,34 +213,27 @@ class PlacedRecord:
             uid=former.uid if root else None,
             gid=former.gid if root else None,
         )
+        return change, False
 
     def prune(self, placed: Placed) -> None:
-        """Remove former files that nothing in force has replaced."""
-        needed = {file.former.sha256 for file in placed.files.values() if file.former}
-        if self._former.is_dir():
-            for kept in self._former.iterdir():
+        """Remove former files that nothing in force has replaced, and data that no program has."""
+        former = {file.former.sha256 for file in placed.files.values() if file.former}
+        for folder, needed in (
+            (self._former, former),
+            (self._handed, {held.sha256 for held in placed.handed.values()}),
+        ):
+            for kept in folder.iterdir() if folder.is_dir() else ():
                 if kept.name not in needed:
                     kept.unlink()
 
 
-def in_force(policies: Iterable[WantedPolicy], before: Placed, record: PlacedRecord) -> dict[str, PlacedFile]:
-    """Return the files that will be in force, each with what was there before the first policy."""
-    files: dict[str, PlacedFile] = {}
-    for policy in policies:
-        for wanted in policy.files:
-            path = str(wanted.place.path)
-            known = before.files.get(path)
-            files[path] = PlacedFile(
-                sha256=digest(wanted.content),
-                policy=policy.name,
-                reload=policy.reload,
-                former=known.former if known else record.remember(wanted),
-            )
-    return files
-
-
-def _content(place: Place) -> bytes | None:
+def _as_placed(place: Place, placed: PlacedFile) -> bytes | None:
+    """Return the content of a file that is still as it was placed, None if somebody changed it."""
     with posix.Folder.open(place.folder) as folder:
-        if folder.status(place.name) is None:
+        held = folder.status(place.name)
+        if held is None:
+            raise FileNotFoundError(place.path)
+        if placed.mode is not None and not fits_status(held, placed.mode, placed.uid, placed.gid):
             return None
-        return folder.read(place.name, MAX_FORMER + 1)
+        content = folder.read(place.name, MAX_FORMER + 1)
+    return content if digest(content) == placed.sha256 else None

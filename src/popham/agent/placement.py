@@ -5,97 +5,54 @@ leaves a whole set to the next one.  The order::
 
     journal "staging" → directories, staged files and kept files, durable
     journal "placing" → renames, durable
-    (reload, then the commit, which is the applier's)
-    finish: kept files and journal go
+    (reload, programs, then the commit, which is the applier's)
+    finish: kept files go, directories that nothing needs, and then the journal
 
 Before "placing" nothing that anybody reads has changed.  From then until the
 commit, :meth:`Placement.undo` brings the former set back, in this process or
-in the next one.  Staged and kept files lie beside their target under hidden
+in the next one; :meth:`Placement.forget` ends that.  Directories are removed
+last, and only empty ones, so that nothing has to bring one back.  Staged and kept files lie beside their target under hidden
 names: a rename is atomic only within one file system.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from popham import posix
+from popham.agent.journal import Change, Entry, FolderChange, FolderEntry, Journal, Work
 from popham.errors import PolicyError, StateError
 from popham.statedir import replace_file
 
 FailPoint = Callable[[str], None]
 """Called with the name of each step, so that a test can end the process there."""
-FOLDER_MODE = 0o755
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One file to write, or to remove where ``content`` is None."""
-
-    folder: Path
-    name: str
-    content: bytes | None
-    mode: int = 0o644
-    uid: int | None = None
-    gid: int | None = None
-
-    @property
-    def path(self) -> Path:
-        """The whole path."""
-        return self.folder / self.name
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One change as the journal says it: names beside the target."""
-
-    folder: str
-    name: str
-    staged: str
-    kept: str
-    existed: bool
-
-
-class Journal(msgspec.Struct, kw_only=True):
-    """What is under way.
-
-    Attributes:
-        id: Names this change; the applier's commit repeats it.
-        made: Directories to make, parents first.
-        reload: Names of commands that tell programs about the files.
-    """
-
-    id: str
-    phase: Literal["staging", "placing"]
-    entries: list[Entry]
-    made: list[str]
-    reload: list[str]
 
 
 class Placement:
     """One set of changes on its way."""
 
-    def __init__(self, file: Path, journal: Journal, changes: Sequence[Change], failpoint: FailPoint) -> None:
+    def __init__(self, file: Path, journal: Journal, work: Work, failpoint: FailPoint) -> None:
         self.journal = journal
         self._file = file
-        self._changes = changes
+        self._changes = work.changes
+        self._folders = {change.path: change for change in work.folders}
         self._failpoint = failpoint
 
     @classmethod
-    def prepare(
-        cls, file: Path, changes: Sequence[Change], *, token: str, reload: Sequence[str], failpoint: FailPoint
-    ) -> Placement:
-        """Return the placement of ``changes``; nothing is written yet.
+    def prepare(cls, file: Path, work: Work, *, token: str, failpoint: FailPoint) -> Placement:
+        """Return the placement of ``work``; nothing is written yet.
 
         Args:
             file: The journal's path.
-            changes: What to do, one per path.
+            work: What to do.
             token: A name that no other placement has.
-            reload: Commands to run again should the change be undone later.
             failpoint: Called at each step.
 
         Raises:
@@ -109,15 +66,27 @@ class Placement:
                 kept=f".popham-{token}-{number}.old",
                 existed=change.path.exists(),
             )
-            for number, change in enumerate(changes)
+            for number, change in enumerate(work.changes)
         ]
         made: dict[str, None] = {}
-        for change in changes:
-            for parent in reversed((change.folder, *change.folder.parents)):
+        for folder in (
+            *(change.path for change in work.folders),
+            *(change.folder for change in work.changes),
+        ):
+            for parent in reversed((folder, *folder.parents)):
                 if not parent.exists():
                     made[str(parent)] = None
-        journal = Journal(id=token, phase="staging", entries=entries, made=list(made), reload=list(reload))
-        return cls(file, journal, changes, failpoint)
+        journal = Journal(
+            id=token,
+            phase="staging",
+            entries=entries,
+            made=list(made),
+            reload=list(work.reload),
+            folders=[_as_it_is(change.path) for change in work.folders if str(change.path) not in made],
+            gone=list(work.gone),
+            steps=list(work.steps),
+        )
+        return cls(file, journal, work, failpoint)
 
     @classmethod
     def load(cls, file: Path, failpoint: FailPoint) -> Placement | None:
@@ -134,7 +103,7 @@ class Placement:
             problem = f"{file} cannot be read: {error}"
             hint = "Look for files named .popham-* under the allowed roots, then remove this one"
             raise StateError("corrupt", problem, hint) from error
-        return cls(file, journal, (), failpoint)
+        return cls(file, journal, Work(), failpoint)
 
     def stage(self) -> None:
         """Write everything that will be needed beside the targets, and make it durable.
@@ -147,7 +116,7 @@ class Placement:
         self._failpoint("journal")
         for made in map(Path, self.journal.made):
             with posix.Folder.open(made.parent) as parent:
-                parent.make_folder(made.name, FOLDER_MODE)
+                _make(parent, self._folders.get(made) or FolderChange(path=made))
                 parent.sync()
         for number, (entry, change) in enumerate(zip(self.journal.entries, self._changes, strict=True)):
             with posix.Folder.open(change.folder) as folder:
@@ -170,16 +139,22 @@ class Placement:
                     folder.rename(entry.staged, entry.name)
                 folder.sync()
             self._failpoint(f"placed:{number}")
+        for number, held in enumerate(self.journal.folders):
+            _adjust(self._folders[Path(held.path)])
+            self._failpoint(f"adjusted:{number}")
 
     def undo(self) -> bool:
         """Bring the former files back; return whether any had been replaced.
 
-        It may run again after it was cut short.
+        It may run again after it was cut short, until :meth:`forget` was called.
 
         Raises:
             OSError: A file cannot be put back; the journal stays, for another attempt.
         """
         placing = self.journal.phase == "placing"
+        for held in self.journal.folders if placing else ():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                _adjust(FolderChange(path=Path(held.path), mode=held.mode, uid=held.uid, gid=held.gid))
         for number, entry in enumerate(self.journal.entries):
             try:
                 folder = posix.Folder.open(Path(entry.folder))
@@ -199,9 +174,12 @@ class Placement:
                     parent.sync()
             except FileNotFoundError:
                 continue
+        return placing
+
+    def forget(self) -> None:
+        """Remove the journal: nothing is under way any more."""
         self._file.unlink(missing_ok=True)
         posix.fsync_directory(self._file.parent)
-        return placing
 
     def finish(self) -> None:
         """Forget the former files: the new ones hold."""
@@ -213,8 +191,15 @@ class Placement:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             self._failpoint(f"finished:{number}")
-        self._file.unlink(missing_ok=True)
-        posix.fsync_directory(self._file.parent)
+        for number, gone in enumerate(map(Path, self.journal.gone)):
+            try:
+                with posix.Folder.open(gone.parent) as parent:
+                    parent.remove_folder(gone.name)
+                    parent.sync()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            self._failpoint(f"gone:{number}")
+        self.forget()
 
     def _write_journal(self, phase: Literal["staging", "placing"]) -> None:
         self.journal.phase = phase
@@ -234,6 +219,34 @@ def disk_error(error: OSError) -> PolicyError:
     what = error.filename if isinstance(error.filename, str) else "a file"
     problem = f"{what} cannot be written: {error.strerror or error}"
     return PolicyError("disk", problem, hints.get(error.errno or 0, "Look at the machine's disk"))
+
+
+def _as_it_is(path: Path) -> FolderEntry:
+    held = path.stat(follow_symlinks=False)
+    return FolderEntry(path=str(path), mode=stat.S_IMODE(held.st_mode), uid=held.st_uid, gid=held.st_gid)
+
+
+def _make(parent: posix.Folder, change: FolderChange) -> None:
+    try:
+        parent.make_folder(change.path.name, change.mode, change.uid, change.gid)
+    except PermissionError as error:
+        if parent.status(change.path.name) is None:
+            raise
+        raise _not_given(change.path) from error
+
+
+def _adjust(change: FolderChange) -> None:
+    with posix.Folder.open(change.path.parent) as parent:
+        try:
+            parent.adjust_folder(change.path.name, change.mode, change.uid, change.gid)
+        except PermissionError as error:
+            raise _not_given(change.path) from error
+
+
+def _not_given(path: Path) -> PolicyError:
+    problem = f"the agent may not give {path} the owner, group or mode that the policy names"
+    hint = "Run the agent as root, or leave owner and group out"
+    return PolicyError("account", problem, hint)
 
 
 def _keep(folder: posix.Folder, entry: Entry) -> None:
@@ -264,9 +277,7 @@ def _write(folder: posix.Folder, name: str, change: Change) -> None:
     except PermissionError as error:
         if folder.status(name) is None:
             raise
-        problem = f"the agent may not give {change.path} to the owner or group that the policy names"
-        hint = "Run the agent as root, or leave owner and group out"
-        raise PolicyError("account", problem, hint) from error
+        raise _not_given(change.path) from error
 
 
 def _put_back(folder: posix.Folder, entry: Entry) -> None:

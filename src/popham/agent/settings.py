@@ -26,9 +26,13 @@ COMMAND_TIMEOUT = 30.0
 PLACES = ("{dir}", "{path}")
 """What is replaced in a command that validates: the directory of the staged files, and each staged file."""
 
+PHASE = "{phase}"
+"""What is replaced in a command that policies of type ``custom`` may name: ``check``, ``apply`` or ``remove``."""
+
 _COMMAND_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=3600)]
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Mode = Annotated[str, msgspec.Meta(pattern=r"^0?[0-7]{3}$")]
 _Argv = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=256)]
 
 
@@ -42,6 +46,28 @@ class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     roots: tuple[str, ...] = ()
 
 
+class OtelcolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where this machine's OpenTelemetry Collector has its configuration.
+
+    Attributes:
+        path: The file that policies of type ``otelcol`` write; None, and they are not applied here.
+        mode: Its mode, octal.
+        owner: Its owner; None for the agent's own account.
+        group: Its group; None for the agent's own.
+        collector: The Collector's program, asked to ``validate`` the file; None for nobody.
+        validate: Name of a command that validates as well.
+        reload: Name of the command that tells the Collector of the file.
+    """
+
+    path: str | None = None
+    mode: _Mode = "0640"
+    owner: _Word | None = None
+    group: _Word | None = None
+    collector: str | None = None
+    validate: str | None = None
+    reload: str | None = None
+
+
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one agent.
 
@@ -50,8 +76,10 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         state: The state directory.
         socket: Path of the local socket; None for ``agent.sock`` in the state directory.
         files: What policies of type ``files`` may do.
+        otelcol: Where the Collector has its configuration.
         commands: Name → argument list, the absolute path of the program first;
-            no shell reads it. ``{dir}`` and ``{path}`` stand for staged files.
+            no shell reads it. ``{dir}`` and ``{path}`` stand for staged files, ``{phase}``
+            for what a program of policies of type ``custom`` is to do.
         command_timeout: Seconds that a command may take, 0.1 to 3600.
         labels: Told to the Manager, for people and selections.
         location: What location criteria may look at.
@@ -62,6 +90,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     state: str = DEFAULT_STATE
     socket: str | None = None
     files: FilesSettings = FilesSettings()
+    otelcol: OtelcolSettings = OtelcolSettings()
     commands: dict[str, _Argv] = {}
     command_timeout: _Seconds = COMMAND_TIMEOUT
     labels: dict[_Word, str] = {}
@@ -113,7 +142,19 @@ def load_settings(
         _check_absolute(argv[0], f"{where}: commands.{name}")
         if any("\0" in part for part in argv):
             raise ConfigError("command", f"{where}: commands.{name}: an argument holds a NUL character")
+    _check_otelcol(settings, where)
     return settings
+
+
+def _check_otelcol(settings: AgentSettings, where: str) -> None:
+    given = settings.otelcol
+    for key, path in (("path", given.path), ("collector", given.collector)):
+        if path is not None:
+            _check_absolute(path, f"{where}: otelcol.{key}")
+    for key, name in (("validate", given.validate), ("reload", given.reload)):
+        if name is not None and name not in settings.commands:
+            problem = f"{where}: otelcol.{key}: there is no command {name!r}"
+            raise ConfigError("command", problem, f"Add {name} under [commands]")
 
 
 def _check_absolute(path: str, where: str) -> None:

@@ -16,14 +16,16 @@ from popham.errors import DefinitionError
 from popham.model.communication import CommunicationSettings, Dialer, settings_from_definition
 from popham.model.documents import Document, SourceFile, read_documents
 from popham.model.duration import parse_duration, show_duration
+from popham.model.expectation import Expectation, read_tests
 from popham.model.findings import DefinitionSetError, Findings
 from popham.model.fleet import COMMUNICATION, LOCATIONS
+from popham.model.keys import check_keys
 from popham.model.lines import LinedDict, line_of
 from popham.model.location import CHECK_MAX, CHECK_MIN
 from popham.model.location_definition import read_locations
 from popham.model.names import ROOT_GROUP, check_name, nearest, show
 from popham.model.placement import read_placement
-from popham.model.policy import TYPES, check_keys, check_policy
+from popham.model.policy import TYPES, check_policy
 from popham.model.relations import check_relations
 from popham.model.wanted import (
     Definitions,
@@ -52,7 +54,7 @@ _KEYS = {
     "metadata": ("name", "labels", "annotations"),
     "group": (
         *("parent", "inherits", "inheritance", "communication", "policies"),
-        *("locations", "location_check", "location_memory"),
+        *("locations", "location_check", "location_memory", "tests"),
     ),
 }
 _TEXT_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
@@ -181,6 +183,7 @@ class _Reader:
             location_memory=memory,
             labels=self._texts(metadata, "labels"),
             annotations=self._texts(metadata, "annotations"),
+            tests=self._tests(spec, group=name),
             place=self._place(),
         )
 
@@ -198,10 +201,10 @@ class _Reader:
         return found
 
     def _placement(self, name: str, metadata: LinedDict, spec: LinedDict) -> PlacementDefinition:
-        self._texts(metadata, "annotations")
+        annotations = self._texts(metadata, "annotations")
         self.lines["group"] = line_of(spec, "group")
         rule = read_placement(name, spec.without("labels"), self._texts(spec, "labels"))
-        return PlacementDefinition(name=name, rule=rule, place=self._place())
+        return PlacementDefinition(name=name, rule=rule, annotations=annotations, place=self._place())
 
     def _policy(self, name: str, metadata: LinedDict, spec: LinedDict) -> PolicyDefinition:
         kind = spec.get("type")
@@ -215,7 +218,7 @@ class _Reader:
             if spec.get("private_to") is not None:
                 private_to = check_name(spec["private_to"], "group")
         with self._part(spec, "type"):
-            body = check_policy(kind, spec.without("type", "private_to"))
+            body = check_policy(kind, spec.without("type", "private_to", "tests"))
         return PolicyDefinition(
             name=name,
             type=kind,
@@ -223,6 +226,7 @@ class _Reader:
             private_to=private_to,
             labels=self._texts(metadata, "labels"),
             annotations=self._texts(metadata, "annotations"),
+            tests=self._tests(spec),
             place=self._place(),
         )
 
@@ -256,6 +260,18 @@ class _Reader:
             with self.findings.collect(self.document.source, line_of(held, kind)):
                 found[kind] = None if name is None else check_name(name, "policy")
         return found
+
+    def _tests(self, spec: LinedDict, *, group: str = "") -> tuple[Expectation, ...]:
+        """Return what agents are expected to get; by default those of ``group``."""
+        with self._part(spec, "tests"):
+            return read_tests(
+                spec.get("tests"),
+                group=group,
+                part=lambda line: self.findings.collect(self.document.source, line or self.lines["tests"]),
+                check_settings=_check_communication,
+                check_type=_check_type,
+            )
+        return ()
 
     def _texts(self, metadata: LinedDict, part: str) -> dict[str, str]:
         """Return the labels or annotations."""

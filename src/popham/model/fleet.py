@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from popham.errors import DefinitionError, NotFoundError
 from popham.model.communication import CommunicationSettings
+from popham.model.expectation import Expectation
 from popham.model.location import LocationRules, LocationValues
 from popham.model.names import DEFAULT_TENANT, ROOT_GROUP, nearest
 
@@ -56,6 +57,8 @@ class Group:
         locations: Own list of locations if it is not inherited, else None.
         values: Location → what differs there, of items that are not inherited.
         labels: Set by operators.
+        annotations: For programs; where the group is kept, among others.
+        tests: What agents are expected to get.
     """
 
     name: str
@@ -67,6 +70,8 @@ class Group:
     locations: LocationRules | None = None
     values: Mapping[str, LocationValues] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    tests: tuple[Expectation, ...] = ()
     tenant: str = DEFAULT_TENANT
 
     def assigned(self) -> set[str]:

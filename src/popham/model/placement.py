@@ -64,7 +64,8 @@ class Placement:
     @classmethod
     def from_dict(cls, name: str, data: Mapping[str, Any]) -> Placement:
         """Return the rule that is kept."""
-        return cls(name=name, **{**data, "address": tuple(data["address"])})
+        held = {key: data[key] for key in KEYS}
+        return cls(name=name, **{**held, "address": tuple(data["address"])})
 
     def fits(self, *, token: str, labels: Mapping[str, str], address: str) -> bool:
         """Return whether an agent is meant that joins by ``token``, from ``address``, with its own ``labels``."""

@@ -132,6 +132,8 @@ ROUTES: tuple[Route, ...] = (
     _people("GET", "/metrics", READERS),
     # A dry run is for readers too; the service refuses a viewer's apply that is none.
     _people("POST", "/api/v1/apply", READERS),
+    # Definitions with their secrets.
+    _people("GET", "/api/v1/export", ADMINS),
     _people("GET", "/api/v1/agents", READERS),
     _people("GET", "/api/v1/agents/{ref}", READERS),
     _people("GET", "/api/v1/agents/{ref}/explain", READERS),
@@ -148,6 +150,9 @@ ROUTES: tuple[Route, ...] = (
     _people("GET", "/api/v1/policies/{name}", READERS),
     _people("DELETE", "/api/v1/policies/{name}", ADMINS),
     _people("POST", "/api/v1/policies/{name}/copy", ADMINS),
+    _people("GET", "/api/v1/policies/{name}/revisions", READERS),
+    _people("GET", "/api/v1/policies/{name}/difference", READERS),
+    _people("POST", "/api/v1/policies/{name}/rollback", ADMINS),
     _people("GET", "/api/v1/placements", READERS),
     _people("DELETE", "/api/v1/placements/{name}", ADMINS),
     _people("GET", "/api/v1/tokens", READERS),

@@ -8,6 +8,7 @@ from typing import Any
 
 from popham.errors import DefinitionError
 from popham.model.criteria import Criterion
+from popham.model.expectation import Expectation
 from popham.model.placement import Placement
 
 
@@ -71,6 +72,7 @@ class GroupDefinition:
         locations: What is written under ``locations``; None if nothing is.
         location_check: Seconds between two looks at the surroundings; None if it is not written.
         location_memory: Whether agents start where they ended; None if it is not written.
+        tests: What agents are expected to get.
         place: Where it stands; not part of what is wanted.
     """
 
@@ -85,6 +87,7 @@ class GroupDefinition:
     location_memory: bool | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    tests: tuple[Expectation, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
 
     def inherits_item(self, item: str) -> bool:
@@ -102,6 +105,7 @@ class PolicyDefinition:
     private_to: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    tests: tuple[Expectation, ...] = ()
     place: Place = field(default_factory=Place, compare=False)
 
 
@@ -111,6 +115,7 @@ class PlacementDefinition:
 
     name: str
     rule: Placement
+    annotations: Mapping[str, str] = field(default_factory=dict)
     place: Place = field(default_factory=Place, compare=False)
 
 

@@ -1,0 +1,113 @@
+"""Directories in force: those that policies want, and those that were made for what lies below.
+
+Pure of effects but for looking: what is to be done goes into the plan.
+
+1. A directory that was there gets the wanted mode and owner, and back what it had when nothing wants it any more.
+2. A directory that was made goes when nothing needs it any more, if it is empty.
+3. What somebody changed since is left as it is.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from popham import posix
+from popham.agent.journal import FOLDER_MODE, FolderChange
+from popham.agent.placed import FolderStatus, PlacedFolder
+from popham.agent.types.wanted import WantedPolicy, fits_status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderPlan:
+    """What is to be done about directories, and what will be in force.
+
+    Attributes:
+        left: Paths that somebody changed, so they are left.
+    """
+
+    changes: tuple[FolderChange, ...]
+    gone: tuple[str, ...]
+    in_force: dict[str, PlacedFolder]
+    left: tuple[str, ...]
+
+
+def plan_folders(policies: Iterable[WantedPolicy], before: Mapping[str, PlacedFolder]) -> FolderPlan:
+    """Return what is to be done so that the directories of ``policies`` hold, and no others.
+
+    Args:
+        policies: All policies, checked.
+        before: Path → directory in force until now.
+
+    Raises:
+        OSError: A directory cannot be looked at.
+    """
+    policies = list(policies)
+    found: dict[str, PlacedFolder] = {}
+    changes: list[FolderChange] = []
+    for policy in policies:
+        for folder in policy.folders:
+            path = folder.place.path
+            placed = FolderStatus(mode=folder.mode, uid=folder.uid, gid=folder.gid)
+            former = before[str(path)].former if str(path) in before else _look(path)
+            found[str(path)] = PlacedFolder(policy=policy.name, placed=placed, former=former)
+            if not folder.fits():
+                changes.append(FolderChange(path=path, mode=folder.mode, uid=folder.uid, gid=folder.gid))
+    places = [place for policy in policies for place in policy.places]
+    made = PlacedFolder(policy="", placed=FolderStatus(mode=FOLDER_MODE), former=None)
+    for place in places:
+        for parent in (place.folder, *place.folder.parents):
+            known = before.get(str(parent))
+            if str(parent) in found or not parent.is_relative_to(place.root):
+                continue
+            if known is not None and known.former is None:
+                # It was made by a policy, and keeps the mode it has while something lies in it.
+                found[str(parent)] = PlacedFolder(policy="", placed=known.placed, former=None)
+            elif known is None and not parent.exists():
+                found[str(parent)] = made
+    changes += _restored(found, before)
+    gone = [path for path in before if path not in found and before[path].former is None]
+    left = tuple(
+        path for path in before if path not in found and not _as_placed(Path(path), before[path].placed)
+    )
+    return FolderPlan(
+        changes=tuple(changes),
+        gone=tuple(sorted(set(gone) - set(left), key=lambda path: (-path.count("/"), path))),
+        in_force=found,
+        left=tuple(path for path in left if Path(path).exists()),
+    )
+
+
+def _restored(found: Mapping[str, PlacedFolder], before: Mapping[str, PlacedFolder]) -> list[FolderChange]:
+    """Return the changes that give directories back what they had before any policy."""
+    root = posix.may_give_files()
+    changes: list[FolderChange] = []
+    for path, held in before.items():
+        former = held.former
+        if path in found or former is None or not _as_placed(Path(path), held.placed):
+            continue
+        owner = (former.uid, former.gid) if root else (None, None)
+        if _look(Path(path)) != former:
+            changes.append(FolderChange(path=Path(path), mode=former.mode, uid=owner[0], gid=owner[1]))
+    return changes
+
+
+def _look(path: Path) -> FolderStatus | None:
+    """Return mode and owner of a directory, None if there is none."""
+    try:
+        held = path.stat(follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISDIR(held.st_mode):
+        return None
+    return FolderStatus(mode=stat.S_IMODE(held.st_mode), uid=held.st_uid, gid=held.st_gid)
+
+
+def _as_placed(path: Path, placed: FolderStatus) -> bool:
+    try:
+        held = path.stat(follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISDIR(held.st_mode) and fits_status(held, placed.mode, placed.uid, placed.gid)

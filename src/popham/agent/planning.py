@@ -1,0 +1,191 @@
+"""What is to be done so that all policies hold, and nothing that only former ones wanted.
+
+Looks and compares; writes nothing but the applier's own files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from popham.agent.folders import plan_folders
+from popham.agent.journal import Change, HandedStep, Work
+from popham.agent.permission import Permission, check_twice
+from popham.agent.placed import Handed, Placed, PlacedFile, PlacedRecord
+from popham.agent.types.registry import APPLIERS
+from popham.agent.types.wanted import WantedFile, WantedPolicy
+from popham.model.bundle import PolicyRef
+from popham.model.names import digest
+
+MAX_LEFT: Final = 64
+"""Paths that were left and are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A policy in force: its reference in the bundle, and its body without the type."""
+
+    ref: PolicyRef
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        work: Files, directories, commands, data for programs.
+        changed: Policies of which files or directories change.
+        placed: The record that will hold.
+        secrets: What no sentence may show.
+    """
+
+    work: Work
+    changed: tuple[WantedPolicy, ...]
+    placed: Placed
+    secrets: tuple[str, ...]
+
+
+def make_plan(
+    policies: Sequence[Applied],
+    permission: Permission,
+    record: PlacedRecord,
+    *,
+    supported: Collection[str],
+    token: str,
+) -> Plan:
+    """Check everything and return what is to be done.
+
+    Args:
+        policies: All that is to hold.
+        permission: What this machine permits.
+        record: What is in force.
+        supported: Types to apply; others are skipped.
+        token: A name that no other placement has.
+
+    Raises:
+        PolicyError: A policy cannot be applied here.
+        StateError: The record is damaged.
+        OSError: Something cannot be looked at.
+    """
+    wanted = [
+        APPLIERS[policy.ref.type].want(permission, policy.ref.name, policy.body)
+        for policy in policies
+        if policy.ref.type in supported
+    ]
+    check_twice(wanted)
+    before = record.load()
+    changed = [policy for policy in wanted if not _fits(policy)]
+    changes = [_change(file) for policy in changed for file in policy.files if not file.fits()]
+    reload = dict.fromkeys(policy.reload for policy in changed if policy.reload)
+    files = _files_in_force(wanted, before, record)
+    taken = _take_back(before, files, permission, record)
+    folders = plan_folders(wanted, before.folders)
+    handed, steps = _hand_over(wanted, before, record, permission.settings.commands)
+    left = [path for path in before.left if path not in files and os.path.lexists(path)]
+    left += [path for path in (*taken.left, *folders.left) if path not in left]
+    return Plan(
+        work=Work(
+            changes=(*changes, *taken.changes),
+            folders=folders.changes,
+            gone=folders.gone,
+            reload=tuple(reload | dict.fromkeys(taken.reload)),
+            steps=tuple(steps),
+        ),
+        changed=tuple(changed),
+        placed=Placed(
+            change=token,
+            files=files,
+            folders=folders.in_force,
+            handed=handed,
+            left=tuple(left[-MAX_LEFT:]),
+        ),
+        secrets=tuple(secret for policy in wanted for secret in policy.secrets),
+    )
+
+
+def _fits(policy: WantedPolicy) -> bool:
+    return all(folder.fits() for folder in policy.folders) and all(file.fits() for file in policy.files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What is to be done about files that nothing wants any more: changes, commands, and what is left."""
+
+    changes: list[Change] = field(default_factory=list)
+    reload: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+def _take_back(
+    before: Placed, files: Collection[str], permission: Permission, record: PlacedRecord
+) -> _Taken:
+    taken = _Taken()
+    for path, placed in before.files.items():
+        if path in files:
+            continue
+        change, stays = record.withdraw(path, placed, permission)
+        if stays:
+            taken.left.append(path)
+        if change:
+            taken.changes.append(change)
+            if placed.reload in permission.settings.commands:
+                taken.reload.append(placed.reload)
+    return taken
+
+
+def _files_in_force(
+    policies: Sequence[WantedPolicy], before: Placed, record: PlacedRecord
+) -> dict[str, PlacedFile]:
+    """Return the files that will be in force, each with what was there before the first policy."""
+    files: dict[str, PlacedFile] = {}
+    for policy in policies:
+        for wanted in policy.files:
+            path = str(wanted.place.path)
+            known = before.files.get(path)
+            files[path] = PlacedFile(
+                sha256=digest(wanted.content),
+                policy=policy.name,
+                reload=policy.reload,
+                former=known.former if known else record.remember(wanted),
+                mode=wanted.mode,
+                uid=wanted.uid,
+                gid=wanted.gid,
+            )
+    return files
+
+
+def _hand_over(
+    policies: Sequence[WantedPolicy], before: Placed, record: PlacedRecord, commands: Collection[str]
+) -> tuple[dict[str, Handed], list[HandedStep]]:
+    """Return what programs will have, and what they have to be handed for that."""
+    handed: dict[str, Handed] = {}
+    steps: list[HandedStep] = []
+    for policy in policies:
+        if policy.handing is None:
+            continue
+        command = policy.handing.command
+        now, known = record.keep_data(policy.handing.data), before.handed.get(command)
+        handed[command] = Handed(policy=policy.name, sha256=now)
+        if known is None or known.sha256 != now or not known.sure:
+            steps.append(HandedStep(command=command, now=now, former=known.sha256 if known else None))
+    steps += [
+        HandedStep(command=command, now=None, former=known.sha256)
+        for command, known in before.handed.items()
+        # What this machine no longer permits is left alone.
+        if command not in handed and command in commands
+    ]
+    return handed, steps
+
+
+def _change(file: WantedFile) -> Change:
+    return Change(
+        folder=file.place.folder,
+        name=file.place.name,
+        content=file.content,
+        mode=file.mode,
+        uid=file.uid,
+        gid=file.gid,
+    )

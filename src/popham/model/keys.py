@@ -1,0 +1,22 @@
+"""Keys of definitions: known ones, and the nearest right one to what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from popham.errors import DefinitionError
+from popham.model.lines import line_of
+from popham.model.names import nearest, show
+
+
+def check_keys(spec: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Return if ``spec`` has only ``known`` keys.
+
+    Raises:
+        DefinitionError: It has another; the hint names the nearest right one.
+    """
+    for key in spec:
+        if key not in known:
+            problem = f"{where} has no key {show(key)}"
+            raise DefinitionError("unknown_key", problem, nearest(str(key), known), line=line_of(spec, key))

@@ -1,0 +1,1 @@
+"""Policy types: one module per type, and the registry of them."""

@@ -1,0 +1,98 @@
+"""Type ``custom``: any JSON, under a schema of its author's, for a program on the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from popham.errors import DefinitionError
+from popham.model.keys import check_keys
+from popham.model.lines import line_of
+from popham.model.schema import WORDS, Place, check_schema, find_fault
+from popham.model.schema import find_secrets as find_marked
+from popham.model.types.commands import COMMAND_SCHEMA, check_command
+from popham.model.types.kind import PolicyType
+
+
+def check_custom(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the normal form of a policy of type ``custom``.
+
+    Raises:
+        DefinitionError: A key is unknown, the schema is none, or the data does not fit it.
+    """
+    check_keys(spec, {"command", "data", "schema"}, "a policy of type 'custom'")
+    body: dict[str, Any] = {
+        "command": check_command(spec.get("command"), "command", line_of(spec, "command"))
+    }
+    if "data" not in spec:
+        problem, hint = "a policy of type 'custom' has no data", "Add 'data:'; null is data too"
+        raise DefinitionError("custom", problem, hint, line=line_of(spec))
+    body["data"] = spec["data"]
+    if spec.get("schema") is None:
+        return body
+    body["schema"] = spec["schema"]
+    check_schema(spec["schema"])
+    fault = find_fault(spec["data"], spec["schema"])
+    if fault is not None:
+        place, said = fault
+        where = ".".join(map(str, ("data", *place)))
+        hint = "Correct the data, or its schema"
+        raise DefinitionError("custom", f"{where}: {said}", hint, line=_line(spec, ("data", *place)))
+    return body
+
+
+def find_secrets(body: Mapping[str, Any]) -> Iterator[Place]:
+    """Yield where the data holds what its schema marks as ``writeOnly``."""
+    yield from find_marked(body.get("data"), body.get("schema"), ("data",))
+
+
+def _line(spec: Mapping[str, Any], place: Place) -> int:
+    """Return the line of the innermost key on the way that has one."""
+    held: Any = spec
+    line = 0
+    for key in place:
+        line = line_of(held, key if isinstance(key, str) else None) or line
+        held = held[key]
+    return line_of(held) or line
+
+
+CUSTOM: Final = PolicyType(
+    name="custom",
+    summary="Any JSON, handed to a program that the machine's own configuration allows.",
+    schema={
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["command", "data"],
+        "properties": {
+            "command": COMMAND_SCHEMA
+            | {"description": "name of a command under `[commands]` whose arguments say `{phase}`"},
+            "data": {"description": "what the program reads on its standard input, as JSON"},
+            "schema": {"type": ["object", "null"], "description": "what the data must fit"},
+        },
+    },
+    further=(
+        "`data` fits `schema`.",
+        f"`schema` is JSON Schema with these words only: {', '.join(f'`{word}`' for word in sorted(WORDS))}.",
+    ),
+    check=check_custom,
+    secrets=find_secrets,
+    withheld="What the schema marks as `writeOnly: true`.",
+    locked=("command", "data"),
+    local={
+        "commands": "which program the name stands for; without it the policy fails with `policy.command`"
+    },
+    example="""\
+command: till
+schema:
+  type: object
+  required: [currency]
+  additionalProperties: false
+  properties:
+    currency: {enum: [EUR, USD]}
+    receipt_lines: {type: integer, minimum: 1, maximum: 80}
+    pin: {type: string, maxLength: 12, writeOnly: true}
+data: {currency: EUR, receipt_lines: 42, pin: "0000"}
+""",
+    applier="custom",
+)
+"""The type ``custom``."""

@@ -1,0 +1,47 @@
+"""What a Manager, a reader and an agent must know of one policy type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from popham.model.schema import Place
+
+Check = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Brings a ``spec`` without ``type`` and ``private_to`` to one form, or raises DefinitionError."""
+Secrets = Callable[[Mapping[str, Any]], Iterator[Place]]
+"""Yields where a body holds values that no diff and no log may show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyType:
+    """A policy type.
+
+    Attributes:
+        name: As it stands in ``type:``.
+        summary: What such a policy does; a sentence.
+        schema: JSON Schema of what :attr:`check` takes; its ``default`` are what holds for missing keys.
+        further: What :attr:`check` asks for beyond the schema; sentences.
+        check: Brings a spec to one form.
+        secrets: Finds values that are not to be shown.
+        withheld: Which those are; a sentence.
+        locked: Keys of the body that nothing on a machine can change.
+        local: What a machine's own configuration decides for this type: key there → meaning.
+        example: A ``spec`` without ``type``, as YAML.
+        applier: Module of :mod:`popham.agent.types` that applies it.
+        stock: Whether stock agents receive it, as a configuration object.
+    """
+
+    name: str
+    summary: str
+    schema: Mapping[str, Any]
+    further: tuple[str, ...]
+    check: Check
+    secrets: Secrets
+    withheld: str
+    locked: tuple[str, ...]
+    local: Mapping[str, str]
+    example: str
+    applier: str
+    stock: bool = False
