@@ -117,10 +117,14 @@ class Client:
         self._http.close()
 
     def apply(
-        self, files: Sequence[tuple[str, str]], *, dry_run: bool = False, force: bool = False
+        self, files: Sequence[tuple[str, str]], *, dry_run: bool = False, force: bool = False, **terms: Any
     ) -> dict[str, Any]:
-        """Make definitions hold, all or none; ``files`` are (name, YAML text). ``force`` takes what is unwise."""
-        body = {"files": [{"name": name, "text": text} for name, text in files]}
+        """Make definitions hold, all or none; ``files`` are (name, YAML text). ``force`` takes what is unwise.
+
+        ``terms`` are message, as_source, take_over, prune and base; those that say nothing are left out.
+        """
+        body: dict[str, Any] = {"files": [{"name": name, "text": text} for name, text in files]}
+        body |= {key: value for key, value in terms.items() if value or (key == "base" and value is not None)}
         query = {"dry_run": "true" if dry_run else "false"} | ({"force": "true"} if force else {})
         return self._call("POST", "/apply", body=body, query=query)
 
@@ -177,6 +181,27 @@ class Client:
     def copy_policy(self, source: str, to: str) -> dict[str, Any]:
         """Make a policy ``to`` with the content of ``source``."""
         return self._call("POST", f"/policies/{_segment(source)}/copy", body={"to": to})
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """Return all revisions of a policy, the newest first."""
+        return self._items(f"/policies/{_segment(name)}/revisions")
+
+    def difference(self, name: str, first: int | None = None, second: int | None = None) -> dict[str, Any]:
+        """Compare two revisions of a policy: by default the newest with the one before."""
+        asked = {"first": first, "second": second}
+        query = {key: str(value) for key, value in asked.items() if value is not None}
+        return self._call("GET", f"/policies/{_segment(name)}/difference", query=query)
+
+    def roll_back(
+        self, name: str, revision: int, *, message: str = "", take_over: bool = False
+    ) -> dict[str, Any]:
+        """Make a new revision with the content of an old one."""
+        body = {"to_revision": revision, "message": message, "take_over": take_over}
+        return self._call("POST", f"/policies/{_segment(name)}/rollback", body=body)
+
+    def export(self) -> dict[str, Any]:
+        """Return the definitions of all objects under ``items``, and ``warnings``."""
+        return self._call("GET", "/export")
 
     def delete_policy(self, name: str) -> None:
         """Delete a policy that no group assigns."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from popham.manager.bundles import Bundles, open_row
-from popham.manager.definitions import found_fleet
+from popham.manager.definitions import Terms, found_fleet
 from popham.manager.grant import Grant, Role
 from popham.manager.keys import create_keys
 from popham.manager.service import ManagerService
@@ -75,9 +75,9 @@ class Bench:
     told: list
     service: ManagerService = None
 
-    async def apply(self, *texts, grant=ADMIN, dry_run=False, force=False):
+    async def apply(self, *texts, grant=ADMIN, dry_run=False, force=False, **terms):
         files = [SourceFile(f"{number}.yaml", text) for number, text in enumerate(texts)]
-        return await self.service.apply(grant, files, dry_run=dry_run, force=force)
+        return await self.service.apply(grant, files, dry_run=dry_run, force=force, terms=Terms(**terms))
 
     async def serials(self):
         rows = await self.store.read(lambda tx: tx.bundles())

@@ -13,13 +13,16 @@ from popham.manager.views import (
     AgentView,
     AuditView,
     CheckIn,
+    FileView,
     GroupView,
     PlacementView,
     PolicyView,
+    RevisionView,
     TokenView,
 )
 
 Text = Annotated[str, Field(max_length=256)]
+Message = Annotated[str, Field(max_length=1000)]
 
 
 class Strict(BaseModel):
@@ -39,6 +42,21 @@ class ApplyRequest(Strict):
     """Definitions to make hold, all or none."""
 
     files: Annotated[list[DefinitionFile], Field(min_length=1, max_length=1000)]
+    message: Message = ""
+    as_source: Annotated[str, Field(max_length=512)] = ""
+    take_over: bool = False
+    prune: bool = False
+    base: Annotated[dict[Annotated[str, Field(max_length=600)], Text], Field(max_length=100_000)] | None = (
+        None
+    )
+
+
+class RollbackRequest(Strict):
+    """The revision whose content is to hold again."""
+
+    to_revision: Annotated[int, Field(ge=1)]
+    message: Message = ""
+    take_over: bool = False
 
 
 class CopyRequest(Strict):
@@ -103,6 +121,19 @@ class Policies(BaseModel):
     """The heads of all policies."""
 
     items: list[PolicyView]
+
+
+class History(BaseModel):
+    """All revisions of a policy, the newest first."""
+
+    items: list[RevisionView]
+
+
+class Exported(BaseModel):
+    """All objects as files of definitions."""
+
+    items: list[FileView]
+    warnings: list[str]
 
 
 class Placements(BaseModel):

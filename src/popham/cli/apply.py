@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +12,7 @@ from popham.cli.confirm import confirm
 from popham.cli.costs import cost_warnings
 from popham.cli.files import read_definitions
 from popham.cli.invocation import Invocation
+from popham.cli.saved_plan import SavedPlan
 from popham.cli.show import output_option, show_object
 from popham.cli.text import clean
 
@@ -24,28 +27,88 @@ FILES = click.option(
 )
 
 
+TERMS = (
+    click.option(
+        "--as-source",
+        default="",
+        metavar="NAME",
+        help="Where these files are kept, such as the URL of their repository: what they define is edited there only.",
+    ),
+    click.option(
+        "--take-over", is_flag=True, help="Also edit what is managed elsewhere; it is not from then on."
+    ),
+    click.option(
+        "--prune",
+        is_flag=True,
+        help="Delete what was applied as this source and is not in the files any more.",
+    ),
+)
+
+
+def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say as whom and how far definitions are applied."""
+    for option in reversed(TERMS):
+        command = option(command)
+    return command
+
+
 @click.command()
-@FILES
+@click.option(
+    "-f",
+    "--file",
+    "names",
+    multiple=True,
+    metavar="FILE|DIR|-",
+    help="A file, a folder with .yaml files, or standard input; several times if you like.",
+)
+@click.option(
+    "--plan", "saved", type=click.Path(), metavar="FILE", help="Apply a saved plan, if nothing moved since."
+)
+@click.option("-m", "--message", default="", help="Why, for the history of all policies it changes.")
+@terms_options
 @click.option("--dry-run", is_flag=True, help="Say what would be; change nothing.")
 @click.option("--force", is_flag=True, help="Take what is possible and unwise; warnings say what it was.")
 @click.option(
-    "--yes", is_flag=True, help="Do not ask before own values are discarded; scripts are not asked."
+    "--yes", is_flag=True, help="Do not ask before own values are discarded or objects are deleted."
 )
 @output_option("text", "json", default="text")
 @click.pass_obj
 def apply(
-    run: Invocation, names: tuple[str, ...], form: str, *, dry_run: bool, force: bool, yes: bool
+    run: Invocation,
+    /,
+    names: tuple[str, ...],
+    saved: str | None,
+    message: str,
+    form: str,
+    *,
+    dry_run: bool,
+    force: bool,
+    yes: bool,
+    **terms: Any,
 ) -> None:
     """Make the definitions in files hold, all or none.
 
     A definition that is wrong is named with its file and line, and nothing is changed.
-    Own values that would be discarded because they are inherited again are listed first.
+    Own values that would be discarded because they are inherited again are listed first,
+    and so are objects that --prune would delete.
     """
-    files = read_definitions(names)
+    if bool(saved) == bool(names) or (saved and (force or any(terms.values()))):
+        raise click.UsageError("Name files with -f, or a saved plan with --plan, which has its own options")
+    plan = SavedPlan.load(Path(saved)) if saved else None
+    files = plan.files if plan else read_definitions(names)
+    given = {**(plan.terms if plan else terms), "message": message, "base": plan.base if plan else None}
+    force = plan.force if plan else force
     with run.client() as client:
-        if run.asked() and not (yes or dry_run or "-" in names):
-            _confirm_losses(client.apply(files, dry_run=True, force=force))
-        result = client.apply(files, dry_run=dry_run, force=force)
+        scripted = not run.asked() or "-" in names
+        if not (plan or yes or dry_run) and (given["prune"] or not scripted):
+            planned = client.apply(files, dry_run=True, force=force, **given)
+            _confirm_losses(planned, scripted=scripted)
+            given["base"] = planned.get("base")
+        result = client.apply(files, dry_run=dry_run, force=force, **given)
+    _show(result, form, dry_run=dry_run)
+
+
+def _show(result: dict[str, Any], form: str, *, dry_run: bool) -> None:
     if form == "json":
         show_object(form, result)
         return
@@ -72,30 +135,48 @@ def check(names: tuple[str, ...], *, force: bool) -> None:
     Every error is named with its file and line. What depends on objects that stand
     only in a Manager is checked by 'popham apply --dry-run'.
     """
+    from popham.manager.rehearsal import rehearse
     from popham.model.definition import SourceFile, check
 
     files = read_definitions(names)
     found = check([SourceFile(name, text) for name, text in files], force=force)
+    tests = rehearse(found)
     counts = [_count(len(found.groups), "group"), _count(len(found.policies), "policy", "policies")]
     if found.placements:
         counts.insert(0, _count(len(found.placements), "placement"))
     click.echo(f"{', '.join(counts[:-1])} and {counts[-1]}: no errors")
+    if tests.held:
+        click.echo(f"{_count(tests.held, 'test')} passed")
+    if tests.waiting:
+        waits = "waits" if tests.waiting == 1 else "wait"
+        click.echo(f"{_count(tests.waiting, 'test')} {waits} for a Manager: popham plan", err=True)
 
 
-def _confirm_losses(planned: dict[str, Any]) -> None:
-    """Return if nothing would be discarded, or the person agrees; raises as :func:`confirm`."""
+def _confirm_losses(planned: dict[str, Any], *, scripted: bool) -> None:
+    """Return if nothing would be discarded or deleted, or the person agrees; raises as :func:`confirm`."""
+    gone = [change for change in planned["changes"] if change["action"] == "deleted"]
+    if gone:
+        lines = [f"  {line.removesuffix(' deleted')}" for change in gone for line in _lines(change)]
+        confirm("\n".join(["This will be deleted:", *lines]), "prune", yes=False)
     lost = [(change["name"], value) for change in planned["changes"] for value in change["discarded"]]
-    if lost:
+    if lost and not scripted:
         lines = [f"  group {clean(name)}: {clean(value)}" for name, value in lost]
         confirm("\n".join(["These own values will be discarded:", *lines]), "discard", yes=False)
+
+
+def _lines(change: dict[str, Any]) -> list[str]:
+    """Return what becomes of one object."""
+    said = f"{clean(change['kind']).lower()} {clean(change['name'])} {clean(change['action'])}"
+    if change["action"] == "deleted" and change["agents"]:
+        said += f", {_count(change['agents'], 'agent')}"
+    return [said, *(f"  discards {clean(value)}" for value in change["discarded"])]
 
 
 def summarize(result: dict[str, Any]) -> list[str]:
     """Return what became of each definition, then what it means for each group."""
     lines = []
     for change in result["changes"]:
-        lines.append(f"{clean(change['kind']).lower()} {clean(change['name'])} {clean(change['action'])}")
-        lines += [f"  discards {clean(value)}" for value in change["discarded"]]
+        lines += _lines(change)
     for effect in result["groups"]:
         serials = f"serial {effect['before']} -> {effect['after']}"
         lines.append(f"{clean(effect['group'])}: {serials}, {_count(effect['agents'], 'agent')}")

@@ -29,6 +29,16 @@ ENTRIES = {
     "plan": Entry(
         "popham.cli.plan", "plan", "Show what definitions would change, for whom, and what that costs."
     ),
+    "diff": Entry(
+        "popham.cli.diff", "diff", "Show what differs between revisions, or files and what is stored."
+    ),
+    "history": Entry("popham.cli.history", "history", "Show who changed a policy, when and why."),
+    "rollback": Entry(
+        "popham.cli.history", "rollback", "Go back to an old revision of a policy, by a new one."
+    ),
+    "export": Entry(
+        "popham.cli.export", "export", "Write all definitions as files; applying them changes nothing."
+    ),
     "token": Entry("popham.cli.token", "token", "Make and revoke the tokens by which agents join."),
     "accept": Entry("popham.cli.admission", "accept", "Accept agents into the fleet."),
     "refuse": Entry("popham.cli.admission", "refuse", "Refuse agents that wait to be accepted."),

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
-from popham.cli.apply import FILES, summarize
+from popham.cli.apply import FILES, summarize, terms_options
 from popham.cli.costs import Age, advice_lines, cost_table, shift_lines
+from popham.cli.diff import difference_lines
 from popham.cli.files import read_definitions
 from popham.cli.invocation import Invocation
+from popham.cli.saved_plan import SavedPlan
 from popham.cli.show import output_option, show_object
 from popham.cli.text import clean
+
+CHANGES = 2
+"""Exit code of a plan that would change something, with ``--detailed-exitcode``."""
 
 
 @click.command()
@@ -22,12 +28,36 @@ from popham.cli.text import clean
 @click.option(
     "--force", is_flag=True, help="Take what is possible and unwise, as 'popham apply --force' does."
 )
+@click.option(
+    "--diff", "differences", is_flag=True, help="Show what differs in each definition; secrets are hidden."
+)
+@click.option(
+    "--save", type=click.Path(), metavar="FILE", help="Save the plan for 'popham apply --plan FILE'."
+)
+@click.option(
+    "--detailed-exitcode",
+    is_flag=True,
+    help="End with 0 if nothing would change, 2 if something would, 1 on errors.",
+)
+@terms_options
 @output_option("text", "json", default="text")
 @click.pass_obj
-def plan(run: Invocation, names: tuple[str, ...], age: str | None, form: str, *, force: bool) -> None:
+def plan(
+    run: Invocation,
+    /,
+    names: tuple[str, ...],
+    age: str | None,
+    save: str | None,
+    form: str,
+    *,
+    force: bool,
+    differences: bool,
+    detailed_exitcode: bool,
+    **terms: Any,
+) -> int:
     """Show what definitions would change, for whom, and what that costs.
 
-    Nothing is changed. Costs are rounds per second, held links, CPU, memory, bandwidth and
+    Nothing is changed, and a token of the role viewer is enough. Costs are rounds per second, held links, CPU, memory, bandwidth and
     age of the whole fleet, before and after, reckoned from what 'popham bench' shows.
     """
     from popham.model.duration import parse_duration
@@ -35,22 +65,32 @@ def plan(run: Invocation, names: tuple[str, ...], age: str | None, form: str, *,
     seconds = parse_duration(age, "--age") if age else None
     files = read_definitions(names)
     with run.client() as client:
-        result = client.apply(files, dry_run=True, force=force)
+        result = client.apply(files, dry_run=True, force=force, **terms)
+    if save:
+        SavedPlan(files=files, base=result["base"], force=force, terms=terms).save(Path(save))
+    changes = any(change["action"] != "unchanged" for change in result["changes"])
+    status = CHANGES if detailed_exitcode and changes else 0
     asked = Age.of(result["costs"], seconds) if seconds is not None else None
     if form == "json":
         show_object(form, result | ({"age": asdict(asked)} if asked else {}))
-        return
-    for line in _report(result, asked):
+        return status
+    for line in _report(result, asked, differences=differences):
         click.echo(line)
-    click.echo("Nothing was changed. Make it so: popham apply with the same files.", err=True)
+    how = f"popham apply --plan {clean(save)}" if save else "popham apply with the same files"
+    click.echo(f"Nothing was changed. Make it so: {how}.", err=True)
+    return status
 
 
-def _report(result: dict[str, Any], asked: Age | None) -> Iterator[str]:
+def _report(result: dict[str, Any], asked: Age | None, *, differences: bool) -> Iterator[str]:
     """Yield what would be, part by part."""
     yield from summarize(result)
     if not result["groups"]:
         yield "No group gets a new bundle."
     costs = result["costs"]
+    for change in result["changes"] if differences else ():
+        if change["difference"]:
+            yield ""
+            yield from difference_lines(change["difference"])
     for part in (shift_lines(costs), cost_table(costs), list(asked.lines()) if asked else []):
         if part:
             yield ""

@@ -18,8 +18,11 @@ from popham.manager.keys import ManagerKeys
 from popham.manager.links import Links
 from popham.manager.measures import Measures
 from popham.manager.moves import delete_placement, label_agent, labels_of, move_agent, read_placements
+from popham.manager.objects import read_tree
 from popham.manager.roster import Roster
+from popham.manager.told import check_tests
 from popham.manager.views import AgentView, CheckIn, Explanation, Page, PlacementView, Why
+from popham.model.definition import Definitions
 from popham.model.fleet import Admission
 from popham.model.names import nearest, show
 from popham.model.selector import Selector, parse_selector
@@ -214,10 +217,18 @@ class AgentService:
         )
 
     async def delete_placement(self, grant: Grant, name: str) -> None:
-        """Delete a rule of placement; raises NotFoundError ``not_found.placement``."""
+        """Delete a rule of placement; raises NotFoundError ``not_found.placement``.
+
+        A test that would fail by it raises DefinitionSetError: it would stop every apply from then on.
+        """
         require(grant, Permission.APPLY)
         now = self._clock.now()
-        await self._write(lambda tx: delete_placement(tx, grant, name, now=now))
+
+        def work(tx: Writing) -> None:
+            delete_placement(tx, grant, name, now=now)
+            check_tests(tx, Definitions(), read_tree(tx), tx.policies())
+
+        await self._write(work)
 
     async def _admit(self, grant: Grant, ref: str, admission: Admission) -> AgentView:
         require(grant, Permission.ADMIT)

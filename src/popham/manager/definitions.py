@@ -8,27 +8,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from popham.manager.audit import note
+from popham.manager.base import check_base, check_reach, concerned, read_state
 from popham.manager.bundles import Bundles
 from popham.manager.cautions import find_warnings
 from popham.manager.grant import Grant
-from popham.manager.merge import discarded, holder, merge
+from popham.manager.merge import discarded, holder, merge, parents_first
 from popham.manager.moves import placement_row
-from popham.manager.objects import describe_group, describe_policy, read_heads, row_of
+from popham.manager.objects import (
+    Notes,
+    describe_group,
+    describe_policy,
+    notes_of,
+    read_heads,
+    row_of,
+)
+from popham.manager.prune import find_abandoned, prune
+from popham.manager.told import check_tests, read_objects, tell_differences
 from popham.manager.views import ApplyResult, Change, GroupEffect
 from popham.model.communication import CommunicationSettings
-from popham.model.definition import Definitions, GroupDefinition, PolicyDefinition
+from popham.model.definition import Definitions, PolicyDefinition
 from popham.model.findings import Findings
 from popham.model.fleet import LOCATIONS, Group, Tree
-from popham.model.names import ROOT_GROUP, canonical, nearest
+from popham.model.managed import own, refuse_edit
+from popham.model.names import ROOT_GROUP, nearest
 from popham.model.placement import PLACEMENTS_MAX
 from popham.model.policy import Policy
 from popham.model.relations import PolicyHead, Stored, check_relations, private
 from popham.resolve.resolved import own_locations
 from popham.store.rows import BundleRow, PolicyRow, RevisionRow
-from popham.store.seam import Writing
+from popham.store.seam import Reading, Writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +51,30 @@ class Applied:
     groups: tuple[str, ...]
     before: Tree
     after: Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On which terms definitions are applied.
+
+    Attributes:
+        message: Why, for the history and the audit; all revisions of one apply have it.
+        source: As which source it is made: its objects may be edited, and what is written belongs to it.
+        take_over: Take objects of other sources.
+        prune: Delete what the source has and the definitions lack.
+        base: What a plan rested on: object → digest; refused if it has moved.
+        dry_run: Leave signatures out, and tell every difference; the transaction must not be committed.
+    """
+
+    message: str = ""
+    source: str = ""
+    take_over: bool = False
+    prune: bool = False
+    base: Mapping[str, str] | None = None
+    dry_run: bool = False
+
+
+_PLAIN = Terms()
 
 
 def found_fleet(tx: Writing, bundles: Bundles, *, now: float) -> None:
@@ -56,38 +92,57 @@ def apply_definitions(
     *,
     grant: Grant,
     now: float,
-    dry_run: bool = False,
+    terms: Terms = _PLAIN,
 ) -> Applied:
     """Store what ``definitions`` want, and publish what changes by it.
 
     Args:
-        tx: The transaction; if ``dry_run``, the caller must not commit it.
+        tx: The transaction; if it is a dry run, the caller must not commit it.
         definitions: Checked by :func:`popham.model.definition.check`.
         bundles: Signs.
         grant: Who applies, for the audit.
         now: Unix seconds.
-        dry_run: Leave signatures out.
+        terms: As whom, on what, and how far.
 
     Raises:
-        DefinitionSetError: The set does not fit what is stored.
-        ConflictError: ``conflict.bundle``; repeat the transaction.
+        DefinitionSetError: The set does not fit what is stored, or a test fails.
+        ConflictError: ``conflict.bundle``; repeat the transaction. ``conflict.base``, ``conflict.managed``;
+            or something needs what was to be deleted.
     """
-    work = _Applying(tx, definitions, grant, now, before=bundles.groups.read(tx))
-    tree = work.check()
+    state = read_state(tx, bundles.groups.read(tx)) if terms.dry_run or terms.base is not None else None
+    if state is not None and terms.base is not None:
+        check_base(tx, state, terms.base)
+    work = _Applying(tx, definitions, grant, now, terms, before=bundles.groups.read(tx))
+    work.check()
+    old = read_objects(tx, definitions) if terms.dry_run else {}
     work.put_policies()
     work.put_groups()
     work.put_placements()
+    obstacles = work.prune() if terms.prune else []
+    tree = Tree(work.after.values())
+    heads = tx.policies() if definitions.policies or terms.prune else work.stored
+    check_tests(tx, definitions, tree, heads)
     signed: Sequence[BundleRow] = ()
     if work.touched:
-        heads = None if definitions.policies else work.stored
-        signed = bundles.publish(tx, sorted(work.touched), now=now, tree=tree, heads=heads, dry_run=dry_run)
-    result = ApplyResult(
-        dry_run=dry_run,
-        changes=tuple(work.changes),
-        groups=_effects(signed, tx.agent_counts([row.group for row in signed])) if signed else (),
-        warnings=find_warnings(definitions, work.before, tree),
-    )
+        signed = bundles.publish(
+            tx, sorted(work.touched), now=now, tree=tree, heads=heads, dry_run=terms.dry_run
+        )
     signed_groups = tuple(row.group for row in signed)
+    if terms.base is not None:
+        check_reach(tx, signed_groups, terms.base)
+    warnings = [*obstacles, *find_warnings(definitions, work.before, tree)]
+    result = ApplyResult(
+        dry_run=terms.dry_run,
+        changes=tuple(work.changes),
+        groups=_effects(signed, tx.agent_counts(signed_groups)) if signed else (),
+        warnings=tuple(warnings),
+    )
+    if state is not None and terms.dry_run:
+        about = concerned(definitions, tree, signed_groups, terms.source if terms.prune else "")
+        result = replace(result, base={one: state.digest(one) for one in sorted(about)})
+        result = replace(
+            result, changes=tell_differences(tx, result.changes, old, Tree(work.before.values()))
+        )
     return Applied(result=result, groups=signed_groups, before=Tree(work.before.values()), after=tree)
 
 
@@ -99,6 +154,7 @@ class _Applying:
     definitions: Definitions
     grant: Grant
     now: float
+    terms: Terms
     before: Mapping[str, Group]
     changes: list[Change] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
@@ -111,21 +167,53 @@ class _Applying:
         self.stored = self.tx.policies()
         self.heads = read_heads(self.stored)
 
-    def check(self) -> Tree:
-        """Return the groups as they are to be; raise everything that is wrong."""
+    def check(self) -> None:
+        """Find the groups as they are to be; raise everything that is wrong."""
         findings = Findings()
         parents = {name: group.parent for name, group in self.before.items()}
         stored = Stored(parents=parents, policies=self.heads, complete=True)
         check_relations(self.definitions, findings, stored)
         findings.finish()
-        for definition in self._parents_first():
+        for definition in parents_first(self.definitions):
             with findings.collect(definition.place.source, definition.place.line):
-                self.after[definition.name] = merge(definition, self.before, self.after)
+                found = merge(definition, self.before, self.after)
+                self.after[definition.name] = self._owned(found, found.name)
         self._check_private(findings)
         self._check_locations(findings)
         self._check_placements(findings)
         findings.finish()
-        return Tree(self.after.values())
+
+    def prune(self) -> list[str]:
+        """Delete what the source has abandoned; return what stands in the way, in a dry run."""
+        source = self.terms.source
+        abandoned = find_abandoned(self.tx, self.definitions, self.after, source)
+        obstacles = []
+        done = prune(
+            self.tx, abandoned, grant=self.grant, source=source, now=self.now, dry_run=self.terms.dry_run
+        )
+        for change, obstacle in done:
+            self.changes.append(change)
+            if obstacle:
+                obstacles.append(obstacle)
+            elif change.kind == "Group":
+                del self.after[change.name]
+                self.touched.discard(change.name)
+        return obstacles
+
+    def _edit(self, about: str, held: Mapping[str, str]) -> None:
+        """Return if the apply may edit an object with these annotations."""
+        refuse_edit(about, held, self.terms.source, take_over=self.terms.take_over)
+
+    def _own(self, written: Mapping[str, str], held: Mapping[str, str]) -> dict[str, str]:
+        return own(written, held, self.terms.source, take_over=self.terms.take_over)
+
+    def _owned(self, group: Group, name: str) -> Group:
+        held = self.before[name].annotations if name in self.before else {}
+        return replace(group, annotations=self._own(group.annotations, held))
+
+    def _note(self, about: str, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        why = {"message": self.terms.message} if self.terms.message else {}
+        note(self.tx, self.grant, "apply", about, now=self.now, before=before, after={**after, **why})
 
     def put_policies(self) -> None:
         """Store the policies, and note the groups that assign one whose content changed."""
@@ -135,25 +223,18 @@ class _Applying:
 
     def put_groups(self) -> None:
         """Store the groups that changed."""
-        for definition in self._parents_first():
+        for definition in parents_first(self.definitions):
             name = definition.name
             old, new = self.before.get(name), self.after[name]
             action = "created" if old is None else "changed"
             if old is not None and describe_group(old) == describe_group(new):
                 action = "unchanged"
             else:
+                self._edit(f"group/{name}", old.annotations if old else {})
                 row = self.tx.group(name)
                 self.tx.put_group(row_of(new, edition=row.edition + 1 if row else 1))
                 self.touched.add(name)
-                note(
-                    self.tx,
-                    self.grant,
-                    "apply",
-                    f"group/{name}",
-                    now=self.now,
-                    before=describe_group(old) if old else None,
-                    after=describe_group(new),
-                )
+                self._note(f"group/{name}", describe_group(old) if old else None, describe_group(new))
             lost = discarded(name, self.before, self.after)
             self.changes.append(Change(kind="Group", name=name, action=action, discarded=lost))
 
@@ -161,32 +242,32 @@ class _Applying:
         """Store the rules of placement that changed; agents stay where they are."""
         for definition in self.definitions.placements:
             name, row = definition.name, self.tx.placement(definition.name)
-            fresh = placement_row(definition.rule, row.edition + 1 if row else 1)
+            held = json.loads(row.body).get("annotations", {}) if row else {}
+            annotations = self._own(definition.annotations, held)
+            fresh = placement_row(definition.rule, row.edition + 1 if row else 1, annotations)
             action = "created" if row is None else "changed"
             if row is not None and row.body == fresh.body:
                 action = "unchanged"
             else:
-                before, after = json.loads(row.body) if row else None, definition.rule.as_dict()
+                self._edit(f"placement/{name}", held)
                 self.tx.put_placement(fresh)
-                note(
-                    self.tx,
-                    self.grant,
-                    "apply",
-                    f"placement/{name}",
-                    now=self.now,
-                    before=before,
-                    after=after,
-                )
+                self._note(f"placement/{name}", json.loads(row.body) if row else None, json.loads(fresh.body))
             self.changes.append(Change(kind="Placement", name=name, action=action))
 
     def _put_policy(self, definition: PolicyDefinition) -> str:
         policy = Policy(name=definition.name, type=definition.type, body=definition.body)
         encoded, sha256 = policy.encoded(), policy.sha256
         old = self.tx.policy(policy.name)
+        held = notes_of(old).annotations if old else {}
+        notes = Notes(
+            labels=definition.labels,
+            annotations=self._own(definition.annotations, held),
+            tests=definition.tests,
+        )
         revision = old.revision if old else 0
         if old is None or old.sha256 != sha256:
             # A policy that was deleted has left its revisions, and their numbers are not used again.
-            revision = 1 + (old.revision if old else _last_revision(self.tx, policy.name))
+            revision = 1 + (old.revision if old else last_revision(self.tx, policy.name))
             self.tx.add_revision(
                 RevisionRow(
                     name=policy.name,
@@ -196,6 +277,7 @@ class _Applying:
                     encoded=encoded,
                     author=self.grant.actor,
                     at=self.now,
+                    message=self.terms.message,
                 )
             )
             assign = (name for name, group in self.after.items() if policy.name in group.assigned())
@@ -206,32 +288,14 @@ class _Applying:
             revision=revision,
             sha256=sha256,
             private_to=definition.private_to,
-            labels=canonical(dict(definition.labels)).decode(),
+            labels=notes.encoded(),
         )
         if old is not None and describe_policy(old) == describe_policy(new):
             return "unchanged"
+        self._edit(f"policy/{policy.name}", held)
         self.tx.put_policy(new)
-        note(
-            self.tx,
-            self.grant,
-            "apply",
-            f"policy/{policy.name}",
-            now=self.now,
-            before=describe_policy(old) if old else None,
-            after=describe_policy(new),
-        )
+        self._note(f"policy/{policy.name}", describe_policy(old) if old else None, describe_policy(new))
         return "created" if old is None else "changed"
-
-    def _parents_first(self) -> Sequence[GroupDefinition]:
-        """Return the groups of the set so that each stands after its parent; the relations are checked."""
-        waiting = {group.name: group for group in self.definitions.groups}
-        done: list[GroupDefinition] = []
-        while waiting:
-            line = [next(iter(waiting.values()))]
-            while line[-1].parent in waiting:
-                line.append(waiting[line[-1].parent])
-            done.extend(waiting.pop(group.name) for group in reversed(line))
-        return done
 
     def _check_locations(self, findings: Findings) -> None:
         """Find values for locations that the group does not have."""
@@ -274,7 +338,8 @@ class _Applying:
                     findings.add(policies[name].place.wrong("private_to", "private", problem, hint))
 
 
-def _last_revision(tx: Writing, name: str) -> int:
+def last_revision(tx: Reading, name: str) -> int:
+    """Return the number of the newest revision that a policy has, or had before it was deleted; 0 if none."""
     kept = tx.revisions(name)
     return kept[0].revision if kept else 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,11 +12,12 @@ from popham.manager.audit import note
 from popham.manager.bundles import newest
 from popham.manager.grant import Grant
 from popham.manager.objects import (
+    Notes,
     describe_group,
     describe_policy,
     group_of,
+    notes_of,
     read_lineage,
-    read_texts,
     read_tree,
 )
 from popham.manager.tokens import view_token
@@ -24,6 +25,7 @@ from popham.manager.views import GroupView, PolicyView
 from popham.model.communication import CommunicationSettings
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Tree
 from popham.model.location import LocationRules, values_as_dict
+from popham.model.managed import refuse_edit
 from popham.model.names import ROOT_GROUP, check_name, nearest, show
 from popham.resolve.lineage import path
 from popham.resolve.resolved import (
@@ -61,18 +63,24 @@ def view_group(reading: Reading, name: str) -> GroupView:
     return _view_group(tree, row, reading.bundle(name), reading.agent_counts([name]).get(name, 0))
 
 
-def delete_group(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
+def delete_group(
+    tx: Writing, grant: Grant, name: str, *, now: float, source: str = "", going: Collection[str] = ()
+) -> None:
     """Delete a group that nothing depends on; its bundles stay, so their numbers are not used again.
+
+    One that is managed elsewhere is deleted as that ``source`` only.  Policies that are ``going`` too
+    (``policy/motd``) do not depend on it.
 
     Raises:
         NotFoundError: ``not_found.group``.
         ConflictError: ``conflict.root``, ``conflict.children``, ``conflict.agents``,
-            ``conflict.tokens``, ``conflict.private`` or ``conflict.placed``.
+            ``conflict.tokens``, ``conflict.private``, ``conflict.placed`` or ``conflict.managed``.
     """
     tree = read_tree(tx)
     group = tree[name]
     if name == ROOT_GROUP:
         raise ConflictError("root", f"the root {name!r} cannot be deleted")
+    refuse_edit(f"group/{name}", group.annotations, source)
     children = [below.name for below in tree.below(name)[1:]]
     if children:
         problem = f"group {name!r} has groups below it: {', '.join(children[:5])}"
@@ -87,7 +95,8 @@ def delete_group(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
     if usable:
         problem = f"agents may still join group {name!r} by token {usable[0]}"
         raise ConflictError("tokens", problem, f"Revoke it: popham revoke token {usable[0]}")
-    private = [row.name for row in tx.policies() if row.private_to == name]
+    held = (row.name for row in tx.policies() if row.private_to == name)
+    private = [policy for policy in held if f"policy/{policy}" not in going]
     if private:
         problem = f"policy {private[0]!r} is private to group {name!r}"
         raise ConflictError("private", problem, "Delete it first, or leave out its 'private_to'")
@@ -116,6 +125,9 @@ def view_policy(reading: Reading, name: str) -> PolicyView:
     spec: dict[str, Any] = {"type": row.type, **body}
     if row.private_to:
         spec["private_to"] = row.private_to
+    tests = notes_of(row).tests
+    if tests:
+        spec["tests"] = [test.as_dict() for test in tests]
     return replace(_view_policy(reading, row, _assigned(reading)), spec=spec)
 
 
@@ -140,19 +152,24 @@ def copy_policy(tx: Writing, grant: Grant, source: str, target: str, *, now: flo
     tx.add_revision(
         replace(found, name=target, revision=revision, author=grant.actor, at=now, message=message)
     )
-    copied = replace(row, name=target, revision=revision, private_to="")
+    # A copy is nobody's but who made it: neither its source nor its tests are the other's.
+    labels = Notes(labels=notes_of(row).labels).encoded()
+    copied = replace(row, name=target, revision=revision, private_to="", labels=labels)
     tx.put_policy(copied)
     note(tx, grant, "policy.copy", f"policy/{target}", now=now, after=describe_policy(copied))
 
 
-def delete_policy(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
+def delete_policy(tx: Writing, grant: Grant, name: str, *, now: float, source: str = "") -> None:
     """Delete a policy that no group assigns; its revisions stay.
+
+    One that is managed elsewhere is deleted as that ``source`` only.
 
     Raises:
         NotFoundError: ``not_found.policy``.
-        ConflictError: ``conflict.assigned``.
+        ConflictError: ``conflict.assigned`` or ``conflict.managed``.
     """
     row = _find(tx, name)
+    refuse_edit(f"policy/{name}", notes_of(row).annotations, source)
     groups = _assigned(tx).get(name, ())
     if groups:
         problem = f"policy {name!r} is assigned to {', '.join(groups[:5])}"
@@ -180,6 +197,7 @@ def _assigned(reading: Reading) -> dict[str, tuple[str, ...]]:
 
 def _view_policy(reading: Reading, row: PolicyRow, assigned: Mapping[str, tuple[str, ...]]) -> PolicyView:
     newest_revision = reading.revision(row.name, row.revision)
+    notes = notes_of(row)
     return PolicyView(
         name=row.name,
         type=row.type,
@@ -189,7 +207,8 @@ def _view_policy(reading: Reading, row: PolicyRow, assigned: Mapping[str, tuple[
         groups=assigned.get(row.name, ()),
         author=newest_revision.author if newest_revision else "",
         changed=newest_revision.at if newest_revision else 0.0,
-        labels=read_texts(row.labels),
+        labels=dict(notes.labels),
+        annotations=dict(notes.annotations),
     )
 
 
@@ -215,6 +234,7 @@ def _view_group(tree: Tree, row: GroupRow, bundle: BundleRow | None, agents: int
         resolved=resolved,
         within={name: held for name, held in within.items() if held},
         labels=dict(group.labels),
+        annotations=dict(group.annotations),
         serial=bundle.serial if bundle else 0,
         version=bundle.version if bundle else 0,
         agents=agents,

@@ -12,11 +12,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from popham.model.communication import CommunicationSettings, settings_from_definition
-from popham.model.definition import GroupDefinition
+from popham.model.definition import Definitions, GroupDefinition
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Group
 from popham.model.location import NO_VALUES, Location, LocationRules, LocationValues, check_extent
 from popham.model.policy import TYPES
@@ -64,7 +64,21 @@ def merge(definition: GroupDefinition, before: Mapping[str, Group], after: Mappi
         locations=rules,
         values=_values(definition, before, after, rules, communication),
         labels=dict(definition.labels),
+        annotations=dict(definition.annotations),
+        tests=definition.tests,
     )
+
+
+def parents_first(definitions: Definitions) -> Sequence[GroupDefinition]:
+    """Return the groups of the set so that each stands after its parent; the relations are checked."""
+    waiting = {group.name: group for group in definitions.groups}
+    done: list[GroupDefinition] = []
+    while waiting:
+        line = [next(iter(waiting.values()))]
+        while line[-1].parent in waiting:
+            line.append(waiting[line[-1].parent])
+        done.extend(waiting.pop(group.name) for group in reversed(line))
+    return done
 
 
 def _locations(
@@ -87,6 +101,10 @@ def _locations(
         rules = replace(rules, check=definition.location_check)
     if definition.location_memory is not None:
         rules = replace(rules, remembers=definition.location_memory)
+    held = before.get(definition.name)
+    if held is not None and held.locations is None and rules == LocationRules():
+        # What v0.1.0 stored, and a new root, say nothing of locations; that is the default, and no change.
+        return held.locations
     check_extent([one.when for one in rules.locations if one.when is not None], rules.check)
     return rules
 
@@ -115,7 +133,12 @@ def _values(
         found[location.name] = _written(location, communication)
     # A list that is written has only these locations. A copy keeps all values: groups below with a
     # list of their own may have a location that this one has not.
-    kept = rules.names if rules and definition.locations is not None else tuple(found)
+    # A new group has none below, and begins with values for its own locations only.
+    kept: Collection[str] = found
+    if rules and definition.locations is not None:
+        kept = rules.names
+    elif definition.name not in before and definition.parent:
+        kept = (rules or own_locations(holder(after, definition.parent, LOCATIONS))).names
     return {name: held for name, held in found.items() if held != NO_VALUES and name in kept}
 
 

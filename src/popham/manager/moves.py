@@ -19,6 +19,7 @@ from popham.manager.audit import note
 from popham.manager.grant import Grant
 from popham.manager.objects import read_texts
 from popham.model.fleet import Admission, AgentKind
+from popham.model.managed import refuse_edit
 from popham.model.names import canonical, nearest, show
 from popham.model.placement import Placement, place
 from popham.model.selector import LABELS_MAX, check_label_changes, merge_labels
@@ -108,21 +109,28 @@ def read_placements(reading: Reading) -> list[Placement]:
     return [Placement.from_dict(row.name, json.loads(row.body)) for row in reading.placements()]
 
 
-def placement_row(placement: Placement, edition: int) -> PlacementRow:
-    """Return the row that keeps a rule."""
-    body = canonical(placement.as_dict()).decode()
+def placement_row(
+    placement: Placement, edition: int, annotations: Mapping[str, str] | None = None
+) -> PlacementRow:
+    """Return the row that keeps a rule, with its annotations if it has any."""
+    more = {"annotations": dict(annotations)} if annotations else {}
+    body = canonical(placement.as_dict() | more).decode()
     return PlacementRow(name=placement.name, body=body, edition=edition)
 
 
-def delete_placement(tx: Writing, grant: Grant, name: str, *, now: float) -> None:
+def delete_placement(tx: Writing, grant: Grant, name: str, *, now: float, source: str = "") -> None:
     """Delete a rule of placement; agents stay where they are.
+
+    One that is managed elsewhere is deleted as that ``source`` only.
 
     Raises:
         NotFoundError: ``not_found.placement``.
+        ConflictError: ``conflict.managed``.
     """
     row = tx.placement(name)
     if row is None:
         hint = nearest(name, [known.name for known in tx.placements()])
         raise NotFoundError("placement", f"there is no placement {show(name)}", hint)
+    refuse_edit(f"placement/{name}", json.loads(row.body).get("annotations", {}), source)
     tx.delete_placement(name)
     note(tx, grant, "placement.delete", f"placement/{name}", now=now, before=json.loads(row.body))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from popham.errors import NotFoundError, StateError
 from popham.model.bundle import PolicyRef
 from popham.model.communication import CommunicationSettings
+from popham.model.expectation import Expectation
 from popham.model.fleet import Group, Tree
 from popham.model.location import LocationRules, LocationValues, values_as_dict
 from popham.model.names import DEFAULT_TENANT, canonical, nearest, show
@@ -18,9 +20,42 @@ from popham.store.rows import GroupRow, PolicyRow
 from popham.store.seam import Reading
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What is kept of a policy beside its body; none of it is ever in a bundle."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    tests: tuple[Expectation, ...] = ()
+
+    def encoded(self) -> str:
+        """Return what the column ``labels`` of a row keeps: the labels alone, if there is nothing else."""
+        more = _more(self.annotations, self.tests)
+        return canonical({"labels": dict(self.labels), **more} if more else dict(self.labels)).decode()
+
+
+def notes_of(row: PolicyRow) -> Notes:
+    """Return what is kept of a policy beside its body."""
+    data = json.loads(row.labels)
+    # A label is a text, so a mapping of this name is none.
+    if not isinstance(data.get("labels"), dict):
+        return Notes(labels=data)
+    return Notes(labels=data["labels"], annotations=data.get("annotations", {}), tests=_read_tests(data))
+
+
+def _more(annotations: Mapping[str, str], tests: Iterable[Expectation]) -> dict[str, Any]:
+    """Return annotations and tests as plain data; what is not there is left out."""
+    held = {"annotations": dict(annotations), "tests": [test.as_dict() for test in tests]}
+    return {key: value for key, value in held.items() if value}
+
+
+def _read_tests(data: Mapping[str, Any]) -> tuple[Expectation, ...]:
+    return tuple(map(Expectation.from_dict, data.get("tests", ())))
+
+
 def describe_group(group: Group) -> dict[str, Any]:
     """Return a group as plain data: what is kept of it, and what the audit shows."""
-    return {
+    return _more(group.annotations, group.tests) | {
         "parent": group.parent,
         "inherits": group.inherits,
         "exceptions": dict(group.exceptions),
@@ -34,12 +69,14 @@ def describe_group(group: Group) -> dict[str, Any]:
 
 def describe_policy(row: PolicyRow) -> dict[str, Any]:
     """Return a policy's head as plain data; its body only by digest, since it may hold secrets."""
+    notes = notes_of(row)
     return {
         "type": row.type,
         "revision": row.revision,
         "sha256": row.sha256,
         "private_to": row.private_to,
-        "labels": json.loads(row.labels),
+        "labels": dict(notes.labels),
+        **_more(notes.annotations, notes.tests),
     }
 
 
@@ -69,6 +106,8 @@ def parse_group(name: str, body: str, *, tenant: str = DEFAULT_TENANT) -> Group:
         locations=LocationRules.from_dict(rules) if rules else None,
         values={name: LocationValues.from_dict(held) for name, held in data.get("values", {}).items()},
         labels=data["labels"],
+        annotations=data.get("annotations", {}),
+        tests=_read_tests(data),
         tenant=tenant,
     )
 

@@ -153,6 +153,7 @@ class GroupView:
     version: int
     agents: int
     edition: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +169,39 @@ class PolicyView:
     author: str
     changed: float
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionView:
+    """One revision of a policy; ``groups`` are those whose bundle has it now, ``newest`` whether it is the policy's."""
+
+    revision: int
+    author: str
+    at: float
+    message: str
+    sha256: str
+    newest: bool
+    groups: tuple[str, ...]
+    agents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferenceView:
+    """What differs between two revisions, as a unified diff of definitions; empty if nothing does."""
+
+    before: int
+    after: int
+    difference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileView:
+    """A file of definitions, as an export makes it."""
+
+    name: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,12 +244,18 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One line of an apply: ``action`` is created, changed, unchanged; ``discarded`` lists what inheritance drops."""
+    """One line of an apply.
+
+    ``action`` is created, changed, unchanged or deleted; ``discarded`` lists what inheritance drops;
+    ``agents`` are those that a deletion concerns; ``difference`` is a unified diff, of a dry run only.
+    """
 
     kind: str
     name: str
     action: str
     discarded: tuple[str, ...] = ()
+    agents: int = 0
+    difference: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +323,8 @@ class ApplyResult:
     """What an apply did, or would do.
 
     ``warnings`` are sentences about what is possible and unwise.  ``costs`` is None for an apply
-    that changes no communication settings; a dry run always has them.
+    that changes no communication settings; a dry run always has them.  ``base`` is what a dry run
+    rests on: object → digest of it as it is stored, empty where it is not there.
     """
 
     dry_run: bool
@@ -292,6 +332,7 @@ class ApplyResult:
     groups: tuple[GroupEffect, ...]
     warnings: tuple[str, ...] = ()
     costs: Costs | None = None
+    base: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

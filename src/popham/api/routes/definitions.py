@@ -6,9 +6,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from popham.api.bodies import ApplyRequest, CopyRequest, Groups, Policies
+from popham.api.bodies import (
+    ApplyRequest,
+    CopyRequest,
+    Exported,
+    Groups,
+    History,
+    Policies,
+    RollbackRequest,
+)
 from popham.api.depends import Granted, Name, Service
-from popham.manager.views import ApplyResult, GroupView, PolicyView
+from popham.manager.definitions import Terms
+from popham.manager.views import ApplyResult, DifferenceView, FileView, GroupView, PolicyView, RevisionView
 from popham.model.definition import SourceFile
 
 groups = APIRouter(prefix="/groups", tags=["groups"])
@@ -27,10 +36,24 @@ async def apply(
     """Make definitions hold, all or none.
 
     Answers 422 with every error and its `source` and `line`; then nothing has changed.
-    A dry run needs the role viewer only.
+    A dry run needs the role viewer only; its `base`, sent back, makes the real one fail if anything moved.
     """
     files = [SourceFile(file.name, file.text) for file in body.files]
-    return await service.apply(grant, files, dry_run=dry_run, force=force)
+    terms = Terms(
+        message=body.message,
+        source=body.as_source,
+        take_over=body.take_over,
+        prune=body.prune,
+        base=body.base,
+    )
+    return await service.apply(grant, files, dry_run=dry_run, force=force, terms=terms)
+
+
+@router.get("/export", response_model=Exported, tags=["definitions"])
+async def export(grant: Granted, service: Service) -> dict[str, tuple[FileView, ...] | tuple[str, ...]]:
+    """Return the definitions of all objects, secrets included; applying them changes nothing."""
+    files, warnings = await service.export(grant)
+    return {"items": files, "warnings": warnings}
 
 
 @groups.get("", response_model=Groups)
@@ -67,6 +90,34 @@ async def get_policy(grant: Granted, service: Service, name: Name) -> PolicyView
 async def delete_policy(grant: Granted, service: Service, name: Name) -> None:
     """Delete a policy; 409 while a group assigns it."""
     await service.delete_policy(grant, name)
+
+
+@policies.get("/{name}/revisions", response_model=History)
+async def list_revisions(grant: Granted, service: Service, name: Name) -> dict[str, tuple[RevisionView, ...]]:
+    """Return all revisions of a policy, the newest first, and which groups have which now."""
+    return {"items": await service.history(grant, name)}
+
+
+@policies.get("/{name}/difference")
+async def compare_revisions(
+    grant: Granted,
+    service: Service,
+    name: Name,
+    first: Annotated[
+        int | None, Query(ge=1, description="The older one; else that before the other.")
+    ] = None,
+    second: Annotated[int | None, Query(ge=1, description="The newer one; else the newest.")] = None,
+) -> DifferenceView:
+    """Return what differs between two revisions, without secrets."""
+    return await service.difference(grant, name, first, second)
+
+
+@policies.post("/{name}/rollback")
+async def roll_back(grant: Granted, service: Service, name: Name, body: RollbackRequest) -> PolicyView:
+    """Make a new revision with the content of an old one."""
+    return await service.roll_back(
+        grant, name, body.to_revision, message=body.message, take_over=body.take_over
+    )
 
 
 @policies.post("/{name}/copy", status_code=201)

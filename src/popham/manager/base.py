@@ -1,0 +1,168 @@
+"""What a plan rests on: every object it looked at, by digest, so that an apply can tell that nothing moved.
+
+Rules:
+
+1. The base has what is written, what a written group inherits from, what it assigns, what tests and effects
+   concern, and what is to be deleted; an object that is not there counts too.
+2. If one has changed, nothing is applied, and the error says what changed, by whom and when.
+3. So it is if the apply would reach a group that the base has not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from popham.errors import ConflictError
+from popham.manager.objects import describe_group, describe_policy, notes_of
+from popham.model.definition import Definitions
+from popham.model.fleet import Group, Tree
+from popham.model.managed import SOURCE
+from popham.model.names import canonical, digest
+from popham.store.rows import AuditRow, PolicyRow
+from popham.store.seam import Reading
+
+_NAMED = 5
+"""Changed objects that an error names."""
+_PAGE = 500
+_LOOKED = 20_000
+"""Entries of the audit that are read, from the newest back, to find who changed something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All objects at one moment.
+
+    Attributes:
+        groups: Name → group.
+        policies: Name → head of the policy.
+        placements: Name → body of the rule's row.
+    """
+
+    groups: Mapping[str, Group]
+    policies: Mapping[str, PolicyRow]
+    placements: Mapping[str, str]
+
+    def digest(self, about: str) -> str:
+        """Return the digest of an object (``policy/motd``), or of what a source has; empty if it is not there."""
+        kind, _, name = about.partition("/")
+        held: Any = None
+        if kind == "group" and name in self.groups:
+            held = describe_group(self.groups[name])
+        elif kind == "policy" and name in self.policies:
+            held = describe_policy(self.policies[name])
+        elif kind == "placement" and name in self.placements:
+            held = json.loads(self.placements[name])
+        elif kind == "source":
+            held = self.of_source(name)
+        return "" if held is None else digest(canonical(held))
+
+    def of_source(self, source: str) -> list[str]:
+        """Return the objects that belong to a source, placements first, by name."""
+        rules = ((name, json.loads(body).get("annotations", {})) for name, body in self.placements.items())
+        owners = {f"placement/{name}": annotations for name, annotations in rules}
+        owners |= {f"group/{name}": group.annotations for name, group in self.groups.items()}
+        owners |= {f"policy/{name}": notes_of(row).annotations for name, row in self.policies.items()}
+        return sorted(about for about, annotations in owners.items() if annotations.get(SOURCE) == source)
+
+
+def read_state(reading: Reading, groups: Mapping[str, Group]) -> State:
+    """Return all objects; ``groups`` are all that there are."""
+    return State(
+        groups=groups,
+        policies={row.name: row for row in reading.policies()},
+        placements={row.name: row.body for row in reading.placements()},
+    )
+
+
+def concerned(definitions: Definitions, tree: Tree, groups: Iterable[str], source: str = "") -> set[str]:
+    """Return the objects that ``definitions`` are about, and those that decide what they mean.
+
+    Args:
+        definitions: What is to be applied.
+        tree: All groups as they are to be.
+        groups: Groups whose bundles change by it.
+        source: Of which abandoned objects are deleted; empty for none.
+    """
+    found = {f"policy/{policy.name}" for policy in definitions.policies}
+    found |= {f"placement/{placement.name}" for placement in definitions.placements}
+    if source:
+        found.add(f"source/{source}")
+    names = [group.name for group in definitions.groups] + [name for name in groups if name in tree]
+    for name in names:
+        for group in tree.lineage(name):
+            found.add(f"group/{group.name}")
+            found |= {f"policy/{policy}" for policy in group.assigned()}
+    return found
+
+
+def check_base(reading: Reading, state: State, base: Mapping[str, str]) -> None:
+    """Return if every object of ``base`` is in ``state`` as it was.
+
+    Raises:
+        ConflictError: ``conflict.base``: it names what changed, by whom and when.
+    """
+    moved = [about for about, was in base.items() if state.digest(about) != was]
+    if moved:
+        raise _moved(reading, moved)
+
+
+def check_reach(reading: Reading, groups: Iterable[str], base: Mapping[str, str]) -> None:
+    """Return if every group that gets a new bundle is one that the plan looked at.
+
+    A group that came to inherit or to assign something since then is none, though nothing that the plan
+    looked at has changed.
+
+    Raises:
+        ConflictError: ``conflict.base``: it names the group, and who changed it and when.
+    """
+    moved = [f"group/{name}" for name in groups if f"group/{name}" not in base]
+    if moved:
+        raise _moved(reading, moved)
+
+
+def _moved(reading: Reading, moved: list[str]) -> ConflictError:
+    named = moved[:_NAMED]
+    by = _last_changes(reading, set(named))
+    told = [f"{about} ({_who(by[about])})" if about in by else about for about in named]
+    more = f" and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
+    problem = f"this has changed since the plan was made: {', '.join(told)}{more}"
+    return ConflictError(
+        "base", problem, "Nothing was applied. Make the plan again, and look at what it says now"
+    )
+
+
+def _last_changes(reading: Reading, objects: set[str]) -> dict[str, AuditRow]:
+    """Return object → its newest entry in the audit, as far back as is looked."""
+    end = _last_entry(reading)
+    found: dict[str, AuditRow] = {}
+    for after in range(max(0, end - _PAGE), max(0, end - _LOOKED) - _PAGE, -_PAGE):
+        for row in reversed(reading.audit(after=max(0, after), limit=_PAGE)):
+            if row.object in objects:
+                found.setdefault(row.object, row)
+        if after <= 0 or len(found) == len(objects):
+            break
+    return found
+
+
+def _last_entry(reading: Reading) -> int:
+    """Return the number of the newest entry of the audit, which has no gaps: by halving, from below."""
+    step = 1
+    while reading.audit(after=step, limit=1):
+        step *= 2
+    low = 0
+    while low < step:
+        middle = (low + step) // 2
+        if reading.audit(after=middle, limit=1):
+            low = middle + 1
+        else:
+            step = middle
+    return low
+
+
+def _who(row: AuditRow) -> str:
+    at = datetime.fromtimestamp(row.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"by {row.actor} at {at}"

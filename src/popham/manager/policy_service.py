@@ -1,0 +1,154 @@
+"""What people can do with definitions: apply, plan, export them, and go through the history of policies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from popham.manager import history, inventory
+from popham.manager.agent_service import AgentService
+from popham.manager.costs import reckon
+from popham.manager.definitions import Applied, Terms, apply_definitions
+from popham.manager.exported import export
+from popham.manager.grant import PERMISSIONS, Grant, Permission, require
+from popham.manager.views import ApplyResult, Costs, DifferenceView, FileView, PolicyView, RevisionView
+from popham.model.definition import check
+from popham.model.difference import redact_spec
+from popham.model.documents import SourceFile
+from popham.model.managed import check_source
+from popham.store.rows import BundleRow
+from popham.store.seam import Reading, Writing
+
+_PLAIN = Terms()
+
+
+class _NotCommittedError(Exception):
+    """Leaves a transaction that must not be committed, with what it would have done."""
+
+    def __init__(self, applied: Applied) -> None:
+        super().__init__("dry run")
+        self.applied = applied
+
+
+class PolicyService(AgentService):
+    """The part of the service that is about definitions."""
+
+    async def apply(
+        self,
+        grant: Grant,
+        files: Sequence[SourceFile],
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+        terms: Terms = _PLAIN,
+    ) -> ApplyResult:
+        """Make the fleet as ``files`` define it, all or nothing; with ``dry_run`` only tell what would change.
+
+        ``force`` takes what is possible and unwise, and says so among the warnings.
+
+        Raises:
+            GrantError: Not permitted; a dry run asks for less.
+            DefinitionSetError: Something is wrong with the definitions, or a test fails; nothing was changed.
+            ConflictError: ``conflict.base``, ``conflict.managed``, or as for deleting; nothing was changed.
+        """
+        require(grant, Permission.PLAN if dry_run else Permission.APPLY)
+        check_source(terms.source)
+        # Reading YAML takes long for large files; links are served meanwhile.
+        definitions = await asyncio.to_thread(check, files, force=force)
+        terms = replace(terms, dry_run=dry_run)
+        now = self._clock.now()
+
+        def work(tx: Writing) -> Applied:
+            applied = apply_definitions(tx, definitions, self._bundles, grant=grant, now=now, terms=terms)
+            if dry_run:
+                raise _NotCommittedError(applied)
+            return applied
+
+        try:
+            applied = await self._write(work)
+        except _NotCommittedError as planned:
+            applied = planned.applied
+        if applied.groups and not dry_run:
+            self._on_groups_changed(applied.groups)
+        return await self._with_costs(applied, always=dry_run)
+
+    async def _with_costs(self, applied: Applied, *, always: bool) -> ApplyResult:
+        """Return the result with what it costs; on a snapshot, so that no writer waits for it."""
+
+        def work(tx: Reading) -> Costs | None:
+            return reckon(tx, applied.before, applied.after, self._basis(), always=always)
+
+        return replace(applied.result, costs=await self._store.read(work))
+
+    async def export(self, grant: Grant) -> tuple[tuple[FileView, ...], tuple[str, ...]]:
+        """Return the definitions of all objects, a file for each, and what they cannot say.
+
+        Secrets stand in them: without these they would define something else.
+        """
+        require(grant, Permission.APPLY)
+        files, warnings = await self._store.read(export)
+        return tuple(FileView(name=name, text=text) for name, text in files), tuple(warnings)
+
+    async def policies(self, grant: Grant) -> tuple[PolicyView, ...]:
+        """Return all policies by name, without their specs."""
+        require(grant, Permission.READ)
+        return tuple(await self._store.read(inventory.view_policies))
+
+    async def policy(self, grant: Grant, name: str) -> PolicyView:
+        """Return one policy with its spec; raises NotFoundError ``not_found.policy``.
+
+        What its type calls secret is shown to those only who may change it.
+        """
+        require(grant, Permission.READ)
+        view = await self._store.read(lambda tx: inventory.view_policy(tx, name))
+        if view.spec is None or Permission.APPLY in PERMISSIONS[grant.role]:
+            return view
+        return replace(view, spec=redact_spec(view.spec))
+
+    async def history(self, grant: Grant, name: str) -> tuple[RevisionView, ...]:
+        """Return all revisions of a policy, the newest first; raises NotFoundError ``not_found.policy``."""
+        require(grant, Permission.READ)
+        return tuple(await self._store.read(lambda tx: history.view_history(tx, name)))
+
+    async def difference(
+        self, grant: Grant, name: str, first: int | None = None, second: int | None = None
+    ) -> DifferenceView:
+        """Compare two revisions; arguments and errors as :func:`popham.manager.history.view_difference`."""
+        require(grant, Permission.READ)
+        return await self._store.read(lambda tx: history.view_difference(tx, name, first, second))
+
+    async def roll_back(
+        self, grant: Grant, name: str, revision: int, *, message: str = "", take_over: bool = False
+    ) -> PolicyView:
+        """Go back to an old revision by a new one; errors as :func:`popham.manager.history.roll_back`."""
+        require(grant, Permission.APPLY)
+        now = self._clock.now()
+
+        def work(tx: Writing) -> tuple[PolicyView, Sequence[BundleRow]]:
+            signed = history.roll_back(
+                tx, self._bundles, grant, name, revision, message=message, take_over=take_over, now=now
+            )
+            return inventory.view_policy(tx, name), signed
+
+        view, signed = await self._write(work)
+        if signed:
+            self._on_groups_changed([row.group for row in signed])
+        return view
+
+    async def copy_policy(self, grant: Grant, source: str, target: str) -> PolicyView:
+        """Copy a policy under another name; errors as :func:`popham.manager.inventory.copy_policy`."""
+        require(grant, Permission.APPLY)
+        now = self._clock.now()
+
+        def work(tx: Writing) -> PolicyView:
+            inventory.copy_policy(tx, grant, source, target, now=now)
+            return inventory.view_policy(tx, target)
+
+        return await self._write(work)
+
+    async def delete_policy(self, grant: Grant, name: str) -> None:
+        """Delete a policy that no group assigns; raises ConflictError ``conflict.assigned`` otherwise."""
+        require(grant, Permission.APPLY)
+        now = self._clock.now()
+        await self._write(lambda tx: inventory.delete_policy(tx, grant, name, now=now))

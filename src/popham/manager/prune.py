@@ -1,0 +1,102 @@
+"""Deleting what a source no longer defines.
+
+Rules:
+
+1. Only objects of the source as which the apply is made; never the root.
+2. What something else still needs is refused, and then nothing is applied.
+3. A dry run tells all of it: what would go, whom it concerns, and what stands in the way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from popham.errors import ConflictError, DefinitionError
+from popham.manager.bundles import newest, open_row
+from popham.manager.grant import Grant
+from popham.manager.inventory import delete_group, delete_policy
+from popham.manager.moves import delete_placement
+from popham.manager.objects import notes_of
+from popham.manager.views import Change
+from popham.model.definition import Definitions
+from popham.model.fleet import Group, Tree
+from popham.model.managed import SOURCE
+from popham.model.names import ROOT_GROUP
+from popham.store.seam import Reading, Writing
+
+KINDS = {"group": "Group", "policy": "Policy", "placement": "Placement"}
+
+
+def find_abandoned(
+    reading: Reading, definitions: Definitions, groups: Mapping[str, Group], source: str
+) -> list[str]:
+    """Return the objects of ``source`` that ``definitions`` lack, in the order in which they can be deleted.
+
+    Args:
+        reading: The transaction.
+        definitions: All that the source defines.
+        groups: All groups as they are stored.
+        source: As which the apply is made.
+
+    Raises:
+        DefinitionError: ``definition.source``: there is none.
+    """
+    if not source:
+        problem = "what is to be deleted must belong to somebody: --prune needs --as-source"
+        raise DefinitionError(
+            "source", problem, "Name where these files are kept: --as-source https://git.example/fleet"
+        )
+    kept = {f"policy/{policy.name}" for policy in definitions.policies}
+    kept |= {f"group/{group.name}" for group in definitions.groups} | {f"group/{ROOT_GROUP}"}
+    kept |= {f"placement/{placement.name}" for placement in definitions.placements}
+    # A group goes after those below it, and before what it assigns.
+    leaves_first = [group.name for group in reversed(Tree(groups.values()).below(ROOT_GROUP))]
+    owned = [f"placement/{row.name}" for row in reading.placements() if _source(row.body) == source]
+    heads = [row for row in reading.policies() if notes_of(row).annotations.get(SOURCE) == source]
+    mine = [f"group/{name}" for name in leaves_first if groups[name].annotations.get(SOURCE) == source]
+    owned += mine + [f"policy/{row.name}" for row in heads]
+    return [about for about in owned if about not in kept]
+
+
+def prune(
+    tx: Writing, abandoned: list[str], *, grant: Grant, source: str, now: float, dry_run: bool
+) -> Iterator[tuple[Change, str]]:
+    """Delete ``abandoned``; yield each with what stands in the way of it, which only a dry run can have.
+
+    Raises:
+        ConflictError: Something needs it, and this is no dry run.
+    """
+    concerned = _agents(tx) if abandoned else {}
+    for about in abandoned:
+        kind, _, name = about.partition("/")
+        obstacle = ""
+        try:
+            if kind == "group":
+                delete_group(tx, grant, name, now=now, source=source, going=abandoned)
+            elif kind == "policy":
+                delete_policy(tx, grant, name, now=now, source=source)
+            else:
+                delete_placement(tx, grant, name, now=now, source=source)
+        except ConflictError as error:
+            if not dry_run:
+                raise
+            obstacle = f"it cannot be applied: {error.problem}. {error.hint}"
+        yield Change(kind=KINDS[kind], name=name, action="deleted", agents=concerned.get(about, 0)), obstacle
+
+
+def _source(body: str) -> str:
+    found: str = json.loads(body).get("annotations", {}).get(SOURCE, "")
+    return found
+
+
+def _agents(reading: Reading) -> dict[str, int]:
+    """Return object → how many agents have it: those of a group, and of the groups whose bundle has a policy."""
+    counts = reading.agent_counts()
+    found = {f"group/{name}": agents for name, agents in counts.items()}
+    for name, row in newest(reading).items():
+        sets = open_row(row).locations.values() if counts.get(name) else ()
+        for policy in {ref.name for held in sets for ref in held.policies}:
+            about = f"policy/{policy}"
+            found[about] = found.get(about, 0) + counts[name]
+    return found
