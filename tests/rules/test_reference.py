@@ -8,9 +8,10 @@ import sys
 import click
 import msgspec
 
+from popham.agent.app import find_facts
 from popham.agent.settings import AgentSettings
 from popham.cli.main import cli
-from popham.model import communication, definition, policy, registry, status
+from popham.model import communication, definition, policy, registry, schema, status
 
 
 def page(root, name):
@@ -80,6 +81,25 @@ def test_the_definitions_page_names_every_key_and_policy_type(root):
     keys = [key for known in definition._KEYS.values() for key in known]
     assert [key for key in keys if not re.search(rf"`{key}`|^ *{key}:", text, re.MULTILINE)] == []
     assert [kind for kind in policy.TYPES if f"### {kind}" not in text] == []
+
+
+def test_the_policies_page_is_what_make_reference_writes(root):
+    made = subprocess.run(
+        [sys.executable, "-c", "import policy_page; print(policy_page.build_page(), end='')"],
+        cwd=root / "tools",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == page(root, "policies.md"), "run make reference"
+
+
+def test_the_policies_page_names_every_fact_and_every_word_of_a_schema(root):
+    text = page(root, "policies.md")
+    facts = [f"`facts.{name.replace('.', '_')}`" for name in find_facts()]
+    assert [name for name in [*facts, *(f"`{word}`" for word in schema.WORDS)] if name not in text] == []
 
 
 def test_the_communication_page_names_every_preset_and_presence(root):
