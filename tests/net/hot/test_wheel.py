@@ -3,8 +3,11 @@
 import asyncio
 import heapq
 import itertools
+import socket
+import time
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,3 +186,38 @@ def test_a_closed_wheel_holds_nothing(passed):
     wheel.discard(timed[1])
     wheel.hasten(timed[1])
     assert len(wheel) == 0
+
+
+def test_rel_24_what_came_while_the_loop_stood_still_is_read_before_anybody_is_woken():
+    async def stand_still():
+        loop = asyncio.get_running_loop()
+        wheel, pairs = Wheel(loop, 0.01), [socket.socketpair() for _ in range(2)]
+        (near, far), (busy, poke) = pairs
+        for one in (near, busy):
+            one.setblocking(False)  # noqa: FBT003  # the library's form
+        timed = Timed(loop, loop.time() + 0.05)
+
+        def read():
+            near.recv(1)
+            timed.deadline = loop.time() + 60.0
+
+        def stall():
+            busy.recv(1)
+            far.send(b"x")
+            time.sleep(0.2)
+
+        loop.add_reader(near, read)
+        loop.add_reader(busy, stall)
+        wheel.add(timed)
+        poke.send(b"x")
+        await asyncio.sleep(0.3)
+        loop.remove_reader(near)
+        loop.remove_reader(busy)
+        wheel.close()
+        for pair in pairs:
+            for one in pair:
+                one.close()
+        return timed.woken
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(stand_still()) == []

@@ -8,6 +8,8 @@ Rules:
 
 1. Who leaves is discarded at once, so that a storm of short connections is not kept for a minute.
 2. Many that are due at once are woken in slices, with the loop's other work in between.
+3. Where the loop stood still, what the sockets hold is read before anybody is woken: bytes that came in time
+   must not be late because nobody looked.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 GRAIN = 0.25
 """Seconds of one slot: how late a deadline may be noticed."""
+LATE = 4
+"""Slots by which a turn is late if the loop stood still: a second."""
 SLICE = 500
 """Wakings between two turns of the loop, which keeps its lag under 20 ms."""
 _NOWHERE, _DUE = 0, -1
@@ -105,9 +109,17 @@ class Wheel:
                 timed.slot = _DUE
                 self._due.append(timed)
         if self._next is None:
-            self._wake()
+            if until - first < LATE:
+                self._wake()
+            else:
+                # What is called soon comes before the sockets once, and after them the second time.
+                self._next = self._loop.call_soon(self._look_first)
         stays = self._slots or self._due
         self._timer = self._loop.call_later(self._grain, self._turn) if stays else None
+
+    def _look_first(self) -> None:
+        """Wake those who are due once the sockets have been read."""
+        self._next = self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:
         """Wake one slice of those that are due."""
