@@ -9,6 +9,20 @@ from popham.testing.virtual import VirtualClock, run_virtual
 
 FOUR_CELLS = [(mode, dialer) for mode in Mode for dialer in Dialer]
 HEARTBEAT = 60.0
+LAB = """
+apiVersion: popham/v1
+kind: Policy
+metadata: {{name: motd}}
+spec: {{type: files, files: [{{path: /etc/motd, content: "{text}"}}]}}
+---
+apiVersion: popham/v1
+kind: Group
+metadata: {{name: lab}}
+spec:
+  inheritance: {{communication: false, policies: {{files: false}}}}
+  policies: {{files: motd}}
+"""
+"""The group of most stories, with a policy whose ``text`` they change; settings may follow it."""
 
 
 def settings(cell, heartbeat: float = HEARTBEAT) -> CommunicationSettings:

@@ -7,26 +7,15 @@ from popham.errors import LinkError
 from popham.link.pace import IN_A_ROW
 from popham.model.communication import CommunicationSettings, Mode
 
+from .conftest import LAB
+
 DAY = 86_400.0
 SLOW = CommunicationSettings(mode=Mode.PULL, heartbeat=DAY, spread=0.0, accelerated=20.0)
-POLICY = """
-apiVersion: popham/v1
-kind: Policy
-metadata: {{name: motd}}
-spec: {{type: files, files: [{{path: /etc/motd, content: "{text}"}}]}}
----
-apiVersion: popham/v1
-kind: Group
-metadata: {{name: lab}}
-spec:
-  inheritance: {{communication: false, policies: {{files: false}}}}
-  policies: {{files: motd}}
-"""
 
 
 async def begin(simulation, settings=SLOW, agents=1):
     await simulation.manager.put_group("lab", settings)
-    await simulation.manager.publish(POLICY.format(text="one"))
+    await simulation.manager.publish(LAB.format(text="one"))
     added = await simulation.add_agents("lab", [f"a{n}" for n in range(agents)])
     await asyncio.sleep(600)
     return added if agents > 1 else added[0]
@@ -60,7 +49,7 @@ def test_f_l11_after_a_change_one_round_follows_within_the_accelerated_seconds_a
     async def story(simulation):
         agent = await begin(simulation)
         rounds = listen(simulation, agent)
-        await simulation.manager.publish(POLICY.format(text="two"))
+        await simulation.manager.publish(LAB.format(text="two"))
         agent.end.check_in()
         await asyncio.sleep(1000)
         assert len(rounds) == 2
@@ -75,12 +64,12 @@ def test_f_l11_after_an_error_too_and_what_was_corrected_meanwhile_arrives(simul
     async def story(simulation):
         agent = await begin(simulation)
         agent.applier.broken = "no such place"
-        await simulation.manager.publish(POLICY.format(text="two"))
+        await simulation.manager.publish(LAB.format(text="two"))
         agent.end.check_in()
         await asyncio.sleep(1)
         assert simulation.manager.book.record(agent.state.uid).state.error_code == "policy.validate"
         agent.applier.broken = ""
-        await simulation.manager.publish(POLICY.format(text="three"))
+        await simulation.manager.publish(LAB.format(text="three"))
         await asyncio.sleep(20)
         assert agent.applied == ("motd@3",)
 
@@ -210,7 +199,7 @@ def test_f_l11_f_c4_a_fleet_that_hears_of_a_change_stays_as_spread_as_it_was(sim
         settings = CommunicationSettings(mode=Mode.PULL, heartbeat=600.0, spread=300.0)
         agents = await begin(simulation, settings, agents=30)
         await asyncio.sleep(1200)
-        await simulation.manager.publish(POLICY.format(text="two"))
+        await simulation.manager.publish(LAB.format(text="two"))
         await asyncio.sleep(700)
         rounds = [listen(simulation, agent) for agent in agents]
         await asyncio.sleep(600)
@@ -224,7 +213,7 @@ def test_f_l11_f_c4_a_fleet_that_hears_of_a_change_stays_as_spread_as_it_was(sim
 
 # Downloads.
 
-LARGE = POLICY.replace('"{text}"', '"{text}' + "x" * 300_000 + '"')
+LARGE = LAB.replace('"{text}"', '"{text}' + "x" * 300_000 + '"')
 
 
 def fetches(simulation, agent):

@@ -3,7 +3,7 @@ import asyncio
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.status import SyncState, sync_state
 
-from .test_stories import POLICY
+from .conftest import LAB
 
 DAY = 86400.0
 
@@ -14,7 +14,7 @@ def test_five_hundred_agents_live_a_day_in_push_and_in_pull(simulate):
         pull = CommunicationSettings(mode=Mode.PULL, heartbeat=1800)
         push = CommunicationSettings(mode=Mode.PUSH, heartbeat=1800)
         await manager.put_group("lab", pull)
-        await manager.publish(POLICY.format(text="one"))
+        await manager.publish(LAB.format(text="one"))
         await manager.put_group("office", push, parent="lab")
         names = [f"lab-{n}" for n in range(250)]
         agents = await simulation.add_agents("lab", names)
@@ -22,7 +22,7 @@ def test_five_hundred_agents_live_a_day_in_push_and_in_pull(simulate):
         for hour in range(24):
             await asyncio.sleep(DAY / 24)
             if hour % 6 == 0:
-                await manager.publish(POLICY.format(text=f"hour {hour}"))
+                await manager.publish(LAB.format(text=f"hour {hour}"))
         records = [manager.book.record(agent.state.uid) for agent in agents]
         states = [sync_state(manager.book.wanted(r.group).content_digest, r.state) for r in records]
         assert states == [SyncState.IN_SYNC] * 500

@@ -4,23 +4,12 @@ import asyncio
 
 from popham.testing.simulation import ADMIN
 
+from .conftest import LAB
+
 HOUR, DAY = 3600.0, 86_400.0
 QUIET = 600.0
 """Seconds after which nothing that follows a change is under way any more."""
-GROUP = """
-apiVersion: popham/v1
-kind: Policy
-metadata: {{name: motd}}
-spec: {{type: files, files: [{{path: /etc/motd, content: "{text}"}}]}}
----
-apiVersion: popham/v1
-kind: Group
-metadata: {{name: lab}}
-spec:
-  inheritance: {{communication: false, policies: {{files: false}}}}
-  policies: {{files: motd}}
-  communication: {{preset: Pull by heartbeat, heartbeat: 24h, download: {download}}}
-"""
+GROUP = LAB + "  communication: {{preset: Pull by heartbeat, heartbeat: 24h, download: {download}}}\n"
 
 
 async def publish(simulation, text, download="on"):

@@ -5,22 +5,10 @@ import asyncio
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.status import Presence, presence
 
+from .conftest import LAB
+
 HEARTBEAT = 300.0
 PUSH = CommunicationSettings(mode=Mode.PUSH, heartbeat=HEARTBEAT)
-POLICY = """
-apiVersion: popham/v1
-kind: Policy
-metadata: {{name: motd}}
-spec: {{type: files, files: [{{path: /etc/motd, content: "{text}"}}]}}
----
-apiVersion: popham/v1
-kind: Group
-metadata: {{name: lab}}
-spec:
-  parent: fleet
-  inheritance: {{communication: false, policies: {{files: false}}}}
-  policies: {{files: motd}}
-"""
 
 
 async def begin(simulation, *, cap, agents, settings=PUSH):
@@ -64,7 +52,7 @@ def test_f_p5_the_next_agent_is_told_that_all_links_are_taken_and_pulls_by_itsel
 def test_f_p5_an_agent_without_a_link_gets_its_policies_within_a_heartbeat_and_stays_on_time(simulate):
     async def story(simulation):
         agents = await begin(simulation, cap=1, agents=3)
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         await asyncio.sleep(HEARTBEAT + 1)
         assert [agent.applied for agent in agents] == [("motd@1",)] * 3
         for _ in range(20):
@@ -100,7 +88,7 @@ def test_f_p5_it_returns_to_a_link_when_there_is_room(simulate):
         assert left.name in holding(simulation)
         state = record(simulation, left).state
         assert (state.mode, state.fallback) == ("push", "")
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         await asyncio.sleep(1)
         assert left.applied == ("motd@1",)
 
@@ -123,7 +111,7 @@ def test_f_p5_a_check_in_is_a_round_at_once_without_a_link_too(simulate):
     async def story(simulation):
         agents = await begin(simulation, cap=1, agents=2)
         (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         left.end.check_in()
         await asyncio.sleep(1)
         assert left.applied == ("motd@1",)
@@ -155,7 +143,7 @@ def test_f_p5_a_manager_that_restarts_meanwhile_is_found_again(simulate):
         await simulation.manager.start()
         await asyncio.sleep(2 * HEARTBEAT)
         assert len(holding(simulation)) == 2
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         await asyncio.sleep(HEARTBEAT + 1)
         assert [agent.applied for agent in agents] == [("motd@1",)] * 3
 

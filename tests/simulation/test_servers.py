@@ -10,19 +10,12 @@ from popham.model.communication import Mode
 from popham.model.servers import Server, order_servers
 from popham.model.status import Presence, presence
 
+from .conftest import LAB
+
 HEARTBEAT, HOLD = 60.0, 300.0
-GROUP = """
-apiVersion: popham/v1
-kind: Policy
-metadata: {{name: motd}}
-spec: {{type: files, files: [{{path: /etc/motd, content: "{text}"}}]}}
----
-apiVersion: popham/v1
-kind: Group
-metadata: {{name: lab}}
-spec:
-  inheritance: {{communication: false, policies: {{files: false}}}}
-  policies: {{files: motd}}
+GROUP = (
+    LAB
+    + """\
   communication:
     mode: {mode}
     heartbeat: 60s
@@ -30,6 +23,7 @@ spec:
     servers: {servers}
     hold: {hold}
 """
+)
 EQUALS = [("paris", 1), ("lyon", 1), ("reserve", 2)]
 
 

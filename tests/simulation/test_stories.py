@@ -8,23 +8,7 @@ from popham.model.communication import CommunicationSettings, Mode
 from popham.model.status import Outcome, SyncState, sync_state
 from popham.testing.simulation import Simulation
 
-from .conftest import HEARTBEAT, settings
-
-POLICY = """
-apiVersion: popham/v1
-kind: Policy
-metadata: {{name: motd}}
-spec: {{type: files, files: [{{path: /etc/motd, content: "{text}"}}]}}
----
-apiVersion: popham/v1
-kind: Group
-metadata: {{name: lab}}
-spec:
-  parent: fleet
-  inherits: true
-  inheritance: {{communication: false, policies: {{files: false}}}}
-  policies: {{files: motd}}
-"""
+from .conftest import HEARTBEAT, LAB, settings
 
 
 async def begin(simulation: Simulation, cell, agents: int = 2):
@@ -50,7 +34,7 @@ def latency(cell) -> float:
 def test_a_change_arrives_at_once_by_push_and_within_one_heartbeat_by_pull(simulate, cell):
     async def story(simulation):
         agents = await begin(simulation, cell)
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         await asyncio.sleep(latency(cell))
         assert [agent.applied for agent in agents] == [("motd@1",)] * 2
         assert in_sync(simulation, agents)
@@ -61,8 +45,8 @@ def test_a_change_arrives_at_once_by_push_and_within_one_heartbeat_by_pull(simul
 def test_two_changes_inside_one_heartbeat_end_with_the_second(simulate, cell):
     async def story(simulation):
         agents = await begin(simulation, cell)
-        await simulation.manager.publish(POLICY.format(text="one"))
-        await simulation.manager.publish(POLICY.format(text="two"))
+        await simulation.manager.publish(LAB.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="two"))
         await asyncio.sleep(latency(cell))
         assert [agent.applied for agent in agents] == [("motd@2",)] * 2
         assert in_sync(simulation, agents)
@@ -73,7 +57,7 @@ def test_two_changes_inside_one_heartbeat_end_with_the_second(simulate, cell):
 def test_a_manager_that_restarts_finds_its_agents_again_and_asks_nothing_twice(simulate, cell):
     async def story(simulation):
         agents = await begin(simulation, cell)
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         await asyncio.sleep(2 * HEARTBEAT)
         applied = [len(agent.applier.applied) for agent in agents]
         await simulation.manager.crash()
@@ -82,7 +66,7 @@ def test_a_manager_that_restarts_finds_its_agents_again_and_asks_nothing_twice(s
         await asyncio.sleep(400)
         assert in_sync(simulation, agents)
         assert [len(agent.applier.applied) for agent in agents] == applied
-        await simulation.manager.publish(POLICY.format(text="two"))
+        await simulation.manager.publish(LAB.format(text="two"))
         await asyncio.sleep(latency(cell))
         assert [agent.applied for agent in agents] == [("motd@2",)] * 2
 
@@ -92,10 +76,10 @@ def test_a_manager_that_restarts_finds_its_agents_again_and_asks_nothing_twice(s
 def test_an_agent_that_restarts_keeps_its_last_good_set_and_catches_up(simulate, cell):
     async def story(simulation):
         (agent,) = await begin(simulation, cell, agents=1)
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         await asyncio.sleep(2 * HEARTBEAT)
         await agent.crash()
-        await simulation.manager.publish(POLICY.format(text="two"))
+        await simulation.manager.publish(LAB.format(text="two"))
         await asyncio.sleep(3 * HEARTBEAT)
         assert agent.state.progress().outcome is Outcome.APPLIED
         assert agent.applied == ("motd@1",)
@@ -112,7 +96,7 @@ def test_f_p6_a_half_open_link_is_found_and_what_it_swallowed_arrives_by_another
         agents = await begin(simulation, cell)
         for agent in agents:
             simulation.network.half_open(agent.name)
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         await asyncio.sleep(2 * HEARTBEAT + 10)
         assert [agent.applied for agent in agents] == [("motd@1",)] * 2
         assert in_sync(simulation, agents)
@@ -126,7 +110,7 @@ def test_rel_8_duplicate_reordered_and_lost_messages_change_nothing_in_the_end(s
         weather = simulation.network.weather
         weather.duplicate, weather.reorder, weather.loss, weather.delay = 0.3, 0.3, 0.2, 2.0
         for number in range(10):
-            await simulation.manager.publish(POLICY.format(text=f"text {number}"))
+            await simulation.manager.publish(LAB.format(text=f"text {number}"))
             await asyncio.sleep(HEARTBEAT / 3)
         weather.duplicate = weather.reorder = weather.loss = 0.0
         await asyncio.sleep(12 * HEARTBEAT)
@@ -143,7 +127,7 @@ def test_rel_6_a_slow_reader_is_let_go_and_keeps_nobody_waiting(simulate, cell):
             if pipe.name == slow.name:
                 pipe.lower.stalled = True
         for number in range(400):
-            await simulation.manager.publish(POLICY.format(text=f"text {number}"))
+            await simulation.manager.publish(LAB.format(text=f"text {number}"))
             await asyncio.sleep(0.05)
         await asyncio.sleep(latency(cell))
         assert quick.applied == ("motd@400",)
@@ -158,10 +142,10 @@ def test_rel_6_a_slow_reader_is_let_go_and_keeps_nobody_waiting(simulate, cell):
 def test_rel_5_a_partition_changes_nothing_on_the_machine_and_heals_by_itself(simulate, cell):
     async def story(simulation):
         agents = await begin(simulation, cell)
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         await asyncio.sleep(2 * HEARTBEAT)
         simulation.network.cut = {agent.name for agent in agents}
-        await simulation.manager.publish(POLICY.format(text="two"))
+        await simulation.manager.publish(LAB.format(text="two"))
         await asyncio.sleep(10 * HEARTBEAT)
         assert [agent.applied for agent in agents] == [("motd@1",)] * 2
         simulation.network.cut = set()
@@ -176,13 +160,13 @@ def test_a_set_that_fails_is_reported_and_the_next_good_one_heals_it(simulate, c
     async def story(simulation):
         (agent,) = await begin(simulation, cell, agents=1)
         agent.applier.broken = "no such account"
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         await asyncio.sleep(latency(cell) + 1)
         record = simulation.manager.book.record(agent.state.uid).state
         assert (record.outcome, record.error_code) == (Outcome.FAILED, "policy.validate")
         assert "no such account" in record.error
         agent.applier.broken = ""
-        await simulation.manager.publish(POLICY.format(text="two"))
+        await simulation.manager.publish(LAB.format(text="two"))
         await asyncio.sleep(latency(cell) + 1)
         assert agent.applied == ("motd@2",)
         assert in_sync(simulation, [agent])
@@ -194,7 +178,7 @@ def test_a_set_that_fails_is_reported_and_the_next_good_one_heals_it(simulate, c
 def test_f_l1_the_first_round_is_at_start_whatever_the_heartbeat(simulate, cell, heartbeat):
     async def story(simulation):
         await simulation.manager.put_group("lab", settings(cell, heartbeat))
-        await simulation.manager.publish(POLICY.format(text="one"))
+        await simulation.manager.publish(LAB.format(text="one"))
         (agent,) = await simulation.add_agents("lab", ["a"])
         await asyncio.sleep(2.0)
         assert agent.applied == ("motd@1",)
@@ -208,7 +192,7 @@ def test_f_c3_a_switch_of_mode_and_dialer_needs_no_restart_and_misses_nothing(si
         for number, mode in enumerate([Mode.PULL, Mode.PUSH] * 3):
             fresh = CommunicationSettings(mode=mode, dialer=cell[1], heartbeat=HEARTBEAT)
             await simulation.manager.put_group("lab", fresh)
-            await simulation.manager.publish(POLICY.format(text=f"text {number}"))
+            await simulation.manager.publish(LAB.format(text=f"text {number}"))
             await asyncio.sleep(3 * HEARTBEAT)
             assert [agent.applied for agent in agents] == [(f"motd@{number + 1}",)] * 2
             assert in_sync(simulation, agents)

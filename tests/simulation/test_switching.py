@@ -10,21 +10,10 @@ from popham.model.status import Presence, SyncState, presence, sync_state
 from popham.testing.network import Lower
 from popham.upstream.record import Record
 
+from .conftest import LAB
+
 SWITCH, HOUR = 10.0, 3600.0
-GROUP = """
-apiVersion: popham/v1
-kind: Policy
-metadata: {{name: motd}}
-spec: {{type: files, files: [{{path: /etc/motd, content: "{text}"}}]}}
----
-apiVersion: popham/v1
-kind: Group
-metadata: {{name: lab}}
-spec:
-  inheritance: {{communication: false, policies: {{files: false}}}}
-  policies: {{files: motd}}
-  communication: {{preset: {preset}, heartbeat: {heartbeat}, spread: off}}
-"""
+GROUP = LAB + "  communication: {{preset: {preset}, heartbeat: {heartbeat}, spread: off}}\n"
 PULL, PUSH = "Pull by heartbeat", "Push"
 
 

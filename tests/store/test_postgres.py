@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import threading
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
+from tests.store.moment import check_moment
 
 from popham.clock import SystemClock
 from popham.errors import ConfigError, ConflictError, StateError
@@ -60,22 +60,7 @@ async def test_rel_2_a_commit_is_durable_whatever_the_server_was_told(
 
 
 async def test_a_question_cannot_write_and_sees_one_moment(postgres: PostgresStore) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def count_twice(tx: Reading) -> tuple[int, int]:
-        first = len(tx.groups())
-        begun.set()
-        assert go_on.wait(10)
-        return first, len(tx.groups())
-
-    question = asyncio.ensure_future(postgres.read(count_twice))
-    await asyncio.to_thread(begun.wait, 10)
-    await postgres.write(lambda tx: tx.put_group(GroupRow(name="web", body="{}")))
-    go_on.set()
-    assert await question == (0, 0)
-    assert await postgres.read(lambda tx: len(tx.groups())) == 1
-    with pytest.raises(StateError, match="read-only"):
-        await postgres.read(lambda tx: tx._connection.exec_driver_sql("DELETE FROM groups"))
+    await check_moment(postgres, "read-only")
 
 
 def test_the_migrations_lead_to_the_tables(url: str) -> None:

@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from tests.store.moment import check_moment
 
 from popham.clock import SystemClock
 from popham.errors import StateError
@@ -23,7 +24,6 @@ from popham.store import sqlite as module
 from popham.store.engine import check_sqlite, connect, writer_engine
 from popham.store.rows import GroupRow
 from popham.store.schema import NEWEST
-from popham.store.seam import Reading
 from popham.store.snapshot import copy_database, mark_database
 from popham.store.sqlite import SqliteStore
 from popham.store.tables import metadata
@@ -74,22 +74,7 @@ async def test_rel_2_the_database_is_set_so_that_a_commit_is_durable(sqlite: Sql
 
 
 async def test_a_question_cannot_write_and_sees_one_moment(sqlite: SqliteStore) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def count_twice(tx: Reading) -> tuple[int, int]:
-        first = len(tx.groups())
-        begun.set()
-        assert go_on.wait(10)
-        return first, len(tx.groups())
-
-    question = asyncio.ensure_future(sqlite.read(count_twice))
-    await asyncio.to_thread(begun.wait, 10)
-    await sqlite.write(lambda tx: tx.put_group(GroupRow(name="web", body="{}")))
-    go_on.set()
-    assert await question == (0, 0)
-    assert await sqlite.read(lambda tx: len(tx.groups())) == 1
-    with pytest.raises(StateError, match="readonly"):
-        await sqlite.read(lambda tx: tx._connection.exec_driver_sql("DELETE FROM groups"))
+    await check_moment(sqlite, "readonly")
 
 
 async def test_more_questions_than_places_are_refused(
