@@ -178,7 +178,10 @@ def test_f_c11_a_plan_by_api_and_command_line_changes_nothing_and_an_apply_says_
             return found
 
         planned = popham("plan", "-f", str(file), "--age", "1h").stdout
-        assert "fleet  all       1       Push, heartbeat 5m -> Pull by heartbeat, heartbeat 1d" in planned
+        assert (
+            "fleet  all       1       Push, heartbeat 5m, spread 5m -> Pull by heartbeat, heartbeat 1d, spread 5m"
+            in planned
+        )
         assert "It is not kept: some agents have a heartbeat of 1d after this." in planned
         assert "push" in popham("get", "groups").stdout.lower()
         costs = json.loads(popham("plan", "-f", str(file), "-o", "json").stdout)["costs"]

@@ -7,9 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.manager.conftest import VIEWER, group
 
-from popham.manager.costs import SAMPLE, Basis, describe, read_basis, read_measured, reckon, write_measured
-from popham.model.cell import Dialer, Mode
-from popham.model.communication import CommunicationSettings
+from popham.manager.costs import SAMPLE, Basis, read_basis, read_measured, reckon, write_measured
 from popham.model.fleet import Group, Tree
 from popham.model.measured import BUILT_IN, FILE
 from popham.model.status import STATE_TYPE, StateRecord
@@ -61,7 +59,10 @@ async def test_f_c11_a_plan_says_rounds_links_bandwidth_and_age_before_and_after
     assert costs.after.bandwidth < costs.before.bandwidth
     (shift,) = costs.shifts
     assert (shift.group, shift.location, shift.agents) == ("paris", "", 180)
-    assert (shift.before, shift.after) == ("Push, heartbeat 5m", "Pull by heartbeat, heartbeat 30m")
+    assert (shift.before, shift.after) == (
+        "Push, heartbeat 5m, spread 5m",
+        "Pull by heartbeat, heartbeat 30m, spread 5m",
+    )
     assert [one.code for one in costs.advice] == ["short_heartbeat"]
     assert await bench.serials() == {"fleet": 1, "paris": 1}
 
@@ -139,10 +140,3 @@ def test_f_o11_a_manager_reckons_with_its_own_table(tmp_path):
 async def test_where_nothing_changes_nothing_is_reckoned(bench):
     tree = Tree([Group(name="fleet", inherits=False)])
     assert await bench.store.read(lambda tx: reckon(tx, tree, tree, Basis())) is None
-
-
-def test_settings_in_words_name_what_is_not_usual():
-    settings = CommunicationSettings(
-        mode=Mode.PULL, dialer=Dialer.AGENT, heartbeat=86400.0, download=False, spread=0.0, accelerated=0.0
-    )
-    assert describe(settings) == "Pull by heartbeat, heartbeat 1d, download off, spread off, accelerated off"

@@ -60,7 +60,7 @@ def test_f_g3_locations_are_read_as_they_are_written():
         (HOME + "    - {name: office, weight: true, when: {file: /x}}\n", "weight", 8, "is not 0 to 1000000"),
         (HOME + OFFICE + OFFICE, "twice", 9, "stands twice"),
         (HOME + "    - {name: Office, when: {file: /x}}\n", "name", 8, "cannot be the name of a location"),
-        (HOME + "    - {name: office, whn: {file: /x}}\n", "unknown_key", 8, "has no 'whn'"),
+        (HOME + "    - {name: office, whn: {file: /x}}\n", "unknown_key", 8, "has no key 'whn'"),
         (HOME + "    - office\n", "locations", 6, "is no location"),
         ("    office\n", "locations", 6, "is no list of at most 64"),
         (HOME + "    - {name: office, default: maybe}\n", "flag", 8, "neither true nor false"),

@@ -55,3 +55,13 @@ def test_f_g3_it_is_told_from_whom_the_locations_come():
         ("branches", "", False),
         ("fleet", "default", True),
     ]
+
+
+def test_settings_in_words_name_what_is_not_usual():
+    settings = CommunicationSettings(
+        mode=Mode.PULL, heartbeat=86400.0, download=False, spread=0.0, accelerated=0.0
+    )
+    assert (
+        show_communication(settings)
+        == "Pull by heartbeat, heartbeat 1d, spread off, download off, accelerated off"
+    )

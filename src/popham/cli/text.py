@@ -28,7 +28,7 @@ def clean_lines(text: str) -> str:
 
 
 def clean_json(text: str) -> str:
-    r"""Return JSON with what :func:`clean` would escape as ``\uXXXX``, which means the same."""
+    """Return JSON with what :func:`clean` would escape written as JSON's own escapes, which mean the same."""
     return "".join(_escape_json(mark) if _is_unsafe_in_json(mark) else mark for mark in text)
 
 

@@ -23,9 +23,9 @@ from popham.manager.views import AdviceView, CommunicationShift, Costs, CostView
 from popham.model.advice import Bounds, advise
 from popham.model.communication import CommunicationSettings
 from popham.model.cost import Load, cost, load_of
-from popham.model.duration import show_duration
 from popham.model.fleet import Tree
 from popham.model.measured import BUILT_IN, FILE, Measured
+from popham.resolve.explain import show_communication
 from popham.resolve.resolved import resolve_communication, resolve_locations
 from popham.statedir import replace_file
 from popham.store.seam import Reading
@@ -240,30 +240,11 @@ def _shifts(
                 group=group,
                 location="" if whole else location,
                 agents=sum(there),
-                before=describe(old) if old else "",
-                after=describe(settings),
+                before=show_communication(old) if old else "",
+                after=show_communication(settings),
             )
         if whole:
             return
-
-
-def describe(settings: CommunicationSettings) -> str:
-    """Return settings in words: ``Pull by heartbeat, heartbeat 30m, download off``."""
-    found = [f"{settings.preset}, heartbeat {show_duration(settings.heartbeat)}"]
-    found += [f"{name} off" for name in ("download", "upload", "critical") if not getattr(settings, name)]
-    if settings.data is not None:
-        found.append(f"data {settings.data.mode} by the {settings.data.dialer}")
-    found += [period.describe() for period in settings.times]
-    if settings.metered is not None:
-        found.append(f"metered: {settings.metered.describe()}")
-    if settings.servers:
-        found.append(f"{len(settings.servers)} addresses")
-    plain = CommunicationSettings()
-    for name in ("spread", "accelerated", "hold"):
-        value = getattr(settings, name)
-        if value != getattr(plain, name):
-            found.append(f"{name} {show_duration(value) if value else 'off'}")
-    return ", ".join(found)
 
 
 def _view(loads: Iterable[Load], measured: Measured) -> CostView:

@@ -20,8 +20,9 @@ from typing import Any
 from popham.errors import DefinitionError
 from popham.model.cell import PRESETS, Cell, Dialer, Mode, Preset, read_cell
 from popham.model.duration import parse_duration, show_duration
+from popham.model.keys import check_keys
 from popham.model.lines import line_of
-from popham.model.names import nearest, show
+from popham.model.names import show
 from popham.model.schedule import Override, Period, read_override, read_periods
 from popham.model.servers import Server, read_servers, servers_from_dicts
 
@@ -206,10 +207,7 @@ def settings_from_definition(spec: Mapping[str, Any], base: CommunicationSetting
     Raises:
         DefinitionError: A key, a word or a range is wrong.
     """
-    for key in spec:
-        if key not in _KNOWN:
-            problem = f"communication has no setting {show(key)}"
-            raise DefinitionError("unknown_key", problem, nearest(str(key), _KNOWN), line=line_of(spec, key))
+    check_keys(spec, _KNOWN, "communication")
     try:
         return _settings(spec, base)
     except DefinitionError as error:

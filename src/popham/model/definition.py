@@ -7,7 +7,6 @@ when a Manager applies them; names that the set itself defines are checked here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
@@ -19,7 +18,7 @@ from popham.model.duration import parse_duration, show_duration
 from popham.model.expectation import Expectation, read_tests
 from popham.model.findings import DefinitionSetError, Findings
 from popham.model.fleet import COMMUNICATION, LOCATIONS
-from popham.model.keys import check_keys
+from popham.model.keys import check_keys, read_flag
 from popham.model.lines import LinedDict, line_of
 from popham.model.location import CHECK_MAX, CHECK_MIN
 from popham.model.location_definition import read_locations
@@ -27,6 +26,7 @@ from popham.model.names import ROOT_GROUP, check_name, nearest, show
 from popham.model.placement import read_placement
 from popham.model.policy import TYPES, check_policy
 from popham.model.relations import check_relations
+from popham.model.selector import LABEL_KEY
 from popham.model.wanted import (
     Definitions,
     GroupDefinition,
@@ -57,7 +57,6 @@ _KEYS = {
         *("locations", "location_check", "location_memory", "tests"),
     ),
 }
-_TEXT_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 _TEXTS_MAX = 64
 _TEXT_LENGTH = {"labels": 256, "annotations": 4096}
 """Characters of one value."""
@@ -147,7 +146,7 @@ class _Reader:
         with self._part(spec, "parent"):
             parent = _parent(name, spec)
         with self._part(spec, "inherits"):
-            inherits = _flag(spec, "inherits", default=not is_root)
+            inherits = read_flag(spec, "inherits", default=not is_root)
             if is_root and "inherits" in spec:
                 raise _root_inherits("inherits")
         with self._part(spec, "inheritance"):
@@ -166,7 +165,7 @@ class _Reader:
                 check = _location_check(spec["location_check"])
         with self._part(spec, "location_memory"):
             if "location_memory" in spec:
-                memory = _flag(spec, "location_memory")
+                memory = read_flag(spec, "location_memory")
         communication = spec.get("communication")
         with self._part(spec, "communication"):
             if communication is not None:
@@ -241,11 +240,11 @@ class _Reader:
             types = self._mapping(held["policies"], "inheritance.policies")
             for kind in types:
                 _check_type(kind, types)
-                found[kind] = _flag(types, kind)
+                found[kind] = read_flag(types, kind)
                 self.lines[f"inheritance.{kind}"] = line_of(types, kind)
         for item in (COMMUNICATION, LOCATIONS):
             if item in held:
-                found[item] = _flag(held, item)
+                found[item] = read_flag(held, item)
         return found
 
     def _assignments(self, spec: LinedDict, where: str) -> dict[str, str | None]:
@@ -283,7 +282,7 @@ class _Reader:
                 raise DefinitionError("labels", f"more than {_TEXTS_MAX} {part}", "Leave some out")
             for key, value in held.items():
                 good = isinstance(value, str) and len(value) <= _TEXT_LENGTH[part]
-                if not good or not _TEXT_KEY.fullmatch(key):
+                if not good or not LABEL_KEY.fullmatch(key):
                     problem = f"{part}: {show(key)}: {show(value)} is not a name and a text"
                     hint = f"Use letters, digits, '.', '_', '/', '-' and at most {_TEXT_LENGTH[part]} characters of text"
                     raise DefinitionError("labels", problem, hint, line=line_of(held, key))
@@ -335,14 +334,6 @@ def _parent(name: str, spec: LinedDict) -> str:
             raise DefinitionError("root", f"the root {ROOT_GROUP!r} has no parent", "Leave out 'parent'")
         return ""
     return ROOT_GROUP if parent is None else check_name(parent, "group")
-
-
-def _flag(held: LinedDict, key: str, *, default: bool = False) -> bool:
-    value = held.get(key, default)
-    if not isinstance(value, bool):
-        problem = f"{key}: {show(value)} is neither true nor false"
-        raise DefinitionError("flag", problem, "Write true or false", line=line_of(held, key))
-    return value
 
 
 def _check_type(kind: str, held: LinedDict) -> None:

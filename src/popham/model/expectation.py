@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from popham.errors import DefinitionError
+from popham.model.keys import check_keys
 from popham.model.lines import line_of
-from popham.model.names import check_name, nearest, show
+from popham.model.names import check_name, show
 
 TESTS_MAX = 100
 """Tests of one definition."""
@@ -149,8 +150,6 @@ def _mapping(value: object, what: str, known: tuple[str, ...] = ()) -> Mapping[s
     if not isinstance(value, Mapping):
         problem = f"tests: {what} is {show(value)}, and must be a mapping"
         raise DefinitionError("test", problem, "Write 'key: value' lines below it", line=line_of(value))
-    for key in value:
-        if known and key not in known:
-            problem = f"tests: {what} has no {show(key)}"
-            raise DefinitionError("unknown_key", problem, nearest(str(key), known), line=line_of(value, key))
+    if known:
+        check_keys(value, known, f"tests: {what}")
     return value

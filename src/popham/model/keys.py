@@ -1,4 +1,4 @@
-"""Keys of definitions: known ones, and the nearest right one to what was written."""
+"""Keys of definitions: which are known, and those whose value is true or false."""
 
 from __future__ import annotations
 
@@ -20,3 +20,16 @@ def check_keys(spec: Mapping[str, Any], known: Collection[str], where: str) -> N
         if key not in known:
             problem = f"{where} has no key {show(key)}"
             raise DefinitionError("unknown_key", problem, nearest(str(key), known), line=line_of(spec, key))
+
+
+def read_flag(held: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
+    """Return the value of ``key``, or ``default`` if it is not written.
+
+    Raises:
+        DefinitionError: It is neither true nor false.
+    """
+    value = held.get(key, default)
+    if not isinstance(value, bool):
+        problem = f"{key}: {show(value)} is neither true nor false"
+        raise DefinitionError("flag", problem, "Write true or false", line=line_of(held, key))
+    return value

@@ -9,9 +9,10 @@ from typing import Any
 from popham.errors import DefinitionError
 from popham.model.criteria import hangs_on_manager
 from popham.model.criteria_form import criterion_from_dict
+from popham.model.keys import check_keys, read_flag
 from popham.model.lines import LinedDict, line_of
 from popham.model.location import LOCATIONS_MAX
-from popham.model.names import check_name, nearest, show
+from popham.model.names import check_name, show
 from popham.model.wanted import LocationDefinition
 
 WEIGHT_MAX = 1_000_000
@@ -67,15 +68,9 @@ def _read_location(
     if not isinstance(item, LinedDict):
         problem = f"locations: {show(item)} is no location"
         raise DefinitionError("locations", problem, "Write '- name: office' and what belongs to it below")
-    for key in item:
-        if key not in KEYS:
-            problem = f"locations: a location has no {show(key)}"
-            raise DefinitionError("unknown_key", problem, nearest(str(key), KEYS), line=line_of(item, key))
+    check_keys(item, KEYS, "locations: a location")
     name = check_name(item.get("name"), "location")
-    default = item.get("default", False)
-    if not isinstance(default, bool):
-        problem = f"locations: default: {show(default)} is neither true nor false"
-        raise DefinitionError("flag", problem, "Write true or false", line=line_of(item, "default"))
+    default = read_flag(item, "default")
     weight = item.get("weight")
     if weight is not None and (type(weight) is not int or not 0 <= weight <= WEIGHT_MAX):
         problem = f"locations: weight {show(weight)} is not 0 to {WEIGHT_MAX}"

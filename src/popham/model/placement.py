@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from popham.errors import DefinitionError
+from popham.model.keys import check_keys
 from popham.model.lines import line_of
-from popham.model.names import check_name, nearest, show
+from popham.model.names import check_name, show
 from popham.model.ranges import in_ranges
 from popham.model.selector import parse_selector
 
@@ -90,10 +91,7 @@ def read_placement(name: str, spec: Mapping[str, Any], labels: Mapping[str, str]
     Raises:
         DefinitionError: A key or value is wrong, or it has no condition, or no effect.
     """
-    for key in spec:
-        if key not in KEYS:
-            problem = f"the spec of a placement has no {show(key)}"
-            raise DefinitionError("unknown_key", problem, nearest(str(key), KEYS), line=line_of(spec, key))
+    check_keys(spec, KEYS, "the spec of a placement")
     order = spec.get("order", ORDER_DEFAULT)
     if type(order) is not int or not 0 <= order <= ORDER_MAX:
         problem = f"order: {show(order)} is not 0 to {ORDER_MAX}"

@@ -52,7 +52,7 @@ class Policy:
 
 
 def check_policy(kind: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the normal form of a policy's ``spec`` without ``type`` and ``private_to``.
+    """Return the normal form of a policy's ``spec`` without ``type``, ``private_to`` and ``tests``.
 
     Raises:
         DefinitionError: The type is unknown, a key or value is wrong, or the

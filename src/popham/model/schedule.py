@@ -18,8 +18,9 @@ from typing import Any
 from popham.errors import DefinitionError
 from popham.model.cell import Dialer, Mode, read_cell
 from popham.model.duration import parse_duration, show_duration
+from popham.model.keys import check_keys
 from popham.model.lines import line_of
-from popham.model.names import nearest, show
+from popham.model.names import show
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """In the order of ``datetime.weekday()``."""
@@ -106,11 +107,7 @@ def read_override(spec: object, setting: str) -> Override:
     """
     if not isinstance(spec, Mapping):
         raise DefinitionError("form", f"{setting}: {show(spec)} is no mapping", "Write 'mode: pull' below it")
-    known = ("preset", "mode", "dialer", "heartbeat")
-    for key in spec:
-        if key not in known:
-            problem = f"{setting} has no setting {show(key)}"
-            raise DefinitionError("unknown_key", problem, nearest(str(key), known), line=line_of(spec, key))
+    check_keys(spec, ("preset", "mode", "dialer", "heartbeat"), setting)
     mode, dialer = read_cell(spec, Mode.PUSH, Dialer.AGENT)
     says_mode, says_dialer = {"preset", "mode"} & set(spec), {"preset", "dialer"} & set(spec)
     beat = parse_duration(spec["heartbeat"], f"{setting}.heartbeat") if "heartbeat" in spec else None

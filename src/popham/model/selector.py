@@ -27,6 +27,7 @@ SELECTOR_MAX = 1024
 LABELS_MAX = 64
 LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 LABEL_VALUE = re.compile(r"[^\x00-\x1f\x7f]{0,256}")
+_KEY_HINT = "Use letters, digits, '.', '_', '/' or '-', at most 63 of them; begin with a letter or digit"
 _BARE = r'[^\s,()=!"]'
 _QUOTED = r'"(?:[^"\\\x00-\x1f\x7f]|\\["\\])*"'
 _PLAIN = re.compile(rf"{_BARE}{{1,256}}")
@@ -110,8 +111,7 @@ def parse_selector(text: str) -> Selector:
 def _requirement(found: re.Match[str]) -> Requirement:
     key = found["lacks"] or found["key"]
     if not LABEL_KEY.fullmatch(key):
-        hint = "Use letters, digits, '.', '_', '/' or '-', at most 63 of them"
-        raise DefinitionError("selector", f"{show(key)} cannot be the name of a label", hint)
+        raise DefinitionError("selector", f"{show(key)} cannot be the name of a label", _KEY_HINT)
     if found["absent"]:
         return Requirement(key, Operator.ABSENT)
     if found["sign"]:
@@ -192,10 +192,7 @@ def check_label_changes(changes: Mapping[str, str | None]) -> None:
     """
     for key, value in changes.items():
         if not LABEL_KEY.fullmatch(key):
-            hint = (
-                "Use letters, digits, '.', '_', '/' or '-', at most 63 of them; begin with a letter or digit"
-            )
-            raise DefinitionError("labels", f"{show(key)} cannot be the name of a label", hint)
+            raise DefinitionError("labels", f"{show(key)} cannot be the name of a label", _KEY_HINT)
         if value is not None and not LABEL_VALUE.fullmatch(value):
             problem = f"label {key}: {show(value)} cannot be its text"
             raise DefinitionError("labels", problem, "Use one line of at most 256 characters")

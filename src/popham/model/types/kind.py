@@ -9,7 +9,7 @@ from typing import Any
 from popham.model.schema import Place
 
 Check = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""Brings a ``spec`` without ``type`` and ``private_to`` to one form, or raises DefinitionError."""
+"""Brings a ``spec`` without ``type``, ``private_to`` and ``tests`` to one form, or raises DefinitionError."""
 Secrets = Callable[[Mapping[str, Any]], Iterator[Place]]
 """Yields where a body holds values that no diff and no log may show."""
 
