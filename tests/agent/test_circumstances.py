@@ -12,7 +12,7 @@ from popham.model.communication import CommunicationSettings, Mode
 from popham.model.criteria import Surroundings
 from popham.model.schedule import Override
 from popham.testing.host import SimHost
-from popham.testing.virtual import VirtualClock, run_virtual
+from popham.testing.virtual import VirtualClock, pass_time, run_virtual
 
 METERED = CommunicationSettings(metered=Override(mode=Mode.PULL))
 
@@ -35,9 +35,9 @@ def live(story, *, metered=None, host=None):
         )
         schedule.at(METERED)
         running = asyncio.ensure_future(circumstances.run())
-        await asyncio.sleep(0.5)
+        await pass_time(0.5)
         await story(machine, clock, slept, schedule)
-        await asyncio.sleep(2 * TICK)
+        await pass_time(2 * TICK)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert getattr(machine, "listeners", 0) == 0
@@ -48,7 +48,7 @@ def live(story, *, metered=None, host=None):
 
 def test_f_l11_a_resume_from_sleep_is_seen_by_the_clock_that_counts_it():
     async def story(_host, clock, slept, _schedule):
-        await asyncio.sleep(100)
+        await pass_time(100)
         slept[0] += 3600
         clock.offset += 3600
 
@@ -57,7 +57,7 @@ def test_f_l11_a_resume_from_sleep_is_seen_by_the_clock_that_counts_it():
 
 def test_f_l11_another_network_is_seen_at_once_and_a_flood_of_changes_as_one():
     async def story(host, _clock, _slept, _schedule):
-        await asyncio.sleep(99.5)
+        await pass_time(99.5)
         for number in range(10):
             host.change(addresses=(f"10.0.0.{number}",), gateways=("10.0.0.1",))
 
@@ -85,7 +85,7 @@ def test_f_c7_the_configuration_of_the_machine_decides_whether_its_link_is_meter
     async def story(host, _clock, _slept, schedule):
         assert schedule.at(METERED).mode is Mode.PULL
         host.change(interfaces={"eth0": "ethernet"})
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert schedule.at(METERED).mode is Mode.PULL
 
     assert live(story, metered=True) == []
@@ -94,10 +94,10 @@ def test_f_c7_the_configuration_of_the_machine_decides_whether_its_link_is_meter
 def test_f_c7_by_itself_a_link_is_metered_while_it_is_mobile():
     async def story(host, _clock, _slept, schedule):
         host.change(interfaces={"wwan0": "mobile"})
-        await asyncio.sleep(2)
+        await pass_time(2)
         assert schedule.at(METERED).mode is Mode.PULL
         host.change(interfaces={"wwan0": "mobile", "eth0": "ethernet"})
-        await asyncio.sleep(2)
+        await pass_time(2)
         assert schedule.at(METERED).mode is Mode.PUSH
 
     assert [what for _, what in live(story)] == ["settings", "settings"]
@@ -138,7 +138,7 @@ def test_a_network_whose_routes_change_all_the_time_is_looked_at_ever_more_seldo
     async def story(host, _clock, _slept, _schedule):
         for _ in range(600):
             host.change(interfaces={"veth1": "other"})
-            await asyncio.sleep(0.5)
+            await pass_time(0.5)
 
     assert live(story, host=host) == []
     assert 8 <= len(looks) <= 20

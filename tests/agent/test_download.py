@@ -1,8 +1,7 @@
 """With download off a machine keeps the policies it has, and follows settings, rules and its own moves."""
 
-import asyncio
-
 from popham.model.status import Outcome
+from popham.testing.virtual import pass_time
 
 from .orders import OFFICE, rules_of
 
@@ -21,10 +20,10 @@ def test_f_c1_with_download_off_the_policies_stay_and_settings_and_rules_are_the
         assert enforcer.in_force.bundle.content_digest == whole.content_digest
         assert (enforcer.progress.outcome, enforcer.progress.applied_serial) == (Outcome.APPLIED, 1)
         orders.host.change(addresses=AT_WORK)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert orders.where == "default", "the rules are the newest"
         orders.host.change(interfaces={"eth0": "ethernet"})
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert (orders.where, orders.applied[-1]) == ("office", ("work",))
         assert enforcer.ordered.held.communication == off.locations["office"].communication
         assert enforcer.progress.applied_resolved == whole.locations["office"].resolved_digest
@@ -40,10 +39,10 @@ def test_f_c1_download_on_again_needs_nobody_on_the_machine_also_after_a_restart
         await orders.order(rules, download=False)
         await orders.restart()
         orders.away = True
-        await asyncio.sleep(100)
+        await pass_time(100)
         assert orders.enforcer.in_force.bundle.serial == 1
         orders.host.change(addresses=AWAY)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert orders.applied[-1] == ("away",), "bodies of every location are still here"
         orders.away = False
         fresh = await orders.order(rules, default="away-2", office="work-2")
@@ -58,7 +57,7 @@ def test_f_c1_an_agent_that_never_had_a_policy_applies_nothing_while_download_is
     async def story():
         await orders.order(rules_of(office=OFFICE), download=False)
         orders.host.change(addresses=AT_WORK)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert (orders.where, orders.applied) == ("office", [])
         assert orders.enforcer.in_force is None
         assert orders.enforcer.progress.outcome is Outcome.APPLIED
@@ -86,7 +85,7 @@ def test_a_body_that_is_missing_is_not_fetched_while_download_is_off(orders):
             orders.state.storage.remove(f"blobs/{name}")
         fetched = list(orders.fetched)
         orders.host.change(addresses=AT_WORK)
-        await asyncio.sleep(1)
+        await pass_time(1)
         progress = orders.enforcer.progress
         assert (progress.outcome, progress.error_code) == (Outcome.FAILED, "policy.not_here")
         assert orders.fetched == fetched

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from popham.agent.state import Standing
 from popham.errors import PolicyError
 from popham.model.status import Outcome
+from popham.testing.virtual import pass_time
 
 from .orders import OFFICE, Orders, rules_of
 
@@ -31,14 +32,14 @@ def test_f_g3_the_location_is_found_before_anything_is_applied(orders):
 def test_f_g3_a_change_of_the_network_changes_the_policy_within_a_second_and_is_told_once(orders):
     async def story():
         await orders.order(rules_of(office=OFFICE), default="away", office="work")
-        await asyncio.sleep(100)
+        await pass_time(100)
         told, fetched, orders.away = orders.told, list(orders.fetched), True
         orders.host.change(addresses=AT_WORK)
-        await asyncio.sleep(0.9)
+        await pass_time(0.9)
         assert (orders.where, orders.applied[-1]) == ("office", ("work",))
         assert orders.told == told + 1
         orders.host.change(addresses=AWAY)
-        await asyncio.sleep(0.9)
+        await pass_time(0.9)
         assert (orders.where, orders.applied[-1]) == ("default", ("away",))
         assert orders.told == told + 2
         assert (orders.fetched, sorted(fetched)) == (fetched, ["away", "work"])
@@ -52,7 +53,7 @@ def test_f_c2_the_communication_settings_of_a_location_hold_with_it(orders):
         assert orders.heartbeat == 300
         orders.applier.broken = "no space"
         orders.host.change(addresses=AT_WORK)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert orders.heartbeat == 60, "also where its policies cannot be applied"
         assert orders.enforcer.progress.outcome is Outcome.FAILED
 
@@ -65,10 +66,10 @@ def test_f_g3_without_a_word_from_the_network_it_looks_at_each_check(orders):
         await orders.order(
             rules_of(check=10.0, office={"file": "/run/docked"}), default="away", office="work"
         )
-        await asyncio.sleep(100)
+        await pass_time(100)
         assert 10 <= orders.host.looks <= 12
         orders.host.put(files={"/run/docked": True})
-        await asyncio.sleep(10)
+        await pass_time(10)
         assert orders.where == "office"
 
     orders.tell_story(story)
@@ -81,10 +82,10 @@ def test_f_g3_of_several_locations_that_hold_the_heaviest_counts_and_then_the_fi
         )
         await orders.order(rules, default="d", office="o", lab="l", annex="a")
         orders.host.change(addresses=AT_WORK, interfaces={"wg0": "vpn"}, host_name="web-7")
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert orders.where == "lab"
         orders.host.change(interfaces={})
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert orders.where == "annex"
 
     orders.tell_story(story)
@@ -97,10 +98,10 @@ def test_f_g3_what_could_not_be_found_out_holds_nowhere_and_the_default_is_left(
         await orders.order(rules, default="d", office="o", lab="l")
         assert orders.where == "office"
         orders.host.change(names={"intern.example": None})
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert orders.where == "default"
         orders.host.change(names={"intern.example": ()})
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert orders.where == "lab"
 
     orders.tell_story(story)
@@ -114,7 +115,7 @@ def test_f_g3_a_restarted_agent_begins_where_it_ended_until_it_has_looked(orders
         await orders.order(rules, default="away", office="work")
         since = orders.enforcer.standing.since
         await orders.end()
-        await asyncio.sleep(500)
+        await pass_time(500)
         orders.boot()
         assert orders.where == first
         if remembers:
@@ -123,7 +124,7 @@ def test_f_g3_a_restarted_agent_begins_where_it_ended_until_it_has_looked(orders
             )
         orders.host.put(addresses=AWAY)
         orders.start()
-        await asyncio.sleep(0.1)
+        await pass_time(0.1)
         assert orders.where == "default"
 
     orders.tell_story(story)
@@ -144,15 +145,15 @@ def test_a_location_that_the_newest_rules_do_not_have_is_not_remembered(orders):
 def test_without_locations_nobody_looks_and_nothing_is_listened_to(orders):
     async def story():
         await orders.order(default="motd")
-        await asyncio.sleep(10_000)
+        await pass_time(10_000)
         assert (orders.host.looks, orders.host.listeners) == (0, 0)
         await orders.order(rules_of(office=OFFICE), default="d", office="o")
-        await asyncio.sleep(100)
+        await pass_time(100)
         assert orders.host.looks > 3
         assert orders.host.listeners == 1
         await orders.order(default="motd")
         looks = orders.host.looks
-        await asyncio.sleep(10_000)
+        await pass_time(10_000)
         assert orders.host.looks <= looks + 1
         assert orders.host.listeners == 0
         assert orders.where == "default"
@@ -163,19 +164,19 @@ def test_without_locations_nobody_looks_and_nothing_is_listened_to(orders):
 def test_f_g3_a_network_that_flaps_faster_than_it_is_looked_at_moves_nobody(orders):
     async def story():
         await orders.order(rules_of(office=OFFICE), default="away", office="work")
-        await asyncio.sleep(31)
+        await pass_time(31)
         told, looks = orders.told, orders.host.looks
         for _ in range(1000):
             orders.host.change(addresses=AT_WORK)
-            await asyncio.sleep(0.01)
+            await pass_time(0.01)
             orders.host.change(addresses=AWAY)
-            await asyncio.sleep(0.05)
+            await pass_time(0.05)
         assert orders.where == "default"
         assert orders.told <= told + 2
         assert orders.host.looks - looks <= 25, "it looks less and less often"
-        await asyncio.sleep(31)
+        await pass_time(31)
         orders.host.change(addresses=AT_WORK)
-        await asyncio.sleep(0.9)
+        await pass_time(0.9)
         assert orders.where == "office", "and at once again after a quiet while"
 
     orders.tell_story(story)
@@ -184,11 +185,11 @@ def test_f_g3_a_network_that_flaps_faster_than_it_is_looked_at_moves_nobody(orde
 def test_f_g3_a_machine_that_oscillates_tells_each_change_once(orders):
     async def story():
         await orders.order(rules_of(check=1.0, office={"file": "/run/docked"}), default="a", office="w")
-        await asyncio.sleep(5)
+        await pass_time(5)
         told, sets = orders.told, len(orders.applied)
         for docked in (True, False) * 20:
             orders.host.put(files={"/run/docked": docked})
-            await asyncio.sleep(1)
+            await pass_time(1)
         assert orders.told - told == 40
         assert len(orders.applied) - sets == 40
 
@@ -202,7 +203,7 @@ def test_a_location_that_hangs_on_the_manager_is_looked_at_when_rounds_begin_to_
         assert orders.where == "default", "before the first round nobody knows"
         for reachable, where in ((True, "office"), (False, "lab"), (False, "lab"), (True, "office")):
             orders.locator.heard(reachable=reachable)
-            await asyncio.sleep(0.1)
+            await pass_time(0.1)
             assert orders.where == where
 
     orders.tell_story(story)
@@ -215,7 +216,7 @@ def test_f_g3_a_location_whose_policy_is_not_here_yet_is_told_and_applied_with_t
             orders.state.storage.remove(f"blobs/{name}")
         told, orders.away = orders.told, True
         orders.host.change(addresses=AT_WORK)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert (orders.where, orders.applied[-1]) == ("office", ("away",))
         assert orders.enforcer.progress.outcome is Outcome.APPLYING
         assert orders.told == told + 1
@@ -241,10 +242,10 @@ def test_a_machine_that_moves_while_a_set_is_applied_ends_with_the_set_of_where_
         orders.host.change(addresses=AT_WORK)
         await begun.wait()
         receiving = asyncio.ensure_future(orders.order(rules_of(office=OFFICE), default="away", office="new"))
-        await asyncio.sleep(1)
+        await pass_time(1)
         go.set()
         await receiving
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert orders.applied[1:] == [("work",), ("new",)]
         assert orders.enforcer.in_force.bundle.serial == 2
         assert orders.enforcer.progress.outcome is Outcome.APPLIED
@@ -268,7 +269,7 @@ def test_f_g3_where_the_newest_cannot_be_applied_the_last_good_bundle_follows_th
         assert orders.applied == [("away",)]
         told = orders.told
         orders.host.change(addresses=AT_WORK)
-        await asyncio.sleep(1)
+        await pass_time(1)
         progress = orders.enforcer.progress
         assert orders.applied[-1] == ("work",)
         assert (progress.outcome, progress.error_code) == (Outcome.FAILED, "policy.validate")
@@ -296,12 +297,12 @@ def test_f_g3_wherever_a_machine_goes_it_ends_with_what_holds_there_and_told_eac
     async def story():
         rules = rules_of(office=OFFICE, lab=(20, {"interface": "vpn"}))
         await orders.order(rules, default="default", office="office", lab="lab")
-        await asyncio.sleep(1)
+        await pass_time(1)
         told, sets = orders.told, len(orders.applied)
         for wait, place, heard in moves:
             (orders.host.change if heard else orders.host.put)(**around[place])
-            await asyncio.sleep(wait)
-        await asyncio.sleep(31)
+            await pass_time(wait)
+        await pass_time(31)
         last = moves[-1][1] if moves else "default"
         assert orders.where == last
         assert orders.applied[-1] == (last,)

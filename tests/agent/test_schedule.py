@@ -1,6 +1,5 @@
 """Which settings hold now, and when that changes; times are of a machine in Paris."""
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -10,7 +9,7 @@ import pytest
 from popham.agent.schedule import Schedule
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.schedule import Override, Period
-from popham.testing.virtual import EPOCH, VirtualClock, run_virtual
+from popham.testing.virtual import EPOCH, VirtualClock, pass_time, run_virtual
 
 PARIS = ZoneInfo("Europe/Paris")
 WEEKDAYS, DAILY = (0, 1, 2, 3, 4), tuple(range(7))
@@ -41,7 +40,7 @@ def live(settings, start, days, *, phase=0.0, zone=PARIS, during=None):
         look()
         if during is not None:
             await during(schedule, clock)
-        await asyncio.sleep(days * 86_400)
+        await pass_time(days * 86_400)
         schedule.close()
 
     run_virtual(tell(), clock)
@@ -176,7 +175,7 @@ def test_f_c7_a_period_that_comes_again_when_clocks_go_back_ends_at_its_minute()
     async def tell():
         schedule = Schedule(clock, phase=0.0, changed=lambda: ended.append(clock.now() - second), zone=PARIS)
         assert schedule.at(settings).mode is Mode.PULL
-        await asyncio.sleep(3600)
+        await pass_time(3600)
         schedule.close()
 
     run_virtual(tell(), clock)

@@ -1,6 +1,5 @@
 """What this machine lets location criteria look at: no Manager can have it look beyond that (SEC-6)."""
 
-import asyncio
 import logging
 
 import pytest
@@ -10,6 +9,7 @@ from popham.agent.sight import LocationSettings, Sight, plan_look
 from popham.errors import ConfigError
 from popham.model.criteria import Condition, Kind
 from popham.model.location import PROBES_MAX
+from popham.testing.virtual import pass_time
 
 from .orders import OFFICE, rules_of
 
@@ -56,7 +56,7 @@ def test_sec_6_what_is_not_permitted_is_unknown_and_said(orders, caplog):
         orders.host.put(environment={"API_TOKEN": "hush"}, files={"/etc/shadow": False})
         has, lacks = {"environment": "API_TOKEN=h*"}, {"not": {"file": "/etc/shadow"}}
         await orders.order(rules_of(check=10.0, office=has, lab=lacks), default="away", office="work")
-        await asyncio.sleep(100)
+        await pass_time(100)
         assert orders.where == "default"
         assert orders.locator.unseen == ("environment API_TOKEN=h*", "file /etc/shadow")
         (said,) = [one for one in caplog.messages if one.startswith("not looked at")]

@@ -19,9 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from popham.agent.journal import HandedStep
+import msgspec
+
 from popham.agent.permission import Permission
-from popham.agent.placed import Placed, PlacedRecord
+from popham.agent.placed import PlacedRecord
 from popham.agent.placement import FailPoint, Placement, disk_error
 from popham.agent.planning import Applied, Plan, make_plan
 from popham.agent.programs import Offload, Programs
@@ -105,7 +106,7 @@ class Applier:
                 if plan.work:
                     await self._carry_out(plan)
                 else:
-                    await self._offload(lambda: self._keep(plan.placed))
+                    await self._offload(lambda: self._keep(plan))
             except OSError as error:
                 raise disk_error(error) from error
 
@@ -146,9 +147,8 @@ class Applier:
         plan = make_plan(
             policies, self._permission(), self._record, supported=self.supported, token=self._token()
         )
-        known = self._record.load().left
         for path in plan.placed.left:
-            if path not in known:
+            if path not in plan.before.left:
                 _log.warning("no policy wants %s any more; it stays, since it is not as it was placed", path)
         return plan
 
@@ -170,7 +170,7 @@ class Applier:
             await self._programs.reload(work.reload, plan.secrets)
             self._failpoint("reloaded")
             for number, step in enumerate(work.steps):
-                await self._hand(step, plan.secrets)
+                await self._hand(step.command, step.now, step.former, plan.secrets)
                 self._failpoint(f"handed:{number}")
             await self._offload(lambda: self._record.save(plan.placed))
             self._failpoint("committed")
@@ -179,24 +179,27 @@ class Applier:
         await self._offload(placement.finish)
         await self._offload(lambda: self._record.prune(plan.placed))
 
-    async def _hand(self, step: HandedStep, hidden: Sequence[str]) -> None:
-        """Hand a program what it is to have, or have it take back what it had, of which nobody knows the secrets."""
-        if step.now is not None:
-            await self._programs.hand(step.command, self._record.data_file(step.now), hidden)
-        elif step.former is not None:
-            data = self._record.data_file(step.former)
-            await self._programs.hand(step.command, data, None, remove=True)
+    async def _hand(
+        self, command: str, wanted: str | None, other: str | None, secrets: Sequence[str] | None
+    ) -> None:
+        """Hand a program what it is to have, or have it take back what it has.
 
-    def _keep(self, placed: Placed) -> None:
-        before = self._record.load()
-        if (placed.files, placed.folders, placed.handed, placed.left) != (
-            before.files,
-            before.folders,
-            before.handed,
-            before.left,
-        ):
-            self._record.save(placed)
-            self._record.prune(placed)
+        Args:
+            command: Its name.
+            wanted: Digest of what it is to have; None for nothing.
+            other: Digest of what it has; None for nothing. Nobody knows the secrets of that.
+            secrets: What no sentence may show of ``wanted``; None if nobody knows.
+        """
+        if wanted is not None:
+            await self._programs.hand(command, self._record.data_file(wanted), secrets)
+        elif other is not None:
+            await self._programs.hand(command, self._record.data_file(other), None, remove=True)
+
+    def _keep(self, plan: Plan) -> None:
+        """Keep the record where nothing is to be done, if more than the name of the placement is new in it."""
+        if msgspec.structs.replace(plan.placed, change=plan.before.change) != plan.before:
+            self._record.save(plan.placed)
+            self._record.prune(plan.placed)
 
     async def _recover(self) -> bool:
         try:
@@ -241,16 +244,10 @@ class Applier:
                 failed = error
             for step in reversed([step for step in journal.steps if step.command in commands]):
                 try:
-                    await self._hand_back(step)
+                    # What it says is not shown: nobody knows the secrets of back then.
+                    await self._hand(step.command, step.former, step.now, None)
                 except PolicyError as error:
                     failed = failed or error
                     await self._offload(functools.partial(self._record.doubt, step))
         await self._offload(placement.forget)
         return failed
-
-    async def _hand_back(self, step: HandedStep) -> None:
-        """Give a program back what it had; what it says is not shown, since nobody knows the secrets of back then."""
-        if step.former is not None:
-            await self._programs.hand(step.command, self._record.data_file(step.former), None)
-        elif step.now is not None:
-            await self._programs.hand(step.command, self._record.data_file(step.now), None, remove=True)

@@ -72,7 +72,7 @@ class Circumstances:
         self._host = host
         self._schedule = schedule
         self._clock = clock
-        self._said = metered
+        self._metered = metered
         self._happened = happened
         self._asleep = asleep
         self._slept = asleep() if asleep else 0.0
@@ -121,7 +121,7 @@ class Circumstances:
     async def _look(self, since: float) -> bool:
         """Look around; returns whether something is different."""
         around, metered = await self._host.look(Needs()), self._schedule.metered
-        if self._said is None:
+        if self._metered is None:
             self._schedule.metered = is_mobile(around)
         found = frozenset(around.gateways), frozenset(_reach_beyond(around))
         other = self._known is not None and found != self._known

@@ -168,7 +168,7 @@ class AgentEnd:
         """Take note that this end pulls instead of holding a link, and why; empty if it does not."""
         self.fallback = code
 
-    def dialled(self, url: str, stray: bool) -> None:  # called by whoever dials, with both
+    def dialled(self, url: str, stray: bool) -> None:
         """Take note of which server answers, and whether it is none of the list that was ordered."""
         self.server, self._stray = url, stray
 
@@ -301,11 +301,15 @@ class AgentEnd:
     def _put_off(self) -> bool:
         """Return whether bodies that a bundle named in pull still wait for their part of the spread."""
         offered, self._offered = self._offered, False
+        pulls = self.settings.mode is Mode.PULL or bool(self.fallback)
+        begins = offered and pulls and self._begun and not self._asked
+        if not begins and not self._downloads.waiting:
+            return False
+        # Asked last, since it reads every body from the disk.
         if not self._enforcer.missing:
             self._downloads.cancel()
             return False
-        pulls = self.settings.mode is Mode.PULL or bool(self.fallback)
-        if offered and pulls and self._begun and not self._asked:
+        if begins:
             self._downloads.begin(self.settings.window)
         return self._downloads.waiting
 

@@ -9,6 +9,7 @@ Pure of effects but for looking: what is to be done goes into the plan.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -96,18 +97,21 @@ def _restored(found: Mapping[str, PlacedFolder], before: Mapping[str, PlacedFold
 
 def _look(path: Path) -> FolderStatus | None:
     """Return mode and owner of a directory, None if there is none."""
-    try:
-        held = path.stat(follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if not stat.S_ISDIR(held.st_mode):
+    held = _status(path)
+    if held is None:
         return None
     return FolderStatus(mode=stat.S_IMODE(held.st_mode), uid=held.st_uid, gid=held.st_gid)
 
 
 def _as_placed(path: Path, placed: FolderStatus) -> bool:
+    held = _status(path)
+    return held is not None and fits_status(held, placed.mode, placed.uid, placed.gid)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return the status of a directory, None if there is none."""
     try:
         held = path.stat(follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
-        return False
-    return stat.S_ISDIR(held.st_mode) and fits_status(held, placed.mode, placed.uid, placed.gid)
+        return None
+    return held if stat.S_ISDIR(held.st_mode) else None

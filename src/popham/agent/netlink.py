@@ -121,10 +121,8 @@ class NetworkWatch:
         for _ in range(_READS):
             try:
                 self._socket.recv(_BUFFER)
-            except BlockingIOError:
-                break
             except OSError:
-                # ENOBUFS: some were lost, so there were some.
+                # There are no more; or some were lost (ENOBUFS), so there were some.
                 break
         self._changed()
 

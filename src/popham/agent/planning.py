@@ -38,12 +38,14 @@ class Plan:
     Attributes:
         work: Files, directories, commands, data for programs.
         changed: Policies of which files or directories change.
+        before: The record that holds.
         placed: The record that will hold.
         secrets: What no sentence may show.
     """
 
     work: Work
     changed: tuple[WantedPolicy, ...]
+    before: Placed
     placed: Placed
     secrets: tuple[str, ...]
 
@@ -95,6 +97,7 @@ def make_plan(
             steps=tuple(steps),
         ),
         changed=tuple(changed),
+        before=before,
         placed=Placed(
             change=token,
             files=files,

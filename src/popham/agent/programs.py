@@ -13,10 +13,10 @@ from popham.agent.settings import PHASE, PLACES, AgentSettings
 from popham.agent.types.wanted import WantedFile, WantedPolicy
 from popham.errors import PolicyError
 from popham.log import escape
+from popham.model.types.redaction import HIDDEN
 
 OUTPUT_SHOWN = 500
 """Characters of a command's output in an error."""
-HIDDEN = "(secret)"
 _WORD = re.compile(r"[^\s\"'=:;,(){}\[\]]{4,}")
 """What of a secret is looked for in a command's output; shorter words say nothing."""
 _Result = TypeVar("_Result")

@@ -25,13 +25,13 @@ from popham.client import Client
 from popham.clock import SystemClock
 from popham.errors import LinkError
 from popham.manager.founding import Founding, found
-from popham.manager.settings import LimitsSettings
 from popham.model.measured import Connection, Measured, Way
 from popham.store.sqlite import SqliteStore
 from popham.testing.load.crew import Crew
 from popham.testing.load.fleet import Target
 from popham.testing.load.identity import LoadIdentity, save_identities
 from popham.testing.load.planted import plant
+from popham.testing.ports import free_ports
 from popham.testing.tally import Tally, counted
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -76,8 +76,7 @@ class _Bed:
 
     def start(self) -> int:
         """Start the Manager, and return its process id once it serves."""
-        known = {name: value for name, value in _QUOTAS.items() if name in LimitsSettings.__struct_fields__}
-        lifted = {f"POPHAM_LIMITS__{name.upper()}": value for name, value in known.items()}
+        lifted = {f"POPHAM_LIMITS__{name.upper()}": value for name, value in _QUOTAS.items()}
         with (self.folder / "manager.log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - this program itself
                 [
@@ -258,7 +257,7 @@ def _plant(bed: _Bed, scale: Scale) -> Mapping[Connection, Path]:
 def _bed() -> Iterator[_Bed]:
     with tempfile.TemporaryDirectory(prefix="popham-calibrate-") as name:
         folder, clock = Path(name), SystemClock()
-        agents, people = _free_ports(2)
+        agents, people = free_ports(2)
         asked = Founding(
             state=folder / "manager",
             names=("localhost", "127.0.0.1"),
@@ -301,14 +300,6 @@ def _memory(pid: int) -> int:
 def _resident(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def _listens(port: int) -> bool:

@@ -23,6 +23,7 @@ from typing import Any
 
 from popham.cli.contexts import Contexts
 from popham.client import Client
+from popham.testing.ports import free_ports
 
 MACHINES = {"web-1": "web", "db-1": "db", "till-1": "tills", "kiosk-1": "kiosks"}
 """Agent → its group; the first two inherit push, the others pull."""
@@ -78,7 +79,7 @@ class Demo:
         """Use ``folder``, which is empty or does not exist yet."""
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.agents_port, self.people_port = _free_ports(2)
+        self.agents_port, self.people_port = free_ports(2)
         self.env = os.environ | {"POPHAM_CONFIG": str(self.folder / "contexts.toml")}
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -218,14 +219,6 @@ def wait_until(holds: Callable[[], bool], what: str, *, required: bool = True) -
     if required:
         raise SystemExit(f"demo: gave up waiting until {what}")
     return False
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 @contextmanager

@@ -66,6 +66,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.clock.elapsed
 
 
+async def pass_time(seconds: float) -> None:
+    """Let so many seconds of simulated time pass, with all that happens in them; nobody waits for them.
+
+    Raises:
+        RuntimeError: Time is not simulated here: use it under :func:`run_virtual`.
+    """
+    simulated = isinstance(asyncio.get_running_loop(), VirtualLoop)
+    if not simulated:
+        raise RuntimeError("only simulated time can be passed")
+    await asyncio.sleep(seconds)
+
+
 def run_virtual(coroutine: Coroutine[Any, Any, T], clock: VirtualClock) -> T:
     """Run ``coroutine`` to its end in virtual time and return its result."""
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:

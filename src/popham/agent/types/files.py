@@ -11,6 +11,7 @@ from popham.agent.permission import Permission, find_accounts, read_body, read_m
 from popham.agent.types.wanted import Check, WantedFile, WantedFolder, WantedPolicy
 from popham.errors import PolicyError
 from popham.model.template import Template
+from popham.model.types.files import FILE_MODE, FOLDER_MODE
 
 
 class FileBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +80,9 @@ def _want(permission: Permission, file: FileBody) -> WantedFile | WantedFolder:
         problem = f"{file.path} has neither content nor a template nor is a directory, or several of these"
         raise PolicyError("malformed", problem, "Upgrade the agent or the Manager")
     place = permission.find_place(file.path, folder=file.directory)
-    mode = read_mode(file.path, file.mode or ("0755" if file.directory else "0644"), folder=file.directory)
+    mode = read_mode(
+        file.path, file.mode or (FOLDER_MODE if file.directory else FILE_MODE), folder=file.directory
+    )
     uid, gid = find_accounts(file.path, file.owner, file.group)
     if file.directory:
         return WantedFolder(path=file.path, place=place, mode=mode, uid=uid, gid=gid)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from popham.agent.permission import Permission, find_accounts, read_body, read_mode
+from popham.agent.settings import PLACES
 from popham.agent.types.wanted import Check, WantedFile, WantedPolicy
 from popham.errors import PolicyError
 from popham.model.types.redaction import secret_values
@@ -39,7 +40,7 @@ def want_otelcol(permission: Permission, name: str, body: Mapping[str, Any]) -> 
     checks: list[Check] = []
     if ours.collector is not None:
         permission.check_program(ours.collector, "otelcol.collector", "correct collector under [otelcol]")
-        argv = (ours.collector, "validate", "--config", "{path}")
+        argv = (ours.collector, "validate", "--config", PLACES[1])
         checks.append(Check("the Collector's own", argv))
     if ours.validate is not None:
         checks.append(Check(ours.validate, permission.check_command(name, "validate", ours.validate)))

@@ -101,9 +101,9 @@ def make_context(ca: str, identity: LoadIdentity | None, *, resumes: bool) -> ss
     Raises:
         ConfigError: The CA is no PEM.
     """
-    if identity is None or not identity.own:
-        return _resuming(ca, resumes=resumes)
     context = _resuming(ca, resumes=resumes)
+    if identity is None or not identity.own:
+        return context
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
         file.write(identity.key + identity.certificate)
         file.flush()

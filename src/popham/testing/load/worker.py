@@ -45,7 +45,7 @@ class Worker:
         if self._fleet is None:
             if self._target is None:
                 raise LookupError("the first order is 'begin'")
-            self._fleet = Fleet(self._target, self._identities, random.Random(order_seed()))  # noqa: S311  # no secret
+            self._fleet = Fleet(self._target, self._identities, random.Random())  # noqa: S311  # no secret
         return self._fleet
 
     async def _begin(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,11 +114,6 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._fleet is not None:
             await self._fleet.close()
-
-
-def order_seed() -> int:
-    """Return a seed that differs from process to process."""
-    return random.SystemRandom().getrandbits(64)
 
 
 async def serve() -> None:
