@@ -292,8 +292,7 @@ def main() -> None:
     """Attack as ordered."""
     order = json.loads(sys.argv[1])
     os.nice(int(order["nice"]))
-    loop_factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 
         async def attack() -> Siege:
             siege = Siege(order)

@@ -60,7 +60,7 @@ def rows(asked: argparse.Namespace) -> Mapping[str, Any]:
                 try:
                     return hold(fixture, fixture.target(plain=plain), fixture.pid, links, empty)  # noqa: B023  # likewise
                 finally:
-                    fixture.stop()  # likewise
+                    fixture.stop()
 
             def aiohttp() -> Figures:
                 with aiohttp_reference(fixture, plain=plain) as (target, pid):  # noqa: B023  # called at once

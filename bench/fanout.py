@@ -45,10 +45,10 @@ def tell(crew: Crew, send: Callable[[], object], pid: int, count: int) -> Figure
 
 
 def measure(
-    target: Target, file: Fixture, send: Callable[[], object], pid: int, count: int, repeats: int
+    target: Target, fixture: Fixture, send: Callable[[], object], pid: int, count: int, repeats: int
 ) -> Mapping[str, Any]:
     """Hold links and tell them all, once to try it."""
-    with Crew(target, processes=2 if count > 1000 else 1, file=file.file, count=count) as crew:
+    with Crew(target, processes=2 if count > 1000 else 1, file=fixture.file, count=count) as crew:
         crew.order("hold", heartbeat=0)
         crew.wait(lambda sight: sight.held == count, seconds=120)
         tell(crew, send, pid, count)

@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from bench.machine import cpu_of
@@ -98,8 +99,7 @@ def rows(asked: argparse.Namespace) -> Mapping[str, Any]:
 def _one(
     fixture: Fixture, target: Target, pid: int, *, keep: bool, resumes: bool, seconds: float, repeats: int
 ) -> Mapping[str, Any]:
-    at = Target(host=target.host, port=target.port, ca=target.ca, name=target.name, resumes=resumes)
-    with Crew(at, processes=1, file=fixture.file, count=FLIGHTS) as crew:
+    with Crew(replace(target, resumes=resumes), processes=1, file=fixture.file, count=FLIGHTS) as crew:
         return repeat(lambda: measure(crew, pid, keep=keep, seconds=seconds), repeats)
 
 

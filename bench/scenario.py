@@ -1,4 +1,4 @@
-"""How a scenario runs: three repeats, medians, one JSON line, and goals to compare with."""
+"""How a scenario runs: three repeats, medians, one JSON line."""
 
 from __future__ import annotations
 

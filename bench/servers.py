@@ -137,6 +137,16 @@ def manager_fixture() -> Iterator[Fixture]:
 
 
 @contextmanager
+def _serving(process: subprocess.Popen[bytes], port: int, *, ca: str) -> Iterator[tuple[Target, int]]:
+    """Yield where a reference serves, once it does, and its process; it is ended afterwards."""
+    try:
+        wait_for_port(port, process)
+        yield Target(host="127.0.0.1", port=port, ca=ca), process.pid
+    finally:
+        end(process)
+
+
+@contextmanager
 def aiohttp_reference(fixture: Fixture, *, plain: bool) -> Iterator[tuple[Target, int]]:
     """Serve the same work by aiohttp; yields where, and the process."""
     (port,) = free_ports(1)
@@ -145,11 +155,8 @@ def aiohttp_reference(fixture: Fixture, *, plain: bool) -> Iterator[tuple[Target
     if not plain:
         shutil.copyfile(fixture.state / "keys" / "ca.pem", tls / "agents.pem")
     process = subprocess.Popen([sys.executable, "-m", "bench.reference", str(port), *files])
-    try:
-        wait_for_port(port, process)
-        yield Target(host="127.0.0.1", port=port, ca="" if plain else fixture.ca), process.pid
-    finally:
-        end(process)
+    with _serving(process, port, ca="" if plain else fixture.ca) as reference:
+        yield reference
 
 
 _NGINX = """
@@ -182,11 +189,8 @@ def nginx_reference(fixture: Fixture, *, plain: bool) -> Iterator[tuple[Target, 
     text = _NGINX.format(folder=fixture.folder, port=port, tls="" if plain else " ssl", files=files)
     config.write_text(text, encoding="utf-8")
     process = subprocess.Popen([program, "-c", str(config), "-p", str(fixture.folder)])
-    try:
-        wait_for_port(port, process)
-        yield Target(host="127.0.0.1", port=port, ca="" if plain else fixture.ca), process.pid
-    finally:
-        end(process)
+    with _serving(process, port, ca="" if plain else fixture.ca) as reference:
+        yield reference
 
 
 _GO = Path(__file__).parent / "go" / "main.go"
@@ -212,11 +216,8 @@ def go_reference(fixture: Fixture, *, plain: bool) -> Iterator[tuple[Target, int
     tls, ca = fixture.state / "tls", fixture.state / "keys" / "ca.pem"
     files = [f"-certificate={tls}/listener.pem", f"-key={tls}/listener.key", f"-agents={ca}"]
     process = subprocess.Popen([str(program), f"-port={port}", *([] if plain else files)])
-    try:
-        wait_for_port(port, process)
-        yield Target(host="127.0.0.1", port=port, ca="" if plain else fixture.ca), process.pid
-    finally:
-        end(process)
+    with _serving(process, port, ca="" if plain else fixture.ca) as reference:
+        yield reference
 
 
 def environ_with_bytecode(folder: Path) -> dict[str, str]:

@@ -325,6 +325,15 @@ async def test_rounds_over_the_rate_are_sent_away_before_admission(serve, raw, s
     assert all(1 <= wait <= 32 for wait in waits)
 
 
+async def test_a_round_that_offers_another_protocol_counts_into_the_same_rate(serve, raw):
+    listener = await serve(rounds_per_second=0.1)
+    plain = post(b"x")
+    offering = plain.replace(b"Host:", b"Connection: Upgrade\r\nUpgrade: h2c\r\nHost:", 1)
+    assert offering != plain
+    assert (await (await raw(listener)).answer(plain))[0] == 200
+    assert (await (await raw(listener)).answer(offering))[0] == 503
+
+
 async def test_listeners_share_one_free_port_on_ipv4_and_ipv6(serve, dial, service):
     listener = await serve(hosts=("127.0.0.1", "::1"))
     assert await dial(listener).exchange(b"four") == b"answer:four"

@@ -5,9 +5,10 @@ import random
 import pytest
 
 from popham.manager.settings import LimitsSettings
+from popham.net.rate import WINDOW
 from popham.net.seam import FULL, Refused
 from popham.testing.virtual import VirtualClock
-from popham.upstream.room import LONGEST, SHORTEST, Room
+from popham.upstream.room import LONGEST, Room
 
 from .conftest import describe
 
@@ -47,9 +48,9 @@ def test_f_p5_those_for_whom_there_is_no_room_ask_again_spread_over_a_window_tha
     links = room(10, held=10)
     waits = [links.refusal(None, None).retry_after for _ in range(20_000)]
     few, many = waits[:300], waits[-500:]
-    assert max(few) <= 1 + SHORTEST
+    assert max(few) <= 1 + WINDOW
     assert len({round(wait) for wait in few}) > 25
-    assert max(many) > 20 * SHORTEST
+    assert max(many) > 20 * WINDOW
     assert max(waits) <= 1 + LONGEST
     assert links.refused == 20_000
 
@@ -62,7 +63,7 @@ async def test_f_p5_a_stock_agent_is_refused_with_retry_after_and_a_code(stock, 
         manager.hold(await manager.stock_peer("lab"))
     refusal = found.value.refusal
     assert refusal.status == 503
-    assert 1 <= refusal.retry_after <= 1 + SHORTEST
+    assert 1 <= refusal.retry_after <= 1 + WINDOW
     assert FULL in refusal.body
     assert manager.hub.left_out["link"] == 1
 

@@ -98,7 +98,7 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
     if encoding not in {"identity", "", "gzip", "x-gzip"}:
         raise WireError("encoding", f"The content encoding {encoding!r} is not known", "Use gzip or none")
     if (request.content_length or 0) > limits.message:
-        raise _too_large(limits)
+        raise too_large(limits)
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
@@ -109,7 +109,7 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
             async for part in request.content.iter_any():
                 size += len(part)
                 if size > limits.message:
-                    raise _too_large(limits)
+                    raise too_large(limits)
                 parts.append(part)
     except TimeoutError as error:
         raise WireError("late", f"The body took longer than {limits.body_time:g} s") from error
@@ -136,7 +136,7 @@ def inflate(data: bytes, limits: Limits) -> bytes:
     except zlib.error as error:
         raise WireError("gzip", "The body is not gzip") from error
     if len(body) > limits.message:
-        raise _too_large(limits)
+        raise too_large(limits)
     if not reader.eof or reader.unused_data:
         raise WireError("gzip", "The body is not one whole gzip member")
     return body
@@ -178,12 +178,16 @@ def refused(refusal: Refusal) -> web.Response:
     return response
 
 
+def explain(error: PophamError) -> Refusal:
+    """Return the refusal for a request that failed on purpose."""
+    status = STATUS.get(error.code) or next((s for kind, s in FAMILY if isinstance(error, kind)), 500)
+    retry_after = error.retry_after if isinstance(error, LinkError) else None
+    return Refusal(status=status, retry_after=retry_after, body=str(error))
+
+
 def failed(error: PophamError) -> web.Response:
     """Return the answer to a request that failed on purpose."""
-    status = STATUS.get(error.code) or next((s for kind, s in FAMILY if isinstance(error, kind)), 500)
-    if isinstance(error, LinkError):
-        return refused(Refusal(status=status, retry_after=error.retry_after, body=str(error)))
-    return refused(Refusal(status=status, body=str(error)))
+    return refused(explain(error))
 
 
 async def read_request(request: web.BaseRequest, limits: Limits) -> Request:
@@ -252,5 +256,6 @@ def _gzip(data: bytes) -> bytes:
     return writer.compress(data) + writer.flush()
 
 
-def _too_large(limits: Limits) -> WireError:
+def too_large(limits: Limits) -> WireError:
+    """Return the fault of a body over the limit."""
     return WireError("too_large", f"The body is larger than {limits.message} bytes", "Send less at a time")

@@ -37,7 +37,7 @@ from popham.net.http import (
 )
 from popham.net.rate import RoundRate
 from popham.net.route import OPAMP, PROTOBUF
-from popham.net.seam import Answer, Limits, Peer, Refusal, Refused, Service
+from popham.net.seam import Answer, HeldLink, Limits, Peer, Refusal, Refused, Service
 from popham.net.websocket import CLOSE_TIME, Link, Upgrade
 
 log = logging.getLogger(__name__)
@@ -182,10 +182,7 @@ class Listener:
         for server in self._servers:
             server.close()
         links = list(self._links)
-        for first in range(0, len(links), BATCH):
-            for link in links[first : first + BATCH]:
-                link.close(1012, self._goodbye(retry_window))
-            await asyncio.sleep(0)
+        await self._dismiss(links, retry_window)
         if links:
             await asyncio.wait([link.gone for link in links], timeout=CLOSE_TIME + 1.0)
         if self._active:
@@ -202,6 +199,13 @@ class Listener:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for server in self._servers:
             await server.wait_closed()
+
+    async def _dismiss(self, links: Sequence[HeldLink], window: float) -> None:
+        """Close held links with 1012, some in each turn of the loop."""
+        for first in range(0, len(links), BATCH):
+            for link in links[first : first + BATCH]:
+                link.close(1012, self._goodbye(window))
+            await asyncio.sleep(0)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; the answer has been sent when this returns."""

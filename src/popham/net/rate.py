@@ -1,6 +1,6 @@
 """How many rounds and upgrades a listener admits in a second, and when the others may return.
 
-A token bucket of one second. Whoever is turned away is told to return at a time drawn from
+A token bucket, of one second as a rule. Whoever is turned away is told to return at a time drawn from
 the window that the listener needs for everybody it has turned away lately, so that a fleet
 does not return as one wave.
 """
@@ -25,10 +25,22 @@ class RoundRate:
         per_second: The rate; it may be changed while it is in use.
     """
 
-    def __init__(self, per_second: float, *, clock: Clock, rng: random.Random, burst: float = 1.0) -> None:
-        """Start full; the bucket holds what comes in ``burst`` seconds, one at least."""
+    def __init__(
+        self,
+        per_second: float,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        burst: float = 1.0,
+        longest: float = LONGEST,
+    ) -> None:
+        """Start full; the bucket holds what comes in ``burst`` seconds, one at least.
+
+        Nobody is sent away for much more than ``longest`` seconds.
+        """
         self.per_second = per_second
         self._burst = burst
+        self._longest = longest
         self._clock = clock
         self._rng = rng
         self._tokens = max(1.0, per_second * burst)
@@ -60,7 +72,7 @@ class RoundRate:
         self._refill()
         self._away += 1.0
         waiting = self._away / self.per_second if self.per_second > 0 else 0.0
-        return 1.0 + self._rng.random() * min(LONGEST, max(WINDOW, waiting))
+        return 1.0 + self._rng.random() * min(self._longest, max(WINDOW, waiting))
 
     def _refill(self) -> None:
         now = self._clock.monotonic()

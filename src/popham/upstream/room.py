@@ -17,6 +17,7 @@ import random
 from collections.abc import Callable
 
 from popham.clock import Clock
+from popham.net.rate import RoundRate
 from popham.net.seam import FULL, Peer, Refusal
 from popham.upstream.record import Record
 
@@ -26,8 +27,8 @@ FREE = 0.98
 """Part of the places below which there is room again."""
 ASKS = 10.0
 """Requests for a link in a second, of those for whom there was no room: each costs a handshake."""
-SHORTEST, LONGEST = 30.0, 3600.0
-"""Seconds of the window from which the next request is drawn. Source: OpAMP "Throttling", 30 s."""
+LONGEST = 3600.0
+"""Seconds of the largest window from which the next request is drawn."""
 _SENTENCE = f"This Manager's links are all taken; pull by heartbeat, and ask for a link later ({FULL})"
 
 
@@ -57,12 +58,9 @@ class Room:
                 first retries. Source: guarantees, reconnect storms.
             rng: Spreads the return of those who are sent away.
         """
-        self._clock = clock
         self._rate = rate
-        self._draw = (rng or random.SystemRandom()).random
+        self._asks = RoundRate(ASKS, clock=clock, rng=rng or random.SystemRandom(), longest=LONGEST)
         self._full = False
-        self._away = 0.0
-        self._then = clock.monotonic()
         self.cap = cap
         self.held = 0
         self.refused = 0
@@ -91,14 +89,7 @@ class Room:
         if not self.full or _replaces(peer, record):
             return None
         self.refused += 1
-        return Refusal(status=503, retry_after=self._wait(), body=_SENTENCE)
-
-    def _wait(self) -> float:
-        """Count one who is sent away, and return the seconds after which it may ask again."""
-        now = self._clock.monotonic()
-        self._away = max(0.0, self._away - (now - self._then) * ASKS) + 1.0
-        self._then = now
-        return 1.0 + self._draw() * min(LONGEST, max(SHORTEST, self._away / ASKS))
+        return Refusal(status=503, retry_after=self._asks.send_away(), body=_SENTENCE)
 
 
 def _replaces(peer: Peer, record: Record | None) -> bool:

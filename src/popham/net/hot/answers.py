@@ -18,17 +18,16 @@ from typing import cast
 from popham.errors import PophamError
 from popham.net import http
 from popham.net.connection import IDLE_TIME, LINGER_TIME
-from popham.net.hot.door import Door, explain, render_refusal
+from popham.net.hot.door import Door, render_refusal
 from popham.net.hot.head import Round
-from popham.net.http import GZIP_FROM, deflate, inflate
+from popham.net.http import GZIP_FROM, deflate, explain, inflate
+from popham.net.listener import ANSWER_TIME
 from popham.net.seam import Peer, Refusal, Refused
 
 log = logging.getLogger(__name__)
 
 PIPELINED = 16
 """Requests that may wait for the answer to one before them."""
-ANSWER_TIME = 30.0
-"""Seconds an answer may wait for what must be durable first."""
 NO_MEMORY = Refusal(status=503, retry_after=ANSWER_TIME, body="This Manager has no memory left.")
 BETWEEN, HEAD, BODY = 0, 1, 2
 """Stages of a connection: no request has begun, its head comes, its body comes."""

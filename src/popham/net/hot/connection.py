@@ -17,13 +17,14 @@ from typing import cast
 
 import httptools
 
-from popham.errors import PophamError, WireError
+from popham.errors import PophamError
 from popham.net.connection import IDLE_TIME
-from popham.net.hot.answers import ANSWER_TIME, BETWEEN, BODY, HEAD, NO_MEMORY, Answers
-from popham.net.hot.door import Door, explain
+from popham.net.hot.answers import BETWEEN, BODY, HEAD, NO_MEMORY, Answers
+from popham.net.hot.door import Door
 from popham.net.hot.head import Head, Round, peer_of
 from popham.net.hot.link import HotLink
-from popham.net.http import uid_of
+from popham.net.http import explain, too_large, uid_of
+from popham.net.listener import ANSWER_TIME
 from popham.net.route import OPAMP, PROTOBUF
 from popham.net.seam import Peer, Refusal
 
@@ -279,7 +280,7 @@ class HotConnection(Answers, asyncio.Protocol):
         if refusal is None and known.packed is None:
             refusal = Refusal(status=415, body="The content encoding is not known; use gzip or none.")
         if refusal is None and known.length > limits.message:
-            refusal = explain(_too_large(limits.message))
+            refusal = explain(too_large(limits))
         if refusal is not None:
             self._refuse(refusal)
             return
@@ -303,7 +304,7 @@ class HotConnection(Answers, asyncio.Protocol):
             return
         self._size += len(body)
         if self._size > self._door.limits.message:
-            self._refuse(explain(_too_large(self._door.limits.message)))
+            self._refuse(explain(too_large(self._door.limits)))
         elif not self._body:
             self._body = body
         else:
@@ -374,7 +375,3 @@ def _refusal_for(error: Exception) -> Refusal:
         log.error("A request could not be read", exc_info=cause)
         return Refusal(status=500, body="This end failed; its log says why.")
     return _MALFORMED
-
-
-def _too_large(limit: int) -> WireError:
-    return WireError("too_large", f"The body is larger than {limit} bytes", "Send less at a time")

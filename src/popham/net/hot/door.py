@@ -8,36 +8,21 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
-from popham.errors import LinkError, PophamError
 from popham.net.hot.head import address_of
 from popham.net.hot.heads import Heads
 from popham.net.hot.stamp import Stamp
 from popham.net.hot.strangers import Strangers
 from popham.net.hot.wheel import Wheel
-from popham.net.http import FAMILY, STATUS
 from popham.net.peers import Peers
 from popham.net.quota import Failures, Quota
 from popham.net.rate import RoundRate
 from popham.net.seam import Limits, Peer, Refusal, Service
 
 log = logging.getLogger(__name__)
-_PHRASES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    408: "Request Timeout",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    426: "Upgrade Required",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-    505: "HTTP Version Not Supported",
-}
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 @dataclass(slots=True)
@@ -57,7 +42,7 @@ class Door:
         hand_over: Makes the protocol that serves every other path.
         elsewhere: Returns how many connections have been handed over and are open.
         stamp: Heads of answers, with the time.
-        peers: Which addresses may connect; behind an entrance it was asked already.
+        peers: Which addresses may connect; all where an entrance has asked already.
         heads: Heads of rounds that were read before.
         answering: Rounds being answered.
     """
@@ -200,10 +185,3 @@ def render_refusal(refusal: Refusal, *extra: str) -> bytes:
     if refusal.status == 401:
         lines.append("WWW-Authenticate: Bearer")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def explain(error: PophamError) -> Refusal:
-    """Return the refusal for a request that failed on purpose."""
-    status = STATUS.get(error.code) or next((s for kind, s in FAMILY if isinstance(error, kind)), 500)
-    retry_after = error.retry_after if isinstance(error, LinkError) else None
-    return Refusal(status=status, retry_after=retry_after, body=str(error))

@@ -8,7 +8,7 @@ Rules:
 2. A head counts as known if every byte is the same, or all but a uid that is a
    UUID in its usual form, which can end no line; so llhttp would find the same again.
 3. What a head says is believed no more than before: its sender is admitted anew each time.
-4. How many are kept is bounded, and how long each may be; strangers can push out others, not add to them.
+4. How many are kept is bounded, and how long each may be; only heads of those who were admitted are.
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ from popham.net.seam import Answer, LinkHandler, Peer
 from popham.net.websocket import PENDING, SILENT, close_data, frame, note_failure
 
 log = logging.getLogger(__name__)
-_ANSWER_OVER = "answer over the limit"
 TURN = 64
 """Frames of one link in one turn of the loop: some 0.6 ms of heartbeats."""
 FIRST_TIME = 30.0
@@ -112,7 +111,7 @@ class HotLink(asyncio.Protocol):
         size = len(data)
         if size > limits.message:
             log.error("A message of %d bytes is over the limit of %d", size, limits.message)
-            self.close(1011, _ANSWER_OVER)
+            self.close(1011, "answer over the limit")
             return False
         waiting = transport.get_write_buffer_size()
         if waiting:
@@ -121,7 +120,8 @@ class HotLink(asyncio.Protocol):
             if waiting + size > limits.queue + self._allowance:
                 self.close(1013, "reader too slow")
                 return False
-        self._allowance = max(self._allowance, size if size > limits.queue else 0)
+        if size > limits.queue:
+            self._allowance = max(self._allowance, size)
         transport.write(frame(BINARY, data))
         return True
 

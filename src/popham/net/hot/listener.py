@@ -15,15 +15,13 @@ from collections.abc import Callable, Sequence
 from popham.clock import Clock
 from popham.net.connection import UNADMITTED
 from popham.net.hot.admission import LinkRate
-from popham.net.hot.answers import ANSWER_TIME
 from popham.net.hot.connection import HotConnection
 from popham.net.hot.door import Door
 from popham.net.hot.entrance import Entrance, bind
 from popham.net.hot.stamp import Stamp
 from popham.net.hot.wheel import Wheel
-from popham.net.listener import BACKLOG, BATCH, GOODBYE_TIME, HANDSHAKE_TIME, Listener, Serving
+from popham.net.listener import ANSWER_TIME, BACKLOG, GOODBYE_TIME, HANDSHAKE_TIME, Listener, Serving
 from popham.net.peers import Peers
-from popham.net.rate import RoundRate
 from popham.net.seam import Limits, Service
 from popham.net.websocket import CLOSE_TIME
 
@@ -68,13 +66,13 @@ class HotListener(Listener):
             limits=self._limits,
             loop=loop,
             wheel=Wheel(loop),
-            rate=RoundRate(self._limits.rounds_per_second, clock=self._clock, rng=self._rng),
+            rate=self._rate,
             rng=self._rng,
             unadmitted=self._unadmitted,
             hand_over=self._fallback,
             elsewhere=lambda: len(self._gate.open) if self._gate else 0,
             stamp=Stamp(self._clock),
-            peers=self._peers,
+            peers=self._peers if self._context is None else Peers(),
         )
         await super().start(hosts, port)
 
@@ -113,10 +111,7 @@ class HotListener(Listener):
         door.window = retry_window
         links = list(door.links)
         stopping = asyncio.ensure_future(super().stop(retry_window=retry_window))
-        for first in range(0, len(links), BATCH):
-            for link in links[first : first + BATCH]:
-                link.close(1012, f"retry-after={door.rng.random() * retry_window:.1f}")
-            await asyncio.sleep(0)
+        await self._dismiss(links, retry_window)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_TIME):
                 while door.answering:

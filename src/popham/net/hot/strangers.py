@@ -74,11 +74,11 @@ class Strangers(Generic[One, How]):
         place = next(iter(self._counts[self._most]))
         return self.pop(next(iter(self._places[place])))
 
-    def pop(self, one: One, default: How | None = None) -> How | None:
-        """Take one out, and return what ends it; the default if it is not among them."""
+    def pop(self, one: One) -> How | None:
+        """Take one out, and return what ends it; None if it is not among them."""
         found = self._ends.pop(one, None)
         if found is None:
-            return default
+            return None
         how, place = found
         held = self._places[place]
         del held[one]
