@@ -70,7 +70,7 @@ async def test_f_y18_tests_of_a_policy_are_about_groups_locations_and_labels(ben
     ("test", "sentence"),
     [
         ("{name: a, expect: {}}", "expects nothing"),
-        ("{name: a, expect: {polices: {}}}", "has no 'polices'"),
+        ("{name: a, expect: {polices: {}}}", "expect has no key 'polices'"),
         ("{expect: {policies: {files: a}}}", "is no name of a test"),
         (
             "{name: a, given: {group: x, labels: {a: b}}, expect: {policies: {files: a}}}",

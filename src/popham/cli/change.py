@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from popham.cli.confirm import confirm
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
 from popham.cli.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from popham.client import Client
 
 
 @click.group(cls=NounGroup)
@@ -37,10 +44,7 @@ def delete() -> None:
 @click.pass_obj
 def delete_policy(run: Invocation, name: str, *, yes: bool) -> None:
     """Delete a policy that no group assigns."""
-    confirm(f"Policy {clean(name)} will be deleted.", name, yes=yes)
-    with run.client() as client:
-        client.delete_policy(name)
-    click.echo(f"policy {clean(name)} deleted")
+    _delete(run, "policy", name, lambda client: client.delete_policy(name), yes=yes)
 
 
 @delete.command("group")
@@ -49,10 +53,7 @@ def delete_policy(run: Invocation, name: str, *, yes: bool) -> None:
 @click.pass_obj
 def delete_group(run: Invocation, name: str, *, yes: bool) -> None:
     """Delete a group that has no children and no agents."""
-    confirm(f"Group {clean(name)} will be deleted.", name, yes=yes)
-    with run.client() as client:
-        client.delete_group(name)
-    click.echo(f"group {clean(name)} deleted")
+    _delete(run, "group", name, lambda client: client.delete_group(name), yes=yes)
 
 
 @delete.command("placement")
@@ -61,7 +62,12 @@ def delete_group(run: Invocation, name: str, *, yes: bool) -> None:
 @click.pass_obj
 def delete_placement(run: Invocation, name: str, *, yes: bool) -> None:
     """Delete a rule of placement; agents stay where they are."""
-    confirm(f"Placement {clean(name)} will be deleted.", name, yes=yes)
+    _delete(run, "placement", name, lambda client: client.delete_placement(name), yes=yes)
+
+
+def _delete(run: Invocation, kind: str, name: str, ask: Callable[[Client], None], *, yes: bool) -> None:
+    """Delete one object once the person agrees, and say so; ``ask`` asks the Manager for it."""
+    confirm(f"{kind.capitalize()} {clean(name)} will be deleted.", name, yes=yes)
     with run.client() as client:
-        client.delete_placement(name)
-    click.echo(f"placement {clean(name)} deleted")
+        ask(client)
+    click.echo(f"{kind} {clean(name)} deleted")

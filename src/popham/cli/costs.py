@@ -19,6 +19,8 @@ Costs = Mapping[str, Any]
 class _Row:
     title: str
     cell: Callable[[Mapping[str, Any]], str]
+    warned: bool = False
+    """Whether the one line that an apply prints has it."""
 
 
 def _share(cores: float) -> str:
@@ -37,13 +39,13 @@ def _wait(cost: Mapping[str, Any]) -> str:
 
 _ROWS = (
     _Row("Agents", lambda cost: show_number(cost["agents"])),
-    _Row("Rounds per second", lambda cost: show_rate(cost["rounds_per_second"])),
-    _Row("Held links", lambda cost: show_number(cost["links"])),
+    _Row("Rounds per second", lambda cost: show_rate(cost["rounds_per_second"]), warned=True),
+    _Row("Held links", lambda cost: show_number(cost["links"]), warned=True),
     _Row("Open connections", lambda cost: show_number(cost["connections"])),
     _Row("CPU for rounds", lambda cost: _share(cost["cpu_cores"])),
     _Row("Memory of the Manager", lambda cost: show_mb(cost["memory_mb"])),
-    _Row("Bandwidth, nothing new", lambda cost: f"{show_bytes(cost['bandwidth'])}/s"),
-    _Row("Shown data is at most", lambda cost: _old(cost["age_bound_s"])),
+    _Row("Bandwidth, nothing new", lambda cost: f"{show_bytes(cost['bandwidth'])}/s", warned=True),
+    _Row("Shown data is at most", lambda cost: _old(cost["age_bound_s"]), warned=True),
     _Row("A change waits at most", _wait),
     _Row("One change to all: CPU", lambda cost: f"{show_rate(cost['change_cpu_s'])} s"),
     _Row("One change to all: bytes", lambda cost: show_bytes(cost["change_bytes"])),
@@ -80,10 +82,10 @@ def cost_warnings(costs: Costs | None) -> Iterator[str]:
     """Yield what an apply warns of: what becomes dearer or older, in one line, then the advice."""
     if costs is None or costs["before"] == costs["after"]:
         return
-    told = (_ROWS[1], _ROWS[2], _ROWS[6], _ROWS[7])
     parts = [
         f"{row.title[0].lower()}{row.title[1:]} {row.cell(costs['before'])} -> {row.cell(costs['after'])}"
-        for row in told
+        for row in _ROWS
+        if row.warned
     ]
     yield f"The whole fleet: {', '.join(parts)}."
     yield from advice_lines(costs)

@@ -31,24 +31,26 @@ class Noun:
 
     columns: Sequence[Column]
     every: Callable[[Client], list[dict[str, Any]]]
-    one: Callable[[Client, str], dict[str, Any]]
+    one: Callable[[Client, str], Shown]
     empty: str
 
 
-def _one_token(client: Client, token: str) -> dict[str, Any]:
-    """Return one token; there are few, so the list serves."""
-    found = {item["id"]: item for item in client.tokens()}
-    if token not in found:
-        raise NotFoundError("token", f"there is no token {token!r}", nearest(token, found))
-    return found[token]
-
-
-def _one_placement(client: Client, name: str) -> dict[str, Any]:
-    """Return one rule of placement; there are few, so the list serves."""
-    found = {item["name"]: item for item in client.placements()}
+def _find(kind: str, name: str, items: Sequence[Shown], key: str) -> Shown:
+    """Return the one of ``items`` whose ``key`` is ``name``."""
+    found = {item[key]: item for item in items}
     if name not in found:
-        raise NotFoundError("placement", f"there is no placement {name!r}", nearest(name, found))
+        raise NotFoundError(kind, f"there is no {kind} {name!r}", nearest(name, found))
     return found[name]
+
+
+def _one_token(client: Client, token: str) -> Shown:
+    """Return one token; there are few, so the list serves."""
+    return _find("token", token, client.tokens(), "id")
+
+
+def _one_placement(client: Client, name: str) -> Shown:
+    """Return one rule of placement; there are few, so the list serves."""
+    return _find("placement", name, client.placements(), "name")
 
 
 def _agents(group: str | None, selector: str) -> Noun:

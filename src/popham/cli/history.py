@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from popham.cli.columns import moment
+from popham.cli.columns import NOTHING, field, moment, number
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
 from popham.cli.show import Column, Shown, output_option, show_list
@@ -17,16 +17,16 @@ def _groups(item: Shown) -> str:
     """Return the groups that have a revision, and how many agents these have."""
     names = item["groups"]
     more = f" and {len(names) - _GROUPS_SHOWN} more" if len(names) > _GROUPS_SHOWN else ""
-    return f"{','.join(names[:_GROUPS_SHOWN])}{more} ({item['agents']})" if names else "-"
+    return f"{','.join(names[:_GROUPS_SHOWN])}{more} ({item['agents']})" if names else NOTHING
 
 
 _COLUMNS = (
-    Column("REVISION", lambda item: str(item["revision"])),
+    Column("REVISION", number("revision")),
     Column("WHEN", lambda item: moment(item["at"])),
-    Column("AUTHOR", lambda item: str(item["author"])),
+    Column("AUTHOR", field("author")),
     Column("GROUPS (AGENTS)", _groups),
     Column("DIGEST", lambda item: str(item["sha256"])[:12]),
-    Column("MESSAGE", lambda item: str(item["message"]) or "-"),
+    Column("MESSAGE", field("message")),
 )
 
 

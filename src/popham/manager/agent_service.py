@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from popham.clock import Clock
-from popham.errors import ConflictError, DefinitionError, NotFoundError
+from popham.errors import ConflictError, DefinitionError
 from popham.manager.agents import admit, every_agent, find_agent
 from popham.manager.answers import explain_agent, explain_why
 from popham.manager.bundles import Bundles
@@ -18,13 +18,12 @@ from popham.manager.keys import ManagerKeys
 from popham.manager.links import Links
 from popham.manager.measures import Measures
 from popham.manager.moves import delete_placement, label_agent, labels_of, move_agent, read_placements
-from popham.manager.objects import read_tree
+from popham.manager.objects import find_group
 from popham.manager.roster import Roster
 from popham.manager.told import check_tests
 from popham.manager.views import AgentView, CheckIn, Explanation, Page, PlacementView, Why
 from popham.model.definition import Definitions
-from popham.model.fleet import Admission
-from popham.model.names import nearest, show
+from popham.model.fleet import Admission, Tree
 from popham.model.selector import Selector, parse_selector
 from popham.store.rows import AgentRow
 from popham.store.seam import Reading, Store, Writing
@@ -48,7 +47,7 @@ class _Called(NamedTuple):
 
 
 class AgentService:
-    """The half of the service that is about agents."""
+    """The part of the service that is about agents."""
 
     def __init__(
         self,
@@ -106,7 +105,7 @@ class AgentService:
 
         def work(tx: Reading) -> Page:
             if group is not None:
-                _find_group(tx, group)
+                find_group(tx, group)
             roster = Roster(tx, self._links, self._clock.now())
             rows = _select(tx, wanted, group=group, after=after, limit=limit + 1)
             views = tuple(roster.view(row) for row in rows[:limit])
@@ -170,7 +169,6 @@ class AgentService:
         """
         require(grant, Permission.CHECK_IN)
         wanted = parse_selector(selector)
-
         if sum(map(bool, (refs, group is not None or wanted.parts, everyone))) > 1:
             problem = "a check-in is for agents, or for a group or a selector, or for all"
             raise DefinitionError("check_in", problem, "Name one of them")
@@ -178,7 +176,7 @@ class AgentService:
         def work(tx: Reading) -> dict[str, _Called]:
             found = {row.uid: _called(row) for row in (find_agent(tx, ref) for ref in refs)}
             if group is not None:
-                _find_group(tx, group)
+                find_group(tx, group)
             if group is not None or everyone or wanted.parts:
                 for row in every_agent(tx, group):
                     if not wanted.parts or wanted.matches(labels_of(row)):
@@ -226,7 +224,7 @@ class AgentService:
 
         def work(tx: Writing) -> None:
             delete_placement(tx, grant, name, now=now)
-            check_tests(tx, Definitions(), read_tree(tx), tx.policies())
+            self._check_stored_tests(tx)
 
         await self._write(work)
 
@@ -241,6 +239,10 @@ class AgentService:
         self._links.agent_changed(row.uid)
         return await self._store.read(lambda tx: self._view(tx, tx.agent(row.uid) or row))
 
+    def _check_stored_tests(self, tx: Writing) -> None:
+        """Return if every test holds in the fleet as the transaction leaves it; errors as :func:`check_tests`."""
+        check_tests(tx, Definitions(), Tree(self._bundles.groups.read(tx).values()), tx.policies())
+
     def _view(self, reading: Reading, row: AgentRow) -> AgentView:
         return Roster(reading, self._links, self._clock.now()).view(row, detailed=True)
 
@@ -252,7 +254,7 @@ class AgentService:
         return CheckIn(uid=called.uid, name=called.name, state="waits", when=when)
 
     async def _write(self, work: Callable[[Writing], T]) -> T:
-        """Write, and once more if another process has just taken the same version of a bundle."""
+        """Write, and try again if another process has just taken the same version of a bundle."""
         for _ in range(_ATTEMPTS - 1):
             try:
                 return await self._store.write(work)
@@ -264,12 +266,6 @@ class AgentService:
 
 def _called(row: AgentRow) -> _Called:
     return _Called(row.uid, row.name, row.promise, row.last_contact)
-
-
-def _find_group(reading: Reading, name: str) -> None:
-    if reading.group(name) is None:
-        hint = nearest(name, [row.name for row in reading.groups()])
-        raise NotFoundError("group", f"there is no group {show(name)}", hint)
 
 
 def _select(tx: Reading, wanted: Selector, *, group: str | None, after: str, limit: int) -> list[AgentRow]:

@@ -108,17 +108,17 @@ def _explained(tree: Tree, row: AgentRow, location: str) -> Iterator[Explained]:
 def _show(setting: str, origin: Origin[Any], words: Callable[[Any], str], note: str = "") -> Explained:
     hidden = origin.overrides
     value = words(origin.value)
-    over = "" if hidden is None or words(hidden.value) == value else words(hidden.value)
-    place = (
-        f"{hidden.group}/{hidden.location}" if hidden and hidden.location else hidden.group if hidden else ""
-    )
+    overrides = ""
+    if hidden is not None and words(hidden.value) != value:
+        place = f"{hidden.group}/{hidden.location}" if hidden.location else hidden.group
+        overrides = f"{words(hidden.value)} of {place}"
     return Explained(
         setting=setting,
         value=value,
         group=origin.group,
         location=origin.location,
         inherited=origin.inherited,
-        overrides=f"{over} of {place}" if over else "",
+        overrides=overrides,
         note=note,
     )
 

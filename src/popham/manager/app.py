@@ -132,7 +132,7 @@ class Manager:
             self.lag,
             links=self.listener.links,
             link_rate=self.listener.link_rate.per_second,
-            waiting=lambda: self._store.waiting,
+            waiting=self._store.waiting,
             turned_away=self.listener.turned_away,
         )
 

@@ -61,7 +61,7 @@ class State:
         return "" if held is None else digest(canonical(held))
 
     def of_source(self, source: str) -> list[str]:
-        """Return the objects that belong to a source, placements first, by name."""
+        """Return the objects that belong to a source, sorted (``group/paris``, ``placement/…``, ``policy/motd``)."""
         rules = ((name, json.loads(body).get("annotations", {})) for name, body in self.placements.items())
         owners = {f"placement/{name}": annotations for name, annotations in rules}
         owners |= {f"group/{name}": group.annotations for name, group in self.groups.items()}

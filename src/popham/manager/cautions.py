@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from popham.manager.merge import holder
 from popham.model.criteria import hangs_on_manager
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Group, Tree
 from popham.model.location import LocationRules, overlapping
@@ -36,10 +37,7 @@ def find_warnings(definitions: Definitions, before: Mapping[str, Group], tree: T
 
 def _rules(groups: Mapping[str, Group] | Tree, name: str) -> LocationRules:
     """Return the locations that hold in the group ``name``."""
-    group = groups[name]
-    while group.inherits_item(LOCATIONS):
-        group = groups[group.parent]
-    return own_locations(group)
+    return own_locations(holder(groups, name, LOCATIONS))
 
 
 def _of_rules(group: str, locations: tuple[LocationDefinition, ...], tree: Tree) -> Iterator[str]:

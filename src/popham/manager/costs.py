@@ -35,15 +35,15 @@ SAMPLE = 2000
 _SAMPLES = 10_000
 """The same of all groups together: half a second of reading."""
 _SAMPLE_MIN = 10
+"""The same of a group where many differ, at least."""
 SHIFTS = 200
 """Changed settings that are listed; more help nobody."""
 _RESERVED = 100
 """Open files that the Manager needs for itself: database, log, listeners, people."""
-_LARGE = 64 * 1024
+_TABLE_BYTES = 64 * 1024
+"""Bytes of a measured table that are read, at most."""
 Places = Mapping[str, Mapping[str, CommunicationSettings]]
 """Group → location → the settings that are to hold there."""
-
-
 _BOUNDS = Bounds()
 
 
@@ -83,7 +83,7 @@ def read_measured(state: Path) -> Measured:
     """
     try:
         with (state / FILE).open("rb") as file:
-            data = json.loads(file.read(_LARGE))
+            data = json.loads(file.read(_TABLE_BYTES))
     except FileNotFoundError:
         return BUILT_IN
     except (OSError, ValueError) as error:

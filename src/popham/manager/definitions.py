@@ -74,7 +74,8 @@ class Terms:
     dry_run: bool = False
 
 
-_PLAIN = Terms()
+PLAIN = Terms()
+"""The terms of who names none."""
 
 
 def found_fleet(tx: Writing, bundles: Bundles, *, now: float) -> None:
@@ -92,7 +93,7 @@ def apply_definitions(
     *,
     grant: Grant,
     now: float,
-    terms: Terms = _PLAIN,
+    terms: Terms = PLAIN,
 ) -> Applied:
     """Store what ``definitions`` want, and publish what changes by it.
 
@@ -109,17 +110,18 @@ def apply_definitions(
         ConflictError: ``conflict.bundle``; repeat the transaction. ``conflict.base``, ``conflict.managed``;
             or something needs what was to be deleted.
     """
-    state = read_state(tx, bundles.groups.read(tx)) if terms.dry_run or terms.base is not None else None
+    before = bundles.groups.read(tx)
+    state = read_state(tx, before) if terms.dry_run or terms.base is not None else None
     if state is not None and terms.base is not None:
         check_base(tx, state, terms.base)
-    work = _Applying(tx, definitions, grant, now, terms, before=bundles.groups.read(tx))
+    work = _Applying(tx, definitions, grant, now, terms, before=before)
     work.check()
     old = read_objects(tx, definitions) if terms.dry_run else {}
     work.put_policies()
     work.put_groups()
     work.put_placements()
     obstacles = work.prune() if terms.prune else []
-    tree = Tree(work.after.values())
+    was, tree = Tree(before.values()), Tree(work.after.values())
     heads = tx.policies() if definitions.policies or terms.prune else work.stored
     check_tests(tx, definitions, tree, heads)
     signed: Sequence[BundleRow] = ()
@@ -130,7 +132,7 @@ def apply_definitions(
     signed_groups = tuple(row.group for row in signed)
     if terms.base is not None:
         check_reach(tx, signed_groups, terms.base)
-    warnings = [*obstacles, *find_warnings(definitions, work.before, tree)]
+    warnings = [*obstacles, *find_warnings(definitions, before, tree)]
     result = ApplyResult(
         dry_run=terms.dry_run,
         changes=tuple(work.changes),
@@ -140,10 +142,8 @@ def apply_definitions(
     if state is not None and terms.dry_run:
         about = concerned(definitions, tree, signed_groups, terms.source if terms.prune else "")
         result = replace(result, base={one: state.digest(one) for one in sorted(about)})
-        result = replace(
-            result, changes=tell_differences(tx, result.changes, old, Tree(work.before.values()))
-        )
-    return Applied(result=result, groups=signed_groups, before=Tree(work.before.values()), after=tree)
+        result = replace(result, changes=tell_differences(tx, result.changes, old, was, tree))
+    return Applied(result=result, groups=signed_groups, before=was, after=tree)
 
 
 @dataclass
@@ -177,7 +177,7 @@ class _Applying:
         for definition in parents_first(self.definitions):
             with findings.collect(definition.place.source, definition.place.line):
                 found = merge(definition, self.before, self.after)
-                self.after[definition.name] = self._owned(found, found.name)
+                self.after[definition.name] = self._owned(found)
         self._check_private(findings)
         self._check_locations(findings)
         self._check_placements(findings)
@@ -207,8 +207,8 @@ class _Applying:
     def _own(self, written: Mapping[str, str], held: Mapping[str, str]) -> dict[str, str]:
         return own(written, held, self.terms.source, take_over=self.terms.take_over)
 
-    def _owned(self, group: Group, name: str) -> Group:
-        held = self.before[name].annotations if name in self.before else {}
+    def _owned(self, group: Group) -> Group:
+        held = self.before[group.name].annotations if group.name in self.before else {}
         return replace(group, annotations=self._own(group.annotations, held))
 
     def _note(self, about: str, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:

@@ -13,9 +13,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from popham.manager.objects import group_of, notes_of
+from popham.manager.objects import notes_of, read_tree
 from popham.manager.settings_form import write_settings
-from popham.model.communication import CommunicationSettings
+from popham.model.cell import Dialer
 from popham.model.criteria import hangs_on_manager
 from popham.model.definition import API_VERSION
 from popham.model.duration import show_duration
@@ -35,7 +35,7 @@ Object = Mapping[str, Any]
 
 def export(reading: Reading) -> tuple[list[tuple[str, str]], list[str]]:
     """Return (file name, YAML) of every object, by name, and what definitions cannot say, in sentences."""
-    tree = Tree(map(group_of, reading.groups()))
+    tree = read_tree(reading)
     files = [(f"groups/{group.name}.yaml", write_group(tree, group.name)) for group in tree]
     files += [(f"policies/{row.name}.yaml", write_policy(reading, row)) for row in reading.policies()]
     files += [(f"placements/{row.name}.yaml", write_placement(row)) for row in reading.placements()]
@@ -56,7 +56,7 @@ def write_group(tree: Tree, name: str) -> Object:
     if inheritance:
         spec["inheritance"] = inheritance
     if not group.inherits_item(COMMUNICATION):
-        above = [own_communication(origin(tree, group.parent, COMMUNICATION))] if group.parent else []
+        above = [own_communication(_above(tree, group, COMMUNICATION))] if group.parent else []
         spec["communication"] = write_settings(own_communication(group), above)
     policies = {kind: group.policies.get(kind) for kind in _kinds(tree, group)}
     if policies:
@@ -202,9 +202,5 @@ def _warnings(tree: Tree, group: Group) -> Iterator[str]:
     if any(one.when is not None and hangs_on_manager(one.when) for one in own):
         yield f"group {group.name!r} has a location that hangs on the Manager alone: apply it with --force"
     settings = [group.communication, *(held.communication for held in group.values.values())]
-    if any(one is not None and _dials(one) for one in settings):
+    if any(one is not None and Dialer.MANAGER in one.dialers for one in settings):
         yield f"group {group.name!r} has a Manager that dials: no definition can say it in this version"
-
-
-def _dials(settings: CommunicationSettings) -> bool:
-    return any(str(dialer) == "manager" for dialer in settings.dialers)

@@ -14,11 +14,11 @@ from popham.manager.audit import note
 from popham.manager.bundles import Bundles, newest, open_row
 from popham.manager.exported import write_policy
 from popham.manager.grant import Grant
-from popham.manager.objects import describe_policy, group_of, notes_of
+from popham.manager.objects import describe_policy, missing_policy, notes_of
 from popham.manager.views import DifferenceView, RevisionView
 from popham.model.difference import find_difference
+from popham.model.fleet import Tree
 from popham.model.managed import SOURCE, refuse_edit
-from popham.model.names import nearest, show
 from popham.store.rows import BundleRow, PolicyRow, RevisionRow
 from popham.store.seam import Reading, Writing
 
@@ -31,8 +31,7 @@ def view_history(reading: Reading, name: str) -> list[RevisionView]:
     """
     rows = reading.revisions(name)
     if not rows:
-        hint = nearest(name, [known.name for known in reading.policies()])
-        raise NotFoundError("policy", f"there is no policy {show(name)}", hint)
+        raise missing_policy(reading, name)
     head = reading.policy(name)
     holders = _holders(reading, name)
     counts = reading.agent_counts()
@@ -97,8 +96,7 @@ def roll_back(
     head = tx.policy(name)
     if head is None:
         hint = "It was deleted; export an older state, or write it anew" if tx.revisions(name) else ""
-        hint = hint or nearest(name, [known.name for known in tx.policies()])
-        raise NotFoundError("policy", f"there is no policy {show(name)}", hint)
+        raise missing_policy(tx, name, hint)
     notes = notes_of(head)
     refuse_edit(f"policy/{name}", notes.annotations, take_over=take_over)
     old = _find(tx, name, revision)
@@ -119,8 +117,9 @@ def roll_back(
     tx.put_policy(new)
     after = describe_policy(new) | {"message": why}
     note(tx, grant, "policy.rollback", f"policy/{name}", now=now, before=describe_policy(head), after=after)
-    touched = [row.name for row in tx.groups() if name in group_of(row).assigned()]
-    return bundles.publish(tx, touched, now=now) if touched else ()
+    groups = bundles.groups.read(tx).values()
+    touched = [group.name for group in groups if name in group.assigned()]
+    return bundles.publish(tx, touched, now=now, tree=Tree(groups)) if touched else ()
 
 
 def _find(reading: Reading, name: str, revision: int) -> RevisionRow:
@@ -129,8 +128,7 @@ def _find(reading: Reading, name: str, revision: int) -> RevisionRow:
         return row
     known = [kept.revision for kept in reading.revisions(name)]
     if not known:
-        hint = nearest(name, [one.name for one in reading.policies()])
-        raise NotFoundError("policy", f"there is no policy {show(name)}", hint)
+        raise missing_policy(reading, name)
     problem = f"policy {name!r} has no revision {revision}"
     raise NotFoundError(
         "revision", problem, f"It has {known[-1]} to {known[0]}: see popham history policy {name}"

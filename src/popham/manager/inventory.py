@@ -15,7 +15,9 @@ from popham.manager.objects import (
     Notes,
     describe_group,
     describe_policy,
+    find_group,
     group_of,
+    missing_policy,
     notes_of,
     read_lineage,
     read_tree,
@@ -26,7 +28,7 @@ from popham.model.communication import CommunicationSettings
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Tree
 from popham.model.location import LocationRules, values_as_dict
 from popham.model.managed import refuse_edit
-from popham.model.names import ROOT_GROUP, check_name, nearest, show
+from popham.model.names import ROOT_GROUP, check_name
 from popham.resolve.lineage import path
 from popham.resolve.resolved import (
     Origin,
@@ -56,10 +58,8 @@ def view_group(reading: Reading, name: str) -> GroupView:
     Raises:
         NotFoundError: ``not_found.group``.
     """
+    row = find_group(reading, name)
     tree = read_lineage(reading, name)
-    row = reading.group(name)
-    if row is None:
-        raise NotFoundError("group", f"there is no group {show(name)}")
     return _view_group(tree, row, reading.bundle(name), reading.agent_counts([name]).get(name, 0))
 
 
@@ -181,8 +181,7 @@ def delete_policy(tx: Writing, grant: Grant, name: str, *, now: float, source: s
 def _find(reading: Reading, name: str) -> PolicyRow:
     row = reading.policy(name)
     if row is None:
-        hint = nearest(name, [known.name for known in reading.policies()])
-        raise NotFoundError("policy", f"there is no policy {show(name)}", hint)
+        raise missing_policy(reading, name)
     return row
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from popham.manager.census import Census, Place
@@ -48,7 +48,7 @@ def measure(
     *,
     links: int,
     link_rate: float,
-    waiting: Callable[[], int],
+    waiting: int,
     turned_away: int = 0,
 ) -> Measures:
     """Return the numbers as they are; cheap, however many agents there are."""
@@ -61,6 +61,6 @@ def measure(
         turned_away=turned_away,
         links=links,
         link_rate=link_rate,
-        waiting=waiting(),
+        waiting=waiting,
         left_out=hub.left_out,
     )

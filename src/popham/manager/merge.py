@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from popham.model.communication import CommunicationSettings, settings_from_definition
 from popham.model.definition import Definitions, GroupDefinition
-from popham.model.fleet import COMMUNICATION, LOCATIONS, Group
+from popham.model.fleet import COMMUNICATION, LOCATIONS, Group, Tree
 from popham.model.location import NO_VALUES, Location, LocationRules, LocationValues, check_extent
 from popham.model.policy import TYPES
 from popham.model.wanted import LocationDefinition
@@ -201,7 +201,7 @@ def _held(group: Group, item: str, location: str) -> CommunicationSettings | str
     return values.policies[item] if item in values.policies else group.policies.get(item)
 
 
-def holder(groups: Mapping[str, Group], name: str, item: str) -> Group:
+def holder(groups: Mapping[str, Group] | Tree, name: str, item: str) -> Group:
     """Return the group whose own value of ``item`` holds in the group ``name``."""
     group = groups[name]
     while group.inherits_item(item):

@@ -17,7 +17,7 @@ from popham.errors import ConflictError, DefinitionError, NotFoundError
 from popham.manager.agents import assign, find_agent
 from popham.manager.audit import note
 from popham.manager.grant import Grant
-from popham.manager.objects import read_texts
+from popham.manager.objects import find_group, read_texts
 from popham.model.fleet import Admission, AgentKind
 from popham.model.managed import refuse_edit
 from popham.model.names import canonical, nearest, show
@@ -37,9 +37,7 @@ def move_agent(tx: Writing, grant: Grant, ref: str, group: str, director: Signer
             ``conflict.kind``: the agent has not said yet what it is.
     """
     row = find_agent(tx, ref)
-    if tx.group(group) is None:
-        hint = nearest(group, [known.name for known in tx.groups()])
-        raise NotFoundError("group", f"there is no group {show(group)}", hint)
+    find_group(tx, group)
     if row.group == group:
         return row
     if row.kind == AgentKind.UNKNOWN:

@@ -141,20 +141,30 @@ def read_tree(reading: Reading) -> Tree:
     return Tree(group_of(row) for row in reading.groups())
 
 
+def find_group(reading: Reading, name: str) -> GroupRow:
+    """Return the row of one group; raises NotFoundError ``not_found.group``."""
+    row = reading.group(name)
+    if row is None:
+        hint = nearest(name, [known.name for known in reading.groups()])
+        raise NotFoundError("group", f"there is no group {show(name)}", hint)
+    return row
+
+
+def missing_policy(reading: Reading, name: str, hint: str = "") -> NotFoundError:
+    """Return the refusal for a policy that is not there; without a ``hint`` it names the nearest."""
+    hint = hint or nearest(name, [known.name for known in reading.policies()])
+    return NotFoundError("policy", f"there is no policy {show(name)}", hint)
+
+
 def read_lineage(reading: Reading, name: str) -> Tree:
     """Return the tree of one group and those above it; asking for others finds nothing.
 
     Raises:
         NotFoundError: There is no such group.
     """
-    found: list[Group] = []
-    above = name
-    while above and (row := reading.group(above)) is not None:
+    found = [group_of(find_group(reading, name))]
+    while found[-1].parent and (row := reading.group(found[-1].parent)) is not None:
         found.append(group_of(row))
-        above = found[-1].parent
-    if not found:
-        hint = nearest(name, [row.name for row in reading.groups()])
-        raise NotFoundError("group", f"there is no group {show(name)}", hint)
     return Tree(found)
 
 

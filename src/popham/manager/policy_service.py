@@ -9,7 +9,7 @@ from dataclasses import replace
 from popham.manager import history, inventory
 from popham.manager.agent_service import AgentService
 from popham.manager.costs import reckon
-from popham.manager.definitions import Applied, Terms, apply_definitions
+from popham.manager.definitions import PLAIN, Applied, Terms, apply_definitions
 from popham.manager.exported import export
 from popham.manager.grant import PERMISSIONS, Grant, Permission, require
 from popham.manager.views import ApplyResult, Costs, DifferenceView, FileView, PolicyView, RevisionView
@@ -19,8 +19,6 @@ from popham.model.documents import SourceFile
 from popham.model.managed import check_source
 from popham.store.rows import BundleRow
 from popham.store.seam import Reading, Writing
-
-_PLAIN = Terms()
 
 
 class _NotCommittedError(Exception):
@@ -41,7 +39,7 @@ class PolicyService(AgentService):
         *,
         dry_run: bool = False,
         force: bool = False,
-        terms: Terms = _PLAIN,
+        terms: Terms = PLAIN,
     ) -> ApplyResult:
         """Make the fleet as ``files`` define it, all or nothing; with ``dry_run`` only tell what would change.
 

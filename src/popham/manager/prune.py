@@ -9,19 +9,17 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 
 from popham.errors import ConflictError, DefinitionError
+from popham.manager.base import read_state
 from popham.manager.bundles import newest, open_row
 from popham.manager.grant import Grant
 from popham.manager.inventory import delete_group, delete_policy
 from popham.manager.moves import delete_placement
-from popham.manager.objects import notes_of
 from popham.manager.views import Change
 from popham.model.definition import Definitions
 from popham.model.fleet import Group, Tree
-from popham.model.managed import SOURCE
 from popham.model.names import ROOT_GROUP
 from popham.store.seam import Reading, Writing
 
@@ -50,13 +48,13 @@ def find_abandoned(
     kept = {f"policy/{policy.name}" for policy in definitions.policies}
     kept |= {f"group/{group.name}" for group in definitions.groups} | {f"group/{ROOT_GROUP}"}
     kept |= {f"placement/{placement.name}" for placement in definitions.placements}
+    owned = set(read_state(reading, groups).of_source(source)) - kept
     # A group goes after those below it, and before what it assigns.
-    leaves_first = [group.name for group in reversed(Tree(groups.values()).below(ROOT_GROUP))]
-    owned = [f"placement/{row.name}" for row in reading.placements() if _source(row.body) == source]
-    heads = [row for row in reading.policies() if notes_of(row).annotations.get(SOURCE) == source]
-    mine = [f"group/{name}" for name in leaves_first if groups[name].annotations.get(SOURCE) == source]
-    owned += mine + [f"policy/{row.name}" for row in heads]
-    return [about for about in owned if about not in kept]
+    leaves_first = [f"group/{group.name}" for group in reversed(Tree(groups.values()).below(ROOT_GROUP))]
+    placements, policies = (
+        sorted(about for about in owned if about.startswith(f"{kind}/")) for kind in ("placement", "policy")
+    )
+    return [*placements, *(about for about in leaves_first if about in owned), *policies]
 
 
 def prune(
@@ -83,11 +81,6 @@ def prune(
                 raise
             obstacle = f"it cannot be applied: {error.problem}. {error.hint}"
         yield Change(kind=KINDS[kind], name=name, action="deleted", agents=concerned.get(about, 0)), obstacle
-
-
-def _source(body: str) -> str:
-    found: str = json.loads(body).get("annotations", {}).get(SOURCE, "")
-    return found
 
 
 def _agents(reading: Reading) -> dict[str, int]:

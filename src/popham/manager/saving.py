@@ -15,7 +15,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from popham.clock import Clock
@@ -118,7 +118,7 @@ class Saving:
             row = tx.agent(said.uid)
             if row is None:
                 return ""
-            named = name_stock(tx, replace(row), description, now=now)
+            named = name_stock(tx, row, description, now=now)
             if named.name != row.name:
                 tx.put_agent(named)
             return named.name

@@ -12,10 +12,8 @@ from popham.manager import inventory
 from popham.manager.agent_service import PAGE_MAX
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.measures import Measures
-from popham.manager.objects import read_tree
 from popham.manager.policy_service import PolicyService
 from popham.manager.tokens import create_token, revoke_token, view_token
-from popham.manager.told import check_tests
 from popham.manager.views import (
     AuditView,
     GroupView,
@@ -23,7 +21,6 @@ from popham.manager.views import (
     Page,
     TokenView,
 )
-from popham.model.definition import Definitions
 from popham.store.seam import Writing
 
 
@@ -64,7 +61,7 @@ class ManagerService(PolicyService):
 
         def work(tx: Writing) -> None:
             inventory.delete_group(tx, grant, name, now=now)
-            check_tests(tx, Definitions(), read_tree(tx), tx.policies())
+            self._check_stored_tests(tx)
 
         await self._write(work)
 

@@ -22,6 +22,7 @@ from popham.errors import DefinitionError, EnrollmentError, GrantError, NotFound
 from popham.manager.audit import note
 from popham.manager.grant import Grant, create_secret, matches, split_secret
 from popham.manager.keys import ManagerKeys
+from popham.manager.objects import find_group
 from popham.manager.views import NewToken, TokenView
 from popham.model.names import nearest, show
 from popham.model.ranges import in_ranges
@@ -72,9 +73,7 @@ def create_token(
         DefinitionError: ``definition.token``: a value is wrong.
         NotFoundError: There is no such group.
     """
-    if tx.group(group) is None:
-        hint = nearest(group, [row.name for row in tx.groups()])
-        raise NotFoundError("group", f"there is no group {show(group)}", hint)
+    find_group(tx, group)
     if kind == ENROLLMENT:
         key = EnrollmentKey.from_seed(draw(SEED_LENGTH))
         token, secret, public = key.token_id, keys.join_string(key.seed), key.public_der

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from popham.errors import DefinitionError
-from popham.manager.exported import write_group, write_placement, write_policy
+from popham.manager.exported import Object, write_group, write_placement, write_policy
 from popham.manager.moves import read_placements
-from popham.manager.objects import notes_of, read_tree
+from popham.manager.objects import notes_of
 from popham.manager.views import Change
 from popham.model.definition import Definitions
 from popham.model.difference import find_difference
@@ -23,25 +22,20 @@ from popham.store.seam import Reading
 
 TEXT_MAX = 4 * 1024 * 1024
 """Characters of all differences of one dry run; the rest are left out, and said to be."""
-Object = Mapping[str, Any]
 
 
 def read_objects(reading: Reading, definitions: Definitions) -> dict[str, Object]:
     """Return object (``policy/motd``) → its definition as it is stored, of the policies and placements concerned."""
-    found = {}
+    found: dict[str, Object | None] = {}
     for policy in definitions.policies:
-        row = reading.policy(policy.name)
-        if row is not None:
-            found[f"policy/{row.name}"] = write_policy(reading, row)
+        found[f"policy/{policy.name}"] = _policy(reading, policy.name)
     for placement in definitions.placements:
-        rule = reading.placement(placement.name)
-        if rule is not None:
-            found[f"placement/{rule.name}"] = write_placement(rule)
-    return found
+        found[f"placement/{placement.name}"] = _placement(reading, placement.name)
+    return {about: held for about, held in found.items() if held is not None}
 
 
 def tell_differences(
-    reading: Reading, changes: Sequence[Change], old: Mapping[str, Object], before: Tree
+    reading: Reading, changes: Sequence[Change], old: Mapping[str, Object], before: Tree, after: Tree
 ) -> tuple[Change, ...]:
     """Return ``changes`` with what differs.
 
@@ -50,12 +44,13 @@ def tell_differences(
         changes: What was done.
         old: What :func:`read_objects` returned before.
         before: All groups as they were.
+        after: All groups as they are to be.
     """
-    after = read_tree(reading)
     room = TEXT_MAX
     found = []
     for change in changes:
-        text = _difference(reading, change, old, before, after) if change.action != "unchanged" else ""
+        differs = change.action not in {"unchanged", "deleted"}
+        text = _difference(reading, change, old, before, after) if differs else ""
         if len(text) > room:
             text = "… (too long to be shown beside the others)\n"
         room -= len(text)
@@ -75,8 +70,6 @@ def _difference(
         new = (
             _placement(reading, change.name) if change.kind == "Placement" else _policy(reading, change.name)
         )
-    if change.action == "deleted":
-        return ""
     return find_difference(was, new, before=f"stored/{about}", after=f"files/{about}")
 
 

@@ -50,19 +50,16 @@ Insert = postgresql.Insert | sqlite.Insert
 _INSERT: Final[Mapping[str, Callable[[Table], Insert]]] = types.MappingProxyType(
     {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 )
-
-
 _FEW: Final = 100
 """Groups that are counted one by one; of more, all are counted."""
+_SAID: Final = tuple(field.name for field in dataclasses.fields(Said) if field.name != "uid")
+"""Columns that a report changes."""
 
 
 def _adding(table: Table, database: str) -> Insert:
     """Return the statement that inserts a row unless its key is taken."""
     statement = _INSERT[database](table).on_conflict_do_nothing(index_elements=list(table.primary_key))
     return statement.execution_options(preserve_rowcount=True)
-
-
-_SAID: Final = tuple(field.name for field in dataclasses.fields(Said) if field.name != "uid")
 
 
 def _replacing(table: Table, database: str) -> Insert:
