@@ -25,7 +25,8 @@ from .conftest import Machine, policy_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RELEASE = "0.1.0"
-INIT = "src/popham/__init__.py"
+TREES = {"0.1.0": "8dca8390d7de544c56a5e5a26887fd0b462de716"}
+"""Git's name of everything that a release consists of."""
 UID = uuid.UUID("0191d5a8-0000-7000-8000-0000000000aa")
 PUSH, PULL = {"preset": "Push", "heartbeat": "1h"}, {"preset": "Pull by heartbeat", "heartbeat": "1s"}
 STAYING, TURNING = {"deck-old": PUSH, "hold-old": PULL}, {"deck-new": PUSH, "hold-new": PULL}
@@ -59,14 +60,13 @@ def git(*words):
 
 
 def find_release(version):
-    """Return the commit of a release: its tag, or the last one that says this version; empty if there is none."""
-    says = f'__version__ = "{version}"'
-    tagged = git("rev-parse", "--verify", "--quiet", f"v{version}^{{commit}}")
-    newest_first = (tagged or b"").split() + (git("rev-list", "HEAD", "--", INIT) or b"").split()
-    candidates = [commit.decode() for commit in newest_first]
-    # A commit that changed the line away has a parent that still says it.
-    for commit in [name for found in candidates for name in (found, f"{found}^")]:
-        if says in (git("show", f"{commit}:{INIT}") or b"").decode():
+    """Return the commit with exactly the tree of a release; empty if this history has none.
+
+    The tree is what names it: a clone may come without tags, and between two releases no version is said twice.
+    """
+    for line in (git("log", "--format=%H %T") or b"").decode().splitlines():
+        commit, tree = line.split()
+        if tree == TREES[version]:
             return commit
     return ""
 
