@@ -3,7 +3,7 @@
 import json
 
 from popham.agent.kept import read_kept
-from popham.agent.state import Standing
+from popham.agent.records import Standing
 from popham.model.bundle import BUNDLE_TYPE
 from popham.model.names import canonical, digest
 from popham.model.status import Outcome

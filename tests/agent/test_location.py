@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popham.agent.state import Standing
+from popham.agent.records import Standing
 from popham.errors import PolicyError
 from popham.model.status import Outcome
 from popham.testing.virtual import pass_time

@@ -4,7 +4,8 @@ import stat
 
 import pytest
 
-from popham.agent.state import AgentState, Identity, Join, MemoryAgentState, Progress, Standing
+from popham.agent.records import Identity, Join, Progress, Standing
+from popham.agent.state import AgentState, MemoryAgentState
 from popham.agent.storage import MemoryStorage
 from popham.errors import StateError, TrustError
 from popham.model.bundle import BUNDLE_TYPE, Bundle, LocationSet, PolicyRef

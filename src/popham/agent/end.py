@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from popham.agent.credentials import Credentials, refuse_private_key
 from popham.agent.downloads import Downloads
 from popham.agent.enforcer import Enforcer, Fetch
-from popham.agent.state import AgentState, Standing
+from popham.agent.records import Standing
+from popham.agent.state import AgentState
 from popham.errors import LinkError, TrustError, WireError
 from popham.link.cadence import bound_stretch
 from popham.model.communication import CommunicationSettings, Dialer, Mode
@@ -50,8 +51,8 @@ _FACTS, _FACT = 32, 64
 """Facts of a machine, and characters of each, for the same reason."""
 STRAY = "link.servers"
 """Code of a fallback: no server of the list answers, so the addresses of the join string are dialled."""
-_RULES, _RULE = 16, 64
-"""Conditions that held in a location, and characters of each, likewise."""
+_RULES, _RULE, _PATHS, _PATH = 16, 64, 8, 200
+"""Conditions that held in a location and paths that drifted, and characters of each, likewise."""
 _GONE = 404
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _STATUS = {
@@ -224,7 +225,7 @@ class AgentEnd:
         """Return the state record as it would be signed now."""
         newest, in_force = self._enforcer.newest, self._enforcer.in_force
         progress, assignment = self._enforcer.progress, self._enforcer.assignment
-        settings = self._in_force()
+        settings, drift = self._in_force(), self._enforcer.drift
         if newest is not None and assignment is not None and newest.bundle.group != assignment.group:
             # Its numbers would be compared with those of another group.
             newest = None
@@ -255,6 +256,10 @@ class AgentEnd:
             agent_version=self._version,
             unsupported=self._enforcer.unsupported,
             facts=self._facts,
+            drifted=tuple(path[:_PATH] for path in drift.paths[:_PATHS]),
+            drift_path=drift.path[:_PATH],
+            drift_at=drift.at,
+            put_back=drift.put_back,
         )
 
     def _state_envelope(self) -> bytes:

@@ -25,7 +25,8 @@ from typing import Any, Protocol
 from popham.agent.apply import Applied
 from popham.agent.in_force import InForce
 from popham.agent.kept import read_kept
-from popham.agent.state import AgentState, Progress, Standing
+from popham.agent.records import Progress, Standing
+from popham.agent.state import AgentState
 from popham.clock import Clock
 from popham.errors import PolicyError, StateError, TrustError
 from popham.model.bundle import PolicyRef
@@ -96,6 +97,7 @@ class Enforcer:
         self._place()
         if kept.error is not None:
             self._keep(error_code=kept.error.code, error=str(kept.error))
+        self.drift = state.drift()
         self._confirmed = False
         self._complete = False
         self._looked_by: LocationRules | None = None
@@ -216,7 +218,7 @@ class Enforcer:
             self._state.save_floor(DEFAULT_TENANT, group, fresh)
         self._state.save_bundle(envelope)
         known = self.newest is not None and self.newest.bundle.content_digest == bundle.content_digest
-        self.newest = InForce(bundle, bundle.default_location, envelope)
+        self.newest = InForce.of(bundle, self._state.uid, envelope)
         self._complete = False
         self._place()
         if not known:
@@ -287,13 +289,11 @@ class Enforcer:
             return
         said: dict[str, Any] = {"outcome": Outcome.APPLIED, "error_code": "", "error": ""} if arrived else {}
         if aim is not None:
-            _log.info(
-                "serial %d is applied, group %s in %s", aim.bundle.serial, aim.bundle.group, aim.location
-            )
+            _log.info("serial %d is applied, group %s in %s", aim.serial, aim.bundle.group, aim.location)
             if self.in_force is None or self.in_force.bundle is not aim.bundle:
                 self._state.save_last_good(aim.envelope)
             self.in_force = aim
-            said |= {"applied_serial": aim.bundle.serial, "applied_resolved": aim.held.resolved_digest}
+            said |= {"applied_serial": aim.serial, "applied_resolved": aim.held.resolved_digest}
         self._note(**said)
 
     def _is_noted(self, aim: InForce | None) -> bool:
@@ -316,13 +316,13 @@ class Enforcer:
         try:
             await self._applier.apply(here)
         except (PolicyError, StateError) as error:
-            _log.warning("serial %d was not applied in %s: %s", held.bundle.serial, held.location, error)
+            _log.warning("serial %d was not applied in %s: %s", held.serial, held.location, error)
             return
         self.in_force = held
         self._keep(applied_resolved=held.held.resolved_digest)
 
     def _fail(self, error: PolicyError | StateError) -> None:
-        serial = self.newest.bundle.serial if self.newest else 0
+        serial = self.newest.serial if self.newest else 0
         _log.warning("serial %d was not applied: %s", serial, error)
         self._confirmed = True
         self._note(outcome=Outcome.FAILED, error_code=error.code, error=str(error))

@@ -9,11 +9,25 @@ from popham.model.bundle import Bundle, LocationSet
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A bundle on this machine, as it came, and the location whose part of it holds."""
+    """A bundle on this machine, as it came, and the location whose part of it holds.
+
+    Attributes:
+        bundle: What holds for this agent of it: during a rollout one of its sides.
+        location: Where the machine is.
+        envelope: The bundle as it came.
+        serial: Serial of the content that holds: an older one than the bundle's on the stable side of a rollout.
+    """
 
     bundle: Bundle
     location: str
     envelope: bytes = field(default=b"", repr=False, compare=False)
+    serial: int = 0
+
+    @classmethod
+    def of(cls, bundle: Bundle, uid: str, envelope: bytes) -> InForce:
+        """Return a bundle as the agent ``uid`` has it, in the default location."""
+        chosen = bundle.chosen(uid)
+        return cls(chosen, chosen.default_location, envelope, bundle.serial_for(uid))
 
     @property
     def held(self) -> LocationSet:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from uuid_utils import uuid7
 
+from popham.agent.records import Join
 from popham.agent.settings import AgentSettings
-from popham.agent.state import AgentState, Join
+from popham.agent.state import AgentState
 from popham.clock import Clock
 from popham.downstream.enroll import Anchor, Enrolled, ask, find_anchors
 from popham.errors import EnrollmentError, LinkError, StateError, TrustError

@@ -66,17 +66,17 @@ def read_kept(state: AgentState, tuf: TrustedTuf) -> Kept:
     assignment = read("assignment", state.assignment(), open_own)
     newest = in_force = None
     if assignment is not None:
-        newest = read("newest bundle", state.bundle(), lambda held: _open(held, tuf))
-        in_force = read("bundle in force", state.last_good(), lambda held: _open(held, tuf))
+        newest = read("newest bundle", state.bundle(), lambda held: _open(held, tuf, state.uid))
+        in_force = read("bundle in force", state.last_good(), lambda held: _open(held, tuf, state.uid))
     error = errors[0] if errors else None
     return Kept(assignment=assignment, newest=newest, in_force=in_force, error=error)
 
 
-def _open(envelope: bytes, tuf: TrustedTuf) -> InForce:
+def _open(envelope: bytes, tuf: TrustedTuf, uid: str) -> InForce:
     """Return the bundle in ``envelope``, whatever its group: the assignment may have changed since."""
     try:
         group = parse_strict(Envelope.parse(envelope, types=(BUNDLE_TYPE,)).payload).get("group")
     except ValueError as error:
         raise TrustError("document", f"the bundle is malformed: {error}") from error
     bundle, _ = open_bundle(envelope, tuf=tuf, tenant=DEFAULT_TENANT, group=str(group), floor=None)
-    return InForce(bundle, bundle.default_location, envelope)
+    return InForce.of(bundle, uid, envelope)

@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 
+from popham.agent.records import Drift, Floors, Identity, Join, Progress, Standing, TrustedDocuments
 from popham.agent.storage import MemoryStorage, Storage
 from popham.errors import PophamError, StateError, TrustError, WireError
 from popham.model.bundle import BUNDLE_TYPE, Bundle
-from popham.model.names import DEFAULT_LOCATION, digest
+from popham.model.names import digest
 from popham.model.policy import MAX_BODY
-from popham.model.status import Outcome
 from popham.trust.dsse import ENVELOPE_LIMIT, Envelope
 from popham.trust.keys import IdentityKey, load_private
 from popham.trust.verify import Floor, check_blob
@@ -46,88 +46,12 @@ _REMEDIES: Mapping[str, str] = MappingProxyType(
         "assignment.json": _FETCHED,
         "bundle.json": _FETCHED,
         "last-good.json": _FETCHED,
+        "drift.json": "Remove that file; what was put back is counted anew",
         "location.json": "Remove that file; the agent looks around again when it starts",
     }
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _Record = TypeVar("_Record")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Join:
-    """How this machine joined: the anchor of its trust.
-
-    Attributes:
-        urls: Where upstream listens, in the order of preference.
-        ca: Certificate of the CA, PEM.
-        ca_sha256: SHA-256 of the CA's SPKI, hexadecimal.
-        root_sha256: SHA-256 of the first TUF root, hexadecimal.
-        seed: The enrollment token, until a certificate was used; None from then on.
-    """
-
-    urls: tuple[str, ...]
-    ca: bytes
-    ca_sha256: str
-    root_sha256: str
-    seed: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who this machine is. Keys and certificates are PEM.
-
-    Attributes:
-        uid: instance_uid as a UUID string.
-        certificate: None until enrolled.
-    """
-
-    uid: str
-    key: bytes = field(repr=False)
-    certificate: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustedDocuments:
-    """TUF's root and targets, as they came."""
-
-    root: bytes
-    targets: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Floors:
-    """What nothing older than is taken: per ``tenant/group`` a bundle, and the assignment's number."""
-
-    bundles: dict[str, Floor] = field(default_factory=dict)
-    assignment: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far the newest bundle got; fields as in :class:`popham.model.status.StateRecord`."""
-
-    revision: int = 0
-    outcome: Outcome = Outcome.NONE
-    error_code: str = ""
-    error: str = ""
-    since: float = 0.0
-    applied_serial: int = 0
-    applied_resolved: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Where the machine is.
-
-    Attributes:
-        location: Name of the location.
-        rules: Conditions that held, in words; none in the default location.
-        since: Wall time at which it came there, in unix seconds; 0 if it was never elsewhere.
-    """
-
-    location: str = DEFAULT_LOCATION
-    rules: tuple[str, ...] = ()
-    since: float = 0.0
 
 
 class AgentState:
@@ -276,6 +200,14 @@ class AgentState:
     def save_standing(self, standing: Standing) -> None:
         """Keep where the machine is."""
         self._save("location.json", standing)
+
+    def drift(self) -> Drift:
+        """Return what was found to differ from the policies in force."""
+        return self._load("drift.json", Drift) or Drift()
+
+    def save_drift(self, drift: Drift) -> None:
+        """Keep what was found to differ."""
+        self._save("drift.json", drift)
 
     def blob(self, sha256: str) -> bytes | None:
         """Return a policy's body, None if it is not here; a damaged one is forgotten."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from popham.agent.end import AgentEnd
 from popham.agent.location import Locator
+from popham.agent.records import Standing
 from popham.agent.schedule import Schedule
-from popham.agent.state import AgentState, Standing
+from popham.agent.state import AgentState
 from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
 from popham.trust.identity import load_certificate, read_identity

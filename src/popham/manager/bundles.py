@@ -10,14 +10,15 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from popham.errors import NotFoundError
 from popham.manager.objects import GroupReader, read_refs
 from popham.model.bundle import BUNDLE_TYPE, Bundle
 from popham.model.fleet import Tree
-from popham.resolve.build import build_bundle, next_version, resign
+from popham.model.rollout import RolloutRef
+from popham.resolve.build import build_bundle, next_version, resign, stage
 from popham.store.rows import BundleRow, PolicyRow
 from popham.store.seam import Reading, Writing
 from popham.trust.dsse import ENVELOPE_LIMIT, Envelope, Signer, seal
@@ -50,6 +51,7 @@ class Bundles:
         now: float,
         tree: Tree | None = None,
         heads: Sequence[PolicyRow] | None = None,
+        staged: Callable[[Bundle], RolloutRef | None] = lambda _fresh: None,
         dry_run: bool = False,
     ) -> list[BundleRow]:
         """Build every concerned group, sign and store those whose content changed; return these.
@@ -61,11 +63,12 @@ class Bundles:
             now: Unix seconds.
             tree: All groups as they are in the transaction; None to read them.
             heads: All policies as they are in the transaction; None to read them.
+            staged: Says of a bundle who is to have its content first; None for all at once.
             dry_run: Leave signatures out; the transaction must not be committed.
 
         Raises:
             NotFoundError: There is no such group, or it assigns an unknown policy.
-            ConflictError: ``conflict.bundle``.
+            ConflictError: ``conflict.bundle``; ``conflict.rollout``: a group is in a rollout of something else.
         """
         tree = tree or Tree(self.groups.read(tx).values())
         concerned = _concerned(tree, groups)
@@ -74,10 +77,27 @@ class Bundles:
         signed = []
         for name in concerned:
             row = rows.get(name)
-            fresh = build_bundle(tree, refs, name, previous=self._open(row) if row else None, now=now)
-            if fresh is not None:
-                signed.append(self._store(tx, fresh, dry_run=dry_run))
+            previous = self._open(row) if row else None
+            fresh = build_bundle(tree, refs, name, previous=previous, now=now)
+            if fresh is None:
+                continue
+            rollout = staged(fresh) if previous is not None else None
+            if previous is not None and rollout is not None:
+                fresh = stage(previous, fresh, rollout)
+            signed.append(self._store(tx, fresh, dry_run=dry_run))
         return signed
+
+    def follow(self, tx: Writing, group: str, change: Callable[[Bundle], Bundle]) -> BundleRow:
+        """Sign what ``change`` makes of a group's newest bundle: a step of its rollout.
+
+        Raises:
+            NotFoundError: The group has no bundle.
+            ConflictError: ``conflict.bundle``.
+        """
+        row = tx.bundle(group)
+        if row is None:
+            raise NotFoundError("bundle", f"there is no bundle of group {group!r}")
+        return self._store(tx, change(self._open(row)))
 
     def resign_all(self, tx: Writing, *, now: float) -> list[BundleRow]:
         """Sign every bundle anew with the next version, its serial untouched: after a restore.

@@ -13,18 +13,22 @@ Rules:
 4. With download off it carries settings and rules only; agents keep the policies they have.  ``crit`` says so,
    since an agent that does not know this would take its policies away.
 5. What a later version added stands in it only where it is used, so nobody's serial rises by an upgrade.
+6. During a rollout it carries two sides, *stable* and *candidate*, and the agent itself decides by its bucket
+   which one holds for it.  A reader that knows no rollouts stays on the stable side.  Its waves are signed
+   anew under the same serial.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from popham.errors import DefinitionError, WireError
 from popham.model.communication import CommunicationSettings
 from popham.model.location import LocationRules
 from popham.model.names import DEFAULT_LOCATION, DEFAULT_TENANT, canonical, digest, parse_json
+from popham.model.rollout import RolloutRef, bucket
 
 BUNDLE_TYPE = "application/vnd.popham.bundle.v1+json"
 CRITICAL = frozenset({"download"})
@@ -82,6 +86,39 @@ class LocationSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of the two sides of a rollout: what holds for those on it.
+
+    Attributes:
+        locations: Name → what holds there.
+        rules: How an agent finds out where it is; None where there is the default location only.
+        download: Whether policies stand in it.
+    """
+
+    locations: Mapping[str, LocationSet]
+    rules: LocationRules | None = None
+    download: bool = True
+
+    @property
+    def default_location(self) -> str:
+        """Name of the location that holds where no other does."""
+        return self.rules.default if self.rules else DEFAULT_LOCATION
+
+    def sets(self) -> dict[str, Any]:
+        """Return the sets as they stand in the document."""
+        return {name: held.as_dict() for name, held in self.locations.items()}
+
+    def traits(self) -> dict[str, Any]:
+        """Return what stands beside the sets."""
+        used: dict[str, Any] = {"default_location": self.default_location}
+        if self.rules is not None:
+            used["location_rules"] = self.rules.as_dict()
+        if not self.download:
+            used["download"] = False
+        return used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     """What is to hold for one group, in each of its locations.
 
@@ -95,6 +132,8 @@ class Bundle:
         locations: Name → what holds there.
         rules: How an agent finds out where it is; None where there is the default location only.
         download: Whether policies stand in it; if not, those of an earlier bundle stay in force.
+        candidate: What holds for the cohort of a rollout; None without one.
+        rollout: Who is in the cohort; None without a rollout.
     """
 
     group: str
@@ -108,6 +147,8 @@ class Bundle:
     download: bool = True
     crit: tuple[str, ...] = ()
     tuf: Mapping[str, int] = field(default_factory=lambda: {"root": 1, "targets": 1})
+    candidate: Side | None = None
+    rollout: RolloutRef | None = None
     # What the payload said, unknown fields included; replace() drops it.
     _said: str = field(default="", init=False, repr=False, compare=False)
 
@@ -131,23 +172,52 @@ class Bundle:
         """Digest over all but version and issue time; the identity of the content."""
         return self._said or digest(canonical(self._content()))
 
+    @property
+    def stable(self) -> Side:
+        """What holds for those outside a cohort, and without a rollout for all."""
+        return Side(locations=self.locations, rules=self.rules, download=self.download)
+
+    def is_candidate(self, uid: str) -> bool:
+        """Return whether the candidate side holds for the agent with this instance_uid."""
+        return self.rollout is not None and bucket(self.rollout.salt, uid) < self.rollout.share
+
+    def side(self, uid: str) -> Side:
+        """Return the side that holds for the agent with this instance_uid, a UUID string."""
+        return self.candidate if self.candidate is not None and self.is_candidate(uid) else self.stable
+
+    def serial_for(self, uid: str) -> int:
+        """Return the serial of the content that holds for an agent: an older one on the stable side."""
+        held_back = self.rollout is not None and not self.is_candidate(uid)
+        return self.rollout.stable_serial if self.rollout and held_back else self.serial
+
+    def chosen(self, uid: str) -> Bundle:
+        """Return the bundle as it holds for one agent, one side of it; digest and numbers are the whole one's."""
+        side = self.side(uid)
+        if side.locations is self.locations:
+            return self
+        chosen = replace(self, locations=side.locations, rules=side.rules, download=side.download)
+        object.__setattr__(chosen, "_said", self.content_digest)
+        return chosen
+
     def blobs(self) -> dict[str, int]:
-        """Return digest → length of every policy body that the bundle names."""
-        sets = self.locations.values()
+        """Return digest → length of every policy body that the bundle names, on either side."""
+        sides = [self.stable] if self.candidate is None else [self.stable, self.candidate]
+        sets = [held for side in sides for held in side.locations.values()]
         return {ref.sha256: ref.length for held in sets for ref in held.policies}
 
     def _content(self) -> dict[str, Any]:
-        used: dict[str, Any] = {} if self.rules is None else {"location_rules": self.rules.as_dict()}
-        if not self.download:
-            used["download"] = False
+        used = self.stable.traits()
+        sets = {"stable": self.stable.sets()}
+        if self.candidate is not None and self.rollout is not None:
+            sets["candidate"] = self.candidate.sets()
+            used |= {"candidate": self.candidate.traits(), "rollout": self.rollout.as_dict()}
         return {
             "tenant": self.tenant,
             "group": self.group,
             "serial": self.serial,
             "prev": self.prev,
             "tuf": dict(self.tuf),
-            "default_location": self.default_location,
-            "sets": {"stable": {n: held.as_dict() for n, held in self.locations.items()}},
+            "sets": sets,
             "crit": [*self.crit, *([] if self.download else ["download"])],
             **used,
         }
@@ -178,13 +248,12 @@ class Bundle:
 
     @classmethod
     def _from_dict(cls, data: dict[str, Any]) -> Bundle:
-        sets = data["sets"]["stable"]
-        rules = LocationRules.from_dict(data["location_rules"]) if "location_rules" in data else None
-        default = rules.default if rules else DEFAULT_LOCATION
-        if data["default_location"] != default or int(data["serial"]) < 1 or int(data["version"]) < 1:
-            raise ValueError("another default location, or a serial or version below 1")
-        if set(sets) != set(rules.names if rules else (default,)):
-            raise ValueError("the sets are not those of the locations")
+        if int(data["serial"]) < 1 or int(data["version"]) < 1:
+            raise ValueError("a serial or version below 1")
+        stable, candidate, rollout = _side(data["sets"]["stable"], data), None, None
+        if "rollout" in data:
+            candidate = _side(data["sets"]["candidate"], data["candidate"])
+            rollout = RolloutRef.from_dict(data["rollout"])
         return cls(
             tenant=data["tenant"],
             group=data["group"],
@@ -193,16 +262,33 @@ class Bundle:
             issued=int(data["issued"]),
             prev=data["prev"],
             tuf={role: int(version) for role, version in data["tuf"].items()},
-            rules=rules,
-            download=data.get("download", True) is not False,
-            locations={
-                name: LocationSet(
-                    policies=tuple(_ref(ref) for ref in held["policies"]),
-                    communication=CommunicationSettings.from_dict(held["communication"]),
-                )
-                for name, held in sets.items()
-            },
+            locations=stable.locations,
+            rules=stable.rules,
+            download=stable.download,
+            candidate=candidate,
+            rollout=rollout,
         )
+
+
+def _side(sets: Mapping[str, Any], traits: Mapping[str, Any]) -> Side:
+    """Return one side of a bundle; raises ValueError if its parts do not fit each other."""
+    rules = LocationRules.from_dict(traits["location_rules"]) if "location_rules" in traits else None
+    default = rules.default if rules else DEFAULT_LOCATION
+    if traits["default_location"] != default:
+        raise ValueError("another default location")
+    if set(sets) != set(rules.names if rules else (default,)):
+        raise ValueError("the sets are not those of the locations")
+    return Side(
+        rules=rules,
+        download=traits.get("download", True) is not False,
+        locations={
+            name: LocationSet(
+                policies=tuple(_ref(ref) for ref in held["policies"]),
+                communication=CommunicationSettings.from_dict(held["communication"]),
+            )
+            for name, held in sets.items()
+        },
+    )
 
 
 def _known(read: Callable[[dict[str, Any]], Bundle], data: dict[str, Any]) -> Bundle:

@@ -26,8 +26,11 @@ PROMISE_MAX = 8 * 86400.0
 _TEXTS = (
     *("uid", "group", "mode", "dialer", "tenant", "content_digest", "location", "resolved"),
     *("applied_resolved", "applied_digest", "error_code", "error", "agent_version", "fallback", "server"),
+    "drift_path",
 )
-_NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment")
+_NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment", "put_back")
+_LISTS = ("unsupported", "rules", "drifted", "withheld")
+_TIMES = ("promise", "since", "location_since", "drift_at", "watched_until")
 
 
 class Presence(StrEnum):
@@ -87,6 +90,12 @@ class StateRecord:
         facts: Host name, operating system and the like.
         fallback: Code of why ``mode``, or the server, is not the one that was ordered; empty if it is.
         server: URL of the server that it dials; empty from agents that do not say.
+        drifted: Paths that are not as the policies want them, and are still to be put back; the first few.
+        drift_path: The path that was found differing last; empty if none ever was.
+        drift_at: Agent's wall time of that, in unix seconds; 0 for never.
+        put_back: How often something was put back on the day (UTC) of ``drift_at``.
+        withheld: Policies whose bodies upstream does not give this agent yet.
+        watched_until: Agent's wall time at which the health window of what is in force ends; 0 for none.
     """
 
     uid: str
@@ -116,6 +125,12 @@ class StateRecord:
     facts: Mapping[str, str] = field(default_factory=dict)
     fallback: str = ""
     server: str = ""
+    drifted: tuple[str, ...] = ()
+    drift_path: str = ""
+    drift_at: float = 0.0
+    put_back: int = 0
+    withheld: tuple[str, ...] = ()
+    watched_until: float = 0.0
 
     def payload(self) -> bytes:
         """Return the bytes to sign."""
@@ -132,8 +147,8 @@ class StateRecord:
             data = parse_json(payload)
             known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
             known["outcome"] = Outcome(known["outcome"])
-            known["unsupported"] = tuple(known["unsupported"])
-            known["rules"] = tuple(known.get("rules", ()))
+            for name in _LISTS:
+                known[name] = tuple(known.get(name, ()))
             record = cls(**known)
             record._check()
             return record
@@ -145,11 +160,12 @@ class StateRecord:
         texts = (getattr(self, name) for name in _TEXTS)
         numbers = [getattr(self, name) for name in _NUMBERS]
         facts = [*self.facts.keys(), *self.facts.values()]
-        if not all(isinstance(text, str) for text in (*texts, *self.unsupported, *self.rules, *facts)):
+        listed = [text for name in _LISTS for text in getattr(self, name)]
+        if not all(isinstance(text, str) for text in (*texts, *listed, *facts)):
             raise TypeError("a text is none")
         if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
             raise TypeError("a number is none, or out of range")
-        times = (self.promise, self.since, self.location_since)
+        times = [getattr(self, name) for name in _TIMES]
         if not all(type(time) in {int, float} and math.isfinite(time) for time in times):
             raise TypeError("a time is none")
         if not 0 < self.promise <= PROMISE_MAX:
@@ -194,4 +210,6 @@ def sync_state(wanted_digest: str, record: StateRecord | None) -> SyncState:
     # v0.1.0 does not say which bundle is in force; there it is the newest, once that is applied.
     newest = record.applied_digest in {"", wanted_digest}
     applied = record.outcome is Outcome.APPLIED and record.applied_resolved == record.resolved
-    return SyncState.IN_SYNC if applied and newest else SyncState.PENDING
+    if not applied or not newest:
+        return SyncState.PENDING
+    return SyncState.DRIFTED if record.drifted else SyncState.IN_SYNC

@@ -5,6 +5,7 @@ Rules:
 1. Same content, same serial: whether content changed is decided by building
    with the numbers of the bundle before and comparing content digests.
 2. ``version`` never falls and never repeats, whatever the clock does.
+3. A rollout begins and is undone under a new serial; its waves and its promotion keep that serial.
 """
 
 from __future__ import annotations
@@ -12,10 +13,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from popham.model.bundle import Bundle, PolicyRef
+from popham.errors import ConflictError
+from popham.model.bundle import Bundle, PolicyRef, Side
 from popham.model.fleet import Tree
 from popham.model.location import LocationRules
+from popham.model.rollout import RolloutRef
 from popham.resolve.resolved import resolve, resolve_communication, resolve_locations
+
+
+def build_side(tree: Tree, policies: Mapping[str, PolicyRef], group: str) -> Side:
+    """Return what is to hold for a group by its definitions; arguments and errors as :func:`build_bundle`."""
+    found = resolve_locations(tree, group).value
+    download = resolve_communication(tree, group).value.download
+    held = {name: resolve(tree, policies, group, name).as_set(download=download) for name in found.names}
+    return Side(locations=held, rules=None if found == LocationRules() else found, download=download)
 
 
 def build_bundle(
@@ -32,28 +43,88 @@ def build_bundle(
 
     Raises:
         NotFoundError: There is no such group, or it assigns an unknown policy.
+        ConflictError: ``conflict.rollout``: the group is in a rollout of something else.
     """
-    found = resolve_locations(tree, group).value
-    download = resolve_communication(tree, group).value.download
-    held = {name: resolve(tree, policies, group, name).as_set(download=download) for name in found.names}
-    rules = None if found == LocationRules() else found
+    side = build_side(tree, policies, group)
     if previous is None:
         return Bundle(
             group=group,
             serial=1,
             version=next_version(0, now),
             issued=int(now),
-            locations=held,
-            rules=rules,
-            download=download,
+            locations=side.locations,
+            rules=side.rules,
+            download=side.download,
         )
-    same = replace(previous, locations=held, rules=rules, download=download)
-    if same.content_digest == previous.content_digest:
+    if previous.rollout is not None and previous.candidate is not None:
+        if _same(side, previous.candidate):
+            return None
+        name = previous.rollout.id
+        hint = f"First end it: popham rollout promote {name}, or popham rollout undo {name}"
+        raise ConflictError("rollout", f"group {group} is in rollout {name}, and this would change it", hint)
+    if _same(side, previous.stable):
         return None
+    return _followed(previous, side, now=now)
+
+
+def stage(previous: Bundle, fresh: Bundle, rollout: RolloutRef) -> Bundle:
+    """Return ``fresh`` with its content as the candidate, and that of ``previous`` on the stable side.
+
+    Args:
+        previous: The group's newest bundle.
+        fresh: What must follow it.
+        rollout: Who is to have it; its stable serial is taken from ``previous``.
+    """
     return replace(
-        same,
+        fresh,
+        locations=previous.locations,
+        rules=previous.rules,
+        download=previous.download,
+        candidate=fresh.stable,
+        rollout=replace(rollout, stable_serial=previous.serial),
+    )
+
+
+def widen(previous: Bundle, *, ppm: int, wave: int, now: float) -> Bundle:
+    """Return ``previous`` with another cohort, under the same serial: a wave, or a halt with nobody in it."""
+    if previous.rollout is None:
+        return previous
+    rollout = replace(previous.rollout, ppm=ppm, wave=wave)
+    return replace(previous, rollout=rollout, version=next_version(previous.version, now), issued=int(now))
+
+
+def promote(previous: Bundle, *, now: float) -> Bundle:
+    """Return ``previous`` with its candidate for all, under the same serial."""
+    side = previous.candidate or previous.stable
+    return replace(
+        previous,
+        locations=side.locations,
+        rules=side.rules,
+        download=side.download,
+        candidate=None,
+        rollout=None,
+        version=next_version(previous.version, now),
+        issued=int(now),
+    )
+
+
+def withdraw(previous: Bundle, side: Side, *, now: float) -> Bundle:
+    """Return the bundle that ends a rollout without its candidate: ``side`` for all, under the next serial."""
+    return _followed(replace(previous, candidate=None, rollout=None), side, now=now, prev=previous)
+
+
+def _same(side: Side, other: Side) -> bool:
+    return (side.sets(), side.traits()) == (other.sets(), other.traits())
+
+
+def _followed(previous: Bundle, side: Side, *, now: float, prev: Bundle | None = None) -> Bundle:
+    return replace(
+        previous,
+        locations=side.locations,
+        rules=side.rules,
+        download=side.download,
         serial=previous.serial + 1,
-        prev=previous.content_digest,
+        prev=(prev or previous).content_digest,
         version=next_version(previous.version, now),
         issued=int(now),
     )

@@ -21,11 +21,13 @@ from popham.store.rows import (
     AuditRow,
     BundleRow,
     Contact,
+    DraftRow,
     GroupRow,
     Kept,
     PlacementRow,
     PolicyRow,
     RevisionRow,
+    RolloutRow,
     Said,
     TokenRow,
 )
@@ -80,6 +82,22 @@ class MemoryReading:
     def placement(self, name: str) -> PlacementRow | None:
         """Return one rule of placement."""
         return self._row(PlacementRow, name)
+
+    def rollouts(self, *, open_only: bool = False) -> list[RolloutRow]:
+        """Return all rollouts, the newest first, or those that are not over."""
+        return [row for row in reversed(self._rows(RolloutRow)) if not (open_only and row.over)]
+
+    def rollout(self, number: int) -> RolloutRow | None:
+        """Return one rollout."""
+        return self._row(RolloutRow, number)
+
+    def drafts(self) -> list[DraftRow]:
+        """Return all drafts by name."""
+        return self._rows(DraftRow)
+
+    def draft(self, name: str) -> DraftRow | None:
+        """Return one draft."""
+        return self._row(DraftRow, name)
 
     def policies(self) -> list[PolicyRow]:
         """Return the heads of all policies by name."""
@@ -203,6 +221,18 @@ class MemoryWriting(MemoryReading):
     def delete_placement(self, name: str) -> None:
         """Delete a rule of placement, if it is there."""
         self._open(PlacementRow).pop((self._tenant, name), None)
+
+    def put_rollout(self, row: RolloutRow) -> None:
+        """Insert or replace a rollout."""
+        self._open(RolloutRow)[row.tenant, row.number] = row
+
+    def put_draft(self, row: DraftRow) -> None:
+        """Insert or replace a draft."""
+        self._open(DraftRow)[row.tenant, row.name] = row
+
+    def delete_draft(self, name: str) -> None:
+        """Delete a draft, if it is there."""
+        self._open(DraftRow).pop((self._tenant, name), None)
 
     def put_policy(self, row: PolicyRow) -> None:
         """Insert or replace the head of a policy."""

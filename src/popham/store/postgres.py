@@ -20,12 +20,12 @@ from popham.clock import Clock
 from popham.errors import ConfigError, StateError
 from popham.model.names import DEFAULT_TENANT
 from popham.store.postgres_ledger import LOCK, PostgresLedger
+from popham.store.reading import SqlReading
 from popham.store.refusal import OverloadError
 from popham.store.schema import upgrade
 from popham.store.seam import Reading
 from popham.store.sqlstate import first_line, judge, reading_error
 from popham.store.threaded import READERS, ThreadedStore
-from popham.store.transaction import SqlReading
 
 T = TypeVar("T")
 

@@ -62,6 +62,28 @@ class PlacementRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRow:
+    """A rollout. ``body`` is JSON: how it goes on, what it is about, and what an undo brings back."""
+
+    number: int
+    over: bool
+    body: str
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftRow:
+    """Definitions that somebody prepares. ``body`` is JSON: the documents, and what they rest on."""
+
+    name: str
+    body: str
+    author: str
+    at: float
+    edition: int = 1
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRow:
     """One machine.
 

@@ -20,11 +20,13 @@ from popham.store.rows import (
     AuditRow,
     BundleRow,
     Contact,
+    DraftRow,
     GroupRow,
     Kept,
     PlacementRow,
     PolicyRow,
     RevisionRow,
+    RolloutRow,
     Said,
     TokenRow,
 )
@@ -57,6 +59,22 @@ class Reading(Protocol):
 
     def placement(self, name: str) -> PlacementRow | None:
         """Return one rule of placement."""
+        ...
+
+    def rollouts(self, *, open_only: bool = False) -> list[RolloutRow]:
+        """Return all rollouts, the newest first, or those that are not over."""
+        ...
+
+    def rollout(self, number: int) -> RolloutRow | None:
+        """Return one rollout."""
+        ...
+
+    def drafts(self) -> list[DraftRow]:
+        """Return all drafts by name."""
+        ...
+
+    def draft(self, name: str) -> DraftRow | None:
+        """Return one draft."""
         ...
 
     def policies(self) -> list[PolicyRow]:
@@ -159,6 +177,18 @@ class Writing(Reading, Protocol):
 
     def delete_placement(self, name: str) -> None:
         """Delete a rule of placement, if it is there."""
+        ...
+
+    def put_rollout(self, row: RolloutRow) -> None:
+        """Insert or replace a rollout."""
+        ...
+
+    def put_draft(self, row: DraftRow) -> None:
+        """Insert or replace a draft."""
+        ...
+
+    def delete_draft(self, name: str) -> None:
+        """Delete a draft, if it is there."""
         ...
 
     def put_policy(self, row: PolicyRow) -> None:

@@ -32,11 +32,11 @@ from popham.store.engine import (
     sqlite_code,
     writer_engine,
 )
+from popham.store.reading import SqlReading
 from popham.store.refusal import OverloadError
 from popham.store.schema import is_newest, upgrade
 from popham.store.seam import Reading
 from popham.store.threaded import READERS, ThreadedStore
-from popham.store.transaction import SqlReading
 
 T = TypeVar("T")
 

@@ -31,10 +31,12 @@ from popham.store.rows import (
     AgentRow,
     AuditRow,
     BundleRow,
+    DraftRow,
     GroupRow,
     PlacementRow,
     PolicyRow,
     RevisionRow,
+    RolloutRow,
     TokenRow,
 )
 
@@ -125,6 +127,8 @@ TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
         GroupRow: _table("groups", GroupRow, ("name",)),
         PolicyRow: _table("policies", PolicyRow, ("name",)),
         PlacementRow: _table("placements", PlacementRow, ("name",)),
+        RolloutRow: _table("rollouts", RolloutRow, ("number",)),
+        DraftRow: _table("drafts", DraftRow, ("name",)),
         RevisionRow: _table("revisions", RevisionRow, ("name", "revision")),
         AgentRow: _table("agents", AgentRow, ("uid",)),
         TokenRow: _table("tokens", TokenRow, ("id",)),

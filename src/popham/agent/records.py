@@ -1,0 +1,103 @@
+"""What an agent keeps, noun by noun; :mod:`popham.agent.state` keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from popham.model.names import DEFAULT_LOCATION
+from popham.model.status import Outcome
+from popham.trust.verify import Floor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """How this machine joined: the anchor of its trust.
+
+    Attributes:
+        urls: Where upstream listens, in the order of preference.
+        ca: Certificate of the CA, PEM.
+        ca_sha256: SHA-256 of the CA's SPKI, hexadecimal.
+        root_sha256: SHA-256 of the first TUF root, hexadecimal.
+        seed: The enrollment token, until a certificate was used; None from then on.
+    """
+
+    urls: tuple[str, ...]
+    ca: bytes
+    ca_sha256: str
+    root_sha256: str
+    seed: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this machine is. Keys and certificates are PEM.
+
+    Attributes:
+        uid: instance_uid as a UUID string.
+        certificate: None until enrolled.
+    """
+
+    uid: str
+    key: bytes = field(repr=False)
+    certificate: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedDocuments:
+    """TUF's root and targets, as they came."""
+
+    root: bytes
+    targets: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floors:
+    """What nothing older than is taken: per ``tenant/group`` a bundle, and the assignment's number."""
+
+    bundles: dict[str, Floor] = field(default_factory=dict)
+    assignment: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the newest bundle got; fields as in :class:`popham.model.status.StateRecord`."""
+
+    revision: int = 0
+    outcome: Outcome = Outcome.NONE
+    error_code: str = ""
+    error: str = ""
+    since: float = 0.0
+    applied_serial: int = 0
+    applied_resolved: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where the machine is.
+
+    Attributes:
+        location: Name of the location.
+        rules: Conditions that held, in words; none in the default location.
+        since: Wall time at which it came there, in unix seconds; 0 if it was never elsewhere.
+    """
+
+    location: str = DEFAULT_LOCATION
+    rules: tuple[str, ...] = ()
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What was found to differ from the policies in force; fields as in :class:`popham.model.status.StateRecord`.
+
+    Attributes:
+        paths: What differs now and is still to be put back, sorted.
+        path: What was found differing last; empty if nothing ever was.
+        at: Wall time of that, in unix seconds; 0 for never.
+        put_back: How often something was put back on the day (UTC) of ``at``.
+    """
+
+    paths: tuple[str, ...] = ()
+    path: str = ""
+    at: float = 0.0
+    put_back: int = 0

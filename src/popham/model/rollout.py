@@ -1,0 +1,340 @@
+"""Rollouts: a change that reaches a few machines first, and the others only if those bear it. Pure.
+
+Rules:
+
+1. The bundle names the cohort by salt and share; the *agent* decides by its own bucket whether it is in it.
+2. A cohort only grows while a rollout runs: the salt stays, the share rises from wave to wave.
+3. A wave ends after its soak, which begins once everybody of the cohort who is in contact has applied.
+4. Too many that failed, undid it, or fell silent halt the rollout: the share becomes 0, and who had it goes back.
+5. A rollout is over when it is promoted (the candidate holds for all) or undone (the old content holds for all).
+
+Source: guarantees SEC-41, SEC-42; row F.Y17.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from popham.errors import DefinitionError
+
+PPM = 1_000_000
+"""Shares are whole parts per million: a signed document has no fractions."""
+GROWTH = 5
+"""Factor from one wave to the next where only the first was named."""
+WAVES_MAX = 20
+SOAK = 600.0
+"""Seconds. Source: guarantees REL-11, the default of the agents' health window."""
+SOAK_MAX = 30 * 86400.0
+HALT_ON = 0.05
+MARKS = (50, 95, 99)
+"""Percent of a cohort whose time to apply is noted. Source: row F.Y17."""
+
+
+def bucket(salt: str, uid: str) -> float:
+    """Return an agent's place in [0, 1) of a rollout: the first 32 bits of SHA-256 over salt and uid.
+
+    Source: guarantees 3.3.
+    """
+    return int.from_bytes(hashlib.sha256((salt + uid).encode()).digest()[:4], "big") / 2**32
+
+
+class RolloutState(StrEnum):
+    """What a rollout does; the last two are its ends."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    HALTED = "halted"
+    PROMOTED = "promoted"
+    UNDONE = "undone"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in {RolloutState.PROMOTED, RolloutState.UNDONE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRef:
+    """A rollout as a bundle names it.
+
+    Attributes:
+        id: Its name, such as ``r12``.
+        salt: Drawn for this group and rollout; decides who is in the cohort.
+        ppm: Share of the group that is in it, in parts per million; 0 for nobody.
+        wave: Number of the wave, from 1.
+        stable_serial: Serial of the content on the stable side.
+    """
+
+    id: str
+    salt: str
+    ppm: int
+    wave: int
+    stable_serial: int
+
+    @property
+    def share(self) -> float:
+        """Share of the group that is in the cohort, 0 to 1."""
+        return self.ppm / PPM
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reference as it stands in the document."""
+        return {
+            "id": self.id,
+            "salt": self.salt,
+            "ppm": self.ppm,
+            "wave": self.wave,
+            "stable_serial": self.stable_serial,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RolloutRef:
+        """Return the reference in ``data``; raises KeyError, TypeError or ValueError."""
+        found = cls(
+            id=str(data["id"]),
+            salt=str(data["salt"]),
+            ppm=int(data["ppm"]),
+            wave=int(data["wave"]),
+            stable_serial=int(data["stable_serial"]),
+        )
+        if not 0 <= found.ppm <= PPM or found.wave < 1 or found.stable_serial < 0:
+            raise ValueError("a share, wave or serial is out of range")
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutTerms:
+    """How a rollout goes on by itself.
+
+    Attributes:
+        waves: Share of each wave in parts per million, rising; the last is all.
+        soak: Seconds that a wave has to bear the change.
+        halt_on: Share of a cohort, 0 to 1, whose failing halts; one agent at least.
+    """
+
+    waves: tuple[int, ...]
+    soak: float = SOAK
+    halt_on: float = HALT_ON
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            DefinitionError: ``definition.rollout``.
+        """
+        rising = all(a < b for a, b in zip(self.waves, self.waves[1:], strict=False))
+        if not self.waves or len(self.waves) > WAVES_MAX or not rising:
+            problem = f"a rollout has 1 to {WAVES_MAX} waves, each wider than the one before"
+            raise DefinitionError("rollout", problem, "For example --canary 1%, or --canary 1%,10%,50%")
+        if not self.waves[0] > 0 or self.waves[-1] != PPM:
+            raise DefinitionError("rollout", "the first wave has more than nobody, and the last has all")
+        if not 0 <= self.soak <= SOAK_MAX or not 0 <= self.halt_on <= 1:
+            raise DefinitionError("rollout", "a soak takes 0 to 30 days, and a share is 0 to 100 %")
+
+    @classmethod
+    def of(cls, shares: Sequence[float], *, soak: float = SOAK, halt_on: float = HALT_ON) -> RolloutTerms:
+        """Return the terms for waves named by share (0 to 1).
+
+        One share alone grows by :data:`GROWTH`; what does not end with all is followed by all.
+        """
+        waves = [round(share * PPM) for share in shares]
+        if len(waves) == 1:
+            while 0 < waves[-1] * GROWTH < PPM:
+                waves.append(waves[-1] * GROWTH)
+        if waves and waves[-1] < PPM:
+            waves.append(PPM)
+        return cls(waves=tuple(waves), soak=soak, halt_on=halt_on)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """One wave; times are unix seconds, 0 for not yet.
+
+    Attributes:
+        ppm: Its share.
+        began: When it was signed.
+        settled: When everybody of its cohort who is in contact had applied; the soak begins.
+        ended: When the next began, or the rollout halted or ended.
+        marks: Percent (:data:`MARKS`) → when as many of its cohort had applied.
+    """
+
+    ppm: int
+    began: float = 0.0
+    settled: float = 0.0
+    ended: float = 0.0
+    marks: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How the cohort of a wave is doing, in agents.
+
+    Attributes:
+        agents: Agents of ours in all groups of the rollout.
+        cohort: Those in the cohort.
+        applied: Of the cohort: have the candidate in force.
+        failed: Could not apply it, or undid it.
+        silent: Were in contact when the wave began, have not applied, and broke their promise since.
+        pending: Are in contact and have not applied yet.
+        away: Were not in contact when the wave began, and are not; nobody waits for them.
+    """
+
+    agents: int = 0
+    cohort: int = 0
+    applied: int = 0
+    failed: int = 0
+    silent: int = 0
+    pending: int = 0
+    away: int = 0
+
+
+class Action(StrEnum):
+    """What is to be done about a rollout now."""
+
+    WAIT = "wait"
+    WIDEN = "widen"
+    HALT = "halt"
+    PROMOTE = "promote"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """A rollout at one moment.
+
+    Attributes:
+        id: Its name.
+        terms: How it goes on.
+        state: What it does.
+        waves: All its waves.
+        current: Index of the wave in ``waves`` that holds, or held when it halted.
+        reason: Why it is paused or halted, in a sentence.
+    """
+
+    id: str
+    terms: RolloutTerms
+    state: RolloutState
+    waves: tuple[Wave, ...]
+    current: int = 0
+    reason: str = ""
+
+    @classmethod
+    def begin(cls, name: str, terms: RolloutTerms, *, now: float) -> Rollout:
+        """Return a rollout whose first wave begins."""
+        waves = tuple(Wave(ppm=ppm) for ppm in terms.waves)
+        waves = (replace(waves[0], began=now), *waves[1:])
+        return cls(id=name, terms=terms, state=RolloutState.RUNNING, waves=waves)
+
+    @property
+    def wave(self) -> Wave:
+        """The wave that holds."""
+        return self.waves[self.current]
+
+    @property
+    def ppm(self) -> int:
+        """Share that bundles name now."""
+        if self.state is RolloutState.HALTED:
+            return 0
+        return PPM if self.state is RolloutState.PROMOTED else self.wave.ppm
+
+    def with_wave(self, **said: Any) -> Rollout:
+        """Return the rollout with other values in its current wave."""
+        wave = replace(self.wave, **said)
+        return replace(self, waves=(*self.waves[: self.current], wave, *self.waves[self.current + 1 :]))
+
+    def note(self, tally: Tally, *, now: float) -> Rollout:
+        """Return the rollout with the marks that the cohort has reached, and when it settled."""
+        marks = dict(self.wave.marks)
+        for mark in MARKS:
+            if mark not in marks and tally.cohort and tally.applied * 100 >= mark * tally.cohort:
+                marks[mark] = now
+        settled = self.wave.settled
+        if not settled and not tally.pending and (tally.applied or not tally.cohort):
+            settled = now
+        if marks == self.wave.marks and settled == self.wave.settled:
+            return self
+        return self.with_wave(marks=marks, settled=settled)
+
+    def decide(self, tally: Tally, *, now: float) -> tuple[Action, str]:
+        """Return what is to be done now, and why in a sentence.
+
+        Args:
+            tally: How the cohort is doing; :meth:`note` has seen it.
+            now: Unix seconds.
+        """
+        bad = tally.failed + tally.silent
+        if self.state not in {RolloutState.RUNNING, RolloutState.PAUSED}:
+            return Action.WAIT, self.reason
+        if bad and bad >= self.terms.halt_on * tally.cohort:
+            parts = [f"{tally.failed} failed"] * bool(tally.failed)
+            parts += [f"{tally.silent} fell silent"] * bool(tally.silent)
+            return Action.HALT, f"{' and '.join(parts)} of {tally.cohort} in wave {self.current + 1}"
+        if self.state is RolloutState.PAUSED:
+            return Action.WAIT, self.reason or "it is paused"
+        if not self.wave.settled:
+            waits = f"{tally.pending} of {tally.cohort} have not applied yet"
+            return Action.WAIT, waits if tally.pending else "nobody of the cohort is in contact"
+        if now < self.wave.settled + self.terms.soak:
+            return Action.WAIT, "it soaks"
+        last = self.current == len(self.waves) - 1
+        return (Action.PROMOTE if last else Action.WIDEN), "the cohort bears it"
+
+    def widened(self, *, now: float) -> Rollout:
+        """Return the rollout in its next wave."""
+        done = self.with_wave(ended=now)
+        return replace(done, current=self.current + 1, reason="").with_wave(began=now)
+
+    def became(self, state: RolloutState, reason: str = "", *, now: float) -> Rollout:
+        """Return the rollout in another state; a wave that is taken up again begins anew."""
+        if state is RolloutState.RUNNING and self.state is RolloutState.HALTED:
+            again = replace(self, state=state, reason=reason)
+            return again.with_wave(began=now, settled=0.0, ended=0.0, marks={})
+        if state in {RolloutState.RUNNING, RolloutState.PAUSED}:
+            return replace(self, state=state, reason=reason)
+        return replace(self.with_wave(ended=now), state=state, reason=reason)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the rollout as it is stored."""
+        return {
+            "id": self.id,
+            "soak": self.terms.soak,
+            "halt_on": self.terms.halt_on,
+            "state": str(self.state),
+            "current": self.current,
+            "reason": self.reason,
+            "waves": [
+                {
+                    "ppm": wave.ppm,
+                    "began": wave.began,
+                    "settled": wave.settled,
+                    "ended": wave.ended,
+                    "marks": {str(mark): at for mark, at in wave.marks.items()},
+                }
+                for wave in self.waves
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Rollout:
+        """Return the rollout that :meth:`as_dict` returned."""
+        waves = tuple(
+            Wave(
+                ppm=wave["ppm"],
+                began=wave["began"],
+                settled=wave["settled"],
+                ended=wave["ended"],
+                marks={int(mark): at for mark, at in wave["marks"].items()},
+            )
+            for wave in data["waves"]
+        )
+        ppms = tuple(wave.ppm for wave in waves)
+        return cls(
+            id=data["id"],
+            terms=RolloutTerms(waves=ppms, soak=data["soak"], halt_on=data["halt_on"]),
+            state=RolloutState(data["state"]),
+            waves=waves,
+            current=data["current"],
+            reason=data["reason"],
+        )
