@@ -1,0 +1,168 @@
+"""One change on its way to agents: how many it reaches, and the rollout by which a few have it first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from popham.errors import ConflictError
+from popham.manager.bundles import Bundles
+from popham.manager.cohort import Part, draw
+from popham.manager.grant import Grant
+from popham.manager.publishing import check_wide
+from popham.manager.rollouts import Former, Place, StoredRollout, keep_new, next_number
+from popham.model.fleet import Tree
+from popham.model.names import canonical, digest
+from popham.model.rollout import Rollout, RolloutRef, RolloutTerms
+from popham.store.rows import BundleRow, PolicyRow
+from popham.store.seam import Reading, Writing
+
+Objects = Mapping[str, Mapping[str, Any]]
+"""Object (``policy/motd``) → its row without its name, as plain data."""
+
+
+def read_rows(reading: Reading) -> Objects:
+    """Return all definitions as they are stored."""
+    found: dict[str, Mapping[str, Any]] = {
+        f"group/{name}": {"body": body} for name, body in reading.group_bodies().items()
+    }
+    found |= {f"placement/{row.name}": {"body": row.body} for row in reading.placements()}
+    return found | {f"policy/{row.name}": plain_policy(row) for row in reading.policies()}
+
+
+def plain_policy(row: PolicyRow) -> dict[str, Any]:
+    """Return the head of a policy as plain data."""
+    held = asdict(row)
+    return {key: held[key] for key in ("type", "revision", "sha256", "private_to", "labels")}
+
+
+def row_digest(held: Mapping[str, Any] | None) -> str:
+    """Return the digest of an object's row; empty if it is not there."""
+    return digest(canonical(held)) if held is not None else ""
+
+
+class Release:
+    """Publishes one change; made before anything is stored, used once.
+
+    Attributes:
+        reach: Agents that get new content.
+        rollout: Name of the rollout that begins by it; empty if there is none.
+        warnings: Sentences about how far it reaches; of a dry run only.
+    """
+
+    def __init__(
+        self,
+        tx: Writing,
+        bundles: Bundles,
+        grant: Grant,
+        *,
+        now: float,
+        everyone: bool = False,
+        terms: RolloutTerms | None = None,
+        message: str = "",
+        dry_run: bool = False,
+    ) -> None:
+        """Keep what is stored now, so that an undo can bring it back.
+
+        Args:
+            tx: The transaction of the change.
+            bundles: Sign.
+            grant: Who makes it.
+            now: Unix seconds.
+            everyone: Whether it may reach any number of agents at once.
+            terms: The waves in which it goes out; None for all at once.
+            message: Why.
+            dry_run: Tell only; the transaction must not be committed.
+        """
+        self.reach = 0
+        self.rollout = ""
+        self.warnings: list[str] = []
+        self._tx, self._bundles, self._grant, self._now = tx, bundles, grant, now
+        self._everyone, self._terms, self._message, self._dry_run = everyone, terms, message, dry_run
+        self._before: Objects = read_rows(tx) if terms is not None else {}
+        self._parts: Mapping[str, Part] = {}
+
+    def publish(
+        self,
+        groups: Iterable[str],
+        *,
+        tree: Tree | None = None,
+        heads: Sequence[PolicyRow] | None = None,
+    ) -> list[BundleRow]:
+        """Sign what is new for these groups and those below them; arguments and errors as ``Bundles.publish``.
+
+        Raises:
+            ConflictError: ``conflict.reach``: it reaches too many at once; ``conflict.contact``: nobody
+                could have it first.
+        """
+        signed = self._bundles.publish(
+            self._tx,
+            groups,
+            now=self._now,
+            tree=tree,
+            heads=heads,
+            staged=self._stage,
+            dry_run=self._dry_run,
+        )
+        names = [row.group for row in signed]
+        found = self._tx.agent_counts(names) if names else {}
+        counts = {name: found.get(name, 0) for name in names}
+        self.reach = sum(counts.values())
+        warning = check_wide(
+            self._bundles.publishing,
+            counts,
+            everyone=self._everyone,
+            staged=self._terms is not None,
+            dry_run=self._dry_run,
+        )
+        self.warnings += [warning] * bool(warning)
+        if self._parts and not self._dry_run:
+            self._keep(signed)
+        return signed
+
+    def _stage(self, groups: Sequence[str]) -> Mapping[str, RolloutRef]:
+        """Draw who is to have it first, of the groups that have agents."""
+        counts = self._tx.agent_counts(groups) if self._terms is not None else {}
+        having = [name for name in groups if counts.get(name)]
+        if self._terms is None or not having:
+            return {}
+        publishing, wave = self._bundles.publishing, self._terms.waves[0]
+        try:
+            self._parts = draw(publishing.members(self._tx, having), wave, publishing.rng)
+        except ConflictError as error:
+            if not self._dry_run:
+                raise
+            self.warnings.append(f"it cannot be applied: {error.problem}. {error.hint}")
+            return {}
+        name = f"r{next_number(self._tx)}"
+        return {
+            group: RolloutRef(id=name, salt=part.salt, ppm=part.ppm, wave=1, stable_serial=0)
+            for group, part in self._parts.items()
+        }
+
+    def _keep(self, signed: Sequence[BundleRow]) -> None:
+        if self._terms is None:
+            return
+        number = next_number(self._tx)
+        digests = {row.group: row.content_digest for row in signed}
+        places = {
+            group: Place(salt=part.salt, first=part.ppm, digests=(digests[group],))
+            for group, part in self._parts.items()
+        }
+        after = read_rows(self._tx)
+        moved = [about for about in {**self._before, **after} if self._before.get(about) != after.get(about)]
+        stored = StoredRollout(
+            number=number,
+            rollout=Rollout.begin(f"r{number}", self._terms, now=self._now),
+            groups=places,
+            author=self._grant.actor,
+            at=self._now,
+            message=self._message,
+            former={
+                about: Former(was=self._before.get(about), now=row_digest(after.get(about)))
+                for about in sorted(moved)
+            },
+        )
+        keep_new(self._tx, stored, self._grant, now=self._now)
+        self.rollout = stored.rollout.id

@@ -1,0 +1,100 @@
+"""Rollouts as people see them: counts, and what happens next in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+
+from popham.manager.judgement import show_span
+from popham.manager.rollout_views import RolloutView, Troubled, WaveView
+from popham.manager.rollouts import StoredRollout
+from popham.model.rollout import PPM, Action, Rollout, RolloutState, Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How the cohort of a rollout was doing when it was last looked at.
+
+    Attributes:
+        tally: In agents.
+        errors: The first that failed or fell silent.
+        stuck: Those that are waited for, the first by name.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    errors: tuple[Troubled, ...] = ()
+    stuck: tuple[Troubled, ...] = ()
+
+
+_HELD = MappingProxyType({RolloutState.HALTED: "nobody has it now", RolloutState.PAUSED: "nothing widens"})
+
+
+def view_rollout(
+    stored: StoredRollout, progress: Progress | None, now: float, *, detailed: bool = False
+) -> RolloutView:
+    """Return the view of one rollout.
+
+    Args:
+        stored: As it is stored.
+        progress: Of a rollout that goes on; None for what is stored.
+        now: Unix seconds.
+        detailed: Name agents.
+    """
+    rollout = stored.rollout
+    going = rollout.state in {RolloutState.RUNNING, RolloutState.PAUSED}
+    if progress is None or not going:
+        progress = Progress(tally=stored.tally, errors=stored.errors)
+    return RolloutView(
+        id=rollout.id,
+        state=str(rollout.state),
+        reason=rollout.reason,
+        next=_next(rollout, progress.tally, now),
+        author=stored.author,
+        at=stored.at,
+        message=stored.message,
+        changes=tuple(sorted(stored.former)),
+        groups=tuple(sorted(stored.groups)),
+        wave=rollout.current + 1,
+        waves=tuple(
+            WaveView(
+                share=wave.ppm / PPM,
+                began=wave.began,
+                settled=wave.settled,
+                ended=wave.ended,
+                marks=dict(wave.marks),
+            )
+            for wave in rollout.waves
+        ),
+        soak=rollout.terms.soak,
+        halt_on=rollout.terms.halt_on,
+        **asdict(progress.tally),
+        errors=progress.errors if detailed else (),
+        stuck=progress.stuck if detailed else (),
+    )
+
+
+def show_share(ppm: int) -> str:
+    """Return a share for people: ``1 %``."""
+    return f"{ppm * 100 / PPM:g} %"
+
+
+def _next(rollout: Rollout, tally: Tally, now: float) -> str:
+    """Return what happens next, and when; empty if it is over."""
+    if rollout.state is not RolloutState.RUNNING:
+        held = _HELD.get(rollout.state, "")
+        return held and f"{held}: popham rollout resume {rollout.id}, or popham rollout undo {rollout.id}"
+    action, why = rollout.decide(tally, now=now)
+    last = rollout.current == len(rollout.waves) - 1
+    step = "all have it for good" if last else f"wave {rollout.current + 2} ({show_share(_after(rollout))})"
+    if action is Action.HALT:
+        return f"it halts: {why}"
+    if action is not Action.WAIT:
+        return f"{step} begins now" if not last else f"{step} now"
+    if not rollout.wave.settled:
+        return f"{why}; then it soaks for {show_span(rollout.terms.soak)}, then {step}"
+    left = rollout.wave.settled + rollout.terms.soak - now
+    return f"{step} in {show_span(left)}, if the cohort bears it"
+
+
+def _after(rollout: Rollout) -> int:
+    return rollout.waves[rollout.current + 1].ppm

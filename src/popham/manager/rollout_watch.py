@@ -1,0 +1,399 @@
+"""Watches the rollouts that go on, and takes their steps: widens, halts, promotes.
+
+Rules:
+
+1. What it decides on is what agents said, in memory; what it decides is stored before anybody is told.
+2. It counts in slices, so that links are served meanwhile, and looks only at agents that can be in the cohort.
+3. Everything it knows but the counts is in the store: after a restart it goes on where it was.
+4. Nobody fell silent while this Manager was away: each promise begins anew when it is back.  Nor does that
+   time count for a soak, and nothing widens before those who had applied were heard again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import insort
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from popham.clock import Clock
+from popham.errors import ConflictError, StateError
+from popham.manager.book import ManagerBook
+from popham.manager.bundles import Bundles, open_row
+from popham.manager.cohort import Member
+from popham.manager.grant import Grant, Role
+from popham.manager.judgement import show_span
+from popham.manager.members import find_members, is_member
+from popham.manager.rollout_telling import Progress
+from popham.manager.rollout_views import Troubled
+from popham.manager.rollouts import StoredRollout, open_rollout, step
+from popham.model.bundle import Bundle, Side
+from popham.model.fleet import Admission, AgentKind
+from popham.model.rollout import Action, Rollout, RolloutState, Tally
+from popham.model.status import Downtime, Outcome, Presence, StateRecord, presence
+from popham.store.rows import BundleRow, RolloutRow
+from popham.store.seam import Reading, Store, Writing
+from popham.upstream.record import Record
+
+_log = logging.getLogger(__name__)
+EVERY = 1.0
+"""Seconds between two looks."""
+AGAIN = 15.0
+"""Seconds until the cohort is gathered anew: agents join, leave and move."""
+SLICE = 0.003
+"""Seconds of counting between two rests."""
+REST = 0.015
+"""Seconds of rest: a count takes a quarter of the loop at most."""
+ERRORS, STUCK = 10, 20
+"""Agents that are named."""
+MYSELF = Grant(actor="popham", role=Role.ADMIN, source="local")
+"""As whom it takes steps."""
+_GOING = {RolloutState.RUNNING, RolloutState.PAUSED}
+_LOOK = 64
+"""Agents between two looks at the clock."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """A group of a rollout: its bundle, and under which digests its cohort has the candidate."""
+
+    bundle: Bundle
+    candidate: Side
+    digests: frozenset[str]
+    resolved: dict[str, str] = field(default_factory=dict)
+
+    def resolved_at(self, location: str) -> str:
+        """Return the digest of the resolved policy that the candidate has in a location."""
+        held = self.candidate.locations
+        name = location if location in held else self.candidate.default_location
+        if name not in self.resolved:
+            self.resolved[name] = held[name].resolved_digest
+        return self.resolved[name]
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A rollout that goes on.
+
+    Attributes:
+        row: As it is stored.
+        stored: The same, opened.
+        groups: What its cohorts are to have.
+        agents: All that could be in it.
+        cohort: Those that are.
+        gathered: When these were found.
+        wave: Of which wave these are.
+        troubled: Who failed or fell silent in this wave, the first first.
+    """
+
+    row: RolloutRow
+    stored: StoredRollout
+    groups: dict[str, _Group]
+    agents: int = 0
+    cohort: list[Record] = field(default_factory=list)
+    gathered: float = float("-inf")
+    troubled: dict[str, Troubled] = field(default_factory=dict)
+
+
+class RolloutWatch:
+    """Takes the steps of rollouts."""
+
+    def __init__(
+        self,
+        store: Store,
+        book: ManagerBook,
+        bundles: Bundles,
+        clock: Clock,
+        on_groups_changed: Callable[[Iterable[str]], None],
+    ) -> None:
+        """Keep what is needed; :meth:`run` does the work."""
+        self._store = store
+        self._book = book
+        self._bundles = bundles
+        self._clock = clock
+        self._on_groups_changed = on_groups_changed
+        self._woken = asyncio.Event()
+        self._watched: dict[int, _Watched] = {}
+        self._progress: dict[int, Progress] = {}
+
+    def groups_changed(self, groups: Iterable[str]) -> None:
+        """Pass on which groups have new bundles, and look whether a rollout goes on by it."""
+        self._on_groups_changed(groups)
+        self._woken.set()
+
+    def members(self, _reading: Reading, groups: Collection[str]) -> Mapping[str, Sequence[Member]]:
+        """Return who could be in the cohorts of these groups; on any thread."""
+        # A list of them is made at once, so that whoever joins meanwhile does no harm.
+        return find_members(list(self._book.records()), groups, self._clock.now(), self._book.downtimes)
+
+    def progress(self, number: int) -> Progress | None:
+        """Return how the cohort of a rollout was doing at the last look; None if it does not go on."""
+        return self._progress.get(number)
+
+    async def run(self) -> None:
+        """Look and take steps, until cancelled.
+
+        Raises:
+            StateError: The database failed; the process must end.
+        """
+        while True:
+            self._woken.clear()
+            try:
+                going = await self.look()
+            except StateError as error:
+                if not error.retryable:
+                    raise
+                _log.warning("rollouts go on later: %s", error)
+                going = True
+            if going:
+                await asyncio.sleep(EVERY)
+            else:
+                await self._woken.wait()
+
+    async def look(self) -> bool:
+        """Look once at every rollout that goes on, and take the steps that are due; return if there was one."""
+        rows = await self._store.read(lambda tx: tx.rollouts(open_only=True))
+        going: dict[int, _Watched] = {}
+        for row in rows:
+            known = self._watched.get(row.number)
+            stored = known.stored if known and known.row == row else open_rollout(row)
+            if stored.rollout.state not in _GOING:
+                continue
+            if known is None or known.row != row or not self._is_current(known):
+                fresh = await self._open(row, stored)
+                if known is not None and known.stored.rollout.wave.began == stored.rollout.wave.began:
+                    fresh.troubled = known.troubled
+                known = fresh
+            going[row.number] = known
+        self._watched = going
+        for number in self._progress.keys() - going.keys():
+            del self._progress[number]
+        for watched in going.values():
+            await self._look_at(watched)
+        return bool(going)
+
+    async def _look_at(self, watched: _Watched) -> None:
+        if self._clock.monotonic() - watched.gathered >= AGAIN:
+            await self._gather(watched)
+        found, unheard = await self._count(watched)
+        self._progress[watched.stored.number] = found
+        now = self._clock.now()
+        was = watched.stored.rollout
+        noted = was.note(found.tally, now=now)
+        away = time_away(self._book.downtimes, noted.wave.settled or now, now)
+        action, why = noted.decide(found.tally, now=now - away)
+        if unheard and action in {Action.WIDEN, Action.PROMOTE}:
+            action = Action.WAIT
+        if action is Action.WAIT and noted is was:
+            return
+        try:
+            signed = await self._store.write(
+                lambda tx: self._take(tx, watched, found, noted, action, why, now)
+            )
+        except ConflictError as error:
+            if error.code != "conflict.bundle":
+                raise
+            return
+        if signed:
+            self._on_groups_changed([row.group for row in signed])
+        if action is not Action.WAIT:
+            _log.info("rollout %s: %s, since %s", was.id, action, why)
+
+    def _take(
+        self,
+        tx: Writing,
+        watched: _Watched,
+        found: Progress,
+        rollout: Rollout,
+        action: Action,
+        why: str,
+        now: float,
+    ) -> Sequence[BundleRow]:
+        """Store what was noted, and take the step; nothing if somebody took one meanwhile."""
+        if tx.rollout(watched.stored.number) != watched.row:
+            return ()
+        kept = replace(watched.stored, tally=found.tally, errors=found.errors)
+        if action is Action.WAIT:
+            tx.put_rollout(replace(kept, rollout=rollout).row())
+            return ()
+        if action is Action.WIDEN:
+            after = rollout.widened(now=now)
+        else:
+            state = RolloutState.HALTED if action is Action.HALT else RolloutState.PROMOTED
+            after = rollout.became(state, why if action is Action.HALT else "", now=now)
+        was = replace(kept, rollout=rollout)
+        return step(tx, self._bundles, MYSELF, f"rollout.{action}", was, after, now=now)[1]
+
+    def _is_current(self, watched: _Watched) -> bool:
+        """Return whether the bundles are those that agents are to have."""
+        for name, group in watched.groups.items():
+            wanted = self._book.wanted(name)
+            if wanted is not None and wanted.version > group.bundle.version:
+                return False
+        return True
+
+    async def _open(self, row: RolloutRow, stored: StoredRollout) -> _Watched:
+        names = sorted(stored.groups)
+
+        def work(tx: Reading) -> list[BundleRow | None]:
+            return [tx.bundle(name) for name in names]
+
+        groups = {}
+        for number, held in enumerate(await self._store.read(work)):
+            bundle = open_row(held) if held else None
+            if bundle is not None and bundle.candidate is not None:
+                digests = frozenset({*stored.groups[names[number]].digests, bundle.content_digest})
+                groups[names[number]] = _Group(bundle, bundle.candidate, digests)
+            if number % _LOOK == 0:
+                await asyncio.sleep(0)
+        return _Watched(row=row, stored=stored, groups=groups)
+
+    async def _gather(self, watched: _Watched) -> None:
+        """Find who is in the cohort."""
+        cohort, agents = [], 0
+        began = self._clock.monotonic()
+        for number, record in enumerate(list(self._book.records())):
+            if number % _LOOK == 0 and self._clock.monotonic() - began > SLICE:
+                await asyncio.sleep(REST)
+                began = self._clock.monotonic()
+            group = watched.groups.get(record.group)
+            if group is None or record.kind is not AgentKind.OWN:
+                continue
+            if record.admission is not Admission.ACCEPTED:
+                continue
+            agents += 1
+            if group.bundle.is_candidate(record.uid) and is_member(record):
+                cohort.append(record)
+        watched.agents, watched.cohort = agents, cohort
+        watched.gathered = self._clock.monotonic()
+
+    async def _count(self, watched: _Watched) -> tuple[Progress, int]:
+        """Return how the cohort is doing, and how many had applied and were not heard since this Manager is back."""
+        counts = dict.fromkeys(("applied", "failed", "silent", "pending", "away"), 0)
+        stuck: list[tuple[str, str, Record, str]] = []
+        rollout = watched.stored.rollout
+        look = _Look(self._clock.now(), rollout.wave.began, rollout.terms.soak, self._book.downtimes)
+        bad: set[str] = set()
+        cohort, unheard, began = 0, 0, self._clock.monotonic()
+        for number, record in enumerate(watched.cohort):
+            if number % _LOOK == 0 and self._clock.monotonic() - began > SLICE:
+                await asyncio.sleep(REST)
+                began = self._clock.monotonic()
+            group = watched.groups.get(record.group)
+            if group is None or not group.bundle.is_candidate(record.uid) or not is_member(record):
+                continue
+            cohort += 1
+            how = look.judge(record, group)
+            counts[how] += 1
+            unheard += how == "applied" and look.awaits(record)
+            if how in {"failed", "silent"}:
+                bad.add(record.uid)
+                if len(watched.troubled) < ERRORS:
+                    watched.troubled.setdefault(record.uid, look.explain(record, how))
+            elif how in {"pending", "away"} and (len(stuck) < STUCK or record.name < stuck[-1][0]):
+                insort(stuck, (record.name, record.uid, record, how), key=lambda one: one[:2])
+                del stuck[STUCK:]
+        for uid in watched.troubled.keys() - bad:
+            del watched.troubled[uid]
+        found = Progress(
+            tally=Tally(agents=watched.agents, cohort=cohort, **counts),
+            errors=tuple(watched.troubled.values()),
+            stuck=tuple(look.explain(record, how) for _, _, record, how in stuck),
+        )
+        return found, unheard
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look at a cohort: when, when its wave began, how long that soaks, and when this Manager was away."""
+
+    now: float
+    began: float
+    soak: float
+    downtimes: Sequence[Downtime]
+
+    def judge(self, record: Record, group: _Group) -> str:
+        """Return how an agent of the cohort is doing: a field of :class:`Tally`."""
+        state = record.state
+        if state is not None and has_failed(state, group):
+            return "failed"
+        on_time = self._presence(record, self.now) is Presence.ON_TIME
+        applied = state is not None and has_applied(state, group)
+        if on_time:
+            return "applied" if applied else "pending"
+        if applied and state is not None and self._has_borne(record, state):
+            return "applied"
+        heard = record.last_contact
+        if heard is not None and (
+            heard >= self.began or self._presence(record, self.began) is Presence.ON_TIME
+        ):
+            return "silent"
+        return "applied" if applied else "away"
+
+    def awaits(self, record: Record) -> bool:
+        """Return whether an agent that is not late was not heard since this Manager is back."""
+        if not self.downtimes or record.last_contact is None or record.last_contact >= self.downtimes[-1].end:
+            return False
+        return self._presence(record, self.now) is Presence.ON_TIME
+
+    def _has_borne(self, record: Record, state: StateRecord) -> bool:
+        """Return whether an agent was heard of for a soak, and a promise, after it had applied.
+
+        Who is silent after that is switched off, or has another fault.
+        """
+        if record.last_contact is None:
+            return False
+        return record.last_contact - state.since >= max(self.soak, record.promise)
+
+    def _presence(self, record: Record, at: float) -> Presence:
+        """Return whether an agent kept its promise; each begins anew when this Manager is back."""
+        heard = record.last_contact
+        if heard is not None and self.downtimes:
+            heard = max(heard, min(self.downtimes[-1].end, at))
+        return presence(heard, record.promise, at)
+
+    def explain(self, record: Record, how: str) -> Troubled:
+        """Return an agent of the cohort with what is the matter, in a sentence."""
+        state, code = record.state, how
+        ago = show_span(self.now - record.last_contact) if record.last_contact is not None else ""
+        if how == "failed" and state is not None:
+            code, reason = state.error_code or how, state.error or "could not apply it"
+        elif how == "silent":
+            reason = f"not seen for {ago}, though it promised to come every {show_span(record.promise)}"
+        elif how == "away":
+            reason = f"not seen for {ago}" if ago else "never seen"
+        elif state is not None and state.error_code.startswith("trust."):
+            code, reason = state.error_code, f"refused what came: {state.error}"
+        elif state is not None and state.withheld:
+            reason = f"waits for policies {', '.join(state.withheld)}"
+        elif record.link is not None:
+            reason = "told over its held link; waits for its answer"
+        else:
+            left = (record.last_contact or self.now) + record.promise - self.now
+            reason = (
+                f"waits for its heartbeat in {show_span(left)}" if left > 0 else "waits for its heartbeat"
+            )
+        return Troubled(name=record.name, uid=record.uid, group=record.group, code=code, reason=reason)
+
+
+def time_away(downtimes: Sequence[Downtime], begin: float, end: float) -> float:
+    """Return for how many seconds of a span this Manager did not serve."""
+    return sum(max(0.0, min(down.end, end) - max(down.begin, begin)) for down in downtimes)
+
+
+def has_failed(state: StateRecord, group: _Group) -> bool:
+    """Return whether an agent says that it could not apply the candidate, or undid it."""
+    if state.outcome is not Outcome.FAILED or state.content_digest not in group.digests:
+        return False
+    return state.resolved in {"", group.resolved_at(state.location)}
+
+
+def has_applied(state: StateRecord, group: _Group) -> bool:
+    """Return whether an agent says that the candidate is in force."""
+    if state.content_digest not in group.digests:
+        return False
+    if not group.candidate.download:
+        return state.outcome is not Outcome.FAILED
+    applied = state.outcome is Outcome.APPLIED
+    return applied and state.applied_resolved == group.resolved_at(state.location)

@@ -1,0 +1,364 @@
+"""The watch over rollouts: how agents are judged, what is decided on it, and what survives a restart."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+
+import pytest
+from tests.manager.conftest import ADMIN, NOW, VIEWER, policy
+from tests.manager.rolling import add, agent, fill, uid_of
+
+from popham import __version__
+from popham.errors import ConflictError, StateError
+from popham.manager.bundles import Bundles
+from popham.manager.rollout_watch import RolloutWatch, time_away
+from popham.manager.rollouts import open_rollout
+from popham.model.fleet import Admission, AgentKind
+from popham.model.rollout import RolloutTerms
+from popham.model.status import Downtime, Outcome, StateRecord
+from popham.upstream.record import Record
+
+HALF = RolloutTerms.of([0.5], soak=600.0, halt_on=0.5)
+
+
+@dataclass
+class Book:
+    """Records of agents, as a Manager's book has them."""
+
+    held: dict[str, Record] = field(default_factory=dict)
+    downtimes: tuple[Downtime, ...] = ()
+
+    def records(self):
+        return self.held.values()
+
+    def wanted(self, _group):
+        return None
+
+
+class Crew:
+    """The agents of a group in a rollout, and the watch over them."""
+
+    def __init__(self, bench, agents=20):
+        self.bench, self.agents = bench, agents
+        self.book, self.told = Book(), []
+        self.watch = self.fresh()
+
+    def fresh(self):
+        bundles = Bundles(self.bench.keys.director)
+        return RolloutWatch(self.bench.store, self.book, bundles, self.bench.clock, self.told.append)
+
+    async def begin(self, terms=HALF):
+        await fill(self.bench, self.agents)
+        for number in range(self.agents):
+            self.book.held[uid_of(number)] = Record(
+                uid=uid_of(number),
+                key=bytes(16),
+                name=f"a{number}",
+                group="paris",
+                kind=AgentKind.OWN,
+                admission=Admission.ACCEPTED,
+                last_contact=NOW,
+                promise=60.0,
+            )
+            self.say(number, content_digest="", outcome=Outcome.NONE)
+        await self.bench.apply(policy(content="two"), rollout=terms)
+        self.bundle = await self.bench.bundle("paris")
+
+    def say(self, number, **said):
+        record = self.book.held[uid_of(number)]
+        state = StateRecord(
+            uid=record.uid,
+            revision=1,
+            group="paris",
+            promise=60.0,
+            mode="push",
+            dialer="agent",
+            agent_version=__version__,
+            since=self.bench.clock.at,
+            **said,
+        )
+        record.note_state(state, b"")
+        record.last_contact = self.bench.clock.at
+
+    @property
+    def first(self):
+        return [n for n in range(self.agents) if self.bundle.is_candidate(uid_of(n))]
+
+    def applies(self, *numbers):
+        digest = self.bundle.candidate.locations["default"].resolved_digest
+        for number in numbers:
+            self.say(
+                number,
+                content_digest=self.bundle.content_digest,
+                resolved=digest,
+                applied_resolved=digest,
+                outcome=Outcome.APPLIED,
+            )
+
+    def fails(self, number, code="policy.undone_contact", **said):
+        said.setdefault("content_digest", self.bundle.content_digest)
+        said.setdefault("resolved", self.bundle.candidate.locations["default"].resolved_digest)
+        self.say(number, outcome=Outcome.FAILED, error_code=code, error="no server answers", **said)
+
+    def here(self, *numbers):
+        for number in numbers or range(self.agents):
+            self.book.held[uid_of(number)].last_contact = self.bench.clock.at
+
+    async def look(self, later=0.0):
+        self.bench.clock.at += later
+        await self.watch.look()
+        self.bench.service._progress = self.watch.progress
+        self.bundle = await self.bench.bundle("paris")
+        return await self.bench.service.rollout(VIEWER, "r1")
+
+
+@pytest.fixture
+async def crew(bench):
+    found = Crew(bench)
+    await found.begin()
+    return found
+
+
+async def test_f_y17_a_view_counts_the_cohort_and_names_whom_it_waits_for(crew):
+    first = crew.first
+    crew.applies(first[0])
+    view = await crew.look()
+    assert (view.agents, view.cohort, view.applied, view.pending) == (20, len(first), 1, len(first) - 1)
+    assert [one.name for one in view.stuck] == sorted(f"a{number}" for number in first[1:])
+    assert {one.reason for one in view.stuck} == {"waits for its heartbeat in 1m"}
+    assert view.next.startswith(
+        f"{len(first) - 1} of {len(first)} have not applied yet; then it soaks for 10m"
+    )
+    (listed,) = await crew.bench.service.rollouts(VIEWER)
+    assert (listed.applied, listed.stuck, listed.errors) == (1, (), ())
+
+
+async def test_f_y17_it_widens_after_the_soak_and_promotes_after_the_last(crew):
+    crew.applies(*crew.first)
+    view = await crew.look(1)
+    assert set(view.waves[0].marks) == {50, 95, 99}
+    crew.bench.clock.at += 598
+    crew.here()
+    assert (await crew.look()).wave == 1
+    view = await crew.look(3)
+    assert (view.wave, crew.bundle.rollout.ppm, crew.told[-1]) == (2, 1_000_000, ["paris"])
+    crew.applies(*range(20))
+    assert (await crew.look(1)).applied == 20
+    crew.bench.clock.at += 601
+    crew.here()
+    view = await crew.look()
+    assert (view.state, view.applied, view.reason) == ("promoted", 20, "")
+    assert crew.bundle.rollout is None
+    rows = [(row.actor, row.method) for row in await crew.bench.audit() if row.object == "rollout/r1"]
+    assert rows == [("ada", "rollout.begin"), ("popham", "rollout.widen"), ("popham", "rollout.promote")]
+    assert not await crew.watch.look()
+
+
+async def test_sec_42_who_undid_it_halts_it_and_is_named_after_a_restart(crew):
+    first = crew.first
+    for number in first[: len(first) // 2 + 1]:
+        crew.fails(number)
+    view = await crew.look()
+    assert (view.state, view.failed, crew.bundle.rollout.ppm) == ("halted", len(first) // 2 + 1, 0)
+    assert view.reason == f"{view.failed} failed of {view.cohort} in wave 1"
+    crew.watch = crew.fresh()
+    view = await crew.look(10)
+    assert (view.state, view.failed) == ("halted", len(first) // 2 + 1)
+    assert {(one.code, one.reason) for one in view.errors} == {("policy.undone_contact", "no server answers")}
+
+
+async def test_f_y17_a_failure_of_something_else_is_none_of_the_rollout(crew):
+    first = crew.first
+    crew.fails(first[0], content_digest="old")
+    crew.fails(first[1], resolved="what held before")
+    view = await crew.look()
+    assert (view.state, view.failed, view.pending) == ("running", 0, len(first))
+
+
+async def test_f_y17_who_went_back_at_a_halt_tries_again_once_it_is_resumed(crew):
+    first = crew.first
+    for number in first:
+        crew.fails(number)
+    assert (await crew.look()).state == "halted"
+    back = crew.bundle.locations["default"].resolved_digest
+    for number in first:
+        said = {"resolved": back, "applied_resolved": back, "outcome": Outcome.APPLIED}
+        crew.say(number, content_digest=crew.bundle.content_digest, **said)
+    await crew.bench.service.resume_rollout(ADMIN, "r1")
+    view = await crew.look(1)
+    assert (view.state, view.failed, view.pending) == ("running", 0, len(first))
+    crew.applies(*first)
+    assert (await crew.look(1)).applied == len(first)
+
+
+async def test_sec_42_silence_counts_for_who_was_there_and_not_for_who_was_away(crew):
+    first = crew.first
+    crew.book.held[uid_of(first[0])].last_contact = NOW - 1000
+    crew.applies(first[1])
+    crew.bench.clock.at += 100
+    crew.here(*first[3:])
+    view = await crew.look()
+    assert (view.silent, view.away, view.pending) == (2, 1, len(first) - 3)
+    assert view.errors[0].reason == "not seen for 1m, though it promised to come every 1m"
+    assert [one.reason for one in view.stuck if one.code == "away"] == ["not seen for 18m"]
+
+
+async def test_f_y17_who_bore_it_for_a_soak_may_be_switched_off(crew):
+    crew.applies(*crew.first)
+    await crew.bench.service.pause_rollout(ADMIN, "r1")
+    crew.bench.clock.at += 700
+    crew.here(*crew.first)
+    view = await crew.look(86400)
+    assert (view.state, view.applied, view.silent) == ("paused", len(crew.first), 0)
+
+
+async def test_f_y17_the_managers_own_absence_is_nobodys_silence_and_no_soak(crew):
+    first = crew.first
+    crew.applies(*first)
+    await crew.look(1)
+    crew.bench.clock.at += 5000
+    crew.book.downtimes = (Downtime(NOW + 1, crew.bench.clock.at),)
+    crew.watch = crew.fresh()
+    view = await crew.look(30)
+    assert (view.state, view.wave, view.silent, view.applied) == ("running", 1, 0, len(first))
+    crew.here(*first)
+    crew.bench.clock.at += 540
+    crew.here(*first[1:])
+    assert (await crew.look(1)).wave == 1
+    crew.here(*first)
+    assert (await crew.look(31)).wave == 2
+
+
+async def test_f_y17_nothing_widens_before_those_who_applied_were_heard_after_a_restart(crew):
+    first = crew.first
+    crew.applies(*first)
+    await crew.look(1)
+    crew.bench.clock.at += 599
+    crew.here(*first)
+    crew.book.downtimes = (Downtime(crew.bench.clock.at, crew.bench.clock.at + 5),)
+    assert (await crew.look(10)).wave == 1
+    crew.here(*first[1:])
+    assert (await crew.look(1)).wave == 1
+    crew.here(*first)
+    assert (await crew.look(1)).wave == 2
+
+
+async def test_f_y17_what_somebody_did_meanwhile_is_not_overwritten(crew):
+    crew.applies(*crew.first)
+    await crew.look(1)
+    crew.bench.clock.at += 601
+    crew.here()
+    write = crew.bench.store.write
+
+    async def late(work):
+        crew.bench.store.write = write
+        await crew.bench.service.halt_rollout(ADMIN, "r1", "me first")
+        return await write(work)
+
+    crew.bench.store.write = late
+    view = await crew.look()
+    assert (view.state, view.reason, crew.bundle.rollout.ppm) == ("halted", "me first", 0)
+
+
+async def test_f_y17_a_step_that_is_not_written_is_no_step(crew):
+    crew.applies(*crew.first)
+    await crew.look(1)
+    before = open_rollout(await crew.bench.store.read(lambda tx: tx.rollout(1)))
+    held = crew.bundle
+    crew.bench.clock.at += 601
+    crew.here()
+    write = crew.bench.store.write
+
+    async def broken(work):
+        def killed(tx):
+            work(tx)
+            raise StateError("full", "there is no room")
+
+        return await write(killed)
+
+    crew.bench.store.write = broken
+    with pytest.raises(StateError):
+        await crew.look()
+    crew.bench.store.write = write
+    assert open_rollout(await crew.bench.store.read(lambda tx: tx.rollout(1))) == before
+    assert await crew.bench.bundle("paris") == held
+    crew.watch = crew.fresh()
+    assert (await crew.look()).wave == 2
+
+
+async def test_f_y17_an_agent_that_moved_or_was_revoked_is_not_waited_for(crew):
+    first = crew.first
+    await crew.look()
+    crew.book.held[uid_of(first[0])].group = "lyon"
+    crew.book.held[uid_of(first[1])].admission = Admission.REVOKED
+    assert (await crew.look(1)).cohort == len(first) - 2
+
+
+async def test_f_y17_members_are_ours_that_know_rollouts(crew):
+    crew.book.held[uid_of(0)].kind = AgentKind.STOCK
+    crew.book.held[uid_of(1)]._state = replace(crew.book.held[uid_of(1)].state, agent_version="0.2.0")
+    crew.book.held[uid_of(2)].last_contact = NOW - 1000
+    found = crew.watch.members(None, ["paris", "lyon"])
+    assert (len(found["paris"]), len(found["lyon"])) == (18, 0)
+    assert [one.uid for one in found["paris"] if not one.in_contact] == [uid_of(2)]
+
+
+async def test_f_y17_where_nobody_could_be_first_in_a_draw_it_is_refused(bench):
+    await fill(bench, 0)
+    await add(bench, agent(1, last=NOW - 9999))
+    with pytest.raises(ConflictError, match="in contact"):
+        await bench.apply(policy(content="two"), rollout=HALF)
+
+
+def test_f_y17_time_away_is_counted_within_the_span_only():
+    downtimes = (Downtime(0, 10), Downtime(20, 30), Downtime(40, 50))
+    assert time_away(downtimes, 5, 25) == 10
+    assert time_away(downtimes, 10, 20) == 0
+    assert time_away((), 0, 9) == 0
+
+
+class Hurried:
+    """A clock by which every look at it finds that a slice is over."""
+
+    def __init__(self, clock):
+        self.clock, self.ticks = clock, 0.0
+
+    def now(self):
+        return self.clock.now()
+
+    def monotonic(self):
+        self.ticks += 0.01
+        return self.ticks
+
+
+async def test_f_y17_others_have_the_loop_while_a_cohort_is_counted(bench):
+    crew = Crew(bench, 640)
+    await crew.begin(RolloutTerms.of([1.0]))
+    crew.watch._clock = Hurried(bench.clock)
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.005)
+
+    task = asyncio.ensure_future(others())
+    await crew.watch.look()
+    task.cancel()
+    assert crew.watch.progress(1).tally.pending == 640
+    assert turns >= 2 * 640 // 64
+
+
+async def test_f_y17_the_first_errors_and_the_stuck_are_bounded_and_in_order(bench):
+    crew = Crew(bench, 60)
+    await crew.begin(RolloutTerms.of([1.0], halt_on=1.0))
+    for number in range(15):
+        crew.fails(number)
+    view = await crew.look()
+    assert (view.failed, len(view.errors), len(view.stuck)) == (15, 10, 20)
+    names = sorted(f"a{number}" for number in range(15, 60))
+    assert [one.name for one in view.stuck] == names[:20]
+    had = {one.name for one in view.errors}
+    for number in range(15, 20):
+        crew.fails(number)
+    assert {one.name for one in (await crew.look(1)).errors} == had
