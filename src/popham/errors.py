@@ -12,6 +12,7 @@ One base and one family per area::
     ├── LinkError          the other end could not be reached, or went away
     ├── StateError         a state directory or database cannot be used
     ├── GrantError         the identity may not do this
+    ├── ContentError       the agent is not given a body yet
     ├── NotFoundError      the object does not exist
     └── ConflictError      the object changed, or stands in the way
 
@@ -160,6 +161,13 @@ class GrantError(PophamError):
     """The identity may not do this."""
 
     area = "grant"
+
+
+class ContentError(PophamError):
+    """A body is not given to this agent yet."""
+
+    area = "content"
+    retryable = True
 
 
 class NotFoundError(PophamError):

@@ -12,6 +12,7 @@ import fcntl
 import grp
 import os
 import pwd
+import resource
 import signal
 import socket
 import stat
@@ -110,6 +111,24 @@ def kill_group(leader: int) -> None:
     """End the process ``leader`` and all of its group at once, if any is left."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def bound_process(pid: int, *, seconds: int, memory: int) -> None:
+    """Bound what a process, and each that it starts from now on, may use; where nobody can, time alone bounds it.
+
+    Address space that is only reserved is not counted: programs of some languages reserve far more than they use.
+
+    Args:
+        pid: Of a process of this one's account.
+        seconds: Of processor time, after which it is ended.
+        memory: Bytes that it may write to; asking for more fails.
+    """
+    bound = getattr(resource, "prlimit", None)
+    if bound is None:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        bound(pid, resource.RLIMIT_CPU, (seconds, seconds))
+        bound(pid, resource.RLIMIT_DATA, (memory, memory))
 
 
 def read_local_time() -> None:

@@ -151,3 +151,13 @@ async def test_health_is_open_and_readiness_follows_the_manager(rig):
     answer = await busy.get("/readyz")
     assert (answer.status_code, answer.json()["code"]) == (503, "state.not_ready")
     assert (await busy.get("/livez")).status_code == 200
+
+
+async def test_f_y14_a_group_shows_the_serial_that_it_asks_for(rig):
+    await apply(rig, POLICY % "hello" + "  minimum_serial: 7\n")
+    shown = {
+        g["name"]: g["minimum_serial"] for g in (await rig.client().get("/api/v1/groups")).json()["items"]
+    }
+    assert shown == {"fleet": 0, "paris": 7}
+    answer = await apply(rig, POLICY % "hello" + "  minimum_serial: -7\n")
+    assert (answer.status_code, answer.json()["code"]) == (422, "definition.minimum_serial")

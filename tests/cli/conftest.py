@@ -94,13 +94,24 @@ def popham(manager, tmp_path):
     def connect(context):
         return Client(context.url, context.token, transport=httpx2.MockTransport(manager.handle))
 
-    def run(*args: str, stdin: str | None = None, wait=None, environ=None, color=False, asked=False):
+    def run(
+        *args: str,
+        stdin: str | None = None,
+        wait=None,
+        environ=None,
+        color=False,
+        asked=False,
+        draws=False,
+        now=lambda: 1_800_000_000.0,
+    ):
         given = {"POPHAM_URL": "https://manager.test:8443", "POPHAM_TOKEN": "pop_a_b", "HOME": str(tmp_path)}
         invocation = Invocation(
             environ=given if environ is None else environ,
             connect=connect,
             wait=wait or _never,
             asked=lambda: asked,
+            draws=lambda: draws,
+            now=now,
         )
         return CliRunner().invoke(cli, args, input=stdin, obj=invocation, prog_name="popham", color=color)
 

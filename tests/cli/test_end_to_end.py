@@ -43,8 +43,8 @@ spec:
 """
 
 
-async def _make(keys):
-    """Return the application and an admin's token."""
+async def _make(keys, more, ask_above):
+    """Return the application and an admin's token; ``more`` stores what else there is."""
     clock, store = SystemClock(), MemoryStore()
     service = ManagerService(
         store,
@@ -53,6 +53,7 @@ async def _make(keys):
         rng=random.Random(7),
         on_groups_changed=lambda names: None,
         links=NoLinks(),
+        ask_above=ask_above,
     )
 
     def fill(tx):
@@ -60,13 +61,14 @@ async def _make(keys):
         found_fleet(tx, Bundles(keys.director), now=now)
         agent = AgentRow(uid="u1", name="web-1", group="fleet", kind="own", admission="new", first_seen=now)
         tx.put_agent(agent)
+        more(tx)
         return create_admin(tx, name="ann", role="admin", lifetime=60, now=now, draw=random.randbytes)
 
     return create_app(service), await store.write(fill)
 
 
 @contextmanager
-def serving(keys, tmp_path):
+def serving(keys, tmp_path, *, more=lambda tx: None, ask_above=0):
     """Serve the API in a thread of its own; yields URL and token."""
     certificate, key = keys.ca.issue_listener(["127.0.0.1"])
     for name, data in (("cert.pem", certificate), ("key.pem", key)):
@@ -75,7 +77,7 @@ def serving(keys, tmp_path):
     told = Queue()
 
     async def serve():
-        app, token = await _make(keys)
+        app, token = await _make(keys, more, ask_above)
         config = uvicorn.Config(
             app,
             lifespan="off",

@@ -98,6 +98,7 @@ def trees(draw, *, lost=False):
             tests=draw(
                 st.sampled_from([(), (Expectation(name="t", group="fleet", policies={"files": None}),)])
             ),
+            minimum_serial=draw(st.sampled_from([0, 7])),
         )
         places = resolve_locations(Tree(groups.values()), name).value.names
         for place in [*places, "moon"] if lost else places:

@@ -79,6 +79,21 @@ def remote(**more):
             "refused what came: needs download",
         ),
         (sight(), "in sync", ""),
+        (
+            sight(record=replace(RECORD, withheld=("keys", "pins")), minimum_serial=7),
+            "pending",
+            "waits for policies keys, pins: they are given from serial 7 on, it has 3",
+        ),
+        (
+            sight(record=replace(RECORD, withheld=("keys",)), minimum_serial=3),
+            "pending",
+            "waits for policies keys: it is given them when it asks at its next contact",
+        ),
+        (
+            sight(record=replace(RECORD, withheld=("keys",), outcome=Outcome.FAILED, error="no room")),
+            "failed",
+            "refused: no room",
+        ),
         (sight(row=replace(ROW, admission="new")), "pending", "not accepted yet: popham accept agent web"),
         (
             sight(row=replace(ROW, admission="revoked")),

@@ -6,6 +6,7 @@ import pytest
 from tests.manager.conftest import ADMIN, NOW, VIEWER, group, machine, otelcol, policy
 
 from popham.errors import ConflictError, DefinitionError
+from popham.manager import objects
 from popham.manager.grant import Grant, Role
 from popham.model.managed import SOURCE
 
@@ -187,3 +188,21 @@ async def test_f_y10_a_plan_is_not_applied_to_a_group_that_came_later(bench):
     assert "group/lyon (by bob at " in caught.value.problem
     base = (await bench.apply(edit, dry_run=True)).base
     assert [effect.group for effect in (await bench.apply(edit, base=base)).groups] == ["lyon", "paris"]
+
+
+async def test_f_y18_pruning_reads_the_groups_once_however_many_go(bench, monkeypatch):
+    many = 60
+    chain = [
+        group(f"g{number}", f"{{parent: {f'g{number - 1}' if number else 'fleet'}}}") for number in range(20)
+    ]
+    await bench.apply(otelcol(), *chain, *(group(f"h{number}") for number in range(many)), source=GIT)
+    await bench.apply(otelcol(), *(policy(f"p{number}") for number in range(many)), source=GIT)
+    read = []
+    parse = objects.parse_group
+    monkeypatch.setattr(
+        objects, "parse_group", lambda *given, **more: read.append(1) or parse(*given, **more)
+    )
+    result = await bench.apply(otelcol(), source=GIT, prune=True)
+    assert len([change for change in result.changes if change.action == "deleted"]) == 2 * many + 20
+    assert len(read) < 5 * many
+    assert [view.name for view in await bench.service.groups(VIEWER)] == ["fleet"]

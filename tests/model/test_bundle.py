@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popham.errors import WireError
-from popham.model.bundle import Bundle, LocationSet, PolicyRef
+from popham.model.bundle import Bundle, LocationSet, PolicyRef, Side
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.criteria import Condition, Kind
 from popham.model.location import Location, LocationRules
 from popham.model.names import canonical, digest
+from popham.model.rollout import PPM, RolloutRef, bucket
 
 REF = PolicyRef(type="files", name="motd", revision=3, sha256="ab" * 32, length=120)
 HELD = LocationSet(policies=(REF,), communication=CommunicationSettings())
@@ -190,3 +191,59 @@ def test_f_c1_with_download_off_older_agents_refuse_instead_of_taking_policies_a
     assert off.as_dict()["crit"] == ["download"]
     assert Bundle.from_payload(off.payload()) == off
     assert replace(off, download=True).as_dict()["crit"] == []
+
+
+CANDIDATE = Side(
+    locations={"default": replace(HELD, policies=(replace(REF, revision=4, sha256="ef" * 32, length=7),))}
+)
+ROLLOUT = RolloutRef(id="r1", salt="salt", ppm=PPM // 2, wave=2, stable_serial=1)
+BOTH = replace(BUNDLE, candidate=CANDIDATE, rollout=ROLLOUT)
+UIDS = [f"uid-{number}" for number in range(40)]
+
+
+@given(BUNDLES, BUNDLES, st.integers(0, PPM), st.integers(1, 20), st.integers(0, 2**31))
+@settings(max_examples=40)
+def test_f_y17_a_bundle_with_two_sides_is_read_back_from_its_payload(bundle, other, ppm, wave, serial):
+    rollout = RolloutRef(id="r7", salt="0123456789abcdef", ppm=ppm, wave=wave, stable_serial=serial)
+    both = replace(bundle, candidate=other.stable, rollout=rollout)
+    found = Bundle.from_payload(both.payload())
+    assert found == both
+    assert found.payload() == both.payload()
+    assert found.content_digest != bundle.content_digest
+    for uid in UIDS[:5]:
+        chosen = found.chosen(uid)
+        assert chosen.stable == found.side(uid)
+        assert (chosen.content_digest, chosen.serial) == (found.content_digest, found.serial)
+
+
+def test_sec_42_an_agent_has_the_candidate_by_its_own_bucket_only():
+    first = {uid for uid in UIDS if BOTH.is_candidate(uid)}
+    assert first == {uid for uid in UIDS if bucket("salt", uid) < 0.5}
+    assert 0 < len(first) < len(UIDS)
+    for uid in UIDS:
+        assert BOTH.side(uid) == (CANDIDATE if uid in first else BUNDLE.stable)
+        assert BOTH.serial_for(uid) == (2 if uid in first else 1)
+    assert not any(replace(BOTH, rollout=replace(ROLLOUT, ppm=0)).is_candidate(uid) for uid in UIDS)
+    assert all(replace(BOTH, rollout=replace(ROLLOUT, ppm=PPM)).is_candidate(uid) for uid in UIDS)
+
+
+def test_f_y17_blobs_are_those_of_both_sides():
+    assert BOTH.blobs() == {REF.sha256: 120, "ef" * 32: 7}
+
+
+def test_f_y17_who_knows_no_rollouts_reads_the_stable_side():
+    data = json.loads(BOTH.payload())
+    assert data["crit"] == []
+    assert data["sets"]["stable"] == BUNDLE.stable.sets()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ppm": -1}, {"ppm": PPM + 1}, {"wave": 0}, {"salt": None, "ppm": "x"}, {}]
+)
+def test_sec_42_a_rollout_that_cannot_be_is_refused(wrong):
+    data = json.loads(BOTH.payload())
+    rollout = data["rollout"] | wrong if wrong else {}
+    said = {k: v for k, v in data.items() if k not in {"version", "issued", "content_digest"}}
+    said["rollout"] = rollout
+    with pytest.raises(WireError):
+        Bundle.from_payload(canonical(data | said | {"content_digest": digest(canonical(said))}))

@@ -205,3 +205,17 @@ def test_findings_are_bounded():
 
 def test_findings_without_errors_finish_in_peace():
     Findings().finish()
+
+
+@pytest.mark.parametrize(
+    ("text", "held"), [("{}", 0), ("{minimum_serial: 0}", 0), ("{minimum_serial: 7}", 7)]
+)
+def test_f_y14_a_group_may_ask_for_a_serial(text, held):
+    (found,) = defined(group(spec=text)).groups
+    assert found.minimum_serial == held
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "yes", "true", "'7'", "[7]", "9007199254740992", "null"])
+def test_f_y14_a_minimum_that_is_no_serial_is_refused_with_its_line(value):
+    (error,) = errors(group(spec=f"\n  minimum_serial: {value}"))
+    assert (error.code, error.line) == ("definition.minimum_serial", 5)

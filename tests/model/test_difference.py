@@ -62,3 +62,61 @@ def test_a_long_difference_is_cut_and_counted():
     text = find_difference(None, of({"list": list(range(LINES_MAX + 100))}))
     assert len(text.splitlines()) == LINES_MAX + 1
     assert text.splitlines()[-1].endswith("more lines)")
+
+
+def files(*entries):
+    made = [{"path": path, "content": text, "mode": "0644"} | rest for path, text, rest in entries]
+    return of({"type": "files", "files": made}, "Policy")
+
+
+SECRET = {"secret": True}
+
+
+def test_sec_53_what_only_a_later_revision_calls_secret_is_hidden_in_the_earlier_one_too():
+    old = files(("/etc/a", "plain\n", {}), ("/etc/key", "canary-1", {}))
+    new = files(("/etc/key", "canary-2", SECRET), ("/etc/a", "plain\n", {}))
+    for first, second in ((old, new), (new, old)):
+        text = find_difference(first, second)
+        assert "canary" not in text
+        assert "(secret, changed)" in text
+        assert "+      secret: true" in text or "-      secret: true" in text
+        assert "plain" in text
+
+
+def test_sec_53_a_value_that_becomes_a_secret_elsewhere_is_hidden_where_it_stood():
+    old = files(("/etc/env", "canary-1", {}))
+    new = files(("/etc/env", "KEY=/etc/key", {}), ("/etc/key", "canary-1", SECRET))
+    for first, second in ((old, new), (new, old)):
+        assert "canary" not in find_difference(first, second)
+
+
+def test_sec_53_two_revisions_of_before_it_was_called_secret_hide_it_too():
+    first, second = files(("/etc/key", "canary-1", {})), files(("/etc/key", "canary-2", {}))
+    assert "canary" in find_difference(first, second)
+    newest = files(("/etc/key", "canary-3", SECRET))
+    text = find_difference(first, second, marks=[newest])
+    assert text
+    assert "canary" not in text
+
+
+def test_sec_53_a_schema_that_marks_a_secret_marks_it_in_data_of_before():
+    def custom(pin, **marked):
+        schema = {"properties": {"pin": {"type": "string"} | marked}}
+        return of({"type": "custom", "command": "till", "data": {"pin": pin}, "schema": schema}, "Policy")
+
+    old, new = custom("canary-1"), custom("canary-2", writeOnly=True)
+    for first, second in ((old, new), (new, old)):
+        assert "canary" not in find_difference(first, second)
+
+
+def test_sec_53_what_a_policy_of_another_type_called_secret_is_hidden_after_it_was_made_anew():
+    old = files(("/etc/key", "canary-1", SECRET))
+    new = of({"type": "otelcol", "config": {"exporters": {"x": {"header": "canary-1"}}}}, "Policy")
+    for first, second in ((old, new), (new, old)):
+        assert "canary" not in find_difference(first, second)
+
+
+def test_short_values_that_are_secret_somewhere_are_not_looked_for_everywhere():
+    old = files(("/etc/a", "1", {}))
+    new = files(("/etc/a", "1", {}), ("/etc/key", "1", SECRET))
+    assert 'content: "1"' in find_difference(old, new)

@@ -16,7 +16,7 @@ from popham.errors import DefinitionError
 from popham.model.definition import SourceFile, check
 from popham.model.policy import STOCK_TYPES, TYPES, Policy, check_policy
 from popham.model.schema import find_fault
-from popham.model.types.redaction import CHANGED, HIDDEN, redact, secret_values
+from popham.model.types.redaction import CHANGED, HIDDEN, has_secret, redact, secret_values
 
 ENTRY = {"path": "/etc/popham.d/motd", "content": "hi"}
 FORMER = [
@@ -364,3 +364,23 @@ def test_no_secret_is_left_in_what_is_shown(data):
         assert secret in json.dumps(body)
         assert secret not in json.dumps(redact(kind, body))
         assert secret not in json.dumps(redact(kind, body, against={}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "has"),
+    [
+        ("files", {"files": [ENTRY]}, False),
+        ("files", {"files": [ENTRY, {"path": "/k", "content": "x", "secret": True}]}, True),
+        ("otelcol", {"config": {"exporters": {"debug": None}}}, False),
+        ("otelcol", {"config": {"exporters": {"otlp": {"password": "x"}}}}, True),
+        ("otelcol", {"config": {"exporters": {"otlp": {"password": "${env:PASSWORD}"}}}}, False),
+        ("custom", {"schema": {}, "data": "x", "command": "take"}, False),
+        ("custom", {"schema": {"writeOnly": True}, "data": "x", "command": "take"}, True),
+    ],
+)
+def test_f_y14_a_body_holds_a_secret_if_its_type_finds_one(kind, body, has):
+    assert has_secret(kind, check_policy(kind, body)) is has
+
+
+def test_f_y14_what_nobody_here_knows_counts_as_secret():
+    assert has_secret("of a later version", {})

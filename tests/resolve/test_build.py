@@ -1,11 +1,16 @@
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.resolve.conftest import REFS, ref, trees
 
+from popham.errors import ConflictError
 from popham.model.bundle import Bundle
 from popham.model.communication import CommunicationSettings
 from popham.model.fleet import Group, Tree
-from popham.resolve.build import build_bundle, next_version, resign
+from popham.model.rollout import PPM, RolloutRef
+from popham.resolve.build import build_bundle, next_version, promote, resign, stage, widen, withdraw
 
 TREE = Tree(
     [
@@ -81,3 +86,64 @@ def test_f_y2_serial_counts_changes_of_content_and_nothing_else(tree, steps, now
             held = Bundle.from_payload(held.payload())
         assert held.serial == serial
         assert held.version >= before.version
+
+
+REF = RolloutRef(id="r1", salt="salt", ppm=10_000, wave=1, stable_serial=0)
+
+
+def staged(ppm=10_000):
+    first = built()
+    return first, stage(first, built(previous=first, revision=2), replace(REF, ppm=ppm))
+
+
+def test_f_y17_a_rollout_begins_under_a_new_serial_with_what_held_on_the_stable_side():
+    first, both = staged()
+    assert (both.serial, both.prev, both.rollout.stable_serial) == (2, first.content_digest, 1)
+    assert both.stable == first.stable
+    assert [held.policies[0].revision for held in both.candidate.locations.values()] == [2]
+
+
+def test_f_y17_waves_and_promotion_keep_the_serial_and_an_undo_does_not():
+    first, both = staged()
+    wider = widen(both, ppm=500_000, wave=2, now=NOW)
+    assert (wider.serial, wider.version, wider.rollout.ppm) == (2, both.version + 1, 500_000)
+    assert wider.content_digest != both.content_digest
+    done = promote(wider, now=NOW)
+    assert (done.serial, done.rollout, done.candidate) == (2, None, None)
+    assert done.stable == both.candidate
+    gone = withdraw(wider, first.stable, now=NOW)
+    assert (gone.serial, gone.prev, gone.rollout) == (3, wider.content_digest, None)
+    assert gone.stable == first.stable
+    assert both.version < wider.version < done.version
+    assert gone.version > wider.version
+
+
+def test_f_y17_a_group_in_a_rollout_is_built_for_nothing_else():
+    _, both = staged()
+    assert built(previous=both, revision=2) is None
+    for revision in (1, 3):
+        with pytest.raises(ConflictError) as caught:
+            built(previous=both, revision=revision)
+        assert caught.value.code == "conflict.rollout"
+    assert built(previous=promote(both, now=NOW), revision=2) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, PPM), st.floats(0, 4e9)), max_size=6))
+@settings(max_examples=40)
+def test_f_y17_versions_rise_with_every_wave_and_nobody_has_it_at_none(waves):
+    _, held = staged()
+    serial = held.serial
+    uids = [f"uid-{number}" for number in range(30)]
+    for number, (ppm, now) in enumerate(sorted(waves), start=2):
+        before = held
+        held = Bundle.from_payload(widen(held, ppm=ppm, wave=number, now=now).payload())
+        assert held.version > before.version
+        assert held.serial == serial
+        had = {uid for uid in uids if before.is_candidate(uid)}
+        has = {uid for uid in uids if held.is_candidate(uid)}
+        assert had <= has or ppm < before.rollout.ppm
+        assert bool(ppm) or not has
+        assert ppm < PPM or has == set(uids)
+        for uid in uids:
+            assert held.side(uid) == (held.candidate if uid in has else held.stable)
+            assert held.serial_for(uid) == (2 if uid in has else 1)

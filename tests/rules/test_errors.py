@@ -20,7 +20,7 @@ AREAS = {
 }
 EXCEPTIONS: dict[str, str] = {
     "src/popham/downstream/enroll.py:_refusal": "the Manager's answer names the code, and it stands in its own source",
-    "src/popham/client.py:_definition_error": "the Manager's answer names the code, and it stands in its own source",
+    "src/popham/client/problems.py:_definition_error": "the Manager's answer names the code, and it stands in its own source",
 }
 """``file:function`` → why its reason comes from elsewhere, such as another end's answer."""
 ROW = re.compile(r"^\|\s*`(?P<code>[a-z_]+\.[a-z0-9_]+)`\s*\|(?P<rest>.*)\|\s*$")

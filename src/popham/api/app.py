@@ -15,7 +15,7 @@ from popham.api.bodies import Problem
 from popham.api.descriptions import complete
 from popham.api.gate import Gate
 from popham.api.problems import render_error, render_fault, render_http, render_invalid
-from popham.api.routes import agents, audit, definitions, health, metrics, tokens
+from popham.api.routes import agents, audit, definitions, drafts, health, metrics, rollouts, tokens
 from popham.errors import PophamError
 from popham.manager.service import ManagerService
 
@@ -58,7 +58,7 @@ def create_app(service: ManagerService, *, is_ready: Callable[[], bool] = lambda
     app.include_router(health.router)
     app.include_router(metrics.router)
     parts = (agents.router, definitions.router, definitions.groups, definitions.policies, tokens.router)
-    for router in (*parts, audit.router):
+    for router in (*parts, drafts.router, rollouts.router, audit.router):
         app.include_router(router, prefix=BASE)
     app.add_middleware(Gate, service=service)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # the framework's documented way

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from popham.errors import WireError
+from popham.manager.rollout_views import RolloutView
 from popham.manager.views import (
     AgentView,
     AuditView,
@@ -20,6 +22,7 @@ from popham.manager.views import (
     RevisionView,
     TokenView,
 )
+from popham.model.rollout import HALT_ON, SOAK, SOAK_MAX, WAVES_MAX, RolloutTerms
 
 Text = Annotated[str, Field(max_length=256)]
 Message = Annotated[str, Field(max_length=1000)]
@@ -38,7 +41,38 @@ class DefinitionFile(Strict):
     text: str
 
 
-class ApplyRequest(Strict):
+class RolloutRequest(Strict):
+    """The waves in which a change goes out."""
+
+    waves: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1, max_length=WAVES_MAX)]
+    soak: Annotated[float, Field(ge=0, le=SOAK_MAX)] = SOAK
+    halt_on: Annotated[float, Field(ge=0, le=1)] = HALT_ON
+
+    def terms(self) -> RolloutTerms:
+        """Return the terms; raises DefinitionError ``definition.rollout``."""
+        return RolloutTerms.of(self.waves, soak=self.soak, halt_on=self.halt_on)
+
+
+class Reaching(Strict):
+    """A change that may reach many: whether all at once, or in waves."""
+
+    everyone: bool = False
+    rollout: RolloutRequest | None = None
+
+    def terms(self) -> RolloutTerms | None:
+        """Return how it goes out in waves; None if it does not.
+
+        Raises:
+            WireError: ``wire.request``: it is to reach all at once, and in waves.
+            DefinitionError: ``definition.rollout``.
+        """
+        if self.everyone and self.rollout:
+            problem = "body: a change reaches everyone at once, or in waves"
+            raise WireError("request", problem, "Leave out everyone, or rollout")
+        return self.rollout.terms() if self.rollout else None
+
+
+class ApplyRequest(Reaching):
     """Definitions to make hold, all or none."""
 
     files: Annotated[list[DefinitionFile], Field(min_length=1, max_length=1000)]
@@ -51,12 +85,18 @@ class ApplyRequest(Strict):
     )
 
 
-class RollbackRequest(Strict):
+class RollbackRequest(Reaching):
     """The revision whose content is to hold again."""
 
     to_revision: Annotated[int, Field(ge=1)]
     message: Message = ""
     take_over: bool = False
+
+
+class ReasonRequest(Strict):
+    """Why somebody steps in."""
+
+    reason: Message = ""
 
 
 class CopyRequest(Strict):
@@ -127,6 +167,12 @@ class History(BaseModel):
     """All revisions of a policy, the newest first."""
 
     items: list[RevisionView]
+
+
+class Rollouts(BaseModel):
+    """Rollouts, the newest first."""
+
+    items: list[RolloutView]
 
 
 class Exported(BaseModel):

@@ -30,6 +30,7 @@ MEDIA_TYPE = "application/problem+json"
 
 STATUS: Mapping[str, HTTPStatus] = {
     "conflict": HTTPStatus.CONFLICT,
+    "content": HTTPStatus.FORBIDDEN,
     "definition": HTTPStatus.UNPROCESSABLE_ENTITY,
     "enrollment": HTTPStatus.FORBIDDEN,
     "grant": HTTPStatus.FORBIDDEN,

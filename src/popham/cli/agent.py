@@ -129,7 +129,10 @@ def run_agent(
     run: Invocation, config: Path | None, state: str | None, log_level: str, *, log_json: bool
 ) -> None:
     """Run the agent until it is stopped."""
-    from popham.agent.app import open_agent
+    from popham.net.tls import without_authorities
+
+    with without_authorities():
+        from popham.agent.app import open_agent
     from popham.cli.process import run_process
     from popham.clock import SystemClock
     from popham.log import set_up_logging
@@ -215,10 +218,33 @@ def _lines(found: dict[str, Any], now: float) -> list[str]:
     if found.get("location_unseen"):
         rows.append(("not looked at", ", ".join(found["location_unseen"])))
     rows += [("applied serial", str(found["applied_serial"])), ("outcome", found["outcome"])]
+    rows += _watch_rows(found, now)
     for key in ("error", "problem", "text"):
         if found.get(key):
             rows.append((key, found[key]))
     return [f"{name + ':':<16}{clean(value)}" for name, value in rows]
+
+
+def _watch_rows(found: dict[str, Any], now: float) -> list[tuple[str, str]]:
+    """Return what is watched, withheld, undone, drifted and left over, as far as there is any."""
+    rows: list[tuple[str, str]] = []
+    if found.get("watched_until"):
+        rows.append(("watched", f"for {max(0, round(found['watched_until'] - now))} s more"))
+    if found.get("withheld"):
+        rows.append(("withheld", ", ".join(found["withheld"])))
+    for one in found.get("undone", ()):
+        again = ", and it was tried again" if one["tried_again"] else ""
+        ago = max(0, round(now - one["at"]))
+        rows.append(
+            ("undone", f"serial {one['serial']} {ago} s ago ({one['error_code']}){again}: {one['error']}")
+        )
+    if found.get("drifted"):
+        rows.append(("drifted", ", ".join(found["drifted"])))
+    if found.get("put_back"):
+        rows.append(("put back", f"{found['put_back']} times on that day, last {found['drift_path']}"))
+    if found.get("left"):
+        rows.append(("left over", ", ".join(found["left"])))
+    return rows
 
 
 def _location(found: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from popham.cli.confirm import confirm
 from popham.cli.costs import cost_warnings
 from popham.cli.files import read_definitions
 from popham.cli.invocation import Invocation
+from popham.cli.reach import began_lines, follow_line, look_at_begun, reach_options, take_reach
 from popham.cli.saved_plan import SavedPlan
 from popham.cli.show import output_option, show_object
 from popham.cli.text import clean
@@ -66,6 +67,7 @@ def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("-m", "--message", default="", help="Why, for the history of all policies it changes.")
 @terms_options
+@reach_options
 @click.option("--dry-run", is_flag=True, help="Say what would be; change nothing.")
 @click.option("--force", is_flag=True, help="Take what is possible and unwise; warnings say what it was.")
 @click.option(
@@ -90,13 +92,19 @@ def apply(
 
     A definition that is wrong is named with its file and line, and nothing is changed.
     Own values that would be discarded because they are inherited again are listed first,
-    and so are objects that --prune would delete.
+    and so are objects that --prune would delete. New content for many agents needs --all,
+    or --canary for a rollout that reaches a few first.
     """
+    reach = take_reach(terms)
     if bool(saved) == bool(names) or (saved and (force or any(terms.values()))):
         raise click.UsageError("Name files with -f, or a saved plan with --plan, which has its own options")
     plan = SavedPlan.load(Path(saved)) if saved else None
     files = plan.files if plan else read_definitions(names)
-    given = {**(plan.terms if plan else terms), "message": message, "base": plan.base if plan else None}
+    given = {
+        **(plan.terms if plan else terms),
+        "message": message,
+        "base": plan.base if plan else None,
+    } | reach
     force = plan.force if plan else force
     with run.client() as client:
         scripted = not run.asked() or "-" in names
@@ -105,14 +113,16 @@ def apply(
             _confirm_losses(planned, scripted=scripted)
             given["base"] = planned.get("base")
         result = client.apply(files, dry_run=dry_run, force=force, **given)
-    _show(result, form, dry_run=dry_run)
+        began = look_at_begun(client, result, run.wait) if form == "text" else None
+    show_applied(result, form, began, dry_run=dry_run)
 
 
-def _show(result: dict[str, Any], form: str, *, dry_run: bool) -> None:
+def show_applied(result: dict[str, Any], form: str, began: dict[str, Any] | None, *, dry_run: bool) -> None:
+    """Print what an apply did, or would do; ``began`` is the rollout that goes on from it, if any."""
     if form == "json":
         show_object(form, result)
         return
-    for line in summarize(result):
+    for line in [*summarize(result), *(began_lines(began) if began else [])]:
         click.echo(line)
     for warning in result.get("warnings", ()):
         click.echo(f"Warning: {clean(warning)}", err=True)
@@ -120,6 +130,8 @@ def _show(result: dict[str, Any], form: str, *, dry_run: bool) -> None:
         click.echo(line, err=True)
     if dry_run:
         click.echo("Nothing was changed: this was a dry run.", err=True)
+    elif began:
+        click.echo(follow_line(began["id"]), err=True)
     elif result["groups"]:
         click.echo("See it arrive: popham get agents -w", err=True)
 
@@ -180,6 +192,9 @@ def summarize(result: dict[str, Any]) -> list[str]:
     for effect in result["groups"]:
         serials = f"serial {effect['before']} -> {effect['after']}"
         lines.append(f"{clean(effect['group'])}: {serials}, {_count(effect['agents'], 'agent')}")
+    if result.get("reach") and not result.get("rollout") and len(result["groups"]) > 1:
+        where = _count(sum(1 for effect in result["groups"] if effect["agents"]), "group")
+        lines.append(f"new content for {_count(result['reach'], 'agent')} in {where}")
     return lines
 
 

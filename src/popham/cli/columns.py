@@ -37,6 +37,17 @@ def moment(at: float | None) -> str:
         return f"{at:g}"
 
 
+def percent(share: float) -> str:
+    """Return ``1 %`` or ``0.5 %`` for a share from 0 to 1."""
+    return f"{round(share * 100, 4):g} %"
+
+
+def some(names: Sequence[str], shown: int) -> str:
+    """Return the first names, and how many more there are; ``-`` for none."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}" if names else NOTHING
+
+
 def field(key: str) -> Callable[[Shown], str]:
     """Return a cell that shows ``key`` as it is, ``-`` where it is empty or 0."""
     return lambda item: str(item.get(key) or NOTHING)
@@ -117,6 +128,38 @@ PLACEMENTS: Sequence[Column] = (
     Column("FROM", lambda item: ",".join(item.get("address") or ()) or NOTHING),
     Column("GROUP", field("group")),
     Column("LABELLED", lambda item: pairs(item.get("labels") or {})),
+)
+
+ROLLOUTS: Sequence[Column] = (
+    Column("ROLLOUT", field("id")),
+    Column("STATE", field("state")),
+    Column("WAVE", lambda item: f"{item['wave']} of {len(item['waves'])}"),
+    Column("SHARE", lambda item: percent(item["waves"][item["wave"] - 1]["share"])),
+    Column("COHORT", number("cohort")),
+    Column("APPLIED", number("applied")),
+    Column("FAILED", number("failed")),
+    Column("SILENT", number("silent")),
+    Column("AGENTS", number("agents")),
+    Column("BEGUN", lambda item: moment(item.get("at"))),
+    Column("AUTHOR", field("author")),
+    Column("CHANGES", lambda item: some(item.get("changes") or (), 2)),
+    Column("PENDING", number("pending"), wide=True),
+    Column("AWAY", number("away"), wide=True),
+    Column("GROUPS", lambda item: some(item.get("groups") or (), 4), wide=True),
+    Column("MESSAGE", field("message"), wide=True),
+    Column("REASON", field("reason"), wide=True),
+    Column("NEXT", field("next"), wide=True),
+)
+
+DRAFTS: Sequence[Column] = (
+    Column("NAME", field("name")),
+    Column("DOCUMENTS", lambda item: str(len(item["documents"]))),
+    Column("AUTHORS", lambda item: ",".join(sorted({one["author"] for one in item["documents"]}))),
+    Column("CHANGED", lambda item: moment(item["at"])),
+    Column("EDITION", number("edition")),
+    Column("MOVED", lambda item: str(sum(1 for one in item["documents"] if one["moved"]))),
+    Column("MESSAGE", field("message")),
+    Column("ABOUT", lambda item: ",".join(one["document"] for one in item["documents"]), wide=True),
 )
 
 TOKENS: Sequence[Column] = (

@@ -7,28 +7,32 @@ from typing import Any
 
 import click
 
-from popham.cli.columns import ago, moment
+from popham.cli.columns import ago, moment, percent
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
 from popham.cli.show import Shown, output_option, show_object
 from popham.cli.text import clean, clean_lines, pad, width
 from popham.model.communication import show_duration
+from popham.model.managed import SOURCE
 
 INDENT = "  "
+_DAY = 86400.0
 TIMES = frozenset(
     {"next_contact", "since", "location_since", "first_seen", "last_contact", "certificate_until", "changed"}
+    | {"watched_until"}
 )
 """Fields that hold a moment, in unix seconds."""
 DURATIONS = frozenset({"heartbeat", "spread", "promise"})
 """Fields that hold a number of seconds."""
-LIFTED = ("ordered", "labels_of_operators", "labels_of_agent")
+LIFTED = ("ordered", "withheld", "labels_of_operators", "labels_of_agent")
 """Details of an agent that belong beside what they explain."""
 ORDER = {
-    "agent": "name uid group kind admission presence link sync reason wanted applied since mode ordered fallback "
+    "agent": "name uid group kind admission presence link sync reason wanted applied since rollout withheld "
+    "drifted last_drift watched_until mode ordered fallback "
     "dialer heartbeat location rules location_since age last_contact next_contact first_seen address version "
     "certificate_until labels labels_of_operators labels_of_agent",
-    "group": "name path parent agents serial version edition inherits exceptions preset labels",
-    "policy": "name type revision sha256 private_to groups changed author labels",
+    "group": "name path parent managed_by agents serial version edition minimum_serial inherits exceptions preset labels annotations",
+    "policy": "name type revision sha256 private_to managed_by groups changed author labels annotations",
 }
 """Which fields come first, and in which order; others follow as they come."""
 
@@ -52,7 +56,8 @@ def agent(run: Invocation, name: str, form: str) -> None:
     detail = dict(found.get("detail") or {})
     head = {key: value for key, value in found.items() if key not in {"connected", "detail"}}
     head["link"] = "connected" if found.get("connected") else "none"
-    _print(head | {key: detail.pop(key) for key in LIFTED if key in detail}, "agent")
+    head |= {key: detail.pop(key) for key in LIFTED if key in detail}
+    _print(head | agent_lines(detail, run.now()), "agent")
     _print(detail, "")
     if found.get("admission") == "new":
         click.echo(f"It waits to be accepted: popham accept agent {clean(name)}", err=True)
@@ -70,12 +75,51 @@ def group(run: Invocation, name: str, form: str) -> None:
         show_object(form, found)
         return
     own = {"resolved", "communication", "policies", "locations", "values", "within"}
-    _print({key: value for key, value in found.items() if key not in own}, "group")
+    own |= set() if found.get("minimum_serial") else {"minimum_serial"}
+    _print(with_keeper({key: value for key, value in found.items() if key not in own}), "group")
     click.echo("resolved:")
     _print_resolved(found.get("resolved") or {})
     for location, items in sorted((found.get("within") or {}).items()):
         click.echo(f"in location {clean(location)}:")
         _print_resolved(items)
+
+
+def agent_lines(detail: dict[str, Any], now: float) -> dict[str, Any]:
+    """Take what an agent's detail says of rollout, drift and health window; return it as people read it."""
+    said: dict[str, Any] = {}
+    rollout, state = detail.pop("rollout", ""), detail.pop("rollout_state", "")
+    wave, waves, share = detail.pop("wave", 0), detail.pop("waves", 0), detail.pop("share", 0.0)
+    serial = detail.pop("rollout_serial", 0)
+    side = (
+        f"is to have serial {serial}"
+        if detail.pop("is_candidate", False)
+        else "keeps the old content for now"
+    )
+    if rollout:
+        # A small group may have no part in the first wave.
+        part = f" ({percent(share)})" if share else ""
+        said["rollout"] = f"{rollout}, {state}, wave {wave} of {waves}{part}: this agent {side}"
+    said["drifted"] = detail.pop("drifted", ())
+    path, at, times = detail.pop("drift_path", ""), detail.pop("drift_at", 0.0), detail.pop("put_back", 0)
+    if at:
+        today = int(at // _DAY) == int(now // _DAY)
+        said["last_drift"] = (
+            f"{path}, {moment(at)}; put back {_times(times)} {'today' if today else 'that day'}"
+        )
+    until = detail.pop("watched_until", 0.0)
+    if until > now:
+        said["watched_until"] = until
+    return said
+
+
+def _times(number: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def with_keeper(item: Shown) -> Shown:
+    """Return an object with the source in which it is managed, if there is one."""
+    source = (item.get("annotations") or {}).get(SOURCE)
+    return {**item, "managed_by": source} if source else item
 
 
 def _print_resolved(items: Mapping[str, Any]) -> None:
@@ -127,7 +171,7 @@ def policy(run: Invocation, name: str, form: str) -> None:
     if form != "text":
         show_object(form, found)
         return
-    _print(found, "policy")
+    _print(with_keeper(found), "policy")
 
 
 def _print(item: Shown, noun: str) -> None:

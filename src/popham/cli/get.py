@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from popham.cli.columns import AGENTS, GROUPS, PLACEMENTS, POLICIES, TOKENS
+from popham.cli.columns import AGENTS, DRAFTS, GROUPS, PLACEMENTS, POLICIES, ROLLOUTS, TOKENS
+from popham.cli.draft import NO_DRAFTS
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
+from popham.cli.rollout import NO_ROLLOUTS
 from popham.cli.show import Column, Shown, names, output_option, show_list, show_object
 from popham.cli.watch import watch
 from popham.client import Client
@@ -71,7 +73,7 @@ NO_TOKENS = "No tokens. 'popham token create' makes one."
 
 @click.group(cls=NounGroup)
 def get() -> None:
-    """List agents, groups, policies, placements or tokens."""
+    """List agents, groups, policies, drafts, rollouts, placements or tokens."""
 
 
 def _options(command: Callable[..., None]) -> Any:
@@ -110,6 +112,24 @@ def groups(run: Invocation, name: str | None, form: str, *, watched: bool) -> No
 def policies(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
     """List policies, and which groups assign them."""
     _show(run, Noun(POLICIES, Client.policies, Client.policy, NO_POLICIES), name, form, watched=watched)
+
+
+@get.command()
+@click.argument("name", required=False)
+@_options
+@click.pass_obj
+def drafts(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
+    """List drafts; 'popham draft show' shows what is in one."""
+    _show(run, Noun(DRAFTS, Client.drafts, Client.draft, NO_DRAFTS), name, form, watched=watched)
+
+
+@get.command()
+@click.argument("name", required=False)
+@_options
+@click.pass_obj
+def rollouts(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
+    """List rollouts, the newest first; 'popham rollout status' shows one in full."""
+    _show(run, Noun(ROLLOUTS, Client.rollouts, Client.rollout, NO_ROLLOUTS), name, form, watched=watched)
 
 
 @get.command()

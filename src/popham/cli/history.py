@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from popham.cli.columns import NOTHING, field, moment, number
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
+from popham.cli.reach import began_lines, follow_line, look_at_begun, reach_options, take_reach
 from popham.cli.show import Column, Shown, output_option, show_list
 from popham.cli.text import clean
 
@@ -61,14 +64,24 @@ def rollback() -> None:
 )
 @click.option("-m", "--message", default="", help="Why, for the history.")
 @click.option("--take-over", is_flag=True, help="Also if it is managed elsewhere; it is not from then on.")
+@reach_options
 @click.pass_obj
-def rollback_policy(run: Invocation, name: str, revision: int, message: str, *, take_over: bool) -> None:
-    """Make a new revision of policy X with the content of revision N; serials rise, nothing is forgotten."""
+def rollback_policy(
+    run: Invocation, /, name: str, revision: int, message: str, *, take_over: bool, **reach: Any
+) -> None:
+    """Make a new revision of policy X with the content of revision N; serials rise, nothing is forgotten.
+
+    Where that gives other content to many agents it needs --all, or --canary for a rollout that reaches a few first.
+    """
+    given = take_reach(reach)
     with run.client() as client:
         before = client.policy(name)["revision"]
-        found = client.roll_back(name, revision, message=message, take_over=take_over)
+        found = client.roll_back(name, revision, message=message, take_over=take_over, **given)
+        began = look_at_begun(client, found, run.wait)
     if found["revision"] == before:
         click.echo(f"policy {clean(name)} unchanged: revision {before} has the content of {revision}")
         return
     click.echo(f"policy {clean(name)}: revision {found['revision']} has the content of revision {revision}")
-    click.echo("See it arrive: popham get agents -w", err=True)
+    for line in began_lines(began) if began else ():
+        click.echo(line)
+    click.echo(follow_line(began["id"]) if began else "See it arrive: popham get agents -w", err=True)

@@ -29,6 +29,7 @@ class Invocation:
         wait: Sleeps for so many seconds between two looks of ``-w``.
         now: Wall time, in unix seconds.
         asked: Whether somebody is there to answer questions.
+        draws: Whether what was printed may be drawn over: standard output is a terminal.
     """
 
     environ: Mapping[str, str]
@@ -38,6 +39,7 @@ class Invocation:
     wait: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.time
     asked: Callable[[], bool] = field(default_factory=lambda: _on_terminal)
+    draws: Callable[[], bool] = field(default_factory=lambda: _to_terminal)
 
     def choose(self, config: str | None, context: str) -> Invocation:
         """Return the invocation with what the options of ``popham`` itself say."""
@@ -64,6 +66,10 @@ class Invocation:
 
 def _on_terminal() -> bool:
     return sys.stdin.isatty()
+
+
+def _to_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _connect(context: Context) -> Client:

@@ -20,7 +20,9 @@ from popham.cli.lazy import Entry, LazyGroup
 from popham.errors import ConfigError, PophamError
 
 ENTRIES = {
-    "get": Entry("popham.cli.get", "get", "List agents, groups, policies, placements or tokens."),
+    "get": Entry(
+        "popham.cli.get", "get", "List agents, groups, policies, drafts, rollouts, placements or tokens."
+    ),
     "describe": Entry("popham.cli.describe", "describe", "Show all about one agent, group or policy."),
     "explain": Entry("popham.cli.answers", "explain", "Say where the values of an agent come from."),
     "why": Entry("popham.cli.answers", "why", "Say why an agent is where it is, and what to do next."),
@@ -35,6 +37,14 @@ ENTRIES = {
     "history": Entry("popham.cli.history", "history", "Show who changed a policy, when and why."),
     "rollback": Entry(
         "popham.cli.history", "rollback", "Go back to an old revision of a policy, by a new one."
+    ),
+    "draft": Entry(
+        "popham.cli.draft",
+        "draft",
+        "Prepare definitions together on the Manager, and publish them as one change.",
+    ),
+    "rollout": Entry(
+        "popham.cli.rollout", "rollout", "Follow changes that reach a few agents first, and step in."
     ),
     "export": Entry(
         "popham.cli.export", "export", "Write all definitions as files; applying them changes nothing."

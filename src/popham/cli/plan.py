@@ -74,14 +74,14 @@ def plan(
     if form == "json":
         show_object(form, result | ({"age": asdict(asked)} if asked else {}))
         return status
-    for line in _report(result, asked, differences=differences):
+    for line in plan_lines(result, asked, differences=differences):
         click.echo(line)
     how = f"popham apply --plan {clean(save)}" if save else "popham apply with the same files"
     click.echo(f"Nothing was changed. Make it so: {how}.", err=True)
     return status
 
 
-def _report(result: dict[str, Any], asked: Age | None, *, differences: bool) -> Iterator[str]:
+def plan_lines(result: dict[str, Any], asked: Age | None, *, differences: bool) -> Iterator[str]:
     """Yield what would be, part by part."""
     yield from summarize(result)
     if not result["groups"]:

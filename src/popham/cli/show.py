@@ -28,15 +28,19 @@ COLOURS = {
     "on time": "green",
     "connected": "green",
     "usable": "green",
+    "promoted": "green",
     "pending": "yellow",
     "overdue": "yellow",
     "drifted": "yellow",
     "cannot take it": "yellow",
     "new": "yellow",
+    "paused": "yellow",
+    "undone": "yellow",
     "failed": "red",
     "missing": "red",
     "revoked": "red",
     "refused": "red",
+    "halted": "red",
 }
 
 

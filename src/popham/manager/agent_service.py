@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from popham.clock import Clock
@@ -12,13 +12,18 @@ from popham.errors import ConflictError, DefinitionError
 from popham.manager.agents import admit, every_agent, find_agent
 from popham.manager.answers import explain_agent, explain_why
 from popham.manager.bundles import Bundles
+from popham.manager.cohort import Member
 from popham.manager.costs import Basis
+from popham.manager.digests import hide_of_agent, sees_digests
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.keys import ManagerKeys
 from popham.manager.links import Links
 from popham.manager.measures import Measures
+from popham.manager.members import read_members
 from popham.manager.moves import delete_placement, label_agent, labels_of, move_agent, read_placements
 from popham.manager.objects import find_group
+from popham.manager.publishing import ASK_ABOVE, Members, Publishing
+from popham.manager.rollout_telling import Progress
 from popham.manager.roster import Roster
 from popham.manager.told import check_tests
 from popham.manager.views import AgentView, CheckIn, Explanation, Page, PlacementView, Why
@@ -60,6 +65,9 @@ class AgentService:
         links: Links,
         measures: Callable[[], Measures] = Measures,
         basis: Callable[[], Basis] = Basis,
+        ask_above: int = ASK_ABOVE,
+        members: Members | None = None,
+        progress: Callable[[int], Progress | None] = lambda _number: None,
     ) -> None:
         """Wire the service.
 
@@ -73,6 +81,9 @@ class AgentService:
             links: The table of open links.
             measures: Returns what the process measures of itself.
             basis: Returns what costs are reckoned with; may read a file.
+            ask_above: Agents that a change may give new content at once without a decision; 0 for any number.
+            members: Returns who could be in the cohort of a rollout; None to read them from the database.
+            progress: Returns how the cohort of a rollout is doing, by its number; None if nobody looks.
         """
         self._store = store
         self._keys = keys
@@ -82,7 +93,12 @@ class AgentService:
         self._links = links
         self._measures = measures
         self._basis = basis
-        self._bundles = Bundles(keys.director)
+        self._progress = progress
+        publishing = Publishing(ask_above=ask_above, members=members or self._stored_members, rng=rng)
+        self._bundles = Bundles(keys.director, publishing)
+
+    def _stored_members(self, tx: Reading, groups: Collection[str]) -> Mapping[str, Sequence[Member]]:
+        return read_members(tx, groups, self._clock.now())
 
     async def agents(
         self,
@@ -114,14 +130,15 @@ class AgentService:
         return await self._store.read(work)
 
     async def agent(self, grant: Grant, ref: str) -> AgentView:
-        """Return one agent by name or uid, with its detail.
+        """Return one agent by name or uid, with its detail; digests in it for those who may change policies.
 
         Raises:
             NotFoundError: ``not_found.agent``.
             ConflictError: ``conflict.ambiguous``.
         """
         require(grant, Permission.READ)
-        return await self._store.read(lambda tx: self._view(tx, find_agent(tx, ref)))
+        view = await self._store.read(lambda tx: self._view(tx, find_agent(tx, ref)))
+        return view if sees_digests(grant) else hide_of_agent(view)
 
     async def explain(self, grant: Grant, ref: str, *, setting: str = "", location: str = "") -> Explanation:
         """Return where an agent's values come from; errors as :func:`popham.manager.answers.explain_agent`."""

@@ -21,6 +21,7 @@ from popham.model.communication import CommunicationSettings, show_duration
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Admission, AgentKind, Tree
 from popham.model.names import nearest, show
 from popham.model.policy import STOCK_TYPES
+from popham.model.rollout import RolloutState
 from popham.model.status import Presence, SyncState
 from popham.resolve.explain import explain, show_communication, show_locations
 from popham.resolve.resolved import (
@@ -199,7 +200,20 @@ def _in_sync(view: AgentView) -> tuple[str, str]:
         return f"{held}, except policies of type {kinds}, which it cannot apply", "Upgrade the agent"
     if view.mode == Mode.PUSH and not view.connected and view.kind == AgentKind.OWN:
         return f"{held}, but holds no link, though its mode is push", "On the machine: popham agent status"
-    return held, ""
+    return _in_rollout(view, held) or (held, "")
+
+
+def _in_rollout(view: AgentView, held: str) -> tuple[str, str] | None:
+    """Return how an agent stands to the rollout of its group; None if there is none, or it has what is new."""
+    detail = view.detail
+    name, serial = detail.get("rollout"), detail.get("rollout_serial")
+    if not name:
+        return None
+    wave = f"wave {detail['wave']} of {detail['waves']} ({detail['share'] * 100:g} %)"
+    if detail["is_candidate"]:
+        return f"{held}, as one of the first: rollout {name}, {wave}", f"popham rollout status {name}"
+    how = "which is halted" if detail["rollout_state"] == RolloutState.HALTED else wave
+    return f"{held}; serial {serial} is held back by rollout {name}, {how}", f"popham rollout status {name}"
 
 
 def _cannot(view: AgentView) -> tuple[str, str]:
@@ -236,8 +250,9 @@ def _pending(view: AgentView) -> tuple[str, str]:
     reason = view.reason or "waits"
     detail = view.detail
     is_new = detail.get("content_digest") == detail.get("wanted_digest")
-    if is_new and detail.get("download") is False:
-        return reason, _download_on(view)
+    kept_back = _kept_back(view) if is_new else ""
+    if kept_back:
+        return reason, kept_back
     if view.connected:
         return reason, f"Wait a moment, then: popham describe agent {view.name}"
     if view.kind == AgentKind.OWN and detail.get("serial", 0) > view.wanted:
@@ -245,6 +260,15 @@ def _pending(view: AgentView) -> tuple[str, str]:
     if _awaits_heartbeat(view, is_new=is_new):
         return reason, "On the machine: popham agent check-in; or give its group push, or a shorter heartbeat"
     return reason, f"popham check-in {view.name}"
+
+
+def _kept_back(view: AgentView) -> str:
+    """Return the next step for an agent that has the newest bundle and may not apply all of it; else empty."""
+    if view.detail.get("download") is False:
+        return _download_on(view)
+    if view.detail.get("withheld"):
+        return f"popham check-in {view.name}; if its group stays below that serial, lower 'minimum_serial'"
+    return ""
 
 
 def _awaits_heartbeat(view: AgentView, *, is_new: bool) -> bool:

@@ -30,6 +30,7 @@ from popham.manager.keys import ManagerKeys, load_keys
 from popham.manager.lag import Lag
 from popham.manager.live import Live
 from popham.manager.measures import Measures, measure
+from popham.manager.rollout_watch import RolloutWatch
 from popham.manager.service import ManagerService
 from popham.manager.settings import Address, ManagerSettings
 from popham.net.hot.listener import HotListener
@@ -92,15 +93,20 @@ class Manager:
         )
         self.live = Live(self._book, self.hub)
         self._census = Census(self._book, clock)
+        bundles = Bundles(keys.director)
+        self._rollouts = RolloutWatch(store, self._book, bundles, clock, self.live.groups_changed)
         self.service = ManagerService(
             store,
             keys=keys,
             clock=clock,
             rng=rng,
-            on_groups_changed=self.live.groups_changed,
+            on_groups_changed=self._rollouts.groups_changed,
             links=self.live,
             measures=self._measure,
             basis=lambda: read_basis(state.root, settings.limits.connections, settings.limits.keepalive),
+            ask_above=settings.publish.ask_above,
+            members=self._rollouts.members,
+            progress=self._rollouts.progress,
         )
         context = open_tls(state, keys, clock)
         self.listener = HotListener(
@@ -150,7 +156,7 @@ class Manager:
             asyncio.ensure_future(part)
             for part in (
                 *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
-                *(self.lag.run(), self._steering.run(), self._census.run()),
+                *(self.lag.run(), self._steering.run(), self._census.run(), self._rollouts.run()),
             )
         ]
         stop = asyncio.ensure_future(stopping.wait())

@@ -20,8 +20,8 @@ def note(
     now: float,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
-) -> None:
-    """Append a change to the audit.
+) -> AuditRow:
+    """Append a change to the audit, and return it with its number.
 
     Args:
         tx: The transaction that makes the change.
@@ -41,7 +41,7 @@ def note(
         before=_text(before),
         after=_text(after),
     )
-    tx.add_audit(row)
+    return tx.add_audit(row)
 
 
 def _text(value: Mapping[str, Any] | None) -> str:

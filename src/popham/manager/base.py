@@ -54,6 +54,8 @@ class State:
             held = describe_group(self.groups[name])
         elif kind == "policy" and name in self.policies:
             held = describe_policy(self.policies[name])
+            # Its revision says which body it is; a plan is also for those who may not see the digest of one.
+            del held["sha256"]
         elif kind == "placement" and name in self.placements:
             held = json.loads(self.placements[name])
         elif kind == "source":
@@ -99,15 +101,33 @@ def concerned(definitions: Definitions, tree: Tree, groups: Iterable[str], sourc
     return found
 
 
-def check_base(reading: Reading, state: State, base: Mapping[str, str]) -> None:
+PLANNED = "the plan was made"
+LOOK_AGAIN = "Nothing was applied. Make the plan again, and look at what it says now"
+
+
+def check_base(
+    reading: Reading, state: State, base: Mapping[str, str], *, since: str = PLANNED, hint: str = LOOK_AGAIN
+) -> None:
     """Return if every object of ``base`` is in ``state`` as it was.
+
+    Args:
+        reading: A snapshot.
+        state: All objects.
+        base: Object → digest.
+        since: When that was, for the sentence.
+        hint: What to do about it.
 
     Raises:
         ConflictError: ``conflict.base``: it names what changed, by whom and when.
     """
-    moved = [about for about, was in base.items() if state.digest(about) != was]
+    moved = find_moved(state, base)
     if moved:
-        raise _moved(reading, moved)
+        raise _moved(reading, moved, since, hint)
+
+
+def find_moved(state: State, base: Mapping[str, str]) -> list[str]:
+    """Return the objects of ``base`` that are not in ``state`` as they were."""
+    return [about for about, was in base.items() if state.digest(about) != was]
 
 
 def check_reach(reading: Reading, groups: Iterable[str], base: Mapping[str, str]) -> None:
@@ -124,15 +144,22 @@ def check_reach(reading: Reading, groups: Iterable[str], base: Mapping[str, str]
         raise _moved(reading, moved)
 
 
-def _moved(reading: Reading, moved: list[str]) -> ConflictError:
+def _moved(reading: Reading, moved: list[str], since: str = PLANNED, hint: str = LOOK_AGAIN) -> ConflictError:
     named = moved[:_NAMED]
-    by = _last_changes(reading, set(named))
-    told = [f"{about} ({_who(by[about])})" if about in by else about for about in named]
     more = f" and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
-    problem = f"this has changed since the plan was made: {', '.join(told)}{more}"
-    return ConflictError(
-        "base", problem, "Nothing was applied. Make the plan again, and look at what it says now"
-    )
+    problem = f"this has changed since {since}: {', '.join(tell_changes(reading, named))}{more}"
+    return ConflictError("base", problem, hint)
+
+
+def tell_changes(reading: Reading, objects: list[str]) -> list[str]:
+    """Return ``policy/motd (by ada at 2027-01-15T08:00:00Z)`` for each object, as far back as is looked."""
+    by = _last_changes(reading, set(objects))
+    return [f"{about} ({_who(by[about])})" if about in by else about for about in objects]
+
+
+def last_change(reading: Reading, about: str) -> AuditRow | None:
+    """Return the newest entry of the audit about an object, as far back as is looked."""
+    return _last_changes(reading, {about}).get(about)
 
 
 def _last_changes(reading: Reading, objects: set[str]) -> dict[str, AuditRow]:
@@ -164,5 +191,9 @@ def _last_entry(reading: Reading) -> int:
 
 
 def _who(row: AuditRow) -> str:
-    at = datetime.fromtimestamp(row.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"by {row.actor} at {at}"
+    return who(row.actor, row.at)
+
+
+def who(actor: str, at: float) -> str:
+    """Return ``by ada at 2027-01-15T08:00:00Z``."""
+    return f"by {actor} at {datetime.fromtimestamp(at, UTC).strftime('%Y-%m-%dT%H:%M:%SZ')}"

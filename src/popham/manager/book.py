@@ -23,6 +23,7 @@ from popham.clock import Clock
 from popham.errors import GrantError, PophamError, StateError
 from popham.manager.admissions import Admissions
 from popham.manager.bundles import open_row
+from popham.manager.guard import find_guarded, read_minima
 from popham.manager.keys import ManagerKeys
 from popham.manager.saving import STATUS, Saving
 from popham.manager.stock import stock_config
@@ -357,6 +358,7 @@ def _open_kept(row: BundleRow) -> Bundle:
 def _read_wanted(tx: Reading, names: set[str] | None) -> dict[str, Wanted]:
     found = {}
     rows = tx.bundles() if names is None else [tx.bundle(name) for name in sorted(names)]
+    minima = read_minima(tx, names)
     for row in rows:
         if row is None:
             continue
@@ -364,15 +366,11 @@ def _read_wanted(tx: Reading, names: set[str] | None) -> dict[str, Wanted]:
         held = bundle.locations[bundle.default_location]
         blobs = {sha256: tx.encoded(sha256) or b"" for sha256 in bundle.blobs()}
         policies = [
-            Policy(
-                name=ref.name,
-                type=ref.type,
-                body=json.loads(blobs[ref.sha256])["body"],
-                revision=ref.revision,
-            )
+            Policy(name=ref.name, type=ref.type, body=json.loads(blobs[ref.sha256])["body"])
             for ref in held.policies
         ]
-        objects, objects_digest = stock_config(policies)
+        minimum = minima.get(row.group, 0)
+        objects, objects_digest = stock_config(policies, guarded=bool(minimum))
         found[row.group] = Wanted(
             group=row.group,
             serial=row.serial,
@@ -383,6 +381,8 @@ def _read_wanted(tx: Reading, names: set[str] | None) -> dict[str, Wanted]:
             objects=objects,
             objects_digest=objects_digest,
             communication=held.communication,
+            guarded=find_guarded(blobs) if minimum else frozenset(),
+            minimum_serial=minimum,
         )
     return found
 

@@ -10,11 +10,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from popham.errors import NotFoundError
 from popham.manager.objects import GroupReader, read_refs
+from popham.manager.publishing import Publishing
 from popham.model.bundle import BUNDLE_TYPE, Bundle
 from popham.model.fleet import Tree
 from popham.model.rollout import RolloutRef
@@ -34,12 +35,26 @@ def open_row(row: BundleRow) -> Bundle:
     )
 
 
-class Bundles:
-    """Builds, signs and stores."""
+Staging = Callable[[Sequence[str]], Mapping[str, RolloutRef]]
+"""Groups with new content, which had other content before → who is to have it first, where not all are."""
 
-    def __init__(self, director: Signer) -> None:
+
+def _all_at_once(_groups: Sequence[str]) -> Mapping[str, RolloutRef]:
+    return {}
+
+
+class Bundles:
+    """Builds, signs and stores.
+
+    Attributes:
+        groups: Reads groups.
+        publishing: What decides how far a change reaches at once.
+    """
+
+    def __init__(self, director: Signer, publishing: Publishing | None = None) -> None:
         """Sign with ``director``."""
         self._director = director
+        self.publishing = publishing or Publishing()
         self.groups = GroupReader()
         self._opened: dict[str, tuple[BundleRow, Bundle]] = {}
 
@@ -51,7 +66,7 @@ class Bundles:
         now: float,
         tree: Tree | None = None,
         heads: Sequence[PolicyRow] | None = None,
-        staged: Callable[[Bundle], RolloutRef | None] = lambda _fresh: None,
+        staged: Staging = _all_at_once,
         dry_run: bool = False,
     ) -> list[BundleRow]:
         """Build every concerned group, sign and store those whose content changed; return these.
@@ -63,7 +78,7 @@ class Bundles:
             now: Unix seconds.
             tree: All groups as they are in the transaction; None to read them.
             heads: All policies as they are in the transaction; None to read them.
-            staged: Says of a bundle who is to have its content first; None for all at once.
+            staged: Asked once for all of them, before anything is signed.
             dry_run: Leave signatures out; the transaction must not be committed.
 
         Raises:
@@ -74,17 +89,15 @@ class Bundles:
         concerned = _concerned(tree, groups)
         refs = read_refs(tx, heads)
         rows = _newest_rows(tx, concerned)
+        held = {name: self._open(rows[name]) for name in concerned if name in rows}
+        fresh = {name: build_bundle(tree, refs, name, previous=held.get(name), now=now) for name in concerned}
+        first = staged([name for name in concerned if name in held and fresh[name] is not None])
         signed = []
-        for name in concerned:
-            row = rows.get(name)
-            previous = self._open(row) if row else None
-            fresh = build_bundle(tree, refs, name, previous=previous, now=now)
-            if fresh is None:
+        for name, bundle in fresh.items():
+            if bundle is None:
                 continue
-            rollout = staged(fresh) if previous is not None else None
-            if previous is not None and rollout is not None:
-                fresh = stage(previous, fresh, rollout)
-            signed.append(self._store(tx, fresh, dry_run=dry_run))
+            one = stage(held[name], bundle, first[name]) if name in first else bundle
+            signed.append(self._store(tx, one, dry_run=dry_run))
         return signed
 
     def follow(self, tx: Writing, group: str, change: Callable[[Bundle], Bundle]) -> BundleRow:

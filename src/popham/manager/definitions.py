@@ -16,6 +16,7 @@ from popham.manager.base import check_base, check_reach, concerned, read_state
 from popham.manager.bundles import Bundles
 from popham.manager.cautions import find_warnings
 from popham.manager.grant import Grant
+from popham.manager.guard import add_changed, warn
 from popham.manager.merge import discarded, holder, merge, parents_first
 from popham.manager.moves import placement_row
 from popham.manager.objects import (
@@ -27,6 +28,7 @@ from popham.manager.objects import (
     row_of,
 )
 from popham.manager.prune import find_abandoned, prune
+from popham.manager.release import Release
 from popham.manager.told import check_tests, read_objects, tell_differences
 from popham.manager.views import ApplyResult, Change, GroupEffect
 from popham.model.communication import CommunicationSettings
@@ -38,6 +40,7 @@ from popham.model.names import ROOT_GROUP, nearest
 from popham.model.placement import PLACEMENTS_MAX
 from popham.model.policy import Policy
 from popham.model.relations import PolicyHead, Stored, check_relations, private
+from popham.model.rollout import RolloutTerms
 from popham.resolve.resolved import own_locations
 from popham.store.rows import BundleRow, PolicyRow, RevisionRow
 from popham.store.seam import Reading, Writing
@@ -45,7 +48,10 @@ from popham.store.seam import Reading, Writing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What an apply did: the result for people, the groups that have a new bundle, all groups before and after."""
+    """What an apply did: the result for people, and all groups before and after.
+
+    ``groups`` are those of which the hub must know: with a new bundle, or another minimum serial.
+    """
 
     result: ApplyResult
     groups: tuple[str, ...]
@@ -64,6 +70,8 @@ class Terms:
         prune: Delete what the source has and the definitions lack.
         base: What a plan rested on: object → digest; refused if it has moved.
         dry_run: Leave signatures out, and tell every difference; the transaction must not be committed.
+        everyone: Whether it may reach however many agents at once.
+        rollout: The waves in which it goes out; None for all at once.
     """
 
     message: str = ""
@@ -72,6 +80,8 @@ class Terms:
     prune: bool = False
     base: Mapping[str, str] | None = None
     dry_run: bool = False
+    everyone: bool = False
+    rollout: RolloutTerms | None = None
 
 
 PLAIN = Terms()
@@ -108,9 +118,10 @@ def apply_definitions(
     Raises:
         DefinitionSetError: The set does not fit what is stored, or a test fails.
         ConflictError: ``conflict.bundle``; repeat the transaction. ``conflict.base``, ``conflict.managed``;
-            or something needs what was to be deleted.
+            or something needs what was to be deleted; or as for :meth:`Release.publish`.
     """
     before = bundles.groups.read(tx)
+    release = _release(tx, bundles, grant, now, terms)
     state = read_state(tx, before) if terms.dry_run or terms.base is not None else None
     if state is not None and terms.base is not None:
         check_base(tx, state, terms.base)
@@ -126,24 +137,38 @@ def apply_definitions(
     check_tests(tx, definitions, tree, heads)
     signed: Sequence[BundleRow] = ()
     if work.touched:
-        signed = bundles.publish(
-            tx, sorted(work.touched), now=now, tree=tree, heads=heads, dry_run=terms.dry_run
-        )
+        signed = release.publish(sorted(work.touched), tree=tree, heads=heads)
     signed_groups = tuple(row.group for row in signed)
     if terms.base is not None:
         check_reach(tx, signed_groups, terms.base)
-    warnings = [*obstacles, *find_warnings(definitions, before, tree)]
+    warnings = [*obstacles, *release.warnings, *find_warnings(definitions, before, tree)]
+    warnings += warn(tx, tree, [*(group.name for group in definitions.groups), *signed_groups])
     result = ApplyResult(
         dry_run=terms.dry_run,
         changes=tuple(work.changes),
         groups=_effects(signed, tx.agent_counts(signed_groups)) if signed else (),
         warnings=tuple(warnings),
+        rollout=release.rollout,
+        reach=release.reach,
     )
     if state is not None and terms.dry_run:
         about = concerned(definitions, tree, signed_groups, terms.source if terms.prune else "")
         result = replace(result, base={one: state.digest(one) for one in sorted(about)})
         result = replace(result, changes=tell_differences(tx, result.changes, old, was, tree))
-    return Applied(result=result, groups=signed_groups, before=was, after=tree)
+    return Applied(result=result, groups=add_changed(signed_groups, was, tree), before=was, after=tree)
+
+
+def _release(tx: Writing, bundles: Bundles, grant: Grant, now: float, terms: Terms) -> Release:
+    return Release(
+        tx,
+        bundles,
+        grant,
+        now=now,
+        everyone=terms.everyone,
+        terms=terms.rollout,
+        message=terms.message,
+        dry_run=terms.dry_run,
+    )
 
 
 @dataclass

@@ -62,6 +62,8 @@ def write_group(tree: Tree, name: str) -> Object:
     if policies:
         spec["policies"] = policies
     spec |= _locations(tree, group)
+    if group.minimum_serial:
+        spec["minimum_serial"] = group.minimum_serial
     return _object("Group", name, group.labels, group.annotations, spec | _tests(group.tests))
 
 

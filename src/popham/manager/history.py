@@ -15,10 +15,12 @@ from popham.manager.bundles import Bundles, newest, open_row
 from popham.manager.exported import write_policy
 from popham.manager.grant import Grant
 from popham.manager.objects import describe_policy, missing_policy, notes_of
+from popham.manager.release import Release
 from popham.manager.views import DifferenceView, RevisionView
 from popham.model.difference import find_difference
 from popham.model.fleet import Tree
 from popham.model.managed import SOURCE, refuse_edit
+from popham.model.rollout import RolloutTerms
 from popham.store.rows import BundleRow, PolicyRow, RevisionRow
 from popham.store.seam import Reading, Writing
 
@@ -51,7 +53,7 @@ def view_history(reading: Reading, name: str) -> list[RevisionView]:
 
 
 def view_difference(reading: Reading, name: str, first: int | None, second: int | None) -> DifferenceView:
-    """Return what differs between two revisions of a policy.
+    """Return what differs between two revisions of a policy, without what either or the newest calls secret.
 
     Args:
         reading: A snapshot.
@@ -67,9 +69,10 @@ def view_difference(reading: Reading, name: str, first: int | None, second: int 
     new = _find(reading, name, rows[0].revision if second is None and rows else second or 0)
     before = [row.revision for row in rows if row.revision < new.revision]
     if first is None and not before:
-        return DifferenceView(before=0, after=new.revision, difference=_differ(reading, None, new))
+        return DifferenceView(before=0, after=new.revision, difference=_differ(reading, None, new, rows[0]))
     old = _find(reading, name, before[0] if first is None else first)
-    return DifferenceView(before=old.revision, after=new.revision, difference=_differ(reading, old, new))
+    difference = _differ(reading, old, new, rows[0])
+    return DifferenceView(before=old.revision, after=new.revision, difference=difference)
 
 
 def roll_back(
@@ -81,9 +84,13 @@ def roll_back(
     *,
     message: str = "",
     take_over: bool = False,
+    everyone: bool = False,
+    rollout: RolloutTerms | None = None,
     now: float,
-) -> Sequence[BundleRow]:
-    """Make a new revision with the body of an old one; return the bundles that are new by it.
+) -> tuple[Sequence[BundleRow], str]:
+    """Make a new revision with the body of an old one; return the bundles that are new by it, and its rollout.
+
+    With ``rollout`` a few agents have it first; with ``everyone`` it may reach any number at once.
 
     Whom the policy is for, its labels and its tests stay as they are.  The body that holds already
     makes no revision.
@@ -91,7 +98,7 @@ def roll_back(
     Raises:
         NotFoundError: ``not_found.policy`` or ``not_found.revision``.
         StateError: ``state.blob``: the body is gone.
-        ConflictError: ``conflict.managed``, ``conflict.bundle``.
+        ConflictError: ``conflict.managed``, ``conflict.bundle``, or as for :meth:`Release.publish`.
     """
     head = tx.policy(name)
     if head is None:
@@ -106,9 +113,10 @@ def roll_back(
         )
         raise NotFoundError("revision", problem, f"Choose one of type {head.type!r}")
     if old.sha256 == head.sha256:
-        return ()
+        return (), ""
     _read_body(tx, old)
     why = f"back to revision {revision}" + (f": {message}" if message else "")
+    release = Release(tx, bundles, grant, now=now, everyone=everyone, terms=rollout, message=why)
     number = head.revision + 1
     tx.add_revision(replace(old, revision=number, author=grant.actor, at=now, message=why))
     kept = {key: value for key, value in notes.annotations.items() if key != SOURCE}
@@ -119,7 +127,8 @@ def roll_back(
     note(tx, grant, "policy.rollback", f"policy/{name}", now=now, before=describe_policy(head), after=after)
     groups = bundles.groups.read(tx).values()
     touched = [group.name for group in groups if name in group.assigned()]
-    return bundles.publish(tx, touched, now=now, tree=Tree(groups)) if touched else ()
+    signed = release.publish(touched, tree=Tree(groups)) if touched else ()
+    return signed, release.rollout
 
 
 def _find(reading: Reading, name: str, revision: int) -> RevisionRow:
@@ -143,13 +152,14 @@ def _read_body(reading: Reading, row: RevisionRow) -> bytes:
     return encoded
 
 
-def _differ(reading: Reading, old: RevisionRow | None, new: RevisionRow) -> str:
+def _differ(reading: Reading, old: RevisionRow | None, new: RevisionRow, newest: RevisionRow) -> str:
     before = f"{new.name}/{old.revision}" if old else "nothing"
     return find_difference(
         _object(reading, old) if old else None,
         _object(reading, new),
         before=before,
         after=f"{new.name}/{new.revision}",
+        marks=[_object(reading, newest)] if newest.revision != new.revision else [],
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from popham.errors import ConflictError, NotFoundError
 from popham.manager.audit import note
-from popham.manager.bundles import newest
+from popham.manager.bundles import newest, open_row
 from popham.manager.grant import Grant
+from popham.manager.needs import Needs
 from popham.manager.objects import (
     Notes,
     describe_group,
@@ -20,9 +21,7 @@ from popham.manager.objects import (
     missing_policy,
     notes_of,
     read_lineage,
-    read_tree,
 )
-from popham.manager.tokens import view_token
 from popham.manager.views import GroupView, PolicyView
 from popham.model.communication import CommunicationSettings
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Tree
@@ -64,48 +63,65 @@ def view_group(reading: Reading, name: str) -> GroupView:
 
 
 def delete_group(
-    tx: Writing, grant: Grant, name: str, *, now: float, source: str = "", going: Collection[str] = ()
+    tx: Writing,
+    grant: Grant,
+    name: str,
+    *,
+    now: float,
+    source: str = "",
+    going: Collection[str] = (),
+    needs: Needs | None = None,
 ) -> None:
     """Delete a group that nothing depends on; its bundles stay, so their numbers are not used again.
 
     One that is managed elsewhere is deleted as that ``source`` only.  Policies that are ``going`` too
-    (``policy/motd``) do not depend on it.
+    (``policy/motd``) do not depend on it.  Who deletes several objects reads once what ``needs`` what.
 
     Raises:
         NotFoundError: ``not_found.group``.
         ConflictError: ``conflict.root``, ``conflict.children``, ``conflict.agents``,
-            ``conflict.tokens``, ``conflict.private``, ``conflict.placed`` or ``conflict.managed``.
+            ``conflict.tokens``, ``conflict.private``, ``conflict.placed``, ``conflict.rollout`` or
+            ``conflict.managed``.
     """
-    tree = read_tree(tx)
-    group = tree[name]
+    needs = needs or Needs(tx, now)
+    group = needs.group(name)
     if name == ROOT_GROUP:
         raise ConflictError("root", f"the root {name!r} cannot be deleted")
     refuse_edit(f"group/{name}", group.annotations, source)
-    children = [below.name for below in tree.below(name)[1:]]
+    children = needs.below(name)
     if children:
         problem = f"group {name!r} has groups below it: {', '.join(children[:5])}"
         raise ConflictError("children", problem, "Delete or move them first")
+    _refuse_in_rollout(tx, name)
     if tx.agents(group=name, limit=1):
         raise ConflictError(
             "agents",
             f"group {name!r} has agents",
             f"Move them: popham move agent X --to GROUP; popham get agents -g {name} lists them",
         )
-    usable = [t.id for t in tx.tokens() if t.group == name and view_token(t, now).state == "usable"]
-    if usable:
-        problem = f"agents may still join group {name!r} by token {usable[0]}"
-        raise ConflictError("tokens", problem, f"Revoke it: popham revoke token {usable[0]}")
-    held = (row.name for row in tx.policies() if row.private_to == name)
-    private = [policy for policy in held if f"policy/{policy}" not in going]
+    token = needs.token_of(name)
+    if token:
+        problem = f"agents may still join group {name!r} by token {token}"
+        raise ConflictError("tokens", problem, f"Revoke it: popham revoke token {token}")
+    private = [policy for policy in needs.private_to(name) if f"policy/{policy}" not in going]
     if private:
         problem = f"policy {private[0]!r} is private to group {name!r}"
         raise ConflictError("private", problem, "Delete it first, or leave out its 'private_to'")
-    placed = [row.name for row in tx.placements() if json.loads(row.body).get("group") == name]
+    placed = needs.placing_into(name)
     if placed:
         problem = f"placement {placed[0]!r} has agents begin in group {name!r}"
         raise ConflictError("placed", problem, f"Delete it first: popham delete placement {placed[0]}")
     tx.delete_group(name)
+    needs.drop_group(name)
     note(tx, grant, "group.delete", f"group/{name}", now=now, before=describe_group(group))
+
+
+def _refuse_in_rollout(reading: Reading, name: str) -> None:
+    row = reading.bundle(name)
+    rollout = open_row(row).rollout if row else None
+    if rollout is not None:
+        hint = f"First end it: popham rollout promote {rollout.id}, or popham rollout undo {rollout.id}"
+        raise ConflictError("rollout", f"group {name!r} is in rollout {rollout.id}", hint)
 
 
 def view_policies(reading: Reading) -> list[PolicyView]:
@@ -159,10 +175,12 @@ def copy_policy(tx: Writing, grant: Grant, source: str, target: str, *, now: flo
     note(tx, grant, "policy.copy", f"policy/{target}", now=now, after=describe_policy(copied))
 
 
-def delete_policy(tx: Writing, grant: Grant, name: str, *, now: float, source: str = "") -> None:
+def delete_policy(
+    tx: Writing, grant: Grant, name: str, *, now: float, source: str = "", needs: Needs | None = None
+) -> None:
     """Delete a policy that no group assigns; its revisions stay.
 
-    One that is managed elsewhere is deleted as that ``source`` only.
+    One that is managed elsewhere is deleted as that ``source`` only; ``needs`` as of :func:`delete_group`.
 
     Raises:
         NotFoundError: ``not_found.policy``.
@@ -170,11 +188,13 @@ def delete_policy(tx: Writing, grant: Grant, name: str, *, now: float, source: s
     """
     row = _find(tx, name)
     refuse_edit(f"policy/{name}", notes_of(row).annotations, source)
-    groups = _assigned(tx).get(name, ())
+    needs = needs or Needs(tx, now)
+    groups = needs.assigning(name)
     if groups:
         problem = f"policy {name!r} is assigned to {', '.join(groups[:5])}"
         raise ConflictError("assigned", problem, f"Withdraw it first: 'policies: {{{row.type}: null}}'")
     tx.delete_policy(name)
+    needs.drop_policy(name, row.private_to)
     note(tx, grant, "policy.delete", f"policy/{name}", now=now, before=describe_policy(row))
 
 
@@ -238,6 +258,7 @@ def _view_group(tree: Tree, row: GroupRow, bundle: BundleRow | None, agents: int
         version=bundle.version if bundle else 0,
         agents=agents,
         edition=row.edition,
+        minimum_serial=group.minimum_serial,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from popham.manager.cohort import takes_part
 from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
 from popham.model.status import Outcome, Presence, StateRecord, SyncState, sync_state
@@ -22,12 +23,13 @@ class Sight:
     Attributes:
         row: As stored.
         record: Its newest verified state record; None if it never sent one.
-        bundle: Its group's bundle; None if there is none.
+        bundle: Its group's bundle, during a rollout as it holds for this agent; None if there is none.
         config_hash: Hash of what a stock agent should have; empty for nothing.
         presence: Computed.
         connected: Whether a held link is open.
         next_contact: Promised, in unix seconds; None if unknown.
         now: Unix seconds.
+        minimum_serial: Serial that its group asks for before it gives bodies with secrets; 0 for none.
     """
 
     row: AgentRow
@@ -38,6 +40,7 @@ class Sight:
     connected: bool
     next_contact: float | None
     now: float
+    minimum_serial: int = 0
 
 
 def judge(sight: Sight) -> tuple[SyncState, str]:
@@ -69,7 +72,10 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
         why = f"download is off for group {bundle.group}"
     elif record.content_digest == bundle.content_digest:
         applying = record.outcome is Outcome.APPLYING
-        why = f"{'applying' if applying else 'has, and has not applied yet,'} serial {bundle.serial}"
+        why = (
+            _withheld(sight, record)
+            or f"{'applying' if applying else 'has, and has not applied yet,'} serial {serial_of(sight)}"
+        )
     elif record.error_code.startswith("trust."):
         why = f"refused what came: {record.error}"
     elif record.serial > bundle.serial:
@@ -77,6 +83,36 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
     else:
         why = _awaits(sight, "its answer")
     return state, why
+
+
+def _withheld(sight: Sight, record: StateRecord) -> str:
+    """Return which policies an agent is not given yet; empty if it has what it needs to apply all."""
+    if not record.withheld:
+        return ""
+    names = ", ".join(record.withheld)
+    if record.applied_serial >= sight.minimum_serial:
+        return f"waits for policies {names}: it is given them when it asks at its next contact"
+    return (
+        f"waits for policies {names}: they are given from serial {sight.minimum_serial} on, "
+        f"it has {record.applied_serial}"
+    )
+
+
+def has_candidate(bundle: Bundle, row: AgentRow, record: StateRecord | None) -> bool:
+    """Return whether the candidate of a rollout is to hold for an agent; not for one that knows none."""
+    if row.kind != AgentKind.OWN or record is None or not takes_part(record.agent_version):
+        return False
+    return bundle.is_candidate(row.uid)
+
+
+def serial_of(sight: Sight) -> int:
+    """Return the serial of the content that is to hold for an agent: an older one on a rollout's stable side."""
+    bundle = sight.bundle
+    if bundle is None:
+        return 0
+    if bundle.rollout is None or has_candidate(bundle, sight.row, sight.record):
+        return bundle.serial
+    return bundle.rollout.stable_serial
 
 
 def _judge_stock(sight: Sight) -> tuple[SyncState, str]:

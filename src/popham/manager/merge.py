@@ -66,6 +66,7 @@ def merge(definition: GroupDefinition, before: Mapping[str, Group], after: Mappi
         labels=dict(definition.labels),
         annotations=dict(definition.annotations),
         tests=definition.tests,
+        minimum_serial=definition.minimum_serial,
     )
 
 

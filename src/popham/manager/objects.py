@@ -55,16 +55,22 @@ def _read_tests(data: Mapping[str, Any]) -> tuple[Expectation, ...]:
 
 def describe_group(group: Group) -> dict[str, Any]:
     """Return a group as plain data: what is kept of it, and what the audit shows."""
-    return _more(group.annotations, group.tests) | {
-        "parent": group.parent,
-        "inherits": group.inherits,
-        "exceptions": dict(group.exceptions),
-        "policies": dict(group.policies),
-        "communication": group.communication.as_dict() if group.communication else None,
-        "locations": group.locations.as_dict() if group.locations else None,
-        "values": values_as_dict(group.values),
-        "labels": dict(group.labels),
-    }
+    # Only where it is used, so that what is stored of other groups stays as it is.
+    minimum = {"minimum_serial": group.minimum_serial} if group.minimum_serial else {}
+    return (
+        _more(group.annotations, group.tests)
+        | minimum
+        | {
+            "parent": group.parent,
+            "inherits": group.inherits,
+            "exceptions": dict(group.exceptions),
+            "policies": dict(group.policies),
+            "communication": group.communication.as_dict() if group.communication else None,
+            "locations": group.locations.as_dict() if group.locations else None,
+            "values": values_as_dict(group.values),
+            "labels": dict(group.labels),
+        }
+    )
 
 
 def describe_policy(row: PolicyRow) -> dict[str, Any]:
@@ -108,6 +114,7 @@ def parse_group(name: str, body: str, *, tenant: str = DEFAULT_TENANT) -> Group:
         labels=data["labels"],
         annotations=data.get("annotations", {}),
         tests=_read_tests(data),
+        minimum_serial=data.get("minimum_serial", 0),
         tenant=tenant,
     )
 

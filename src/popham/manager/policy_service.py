@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from popham.manager import history, inventory
-from popham.manager.agent_service import AgentService
 from popham.manager.costs import reckon
 from popham.manager.definitions import PLAIN, Applied, Terms, apply_definitions
+from popham.manager.digests import has_had_secret, sees_digests
 from popham.manager.exported import export
-from popham.manager.grant import PERMISSIONS, Grant, Permission, require
+from popham.manager.grant import Grant, Permission, require
+from popham.manager.rollout_service import RolloutService
 from popham.manager.views import ApplyResult, Costs, DifferenceView, FileView, PolicyView, RevisionView
-from popham.model.definition import check
+from popham.model.definition import Definitions, check
 from popham.model.difference import redact_spec
 from popham.model.documents import SourceFile
 from popham.model.managed import check_source
+from popham.model.rollout import RolloutTerms
 from popham.store.rows import BundleRow
 from popham.store.seam import Reading, Writing
 
@@ -29,7 +31,7 @@ class _NotCommittedError(Exception):
         self.applied = applied
 
 
-class PolicyService(AgentService):
+class PolicyService(RolloutService):
     """The part of the service that is about definitions."""
 
     async def apply(
@@ -48,16 +50,30 @@ class PolicyService(AgentService):
         Raises:
             GrantError: Not permitted; a dry run asks for less.
             DefinitionSetError: Something is wrong with the definitions, or a test fails; nothing was changed.
-            ConflictError: ``conflict.base``, ``conflict.managed``, or as for deleting; nothing was changed.
+            ConflictError: ``conflict.base``, ``conflict.managed``, ``conflict.rollout``, ``conflict.reach``,
+                ``conflict.contact``, or as for deleting; nothing was changed.
         """
         require(grant, Permission.PLAN if dry_run else Permission.APPLY)
         check_source(terms.source)
         # Reading YAML takes long for large files; links are served meanwhile.
         definitions = await asyncio.to_thread(check, files, force=force)
-        terms = replace(terms, dry_run=dry_run)
+        return await self._carry_out(grant, definitions, replace(terms, dry_run=dry_run))
+
+    async def _carry_out(
+        self,
+        grant: Grant,
+        definitions: Definitions,
+        terms: Terms,
+        *,
+        first: Callable[[Writing], None] | None = None,
+    ) -> ApplyResult:
+        """Apply checked definitions; ``first`` is done before, in the same transaction. Errors as :meth:`apply`."""
+        dry_run = terms.dry_run
         now = self._clock.now()
 
         def work(tx: Writing) -> Applied:
+            if first is not None:
+                first(tx)
             applied = apply_definitions(tx, definitions, self._bundles, grant=grant, now=now, terms=terms)
             if dry_run:
                 raise _NotCommittedError(applied)
@@ -89,25 +105,43 @@ class PolicyService(AgentService):
         return tuple(FileView(name=name, text=text) for name, text in files), tuple(warnings)
 
     async def policies(self, grant: Grant) -> tuple[PolicyView, ...]:
-        """Return all policies by name, without their specs."""
+        """Return all policies by name, without their specs; with digests for those who may change them."""
         require(grant, Permission.READ)
-        return tuple(await self._store.read(inventory.view_policies))
+        views = await self._store.read(inventory.view_policies)
+        return tuple(views if sees_digests(grant) else (replace(view, sha256="") for view in views))
 
     async def policy(self, grant: Grant, name: str) -> PolicyView:
         """Return one policy with its spec; raises NotFoundError ``not_found.policy``.
 
-        What its type calls secret is shown to those only who may change it.
+        What its type calls secret is shown to those only who may change it, and so is the digest of a
+        policy that ever had a secret.
         """
         require(grant, Permission.READ)
-        view = await self._store.read(lambda tx: inventory.view_policy(tx, name))
-        if view.spec is None or Permission.APPLY in PERMISSIONS[grant.role]:
-            return view
-        return replace(view, spec=redact_spec(view.spec))
+        whole = sees_digests(grant)
+
+        def work(tx: Reading) -> PolicyView:
+            view = inventory.view_policy(tx, name)
+            if whole or view.spec is None:
+                return view
+            sha256 = "" if has_had_secret(tx, name) else view.sha256
+            return replace(view, spec=redact_spec(view.spec), sha256=sha256)
+
+        return await self._store.read(work)
 
     async def history(self, grant: Grant, name: str) -> tuple[RevisionView, ...]:
-        """Return all revisions of a policy, the newest first; raises NotFoundError ``not_found.policy``."""
+        """Return all revisions of a policy, the newest first; raises NotFoundError ``not_found.policy``.
+
+        Digests are shown as by :meth:`policy`.
+        """
         require(grant, Permission.READ)
-        return tuple(await self._store.read(lambda tx: history.view_history(tx, name)))
+        whole = sees_digests(grant)
+
+        def work(tx: Reading) -> tuple[RevisionView, ...]:
+            views = history.view_history(tx, name)
+            hidden = not whole and has_had_secret(tx, name)
+            return tuple(replace(view, sha256="") if hidden else view for view in views)
+
+        return await self._store.read(work)
 
     async def difference(
         self, grant: Grant, name: str, first: int | None = None, second: int | None = None
@@ -117,17 +151,34 @@ class PolicyService(AgentService):
         return await self._store.read(lambda tx: history.view_difference(tx, name, first, second))
 
     async def roll_back(
-        self, grant: Grant, name: str, revision: int, *, message: str = "", take_over: bool = False
+        self,
+        grant: Grant,
+        name: str,
+        revision: int,
+        *,
+        message: str = "",
+        take_over: bool = False,
+        everyone: bool = False,
+        rollout: RolloutTerms | None = None,
     ) -> PolicyView:
         """Go back to an old revision by a new one; errors as :func:`popham.manager.history.roll_back`."""
         require(grant, Permission.APPLY)
         now = self._clock.now()
 
         def work(tx: Writing) -> tuple[PolicyView, Sequence[BundleRow]]:
-            signed = history.roll_back(
-                tx, self._bundles, grant, name, revision, message=message, take_over=take_over, now=now
+            signed, begun = history.roll_back(
+                tx,
+                self._bundles,
+                grant,
+                name,
+                revision,
+                message=message,
+                take_over=take_over,
+                everyone=everyone,
+                rollout=rollout,
+                now=now,
             )
-            return inventory.view_policy(tx, name), signed
+            return replace(inventory.view_policy(tx, name), rollout=begun), signed
 
         view, signed = await self._write(work)
         if signed:

@@ -17,6 +17,7 @@ from popham.manager.bundles import newest, open_row
 from popham.manager.grant import Grant
 from popham.manager.inventory import delete_group, delete_policy
 from popham.manager.moves import delete_placement
+from popham.manager.needs import Needs
 from popham.manager.views import Change
 from popham.model.definition import Definitions
 from popham.model.fleet import Group, Tree
@@ -65,17 +66,20 @@ def prune(
     Raises:
         ConflictError: Something needs it, and this is no dry run.
     """
-    concerned = _agents(tx) if abandoned else {}
+    if not abandoned:
+        return
+    concerned, needs, going = _agents(tx), Needs(tx, now), frozenset(abandoned)
     for about in abandoned:
         kind, _, name = about.partition("/")
         obstacle = ""
         try:
             if kind == "group":
-                delete_group(tx, grant, name, now=now, source=source, going=abandoned)
+                delete_group(tx, grant, name, now=now, source=source, going=going, needs=needs)
             elif kind == "policy":
-                delete_policy(tx, grant, name, now=now, source=source)
+                delete_policy(tx, grant, name, now=now, source=source, needs=needs)
             else:
                 delete_placement(tx, grant, name, now=now, source=source)
+                needs.drop_placement(name)
         except ConflictError as error:
             if not dry_run:
                 raise

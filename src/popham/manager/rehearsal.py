@@ -18,6 +18,7 @@ from popham.model.expectation import Expectation
 from popham.model.findings import Findings
 from popham.model.fleet import Group, Tree
 from popham.model.names import ROOT_GROUP
+from popham.model.placement import Rules
 from popham.resolve.expected import failures
 
 
@@ -44,7 +45,7 @@ def rehearse(definitions: Definitions) -> Rehearsed:
     tree = _tree(definitions) if tests else None
     findings = Findings()
     held = waiting = 0
-    rules = [placement.rule for placement in definitions.placements]
+    rules = Rules(placement.rule for placement in definitions.placements)
     for owner, written, test in tests:
         if tree is None or (test.group and test.group not in tree):
             waiting += 1

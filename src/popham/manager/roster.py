@@ -12,16 +12,19 @@ from types import MappingProxyType
 from typing import Any
 
 from popham.manager.bundles import open_row
-from popham.manager.judgement import Sight, judge
+from popham.manager.guard import read_minima
+from popham.manager.judgement import Sight, has_candidate, judge, serial_of
 from popham.manager.links import Links
 from popham.manager.moves import labels_of
 from popham.manager.objects import read_lineage, read_policies, read_refs, read_texts
+from popham.manager.rollouts import open_rollout
 from popham.manager.stock import stock_config
 from popham.manager.views import AgentView
 from popham.model.bundle import Bundle
 from popham.model.communication import CommunicationSettings
 from popham.model.fleet import Admission, AgentKind
 from popham.model.policy import STOCK_TYPES
+from popham.model.rollout import RolloutRef
 from popham.model.status import STATE_TYPE, StateRecord, presence
 from popham.net.seam import FULL
 from popham.resolve.resolved import resolve, resolve_locations
@@ -45,13 +48,14 @@ class Roster:
         self._now = now
         self._bundles: dict[str, Bundle | None] = {}
         self._hashes: dict[str, bytes] = {}
+        self._minima: dict[str, int] = {}
 
     def view(self, row: AgentRow, *, detailed: bool = False) -> AgentView:
         """Return the view of one agent; ``detailed`` fills its detail."""
         seen = [at for at in (row.last_contact, self._links.last_contact(row.uid)) if at is not None]
         last = max(seen, default=None)
         record = read_record(row)
-        bundle = self._bundle(row.group)
+        bundle = self._side(row, record)
         next_contact = None if last is None else last + row.promise
         known = presence(last, row.promise, self._now, self._links.downtimes())
         sight = Sight(
@@ -63,6 +67,7 @@ class Roster:
             connected=self._links.connected(row.uid),
             next_contact=next_contact,
             now=self._now,
+            minimum_serial=self._minimum(row.group) if record and record.withheld else 0,
         )
         state, reason = judge(sight)
         accepted = row.admission == Admission.ACCEPTED
@@ -85,7 +90,7 @@ class Roster:
             rules=record.rules if record else (),
             location_since=record.location_since or None if record else None,
             heartbeat=settings.heartbeat if own and settings else row.promise,
-            wanted=bundle.serial if bundle and accepted else 0,
+            wanted=serial_of(sight) if accepted else 0,
             applied=record.applied_serial if record else 0,
             last_contact=last,
             age=None if last is None else max(0.0, self._now - last),
@@ -110,8 +115,10 @@ class Roster:
             "labels_of_agent": read_texts(row.labels),
             "wanted_digest": bundle.content_digest if bundle else "",
             "download": bundle.download if bundle else True,
-            "policies": self._policies(row.group, record.location if record else ""),
+            "policies": self._policies(row.group, record.location if record else "", bundle),
         }
+        if bundle is not None and bundle.rollout is not None:
+            found |= self._rollout(bundle, bundle.rollout, row, record)
         if row.kind == AgentKind.STOCK:
             found["remote"] = json.loads(row.remote)
         if record is not None:
@@ -127,28 +134,41 @@ class Roster:
                 "error": record.error,
                 "revision": record.revision,
                 "unsupported": list(record.unsupported),
+                "withheld": list(record.withheld),
                 "facts": dict(record.facts),
+                "drifted": list(record.drifted),
+                "drift_path": record.drift_path,
+                "drift_at": record.drift_at,
+                "put_back": record.put_back,
+                "watched_until": record.watched_until,
             }
         return found
 
-    def _policies(self, group: str, location: str) -> list[dict[str, Any]]:
-        """Return the policies that are to hold in a group at a location, each with its origin."""
+    def _policies(self, group: str, location: str, bundle: Bundle | None) -> list[dict[str, Any]]:
+        """Return the policies that are to hold in a group at a location, each with its origin.
+
+        During a rollout the bundle decides which of them hold, and in which revision.
+        """
         if self._reading.group(group) is None:
             return []
         tree = read_lineage(self._reading, group)
         known = location in resolve_locations(tree, group).value.names
         resolved = resolve(tree, read_refs(self._reading), group, location if known else "")
+        held = {kind: origin.value for kind, origin in resolved.policies.items() if origin.value}
+        if bundle is not None and bundle.rollout is not None:
+            here = location if location in bundle.locations else bundle.default_location
+            held = {ref.type: ref for ref in bundle.locations[here].policies}
         return [
             {
                 "type": kind,
-                "name": origin.value.name,
-                "revision": origin.value.revision,
+                "name": held[kind].name,
+                "revision": held[kind].revision,
                 "group": origin.group,
                 "location": origin.location,
                 "inherited": origin.inherited,
             }
             for kind, origin in sorted(resolved.policies.items())
-            if origin.value is not None
+            if kind in held
         ]
 
     def _bundle(self, group: str) -> Bundle | None:
@@ -156,6 +176,35 @@ class Roster:
             row = self._reading.bundle(group)
             self._bundles[group] = open_row(row) if row else None
         return self._bundles[group]
+
+    def _side(self, row: AgentRow, record: StateRecord | None) -> Bundle | None:
+        """Return the group's bundle as it holds for one agent."""
+        bundle = self._bundle(row.group)
+        if bundle is None or bundle.rollout is None or not has_candidate(bundle, row, record):
+            return bundle
+        return bundle.chosen(row.uid)
+
+    def _rollout(
+        self, bundle: Bundle, ref: RolloutRef, row: AgentRow, record: StateRecord | None
+    ) -> Mapping[str, Any]:
+        """Return how an agent stands to the rollout of its group."""
+        kept = self._reading.rollout(int(ref.id.removeprefix("r")))
+        rollout = open_rollout(kept).rollout if kept else None
+        return {
+            "rollout": ref.id,
+            "rollout_state": str(rollout.state) if rollout else "",
+            "wave": ref.wave,
+            "waves": len(rollout.waves) if rollout else ref.wave,
+            "share": ref.share,
+            "is_candidate": has_candidate(bundle, row, record),
+            "rollout_serial": bundle.serial,
+        }
+
+    def _minimum(self, group: str) -> int:
+        """Return the serial that a group asks for before it gives bodies with secrets; 0 for none."""
+        if group not in self._minima:
+            self._minima[group] = read_minima(self._reading, [group]).get(group, 0)
+        return self._minima[group]
 
     def _config_hash(self, row: AgentRow) -> bytes:
         """Return the hash of what a stock agent should have; empty for nothing, and for our agents."""
@@ -165,7 +214,8 @@ class Roster:
         if row.group not in self._hashes:
             held = bundle.locations[bundle.default_location].policies
             refs = [ref for ref in held if ref.type in STOCK_TYPES]
-            self._hashes[row.group] = stock_config(read_policies(self._reading, refs))[1]
+            policies, guarded = read_policies(self._reading, refs), bool(self._minimum(row.group))
+            self._hashes[row.group] = stock_config(policies, guarded=guarded)[1]
         return self._hashes[row.group]
 
 

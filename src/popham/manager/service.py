@@ -10,9 +10,10 @@ from __future__ import annotations
 from popham.manager import grant as grants
 from popham.manager import inventory
 from popham.manager.agent_service import PAGE_MAX
+from popham.manager.digests import hide_in_audit, sees_digests
+from popham.manager.draft_service import DraftService
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.measures import Measures
-from popham.manager.policy_service import PolicyService
 from popham.manager.tokens import create_token, revoke_token, view_token
 from popham.manager.views import (
     AuditView,
@@ -24,7 +25,7 @@ from popham.manager.views import (
 from popham.store.seam import Writing
 
 
-class ManagerService(PolicyService):
+class ManagerService(DraftService):
     """The Manager's methods. One per process; safe to call from many tasks."""
 
     async def authenticate(self, bearer: str, source: str) -> Grant:
@@ -112,7 +113,10 @@ class ManagerService(PolicyService):
         return view
 
     async def audit(self, grant: Grant, *, after: int = 0, limit: int = 500) -> Page:
-        """Return a page of changes, the oldest first, those after ``after``."""
+        """Return a page of changes, the oldest first, those after ``after``.
+
+        Digests, and the chain that is made of them, are shown to those who may change policies.
+        """
         require(grant, Permission.READ)
         limit = max(1, min(limit, PAGE_MAX))
         rows = await self._store.read(lambda tx: tx.audit(after=after, limit=limit + 1))
@@ -130,4 +134,5 @@ class ManagerService(PolicyService):
             )
             for row in rows[:limit]
         )
-        return Page(items=views, cursor=str(views[-1].seq) if len(rows) > limit else "")
+        shown = views if sees_digests(grant) else tuple(map(hide_in_audit, views))
+        return Page(items=shown, cursor=str(views[-1].seq) if len(rows) > limit else "")

@@ -12,6 +12,7 @@ import msgspec
 
 from popham.config import load
 from popham.errors import ConfigError
+from popham.manager.publishing import ASK_ABOVE
 from popham.net.peers import Peers
 from popham.net.seam import Limits
 
@@ -97,6 +98,17 @@ class PeersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return Peers(self.allow, self.deny)
 
 
+class PublishSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far a change reaches by itself.
+
+    Attributes:
+        ask_above: Agents; a change that gives more of them new content is refused unless it says whether a
+            few have it first, or all at once. 0 for no limit.
+    """
+
+    ask_above: Annotated[int, msgspec.Meta(ge=0)] = ASK_ABOVE
+
+
 class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one Manager.
 
@@ -107,6 +119,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         listen: Where it listens.
         limits: Bounds of the agents' listener.
         peers: From which addresses agents may connect.
+        publish: How far a change reaches by itself.
     """
 
     state: str = DEFAULT_STATE
@@ -115,6 +128,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     listen: Listen = Listen()
     limits: LimitsSettings = LimitsSettings()
     peers: PeersSettings = PeersSettings()
+    publish: PublishSettings = PublishSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from ruamel.yaml.representer import SafeRepresenter
 
 from popham.model.names import canonical, digest
 from popham.model.policy import STOCK_TYPES, Policy
+from popham.model.types.redaction import has_secret
 from popham.upstream.record import ConfigObject
 
 CONTENT_TYPE = "text/yaml"
@@ -29,12 +30,15 @@ _NO_FOLDING = 1 << 30
 """Columns after which lines are folded."""
 
 
-def stock_config(policies: Iterable[Policy]) -> tuple[dict[str, ConfigObject], bytes]:
+def stock_config(
+    policies: Iterable[Policy], *, guarded: bool = False
+) -> tuple[dict[str, ConfigObject], bytes]:
     """Return the config map of a stock agent, and its hash (SHA-256).
 
     Args:
         policies: The resolved policies of its group; types that stock agents do
             not receive are left out.
+        guarded: Leave out policies with secrets: their group asks for a serial, and stock agents name none.
 
     Without any such policy the map is empty and so is the hash: there is
     nothing to offer, and nothing that such an agent lacks.
@@ -42,7 +46,7 @@ def stock_config(policies: Iterable[Policy]) -> tuple[dict[str, ConfigObject], b
     objects = {
         policy.name: ConfigObject(write_yaml(policy.body["config"]).encode(), CONTENT_TYPE)
         for policy in policies
-        if policy.type in STOCK_TYPES
+        if policy.type in STOCK_TYPES and not (guarded and has_secret(policy.type, policy.body))
     }
     if not objects:
         return {}, b""

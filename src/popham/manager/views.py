@@ -28,7 +28,8 @@ class AgentView:
         rules: The conditions that put it there, in words; none in the default location.
         location_since: Since when it is there; None if it was never elsewhere, or unknown.
         labels: Those that hold: the operators' over the agent's own.
-        wanted: Serial of its group's bundle; 0 if there is none.
+        wanted: Serial of the content that is to hold for it, an older one than its group's bundle has while a
+            rollout holds that back; 0 if there is none.
         applied: Serial in force on the machine; 0 if none or stock.
         last_contact: None if never seen.
         age: Seconds since the last contact, None if never seen.
@@ -36,7 +37,8 @@ class AgentView:
         since: When the present outcome began; None if unknown.
         certificate_until: None where there is no certificate.
         detail: More for ``describe``: the mode that is ordered, description, policies with their
-            origin, labels of operators and agent, error, facts, content digests; empty in lists.
+            origin, labels of operators and agent, error, facts, content digests; ``rollout`` and how it stands
+            to that, where its group is in one; empty in lists.
     """
 
     uid: str
@@ -133,7 +135,8 @@ class GroupView:
     ``resolved`` maps an item (policy type, ``communication`` or ``locations``) to ``value``, ``group``
     (origin) and ``inherited``; ``within`` does so for each location in which an item differs.
     ``locations`` is the group's own list, ``values`` what it says itself of single locations.
-    ``path`` is the lineage from the root.
+    ``path`` is the lineage from the root.  From ``minimum_serial`` on its agents are given policies with
+    secrets; 0 for at once.
     """
 
     name: str
@@ -154,11 +157,17 @@ class GroupView:
     agents: int
     edition: int
     annotations: Mapping[str, str] = field(default_factory=dict)
+    minimum_serial: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyView:
-    """A policy's head; ``spec`` only where one policy is asked for. ``groups`` assign it themselves."""
+    """A policy's head; ``spec`` only where one policy is asked for. ``groups`` assign it themselves.
+
+    ``sha256`` is empty for those who may not see a secret that could be guessed from it.
+
+    ``rollout`` is the name of the rollout that the call began; empty if there is none.
+    """
 
     name: str
     type: str
@@ -171,11 +180,15 @@ class PolicyView:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] | None = None
+    rollout: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionView:
-    """One revision of a policy; ``groups`` are those whose bundle has it now, ``newest`` whether it is the policy's."""
+    """One revision of a policy; ``groups`` are those whose bundle has it now, ``newest`` whether it is the policy's.
+
+    ``sha256`` as of :class:`PolicyView`.
+    """
 
     revision: int
     author: str
@@ -324,7 +337,8 @@ class ApplyResult:
 
     ``warnings`` are sentences about what is possible and unwise.  ``costs`` is None for an apply
     that changes no communication settings; a dry run always has them.  ``base`` is what a dry run
-    rests on: object → digest of it as it is stored, empty where it is not there.
+    rests on: object → digest of it as it is stored, empty where it is not there.  ``rollout`` is the name of
+    the rollout that it began, empty if there is none; ``reach`` is how many agents get new content.
     """
 
     dry_run: bool
@@ -333,6 +347,8 @@ class ApplyResult:
     warnings: tuple[str, ...] = ()
     costs: Costs | None = None
     base: Mapping[str, str] | None = None
+    rollout: str = ""
+    reach: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,7 +363,7 @@ class CheckIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditView:
-    """One change."""
+    """One change; digests in it, and ``hash``, are empty for those who may not see secrets."""
 
     seq: int
     at: float

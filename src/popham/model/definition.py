@@ -54,9 +54,11 @@ _KEYS = {
     "metadata": ("name", "labels", "annotations"),
     "group": (
         *("parent", "inherits", "inheritance", "communication", "policies"),
-        *("locations", "location_check", "location_memory", "tests"),
+        *("locations", "location_check", "location_memory", "minimum_serial", "tests"),
     ),
 }
+SERIAL_MAX = 2**53 - 1
+"""Largest number that every reader of JSON takes exactly."""
 _TEXTS_MAX = 64
 _TEXT_LENGTH = {"labels": 256, "annotations": 4096}
 """Characters of one value."""
@@ -166,6 +168,9 @@ class _Reader:
         with self._part(spec, "location_memory"):
             if "location_memory" in spec:
                 memory = read_flag(spec, "location_memory")
+        minimum = 0
+        with self._part(spec, "minimum_serial"):
+            minimum = _minimum_serial(spec)
         communication = spec.get("communication")
         with self._part(spec, "communication"):
             if communication is not None:
@@ -183,6 +188,7 @@ class _Reader:
             labels=self._texts(metadata, "labels"),
             annotations=self._texts(metadata, "annotations"),
             tests=self._tests(spec, group=name),
+            minimum_serial=minimum,
             place=self._place(),
         )
 
@@ -325,6 +331,15 @@ def _location_check(value: object) -> float:
             "location_check", problem, "30s is the default; changes of the network are seen at once"
         )
     return seconds
+
+
+def _minimum_serial(spec: LinedDict) -> int:
+    value = spec.get("minimum_serial", 0)
+    if type(value) is not int or not 0 <= value <= SERIAL_MAX:
+        problem = f"minimum_serial: {show(value)} is no whole number from 0 to {SERIAL_MAX}"
+        hint = "Write the serial that agents must have in force first, as popham get groups shows it"
+        raise DefinitionError("minimum_serial", problem, hint)
+    return value
 
 
 def _parent(name: str, spec: LinedDict) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from popham.log import HIDDEN, redact
@@ -26,36 +26,50 @@ Object = Mapping[str, Any]
 
 
 def find_difference(
-    old: Object | None, new: Object | None, *, before: str = "before", after: str = "after"
+    old: Object | None,
+    new: Object | None,
+    *,
+    before: str = "before",
+    after: str = "after",
+    marks: Sequence[Object] = (),
 ) -> str:
     """Return a unified diff of two definitions as YAML, secrets hidden; empty if they are the same.
+
+    What one of the two calls secret is hidden in both.
 
     Args:
         old: None if the object was not there.
         new: None if it is gone.
         before: What to call the old one.
         after: What to call the new one.
+        marks: Other revisions, whose secrets are hidden as well.
     """
     if old == new:
         return ""
     seen: dict[str, int] = {}
-    first = _lines(_hide_body(old), seen)
-    second = _lines(_hide_body(new, old), seen)
+    known = [held["spec"] for held in (old, new, *marks) if held is not None and held["kind"] == "Policy"]
+    first = _lines(_hide_body(old, None, known), seen)
+    second = _lines(_hide_body(new, old, known), seen)
     lines = [_MARK.sub(HIDDEN, line) for line in _compare(first, second, before, after)]
     if len(lines) > LINES_MAX:
         lines[LINES_MAX:] = [f"… ({len(lines) - LINES_MAX} more lines)"]
     return "".join(f"{line}\n" for line in lines)
 
 
-def redact_spec(spec: Object, against: Object | None = None) -> dict[str, Any]:
+def redact_spec(spec: Object, against: Object | None = None, marks: Iterable[Object] = ()) -> dict[str, Any]:
     """Return the ``spec`` of a policy without what its type calls secret.
 
     Args:
         spec: With its type.
         against: The spec it is compared with; a secret that this one does not have is called changed.
+        marks: Specs of other revisions: what one of them calls secret is secret here as well.
     """
-    body = {key: value for key, value in spec.items() if key not in _HEAD}
-    return {**spec, **redact_body(spec["type"], body, against)}
+    others = [(held["type"], _body(held)) for held in marks]
+    return {**spec, **redact_body(spec["type"], _body(spec), against, others)}
+
+
+def _body(spec: Object) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key not in _HEAD}
 
 
 def _compare(old: list[str], new: list[str], before: str, after: str) -> Iterator[str]:
@@ -66,11 +80,14 @@ def _compare(old: list[str], new: list[str], before: str, after: str) -> Iterato
     )
 
 
-def _hide_body(held: Object | None, before: Object | None = None) -> Object | None:
-    """Return a policy without what its type calls secret, and what is new of that; any other object as it is."""
+def _hide_body(held: Object | None, before: Object | None, marks: Sequence[Object]) -> Object | None:
+    """Return a policy without what a revision calls secret, and what is new of that; any other object as it is."""
     if held is None or held["kind"] != "Policy":
         return held
-    return {**held, "spec": redact_spec(held["spec"], (before or {}).get("spec"))}
+    was = (before or {}).get("spec")
+    # Of another type is what was made anew after a deletion: nothing in it is at the same place.
+    against = was if was is not None and was["type"] == held["spec"]["type"] else None
+    return {**held, "spec": redact_spec(held["spec"], against, marks)}
 
 
 def _lines(held: Object | None, seen: dict[str, int]) -> list[str]:

@@ -59,6 +59,8 @@ class Group:
         labels: Set by operators.
         annotations: For programs; where the group is kept, among others.
         tests: What agents are expected to get.
+        minimum_serial: Serial whose policies an agent must have in force before it is given bodies with
+            secrets; 0 for none. Never inherited.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Group:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     tests: tuple[Expectation, ...] = ()
+    minimum_serial: int = 0
     tenant: str = DEFAULT_TENANT
 
     def assigned(self) -> set[str]:

@@ -20,7 +20,7 @@ from popham.model.keys import check_keys
 from popham.model.lines import line_of
 from popham.model.names import check_name, show
 from popham.model.ranges import in_ranges
-from popham.model.selector import parse_selector
+from popham.model.selector import Operator, parse_selector
 
 ORDER_DEFAULT = 100
 ORDER_MAX = 1_000_000
@@ -70,19 +70,50 @@ class Placement:
 
     def fits(self, *, token: str, labels: Mapping[str, str], address: str) -> bool:
         """Return whether an agent is meant that joins by ``token``, from ``address``, with its own ``labels``."""
+        return self.admits(token, address) and parse_selector(self.selector).matches(labels)
+
+    def admits(self, token: str, address: str) -> bool:
+        """Return whether an agent may be meant that joins by ``token`` from ``address``, whatever its labels."""
         if self.token and self.token != token:
             return False
-        if self.address and not in_ranges(self.address, address):
-            return False
-        return parse_selector(self.selector).matches(labels)
+        return not self.address or in_ranges(self.address, address)
+
+
+class Rules:
+    """Rules in the order in which they are asked, read once for as many agents as there are.
+
+    One that asks for certain values of a label is looked at only for agents that have one of these.
+    """
+
+    def __init__(self, rules: Iterable[Placement]) -> None:
+        """Read the selectors of ``rules``."""
+        ordered = sorted(rules, key=lambda rule: (rule.order, rule.name))
+        self._rules = [(rule, parse_selector(rule.selector)) for rule in ordered]
+        self._by_label: dict[tuple[str, str], list[int]] = {}
+        self._others: list[int] = []
+        for number, (_, selector) in enumerate(self._rules):
+            asked = next((part for part in selector.parts if part.operator is Operator.IN), None)
+            if asked is None:
+                self._others.append(number)
+                continue
+            for value in asked.values:
+                self._by_label.setdefault((asked.key, value), []).append(number)
+
+    def place(self, *, token: str, labels: Mapping[str, str], address: str) -> Placement | None:
+        """Return the first rule that fits an agent that joins; None if there is none."""
+        lists = [self._others, *(self._by_label.get(label, ()) for label in labels.items())]
+        for number in sorted(number for listed in lists for number in listed):
+            rule, selector = self._rules[number]
+            if rule.admits(token, address) and selector.matches(labels):
+                return rule
+        return None
 
 
 def place(
     rules: Iterable[Placement], *, token: str, labels: Mapping[str, str], address: str
 ) -> Placement | None:
     """Return the first rule that fits an agent that joins; None if there is none."""
-    ordered = sorted(rules, key=lambda rule: (rule.order, rule.name))
-    return next((rule for rule in ordered if rule.fits(token=token, labels=labels, address=address)), None)
+    return Rules(rules).place(token=token, labels=labels, address=address)
 
 
 def read_placement(name: str, spec: Mapping[str, Any], labels: Mapping[str, str]) -> Placement:

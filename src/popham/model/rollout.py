@@ -23,6 +23,8 @@ from popham.errors import DefinitionError
 
 PPM = 1_000_000
 """Shares are whole parts per million: a signed document has no fractions."""
+LEAST = 100
+"""Smallest share, in parts per million: who is in so small a cohort takes long to draw."""
 GROWTH = 5
 """Factor from one wave to the next where only the first was named."""
 WAVES_MAX = 20
@@ -129,8 +131,8 @@ class RolloutTerms:
         if not self.waves or len(self.waves) > WAVES_MAX or not rising:
             problem = f"a rollout has 1 to {WAVES_MAX} waves, each wider than the one before"
             raise DefinitionError("rollout", problem, "For example --canary 1%, or --canary 1%,10%,50%")
-        if not self.waves[0] > 0 or self.waves[-1] != PPM:
-            raise DefinitionError("rollout", "the first wave has more than nobody, and the last has all")
+        if self.waves[0] < LEAST or self.waves[-1] != PPM:
+            raise DefinitionError("rollout", "the first wave has 0.01 % at least, and the last has all")
         if not 0 <= self.soak <= SOAK_MAX or not 0 <= self.halt_on <= 1:
             raise DefinitionError("rollout", "a soak takes 0 to 30 days, and a share is 0 to 100 %")
 
@@ -177,7 +179,8 @@ class Tally:
         cohort: Those in the cohort.
         applied: Of the cohort: have the candidate in force.
         failed: Could not apply it, or undid it.
-        silent: Were in contact when the wave began, have not applied, and broke their promise since.
+        silent: Were in contact when the wave began or since, and broke their promise before they had borne
+            the candidate for a soak.
         pending: Are in contact and have not applied yet.
         away: Were not in contact when the wave began, and are not; nobody waits for them.
     """

@@ -210,6 +210,6 @@ def sync_state(wanted_digest: str, record: StateRecord | None) -> SyncState:
     # v0.1.0 does not say which bundle is in force; there it is the newest, once that is applied.
     newest = record.applied_digest in {"", wanted_digest}
     applied = record.outcome is Outcome.APPLIED and record.applied_resolved == record.resolved
-    if not applied or not newest:
+    if not applied or not newest or record.withheld:
         return SyncState.PENDING
     return SyncState.DRIFTED if record.drifted else SyncState.IN_SYNC

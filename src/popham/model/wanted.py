@@ -73,6 +73,7 @@ class GroupDefinition:
         location_check: Seconds between two looks at the surroundings; None if it is not written.
         location_memory: Whether agents start where they ended; None if it is not written.
         tests: What agents are expected to get.
+        minimum_serial: Serial from which agents are given bodies with secrets; 0 for none.
         place: Where it stands; not part of what is wanted.
     """
 
@@ -88,6 +89,7 @@ class GroupDefinition:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     tests: tuple[Expectation, ...] = ()
+    minimum_serial: int = 0
     place: Place = field(default_factory=Place, compare=False)
 
     def inherits_item(self, item: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from popham.errors import DefinitionError, NotFoundError
@@ -10,7 +10,7 @@ from popham.model.communication import CommunicationSettings, settings_from_defi
 from popham.model.expectation import Expectation
 from popham.model.fleet import Tree
 from popham.model.names import ROOT_GROUP, show
-from popham.model.placement import Placement, place
+from popham.model.placement import Rules
 from popham.resolve.resolved import (
     find_location,
     resolve_assignments,
@@ -19,7 +19,7 @@ from popham.resolve.resolved import (
 )
 
 
-def failures(test: Expectation, tree: Tree, placements: Iterable[Placement]) -> Iterator[str]:
+def failures(test: Expectation, tree: Tree, placements: Rules) -> Iterator[str]:
     """Yield in sentences what an agent would not get as ``test`` expects.
 
     Args:
@@ -46,9 +46,9 @@ def failures(test: Expectation, tree: Tree, placements: Iterable[Placement]) -> 
             yield f"communication.{key} is {found}, expected {show(wanted)}"
 
 
-def _placed(labels: Mapping[str, str], placements: Iterable[Placement]) -> str:
+def _placed(labels: Mapping[str, str], placements: Rules) -> str:
     """Return the group in which an agent with these labels begins, if it joins by any token from any address."""
-    rule = place(placements, token="", labels=labels, address="")
+    rule = placements.place(token="", labels=labels, address="")
     return rule.group if rule and rule.group else ROOT_GROUP
 
 

@@ -91,9 +91,9 @@ class MemoryReading:
         """Return one rollout."""
         return self._row(RolloutRow, number)
 
-    def drafts(self) -> list[DraftRow]:
-        """Return all drafts by name."""
-        return self._rows(DraftRow)
+    def draft_names(self) -> list[str]:
+        """Return the names of all drafts, sorted; their bodies are large."""
+        return [row.name for row in self._rows(DraftRow)]
 
     def draft(self, name: str) -> DraftRow | None:
         """Return one draft."""

@@ -214,9 +214,11 @@ class SqlReading:
         """Return one rollout."""
         return self._row(RolloutRow, TABLES[RolloutRow].c.number == number)
 
-    def drafts(self) -> list[DraftRow]:
-        """Return all drafts by name."""
-        return self._rows(DraftRow, order=[TABLES[DraftRow].c.name])
+    def draft_names(self) -> list[str]:
+        """Return the names of all drafts, sorted; their bodies are large."""
+        names = TABLES[DraftRow].c.name
+        query = select(names).where(TABLES[DraftRow].c.tenant == self._tenant).order_by(names)
+        return list(self._connection.scalars(query))
 
     def draft(self, name: str) -> DraftRow | None:
         """Return one draft."""

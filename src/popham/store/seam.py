@@ -69,8 +69,8 @@ class Reading(Protocol):
         """Return one rollout."""
         ...
 
-    def drafts(self) -> list[DraftRow]:
-        """Return all drafts by name."""
+    def draft_names(self) -> list[str]:
+        """Return the names of all drafts, sorted; their bodies are large."""
         ...
 
     def draft(self, name: str) -> DraftRow | None:

@@ -46,8 +46,10 @@ _ROOM = 1024
 _TAKES_CONFIG = int(AgentCapability.ACCEPTS_REMOTE_CONFIG)
 _TAKES_SETTINGS = int(AgentCapability.ACCEPTS_OPAMP_CONNECTION_SETTINGS)
 _REPORTS_SETTINGS = int(AgentCapability.REPORTS_CONNECTION_SETTINGS_STATUS)
-_OWN_ONLY = (False, False, False)
-"""Parts of a plan that are for our own agents: the last three."""
+_NEITHER = (False, False)
+"""Parts of a plan that are for all: the first two."""
+_OWN_ONLY = (False, False, False, False)
+"""Parts of a plan that are for our own agents: the last four."""
 _STOCK_ONLY = (False,)
 """The part that is for stock agents: the third."""
 
@@ -64,6 +66,7 @@ class Plan:
         settings: Offer endpoint and heartbeat (stock).
         check_in: Ask for a round now.
         hello: Name generation and retry window.
+        guarded: Leave out of the offer the bodies that it is not given yet.
         text: A sentence for its own status page.
         stretch: Seconds by which its next round is wanted later.
     """
@@ -75,6 +78,7 @@ class Plan:
     settings: bool = False
     check_in: bool = False
     hello: bool = False
+    guarded: bool = False
     text: str = ""
     stretch: float = 0.0
 
@@ -92,6 +96,7 @@ def _plan(
     hello: bool,
     assignment: bool,
     ask_bundle: bool,
+    guarded: bool,
 ) -> Plan:
     """Return the one plan that says this, for all who are told the same; called by position always."""
     return Plan(
@@ -101,10 +106,11 @@ def _plan(
         hello=hello,
         assignment=assignment,
         ask_bundle=ask_bundle,
+        guarded=guarded,
     )
 
 
-NOTHING = _plan(*_OWN_ONLY, *_OWN_ONLY)
+NOTHING = _plan(*_NEITHER, *_STOCK_ONLY, *_OWN_ONLY)
 
 
 def plan(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool, endpoint: str) -> Plan:
@@ -128,14 +134,17 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
     if state is None:
         return Plan(full_state=True, hello=hello, assignment=bool(record.assignment))
     assignment = bool(record.assignment) and state.assignment < record.assignment_seq
-    differs = wanted is not None and wanted.content_digest != state.content_digest
+    guarded = wanted is not None and wanted.guards(record)
+    # What it was refused, and is given now, is a difference too.
+    lacks = bool(state.withheld) and not guarded
+    differs = wanted is not None and (lacks or wanted.content_digest != state.content_digest)
     same_group = state.group == record.group
     above = (
         wanted is not None and same_group and (state.serial > wanted.serial or state.version > wanted.version)
     )
     takes = bool(record.ear.capabilities & _TAKES_CONFIG)
     offer = takes and differs and not above and (assignment or same_group)
-    return _plan(full_state, offer, *_STOCK_ONLY, hello, assignment, above)
+    return _plan(full_state, offer, *_STOCK_ONLY, hello, assignment, above, offer and guarded)
 
 
 def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endpoint: str) -> Plan:
@@ -189,7 +198,7 @@ def render_tail(
         message.flags = REPORT_FULL_STATE
     tail = b""
     if what.bundle and wanted is not None:
-        tail = _offer(wanted, own=record.kind is AgentKind.OWN, held=held)
+        tail = _offer(wanted, own=record.kind is AgentKind.OWN, held=held, guarded=what.guarded)
     if what.settings and wanted is not None:
         message.connection_settings.CopyFrom(
             ConnectionSettingsOffers(
@@ -217,15 +226,15 @@ def render_tail(
     return message.SerializeToString() + tail
 
 
-def _offer(wanted: Wanted, *, own: bool, held: bool) -> bytes:
-    """Return the part of a ServerToAgent that all agents of a group share: it is encoded once.
+def _offer(wanted: Wanted, *, own: bool, held: bool, guarded: bool) -> bytes:
+    """Return the part of a ServerToAgent that many agents of a group share: it is encoded once.
 
     Encoded messages that stand one behind the other are one message.
     """
-    made = wanted.offers.get((own, held))
+    made = wanted.offers.get((own, held, guarded))
     if made is None:
-        offer = _own_offer(wanted, held=held) if own else _stock_offer(wanted)
-        made = wanted.offers[own, held] = ServerToAgent(remote_config=offer).SerializeToString()
+        offer = _own_offer(wanted, held=held, guarded=guarded) if own else _stock_offer(wanted)
+        made = wanted.offers[own, held, guarded] = ServerToAgent(remote_config=offer).SerializeToString()
     return made
 
 
@@ -242,7 +251,7 @@ def rename(key: bytes, new: bytes) -> bytes:
     ).SerializeToString()
 
 
-def _own_offer(wanted: Wanted, *, held: bool) -> AgentRemoteConfig:
+def _own_offer(wanted: Wanted, *, held: bool, guarded: bool) -> AgentRemoteConfig:
     room = HELD_MESSAGE_LIMIT - _ROOM if held else INLINE_LIMIT
     found = AgentConfigMap()
     if held and len(wanted.envelope) > room:
@@ -254,7 +263,10 @@ def _own_offer(wanted: Wanted, *, held: bool) -> AgentRemoteConfig:
         found.config_map[BUNDLE_KEY].body = wanted.envelope
         found.config_map[BUNDLE_KEY].content_type = DSSE_TYPE
         room -= len(wanted.envelope)
+    left_out = wanted.guarded if guarded else ()
     for sha256, body in wanted.blobs.items():
+        if sha256 in left_out:
+            continue
         cost = len(body) + len(BLOB_KEY) + len(sha256) + 32
         if cost <= room:
             found.config_map[BLOB_KEY + sha256].body = body

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from popham.errors import GrantError, NotFoundError, PophamError, WireError
+from popham.errors import ContentError, GrantError, NotFoundError, PophamError, WireError
 from popham.model.fleet import Admission
 from popham.model.registry import Listener, find_route, require
 from popham.net.seam import Refusal, Refused, Request, Response
 from popham.upstream.book import Book, Identity
+from popham.upstream.record import Record
 
 CONTENT_PATH = "/v1/content/"
 _CONTENT = re.compile(CONTENT_PATH + r"sha256/([0-9a-f]{64})")
-_STATUS = {GrantError: 403, NotFoundError: 404, WireError: 405}
+_STATUS = {ContentError: 403, GrantError: 403, NotFoundError: 404, WireError: 405}
 
 
 class Documents:
@@ -42,12 +43,20 @@ class Documents:
         match = _CONTENT.fullmatch(path)
         record = self._book.record(identity.uid)
         allowed = match is not None and record is not None and record.admission is Admission.ACCEPTED
-        body = self._book.content(match[1], record.group) if match and record and allowed else None
+        body = self._content(match[1], record) if match and record and allowed else None
         if body is None:
             raise NotFoundError(
                 "content", "this agent's bundle names no such body", "Ask for a round; it may be old"
             )
         return Response(body=body, headers={"Cache-Control": "private, immutable, max-age=31536000"})
+
+    def _content(self, sha256: str, record: Record) -> bytes | None:
+        """Return a body that the agent may have; raises ContentError ``content.serial`` if not yet."""
+        wanted = self._book.wanted(record.group)
+        if wanted is not None and sha256 in wanted.guarded and wanted.guards(record):
+            problem = f"policies with secrets are given once serial {wanted.minimum_serial} is in force"
+            raise ContentError("serial", problem, "Apply the rest, report it, and ask again")
+        return self._book.content(sha256, record.group)
 
 
 def refused(refusal: Refusal) -> Response:

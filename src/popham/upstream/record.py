@@ -56,7 +56,9 @@ class Wanted:
         objects: What stock agents get: key → configuration object.
         objects_digest: SHA-256 over ``objects``, 32 bytes; empty if there are none.
         communication: Settings of the default location.
-        offers: Encoded offers of all this, once they were needed: (own, held) → bytes.
+        guarded: Digests of the bodies that hold secrets, where ``minimum_serial`` is not 0; else empty.
+        minimum_serial: Serial that must be in force on an agent before it is given these; 0 for none.
+        offers: Encoded offers of all this, once they were needed: (own, held, guarded left out) → bytes.
         settings: Digests of offers of connection settings, once they were needed: endpoint → 32 bytes.
     """
 
@@ -69,8 +71,20 @@ class Wanted:
     objects: Mapping[str, ConfigObject]
     objects_digest: bytes
     communication: CommunicationSettings
-    offers: dict[tuple[bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
+    guarded: frozenset[str] = frozenset()
+    minimum_serial: int = 0
+    offers: dict[tuple[bool, bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
     settings: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def guards(self, record: Record) -> bool:
+        """Return whether an agent is not given bodies with secrets yet.
+
+        What was in force by orders of another group says nothing of this one's serials.
+        """
+        if not self.guarded:
+            return False
+        state = record.state
+        return state is None or state.group != self.group or state.applied_serial < self.minimum_serial
 
 
 @dataclass(frozen=True, slots=True)

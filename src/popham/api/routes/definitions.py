@@ -36,6 +36,7 @@ async def apply(
     """Make definitions hold, all or none.
 
     Answers 422 with every error and its `source` and `line`; then nothing has changed.
+    Answers 409 `conflict.reach` if it gives new content to many agents, and neither `everyone` nor `rollout` is said.
     A dry run needs the role viewer only; its `base`, sent back, makes the real one fail if anything moved.
     """
     files = [SourceFile(file.name, file.text) for file in body.files]
@@ -45,6 +46,8 @@ async def apply(
         take_over=body.take_over,
         prune=body.prune,
         base=body.base,
+        everyone=body.everyone,
+        rollout=body.terms(),
     )
     return await service.apply(grant, files, dry_run=dry_run, force=force, terms=terms)
 
@@ -114,9 +117,15 @@ async def compare_revisions(
 
 @policies.post("/{name}/rollback")
 async def roll_back(grant: Granted, service: Service, name: Name, body: RollbackRequest) -> PolicyView:
-    """Make a new revision with the content of an old one."""
+    """Make a new revision with the content of an old one; `rollout` names the rollout that began by it."""
     return await service.roll_back(
-        grant, name, body.to_revision, message=body.message, take_over=body.take_over
+        grant,
+        name,
+        body.to_revision,
+        message=body.message,
+        take_over=body.take_over,
+        everyone=body.everyone,
+        rollout=body.terms(),
     )
 
 

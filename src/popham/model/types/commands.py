@@ -9,6 +9,13 @@ from popham.model.names import NAME, show
 
 COMMAND_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 
+CHECK_SCHEMA: Final[dict[str, Any]] = {
+    **COMMAND_SCHEMA,
+    "type": ["string", "null"],
+    "description": "name of a command; it runs once the policy is in force and every 10 s while that is "
+    "[watched](agent-configuration.md#health), and three failures in a row undo the set",
+}
+
 
 def check_command(value: object, key: str, line: int) -> str:
     """Return ``value`` if it may name a command.

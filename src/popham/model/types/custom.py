@@ -10,7 +10,7 @@ from popham.model.keys import check_keys
 from popham.model.lines import line_of
 from popham.model.schema import WORDS, Place, check_schema, find_fault
 from popham.model.schema import find_secrets as find_marked
-from popham.model.types.commands import COMMAND_SCHEMA, check_command
+from popham.model.types.commands import CHECK_SCHEMA, COMMAND_SCHEMA, check_command
 from popham.model.types.kind import PolicyType
 
 
@@ -20,7 +20,7 @@ def check_custom(spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DefinitionError: A key is unknown, the schema is none, or the data does not fit it.
     """
-    check_keys(spec, {"command", "data", "schema"}, "a policy of type 'custom'")
+    check_keys(spec, {"command", "data", "schema", "check"}, "a policy of type 'custom'")
     body: dict[str, Any] = {
         "command": check_command(spec.get("command"), "command", line_of(spec, "command"))
     }
@@ -28,6 +28,8 @@ def check_custom(spec: Mapping[str, Any]) -> dict[str, Any]:
         problem, hint = "a policy of type 'custom' has no data", "Add 'data:'; null is data too"
         raise DefinitionError("custom", problem, hint, line=line_of(spec))
     body["data"] = spec["data"]
+    if spec.get("check") is not None:
+        body["check"] = check_command(spec["check"], "check", line_of(spec, "check"))
     if spec.get("schema") is None:
         return body
     body["schema"] = spec["schema"]
@@ -44,6 +46,11 @@ def check_custom(spec: Mapping[str, Any]) -> dict[str, Any]:
 def find_secrets(body: Mapping[str, Any]) -> Iterator[Place]:
     """Yield where the data holds what its schema marks as ``writeOnly``."""
     yield from find_marked(body.get("data"), body.get("schema"), ("data",))
+
+
+def mark_secrets(body: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data of ``body`` under the schema of ``other``."""
+    return {**body, "schema": other.get("schema")}
 
 
 def _line(spec: Mapping[str, Any], place: Place) -> int:
@@ -68,6 +75,7 @@ CUSTOM: Final = PolicyType(
             | {"description": "name of a command under `[commands]` whose arguments say `{phase}`"},
             "data": {"description": "what the program reads on its standard input, as JSON"},
             "schema": {"type": ["object", "null"], "description": "what the data must fit"},
+            "check": CHECK_SCHEMA,
         },
     },
     further=(
@@ -76,10 +84,11 @@ CUSTOM: Final = PolicyType(
     ),
     check=check_custom,
     secrets=find_secrets,
+    marks=mark_secrets,
     withheld="What the schema marks as `writeOnly: true`.",
-    locked=("command", "data"),
+    locked=("command", "data", "check"),
     local={
-        "commands": "which program the name stands for; without it the policy fails with `policy.command`"
+        "commands": "which programs the names stand for; without them the policy fails with `policy.command`"
     },
     example="""\
 command: till

@@ -14,16 +14,18 @@ from popham.model.lines import line_of
 from popham.model.names import show
 from popham.model.schema import Place
 from popham.model.template import Template
-from popham.model.types.commands import COMMAND_SCHEMA, check_command
+from popham.model.types.commands import CHECK_SCHEMA, COMMAND_SCHEMA, check_command
 from popham.model.types.kind import PolicyType
 
 FILE_MODE: Final = "0644"
 FOLDER_MODE: Final = "0755"
 FORMS: Final = ("content", "content_template", "directory")
 """Keys of which an entry has exactly one."""
+_FLAGS: Final = {"secret": False, "locked": True}
+"""What a file may say of its content, and what holds if it is silent."""
 _MODE: Final = re.compile(r"0?[0-7]{3,4}")
 _ACCOUNT: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}\$?")
-_ENTRY: Final = ("path", *FORMS, "mode", "owner", "group", "secret")
+_ENTRY: Final = ("path", *FORMS, "mode", "owner", "group", "secret", "locked")
 
 
 def check_files(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def check_files(spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DefinitionError: A key or value is wrong, a path stands twice, or lies below a file.
     """
-    check_keys(spec, {"files", "validate", "reload"}, "a policy of type 'files'")
+    check_keys(spec, {"files", "validate", "reload", "check"}, "a policy of type 'files'")
     entries = spec.get("files")
     if not isinstance(entries, list) or not entries:
         problem, hint = "a policy of type 'files' lists no files", "Add 'files:' with at least one 'path'"
@@ -53,7 +55,7 @@ def check_files(spec: Mapping[str, Any]) -> dict[str, Any]:
             problem = f"{show(file['path'])} lies below {show(above)}, which is a file of the same policy"
             raise DefinitionError("files", problem, "Rename one of them", line=line_of(entry, "path"))
     body: dict[str, Any] = {"files": files}
-    for name in ("validate", "reload"):
+    for name in ("validate", "reload", "check"):
         if spec.get(name) is not None:
             body[name] = check_command(spec[name], name, line_of(spec, name))
     return body
@@ -65,6 +67,13 @@ def find_secrets(body: Mapping[str, Any]) -> Iterator[Place]:
     for number, file in enumerate(files):
         if file.get("secret") is True:
             yield from (("files", number, key) for key in ("content", "content_template") if key in file)
+
+
+def mark_secrets(body: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``body`` with each file called secret that ``other`` calls so."""
+    marked = {file["path"] for file in other.get("files", ()) if file.get("secret") is True}
+    files = [{**file, "secret": True} if file["path"] in marked else file for file in body.get("files", ())]
+    return {**body, "files": files}
 
 
 def _entry(entry: object, line: int) -> dict[str, Any]:
@@ -107,11 +116,7 @@ def _form(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
         raise DefinitionError("files", problem, hint, line=line_of(entry, named[-1] if named else "content"))
     key, given = named[0], entry[named[0]]
     line = line_of(entry, key)
-    secret = entry.get("secret", False)
-    if not isinstance(secret, bool) or (key == "directory" and "secret" in entry):
-        problem = f"secret: {show(secret)} of {show(path)} is not what a file may say"
-        hint = "Write true or false; a directory has no content"
-        raise DefinitionError("flag", problem, hint, line=line_of(entry, "secret"))
+    flags = {name: _flag(entry, name, path, otherwise) for name, otherwise in _FLAGS.items()}
     if key == "directory":
         if given is not True:
             problem, hint = (
@@ -125,7 +130,17 @@ def _form(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
         raise DefinitionError("files", problem, hint, line=line)
     if key == "content_template":
         _check_template(given, path, line)
-    return {key: given} | ({"secret": True} if secret else {})
+    # A flag stands only where it is not as usual: older digests stay.
+    return {key: given} | {name: said for name, said in flags.items() if said is not _FLAGS[name]}
+
+
+def _flag(entry: Mapping[str, Any], name: str, path: str, otherwise: bool) -> bool:
+    said = entry.get(name, otherwise)
+    if not isinstance(said, bool) or ("directory" in entry and name in entry):
+        problem = f"{name}: {show(said)} of {show(path)} is not what a file may say"
+        hint = "Write true or false; a directory has no content"
+        raise DefinitionError("flag", problem, hint, line=line_of(entry, name))
+    return said
 
 
 def _check_template(text: str, path: str, line: int) -> None:
@@ -158,7 +173,7 @@ _FILE_SCHEMA: Final[Mapping[str, Any]] = {
     "oneOf": [
         {"required": ["content"]},
         {"required": ["content_template"]},
-        {"required": ["directory"], "properties": {"secret": False}},
+        {"required": ["directory"], "properties": {"secret": False, "locked": False}},
     ],
     "properties": {
         "path": _PATH_SCHEMA,
@@ -180,6 +195,13 @@ _FILE_SCHEMA: Final[Mapping[str, Any]] = {
             "type": "boolean",
             "default": False,
             "description": "whether diffs, logs and errors keep the content to themselves",
+        },
+        "locked": {
+            "type": "boolean",
+            "default": True,
+            "description": "whether a change on the machine is drift and put back; with `false` the file is placed "
+            "where it is missing and when what the policy wants of it changes, and is the machine's own in between "
+            "(agents before 0.4.0 put it back all the same)",
         },
     },
 }
@@ -205,6 +227,7 @@ FILES: Final = PolicyType(
                 "description": "name of a command; it runs after all is in place, and its failure puts the last "
                 "good set back",
             },
+            "check": CHECK_SCHEMA,
         },
     },
     further=(
@@ -214,11 +237,12 @@ FILES: Final = PolicyType(
     ),
     check=check_files,
     secrets=find_secrets,
+    marks=mark_secrets,
     withheld="The content of files that say `secret: true`.",
-    locked=("files", "validate", "reload"),
+    locked=("files", "validate", "reload", "check"),
     local={
         "files.roots": "where files may be placed; anything else fails with `policy.root`",
-        "commands": "which programs `validate` and `reload` may name",
+        "commands": "which programs `validate`, `reload` and `check` may name",
         "labels": "what templates know as `labels`",
     },
     example="""\

@@ -12,6 +12,14 @@ Check = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Brings a ``spec`` without ``type``, ``private_to`` and ``tests`` to one form, or raises DefinitionError."""
 Secrets = Callable[[Mapping[str, Any]], Iterator[Place]]
 """Yields where a body holds values that no diff and no log may show."""
+Marks = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
+"""Returns a body, the first, with the marks of secrets that another body of the same policy has."""
+
+
+def keep_marks(body: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``body`` as it is: of a type whose secrets no body marks, but their keys tell."""
+    del other
+    return body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +33,7 @@ class PolicyType:
         further: What :attr:`check` asks for beyond the schema; sentences.
         check: Brings a spec to one form.
         secrets: Finds values that are not to be shown.
+        marks: Gives a body the marks of another revision.
         withheld: Which those are; a sentence.
         locked: Keys of the body that nothing on a machine can change.
         local: What a machine's own configuration decides for this type: key there → meaning.
@@ -45,3 +54,4 @@ class PolicyType:
     example: str
     applier: str
     stock: bool = False
+    marks: Marks = keep_marks

@@ -10,6 +10,7 @@ from popham.errors import DefinitionError
 from popham.model.keys import check_keys
 from popham.model.lines import line_of
 from popham.model.schema import Place
+from popham.model.types.commands import CHECK_SCHEMA, check_command
 from popham.model.types.kind import PolicyType
 
 _SECRET_KEY: Final = re.compile(
@@ -28,7 +29,7 @@ def check_otelcol(spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DefinitionError: It has no configuration, or a key that nobody knows.
     """
-    check_keys(spec, {"config"}, "a policy of type 'otelcol'")
+    check_keys(spec, {"config", "check"}, "a policy of type 'otelcol'")
     config = spec.get("config")
     if not isinstance(config, Mapping) or not config:
         raise DefinitionError(
@@ -37,7 +38,10 @@ def check_otelcol(spec: Mapping[str, Any]) -> dict[str, Any]:
             "Add 'config:' with receivers, exporters and service",
             line=line_of(spec, "config"),
         )
-    return {"config": dict(config)}
+    body: dict[str, Any] = {"config": dict(config)}
+    if spec.get("check") is not None:
+        body["check"] = check_command(spec["check"], "check", line_of(spec, "check"))
+    return body
 
 
 def find_secrets(body: Mapping[str, Any]) -> Iterator[Place]:
@@ -73,7 +77,8 @@ OTELCOL: Final = PolicyType(
                 "type": "object",
                 "minProperties": 1,
                 "description": "the Collector's configuration: `receivers`, `exporters`, `service` and so on",
-            }
+            },
+            "check": CHECK_SCHEMA,
         },
     },
     further=(),
@@ -82,13 +87,14 @@ OTELCOL: Final = PolicyType(
     withheld="Values of keys that end in `password`, `passphrase`, `secret`, `token`, `api_key`, `access_key`, "
     "`private_key`, `key_pem`, `authorization` or `credentials`, and URLs with a password in them.  What the Collector "
     "looks up itself, such as `${env:TOKEN}`, is shown.",
-    locked=("config",),
+    locked=("config", "check"),
     local={
         "otelcol.path": "where the configuration is written; without it the type is not applied on the machine",
         "otelcol.mode, otelcol.owner, otelcol.group": "mode and accounts of that file",
         "otelcol.collector": "the Collector's program, which is asked to `validate` the file before it is placed",
         "otelcol.validate": "a command that validates as well",
         "otelcol.reload": "the command that tells the Collector of the file",
+        "commands": "which program `check` may name",
     },
     example="""\
 config:

@@ -1,0 +1,73 @@
+"""Rollouts: changes that reach a few agents first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from popham.api.bodies import ReasonRequest, Rollouts
+from popham.api.depends import Granted, Service
+from popham.manager.rollout_views import RolloutView
+
+router = APIRouter(prefix="/rollouts", tags=["rollouts"])
+
+Id = Annotated[str, Path(description="Name of the rollout, such as r12.", max_length=32)]
+
+
+@router.get("", response_model=Rollouts)
+async def list_rollouts(
+    grant: Granted,
+    service: Service,
+    open: Annotated[bool, Query(description="Only those that are not over.")] = False,  # noqa: A002, FBT002 - the query's name and default
+) -> dict[str, tuple[RolloutView, ...]]:
+    """Return all rollouts, the newest first."""
+    return {"items": await service.rollouts(grant, open_only=open)}
+
+
+@router.post("/halt", response_model=Rollouts)
+async def halt_rollouts(
+    grant: Granted, service: Service, body: ReasonRequest | None = None
+) -> dict[str, tuple[RolloutView, ...]]:
+    """Halt every rollout that is running; returns those it halted."""
+    return {"items": await service.halt_rollouts(grant, body.reason if body else "")}
+
+
+@router.get("/{name}")
+async def get_rollout(grant: Granted, service: Service, name: Id) -> RolloutView:
+    """Return one rollout: its waves, how its cohort is doing, what went wrong and who is waited for."""
+    return await service.rollout(grant, name)
+
+
+@router.post("/{name}/pause")
+async def pause_rollout(
+    grant: Granted, service: Service, name: Id, body: ReasonRequest | None = None
+) -> RolloutView:
+    """Keep the cohort as it is: nothing widens until the rollout is resumed."""
+    return await service.pause_rollout(grant, name, body.reason if body else "")
+
+
+@router.post("/{name}/resume")
+async def resume_rollout(grant: Granted, service: Service, name: Id) -> RolloutView:
+    """Go on with a rollout that is paused or halted, with the wave that held."""
+    return await service.resume_rollout(grant, name)
+
+
+@router.post("/{name}/halt")
+async def halt_rollout(
+    grant: Granted, service: Service, name: Id, body: ReasonRequest | None = None
+) -> RolloutView:
+    """Stop: nobody new begins, and who has the new content goes back to the old."""
+    return await service.halt_rollout(grant, name, body.reason if body else "")
+
+
+@router.post("/{name}/promote")
+async def promote_rollout(grant: Granted, service: Service, name: Id) -> RolloutView:
+    """Give the new content to all agents now; the rollout is over."""
+    return await service.promote_rollout(grant, name)
+
+
+@router.post("/{name}/undo")
+async def undo_rollout(grant: Granted, service: Service, name: Id) -> RolloutView:
+    """Make the definitions hold again that held before; 409 if somebody has edited them since."""
+    return await service.undo_rollout(grant, name)

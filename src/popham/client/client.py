@@ -1,0 +1,16 @@
+"""All that a Manager can be asked, in one class."""
+
+from __future__ import annotations
+
+from popham.client.agents import AgentCalls
+from popham.client.drafts import DraftCalls
+from popham.client.objects import ObjectCalls
+from popham.client.policies import PolicyCalls
+from popham.client.rollouts import RolloutCalls
+
+
+class Client(AgentCalls, DraftCalls, ObjectCalls, PolicyCalls, RolloutCalls):
+    """One Manager's REST API.
+
+    Use it as a context manager, or call :meth:`close`.
+    """
