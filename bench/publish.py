@@ -43,7 +43,7 @@ editions = itertools.count(1)
 
 def apply(client: Client) -> None:
     """Change both policies."""
-    client.apply([("bench.yaml", _TREE.format(edition=f"{time.time_ns()}-{next(editions)}"))])
+    client.apply([("bench.yaml", _TREE.format(edition=f"{time.time_ns()}-{next(editions)}"))], everyone=True)
 
 
 def tell(crew: Crew, client: Client, pid: int, count: int) -> Figures:

@@ -122,6 +122,23 @@ async def test_what_decides_over_the_agent_is_out_of_reach_even_under_a_root(mac
         await refused(machine, signed(str(machine.folder / name)), "policy.protected")
 
 
+async def test_sec_6_what_a_command_is_told_to_run_is_out_of_reach(machine):
+    script, till = machine.root / "x/check.py", machine.root / "x/till-apply"
+    machine.commands = {
+        "check": ("/usr/bin/python3", "-u", str(script), str(machine.root)),
+        "till": ("/usr/bin/env", f"{machine.root}/x/till-{{phase}}"),
+        "data": ("/usr/bin/true", "-c", f"{machine.root}/x/data"),
+    }
+    for path in (script, till):
+        error = await refused(machine, signed(str(path)), "policy.protected")
+        assert "what a command of this machine runs" in error.problem
+    await refused(machine, signed(str(machine.root / "x"), content=None, directory=True), "policy.protected")
+    script.parent.mkdir()
+    script.symlink_to(machine.root / "real.py")
+    await refused(machine, signed(str(machine.root / "real.py")), "policy.protected")
+    await machine.applier().apply([signed(str(machine.root / "x/data"))])
+
+
 async def test_the_set_user_bit_is_refused(machine):
     for mode in ("4755", "2755", "6755"):
         await refused(machine, signed(str(machine.root / "a"), mode=mode), "policy.mode")

@@ -28,7 +28,7 @@ async def test_a_directory_comes_with_its_mode_and_may_stay_empty(machine):
     applier = machine.applier()
     await applier.apply(wanted)
     assert machine.folders() == {"conf": 0o755, "conf/d": 0o750, "e": 0o755}
-    assert applier.verify(wanted) == []
+    assert applier.verify() == []
 
 
 async def test_a_changed_or_missing_directory_is_seen_and_put_back(machine):
@@ -37,7 +37,7 @@ async def test_a_changed_or_missing_directory_is_seen_and_put_back(machine):
     await applier.apply(wanted)
     (machine.root / "a").chmod(0o777)
     (machine.root / "b").rmdir()
-    assert applier.verify(wanted) == [str(machine.root / "a"), str(machine.root / "b")]
+    assert applier.verify() == [str(machine.root / "a"), str(machine.root / "b")]
     await applier.apply(wanted)
     assert machine.folders() == {"a": 0o700, "b": 0o755}
 
@@ -164,6 +164,41 @@ async def test_a_record_of_an_older_version_is_understood(machine):
     (machine.root / "b").write_text("mine")
     await machine.applier().apply([])
     assert machine.tree() == {"b": (b"mine", 0o644)}
+
+
+async def test_sec_6_directories_that_this_machine_no_longer_permits_are_left_and_told(machine):
+    (machine.root / "was").mkdir(mode=0o711)
+    wanted = [make_policy(folder(machine, "was", "0750"), (machine.root / "made/a", "1"))]
+    await machine.applier().apply(wanted)
+    (machine.root / "made/a").unlink()
+    other = machine.folder / "other"
+    other.mkdir()
+    machine.roots = (str(other),)
+    await machine.applier().apply([make_policy((other / "b", "2"))])
+    assert machine.folders() == {"was": 0o750, "made": 0o755}
+    assert (other / "b").read_text() == "2"
+    assert sorted(machine.applier().left()) == [str(machine.root / name) for name in ("made", "was")]
+
+
+async def test_sec_6_a_directory_that_is_reached_by_a_link_by_now_is_left(machine):
+    (machine.root / "d/own").mkdir(parents=True)
+    await machine.applier().apply([make_policy(folder(machine, "d/own", "0700"))])
+    (machine.root / "d").rename(machine.folder / "moved")
+    (machine.root / "d").symlink_to(machine.folder / "moved")
+    await machine.applier().apply([])
+    assert (machine.folder / "moved/own").stat().st_mode & 0o7777 == 0o700
+    assert machine.applier().left() == (str(machine.root / "d/own"),)
+
+
+async def test_a_parent_that_is_made_again_is_known_by_the_mode_it_has_then(machine):
+    await machine.applier().apply([make_policy(folder(machine, "d", "0750"), (machine.root / "d/a", "1"))])
+    (machine.root / "d/a").unlink()
+    (machine.root / "d").rmdir()
+    await machine.applier().apply([make_policy((machine.root / "d/a", "1"))])
+    assert machine.folders() == {"d": 0o755}
+    await machine.applier().apply([])
+    assert machine.folders() == {}
+    assert machine.applier().left() == ()
 
 
 # A crash at any step.

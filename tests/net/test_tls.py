@@ -6,6 +6,8 @@ import random
 import re
 import socket
 import ssl
+import subprocess
+import sys
 
 import pytest
 import uvloop
@@ -170,3 +172,15 @@ def test_a_filling_runs_on_uvloop(filling, service, authority, listener_context)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(live())
     assert service.handlers[0].codes == [1012]
+
+
+def test_sec_1_an_agent_holds_no_list_of_authorities_of_its_machine():
+    program = (
+        "from popham.net.tls import without_authorities\n"
+        "with without_authorities():\n"
+        "    from aiohttp import connector\n"
+        "import ssl\n"
+        "print(len(connector._SSL_CONTEXT_VERIFIED.get_ca_certs()), ssl.SSLContext.load_default_certs.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "load_default_certs"]

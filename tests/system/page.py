@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-LOOKS = re.compile(r"popham (get|describe|why|explain|agent status)|cat fleet/")
+LOOKS = re.compile(r"popham (get|describe|why|explain|agent status|rollout (list|status))|cat ")
 PATIENCE = 20.0
 END = "== end of command"
 
@@ -75,9 +75,9 @@ class Shell:
         self.process.communicate()
 
 
-def follow(shell, command, said):
+def follow(shell, command, said, patience=PATIENCE):
     """Run one command; return what it printed that differs from the page, after patience if it only looks."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         printed, code = shell.run(command)
         missing = [line for line in said if not re.search(pattern(line), printed)]

@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from popham import __version__
-from popham.agent.apply import Applier
+from popham.agent.apply import Applier, in_thread
 from popham.agent.circumstances import Circumstances
 from popham.agent.credentials import Credentials
+from popham.agent.drift import DriftWatch
 from popham.agent.end import AgentEnd
 from popham.agent.enforcer import Enforcer
+from popham.agent.health import Health
 from popham.agent.joining import Joining
 from popham.agent.local import LocalDoor
 from popham.agent.location import Locator
+from popham.agent.probation import Trials
+from popham.agent.programs import Programs
 from popham.agent.schedule import Schedule
 from popham.agent.settings import AgentSettings
 from popham.agent.sight import Sight
@@ -86,6 +90,7 @@ class Agent:
         self.status = Status(self.state, clock)
         self._ways: UpstreamWays | None = None
         self._locator: Locator | None = None
+        self._health: Health | None = None
 
     async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
         """Keep this machine on its orders until ``stopping`` is set.
@@ -122,8 +127,13 @@ class Agent:
         tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
         applier = Applier(self._settings, self._dir.path("applier"), source=self._source, facts=find_facts)
         self._dir.path("applier").mkdir(mode=0o700, exist_ok=True)
+        trials = Trials(self.state, self._clock, self._settings.health.window)
+        enforcer = Enforcer(self.state, applier, tuf, self._clock, door.news.set, trials)
+        await enforcer.begin_process()
         await applier.recover()
-        enforcer = Enforcer(self.state, applier, tuf, self._clock, door.news.set)
+        drift = DriftWatch(enforcer, applier, self._clock)
+        applier.placed = drift.wake
+        await drift.begin()
         credentials = Credentials(self.state, self._clock, self._rng.random, self._renewed)
         uid = uuid.UUID(self.state.uid).bytes
         schedule = Schedule(self._clock, phase=phase_of(uid), changed=door.news.set)
@@ -138,14 +148,8 @@ class Agent:
             hold_now=schedule.at,
             draw=self._rng.random,
         )
-        ways = self._ways = UpstreamWays(
-            self._make_dialer,
-            uid=uid,
-            join=self._join_urls(),
-            ordered=lambda: end.ordered,
-            draw=self._rng.random,
-            dialled=end.dialled,
-        )
+        ways = self._ways = self._make_ways(end, uid)
+        health = self._health = self._make_health(enforcer, ways)
         door.check_in = end.check_in
         driver = Driver(end, ways, draw=self._rng.random, said=self._said)
         sight = Sight(self._settings.location)
@@ -161,9 +165,19 @@ class Agent:
             happened=driver.hurry,
             asleep=time_asleep,
         )
-        self.status.attend(end, lambda: driver.link_wait, ways=ways, schedule=schedule, locator=locator)
+        self.status.attend(
+            end,
+            lambda: driver.link_wait,
+            ways=ways,
+            schedule=schedule,
+            locator=locator,
+            left=applier.left,
+        )
         try:
-            await self._drive(driver, [locator.run(), circumstances.run()], stopping)
+            await self._drive(
+                driver, [locator.run(), circumstances.run(), drift.run(), health.run()], stopping
+            )
+            trials.end_process()
         finally:
             schedule.close()
 
@@ -192,6 +206,20 @@ class Agent:
 
     # Ways to the upstream.
 
+    def _make_ways(self, end: AgentEnd, uid: bytes) -> UpstreamWays:
+        return UpstreamWays(
+            self._make_dialer,
+            uid=uid,
+            join=self._join_urls(),
+            ordered=lambda: end.ordered,
+            draw=self._rng.random,
+            dialled=end.dialled,
+        )
+
+    def _make_health(self, enforcer: Enforcer, ways: UpstreamWays) -> Health:
+        programs = Programs(self._settings, self._dir.path("applier", "staged"), in_thread)
+        return Health(enforcer, reach=ways.reach, check=programs.look, draw=self._rng.random)
+
     def _make_dialer(self, url: str) -> Dialer:
         join, certificate = self.state.join(), self.state.certificate()
         if join is None or certificate is None:
@@ -217,6 +245,8 @@ class Agent:
 
     def _said(self, text: str, wait: float | None) -> None:
         """Note what the driver says."""
+        if self._health is not None and text and wait is not None:
+            self._health.lost()
         if self._locator is not None and (wait is not None or not text):
             self._locator.heard(reachable=not text)
         self.status.say(text, wait)

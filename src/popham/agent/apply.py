@@ -21,13 +21,14 @@ from typing import TypeVar
 
 import msgspec
 
+from popham.agent.inspection import Inspection, Seen
 from popham.agent.permission import Permission
-from popham.agent.placed import PlacedRecord
+from popham.agent.placed import Placed, PlacedRecord
 from popham.agent.placement import FailPoint, Placement, disk_error
 from popham.agent.planning import Applied, Plan, make_plan
 from popham.agent.programs import Offload, Programs
 from popham.agent.settings import DEFAULT_FILE, AgentSettings
-from popham.agent.types.registry import APPLIERS, supported_types
+from popham.agent.types.registry import supported_types
 from popham.errors import PolicyError, PophamError
 
 __all__ = ["Applied", "Applier", "at_once", "in_thread"]
@@ -64,6 +65,7 @@ class Applier:
 
     Attributes:
         supported: Policy types that can be applied here; others are skipped.
+        placed: Called when a set holds.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Applier:
         offload: Offload = in_thread,
     ) -> None:
         self.supported: frozenset[str] = supported_types(settings)
+        self.placed: Callable[[], None] = lambda: None
         self._settings = settings
         self._root = state_root
         self._source = source
@@ -87,8 +90,10 @@ class Applier:
         self._offload = offload
         self._journal = state_root / "journal.json"
         self._record = PlacedRecord(state_root)
+        self._inspection = Inspection(self._record)
         self._programs = Programs(settings, state_root / "staged", offload)
         self._one = asyncio.Lock()
+        self._tidy = False
 
     async def apply(self, policies: Sequence[Applied]) -> None:
         """Make all of ``policies`` hold, and nothing that only former ones wanted.
@@ -109,6 +114,9 @@ class Applier:
                     await self._offload(lambda: self._keep(plan))
             except OSError as error:
                 raise disk_error(error) from error
+            if not self._tidy:
+                await self._offload(lambda: self._tidy_up(plan.placed))
+        self.placed()
 
     async def recover(self) -> bool:
         """Bring back a whole set after a process ended in the middle; return whether that was needed.
@@ -121,15 +129,29 @@ class Applier:
         async with self._one:
             return await self._recover()
 
-    def verify(self, policies: Sequence[Applied]) -> list[str]:
-        """Return the paths, sorted, that differ from what ``policies`` want; changes nothing."""
-        permission = self._permission()
-        differing: list[str] = []
-        for policy in policies:
-            if policy.ref.type in self.supported:
-                find = APPLIERS[policy.ref.type].find_differing
-                differing += find(permission, policy.ref.name, policy.body)
-        return sorted(differing)
+    async def inspect(self, *, whole: bool) -> Seen:
+        """Look whether all is as it was placed; what was interrupted is brought to an end first.
+
+        Args:
+            whole: Read every content; else only of files that look as if they were changed.
+
+        Raises:
+            PolicyError: As of :meth:`recover`.
+            StateError: The applier's own record, or its journal, is damaged.
+            OSError: Something cannot be looked at.
+        """
+        async with self._one:
+            await self._recover()
+            return await self._offload(lambda: self._inspection.look(whole=whole))
+
+    def verify(self) -> list[str]:
+        """Return the paths, sorted, that are not as they were placed; changes nothing.
+
+        Raises:
+            StateError: The applier's own record is damaged.
+            OSError: Something cannot be looked at.
+        """
+        return list(Inspection(self._record).look(whole=True).differing)
 
     def left(self) -> tuple[str, ...]:
         """Return the paths that no policy wants any more, and that stay because somebody changed them.
@@ -140,7 +162,8 @@ class Applier:
         return self._record.load().left
 
     def _permission(self) -> Permission:
-        return Permission(self._settings, self._source, self._root, self._facts())
+        placed = self._record.load().files
+        return Permission(self._settings, self._source, self._root, self._facts(), placed)
 
     def _plan(self, policies: Sequence[Applied]) -> Plan:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,7 +172,8 @@ class Applier:
         )
         for path in plan.placed.left:
             if path not in plan.before.left:
-                _log.warning("no policy wants %s any more; it stays, since it is not as it was placed", path)
+                why = "it is not as it was placed, or out of reach by now"
+                _log.warning("no policy wants %s any more; it stays, since %s", path, why)
         return plan
 
     async def _carry_out(self, plan: Plan) -> None:
@@ -170,14 +194,20 @@ class Applier:
             await self._programs.reload(work.reload, plan.secrets)
             self._failpoint("reloaded")
             for number, step in enumerate(work.steps):
+                await self._offload(functools.partial(placement.hand, number))
+                self._failpoint(f"handing:{number}")
                 await self._hand(step.command, step.now, step.former, plan.secrets)
                 self._failpoint(f"handed:{number}")
             await self._offload(lambda: self._record.save(plan.placed))
             self._failpoint("committed")
         except (PophamError, OSError) as error:
             raise await self._undo(placement, error) from error
-        await self._offload(placement.finish)
-        await self._offload(lambda: self._record.prune(plan.placed))
+        self._tidy = False
+        try:
+            await self._offload(placement.finish)
+        except OSError as error:
+            # It holds; the journal stays, and the next call goes on from it.
+            _log.warning("what an apply leaves behind is not removed yet: %s", disk_error(error).problem)
 
     async def _hand(
         self, command: str, wanted: str | None, other: str | None, secrets: Sequence[str] | None
@@ -199,7 +229,16 @@ class Applier:
         """Keep the record where nothing is to be done, if more than the name of the placement is new in it."""
         if msgspec.structs.replace(plan.placed, change=plan.before.change) != plan.before:
             self._record.save(plan.placed)
-            self._record.prune(plan.placed)
+            self._tidy = False
+
+    def _tidy_up(self, placed: Placed) -> None:
+        """Remove what nothing in force needs any more; what cannot be removed now is tried again with the next set."""
+        try:
+            self._record.prune(placed)
+        except OSError as error:
+            _log.warning("what was kept of former files is not removed yet: %s", disk_error(error).problem)
+        else:
+            self._tidy = True
 
     async def _recover(self) -> bool:
         try:
@@ -242,7 +281,7 @@ class Applier:
                 await self._programs.reload([name for name in journal.reload if name in commands], None)
             except PolicyError as error:
                 failed = error
-            for step in reversed([step for step in journal.steps if step.command in commands]):
+            for step in reversed([step for step in journal.begun if step.command in commands]):
                 try:
                     # What it says is not shown: nobody knows the secrets of back then.
                     await self._hand(step.command, step.former, step.now, None)

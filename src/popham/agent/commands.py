@@ -4,12 +4,15 @@
    input but for a file that is named, in a group of its own.
 2. It ends within its time, or its whole group is ended.
 3. Of its output the beginning is kept; the rest is read and dropped.
+4. One that only looks at something has bounds of processor time and memory too, and nothing that it
+   started outlives it.  One that changes something has not: it may start what is to stay.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +29,8 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 _LAST_OUTPUT = 0.5
 """Seconds to wait for the end of the output once the command itself has ended; a daemon may hold it open."""
+MEMORY = 1024 * 1024 * 1024
+"""Bytes that each process of a command that looks may write to. Source: guarantees REL-11."""
 _KILLED = 5.0
 """Seconds to wait for a killed command."""
 
@@ -49,6 +54,7 @@ async def run_command(
     folder: Path,
     timeout: float,  # noqa: ASYNC109  # the command's own bound, not the caller's
     given: Path | None = None,
+    looks: bool = False,
 ) -> Ended:
     """Run one command to its end and return how it ended.
 
@@ -57,16 +63,17 @@ async def run_command(
         folder: Its working directory.
         timeout: Seconds it may take.
         given: A file to be its standard input; None for nothing.
+        looks: Whether it only looks at something, so that it is bounded, and ended with all that it started.
 
     Raises:
         PolicyError: ``policy.command``: the program cannot be started.
         OSError: ``given`` cannot be read.
     """
     with _input(given) as data:
-        return await _run(argv, folder, timeout, data)
+        return await _run(argv, folder, timeout, data, looks=looks)
 
 
-async def _run(argv: Sequence[str], folder: Path, seconds: float, data: int) -> Ended:
+async def _run(argv: Sequence[str], folder: Path, seconds: float, data: int, *, looks: bool) -> Ended:
     reading, writing = os.pipe()
     try:
         transport, head = await _listen(reading)
@@ -82,7 +89,12 @@ async def _run(argv: Sequence[str], folder: Path, seconds: float, data: int) -> 
             )
             os.close(writing)
             writing = -1
+            if looks:
+                # It runs already; the moments until now count.
+                posix.bound_process(process.pid, seconds=math.ceil(seconds), memory=MEMORY)
             status = await _wait(process, seconds)
+            if looks:
+                posix.kill_group(process.pid)
             await head.ended(_LAST_OUTPUT)
         finally:
             transport.close()

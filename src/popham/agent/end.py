@@ -16,6 +16,7 @@ from popham.agent.downloads import Downloads
 from popham.agent.enforcer import Enforcer, Fetch
 from popham.agent.records import Standing
 from popham.agent.state import AgentState
+from popham.agent.state_record import SENTENCE, make_record
 from popham.errors import LinkError, TrustError, WireError
 from popham.link.cadence import bound_stretch
 from popham.model.communication import CommunicationSettings, Dialer, Mode
@@ -45,14 +46,10 @@ _FIRST = CommunicationSettings(mode=Mode.PULL)
 _BUNDLE_LIMIT = 4 * 1024 * 1024
 _LONGEST_WAIT = 86_400.0
 """Seconds that upstream may ask this agent to stay away; as for HTTP's Retry-After."""
-_SENTENCE = 1000
-"""Characters of an error in a report: a report has to fit into 8 KiB."""
 _FACTS, _FACT = 32, 64
 """Facts of a machine, and characters of each, for the same reason."""
 STRAY = "link.servers"
 """Code of a fallback: no server of the list answers, so the addresses of the join string are dialled."""
-_RULES, _RULE, _PATHS, _PATH = 16, 64, 8, 200
-"""Conditions that held in a location and paths that drifted, and characters of each, likewise."""
 _GONE = 404
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _STATUS = {
@@ -213,7 +210,7 @@ class AgentEnd:
             status = RemoteConfigStatus(
                 last_remote_config_hash=bytes.fromhex(newest.bundle.content_digest),
                 status=_STATUS[progress.outcome],
-                error_message=progress.error[:_SENTENCE],
+                error_message=progress.error[:SENTENCE],
             )
         report = Report(generation=GENERATION, state=self._state_envelope())
         if self._bundle_wanted:
@@ -223,43 +220,17 @@ class AgentEnd:
 
     def record(self) -> StateRecord:
         """Return the state record as it would be signed now."""
-        newest, in_force = self._enforcer.newest, self._enforcer.in_force
-        progress, assignment = self._enforcer.progress, self._enforcer.assignment
-        settings, drift = self._in_force(), self._enforcer.drift
-        if newest is not None and assignment is not None and newest.bundle.group != assignment.group:
-            # Its numbers would be compared with those of another group.
-            newest = None
-        return StateRecord(
-            uid=self._state.uid,
-            revision=progress.revision,
-            group=assignment.group if assignment else "",
-            serial=newest.bundle.serial if newest else 0,
-            version=newest.bundle.version if newest else 0,
-            content_digest=newest.bundle.content_digest if newest else "",
-            location=self.standing.location,
-            rules=tuple(rule[:_RULE] for rule in self.standing.rules[:_RULES]),
-            location_since=self.standing.since,
-            resolved=newest.held.resolved_digest if newest else "",
-            applied_serial=progress.applied_serial,
-            applied_digest=in_force.bundle.content_digest if in_force else "",
-            applied_resolved=progress.applied_resolved,
-            outcome=progress.outcome,
-            error_code=progress.error_code,
-            error=progress.error[:_SENTENCE],
-            since=progress.since,
+        settings = self._in_force()
+        return make_record(
+            self._enforcer,
+            self._state.uid,
+            facts=self._facts,
+            version=self._version,
             promise=settings.heartbeat,
-            mode=str(Mode.PULL if self.fallback else settings.mode),
+            mode=Mode.PULL if self.fallback else settings.mode,
             fallback=self.fallback or (STRAY if self._stray else ""),
             server=self.server,
-            dialer=str(settings.dialer),
-            assignment=assignment.seq if assignment else 0,
-            agent_version=self._version,
-            unsupported=self._enforcer.unsupported,
-            facts=self._facts,
-            drifted=tuple(path[:_PATH] for path in drift.paths[:_PATHS]),
-            drift_path=drift.path[:_PATH],
-            drift_at=drift.at,
-            put_back=drift.put_back,
+            dialer=settings.dialer,
         )
 
     def _state_envelope(self) -> bytes:
@@ -281,6 +252,7 @@ class AgentEnd:
             WireError: It is malformed, or says that ours was.
             LinkError: What it names could not be fetched, or it asks to stay away.
         """
+        self._enforcer.heard()
         if not data:
             return
         message = self._session.receive(data)
@@ -336,7 +308,7 @@ class AgentEnd:
         check_generations(directive.generation or GENERATION, GENERATION, Dialer.AGENT)
         if directive.retry_window_seconds > 0:
             self.retry_window = min(max(directive.retry_window_seconds, 1.0), 3600.0)
-        self.text = directive.text[:_SENTENCE]
+        self.text = directive.text[:SENTENCE]
         self.stretch = bound_stretch(self.settings.heartbeat, directive.stretch_seconds)
         if directive.assignment:
             self._enforcer.assign(directive.assignment)

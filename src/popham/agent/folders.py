@@ -4,7 +4,7 @@ Pure of effects but for looking: what is to be done goes into the plan.
 
 1. A directory that was there gets the wanted mode and owner, and back what it had when nothing wants it any more.
 2. A directory that was made goes when nothing needs it any more, if it is empty.
-3. What somebody changed since is left as it is.
+3. What somebody changed since, or what this machine no longer permits to touch, is left as it is.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from pathlib import Path
 
 from popham import posix
 from popham.agent.journal import FOLDER_MODE, FolderChange
+from popham.agent.permission import Permission
 from popham.agent.placed import FolderStatus, PlacedFolder
 from popham.agent.types.wanted import WantedPolicy, fits_status
+from popham.errors import PolicyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class FolderPlan:
     """What is to be done about directories, and what will be in force.
 
     Attributes:
-        left: Paths that somebody changed, so they are left.
+        left: Paths that somebody changed, or that are out of reach by now, so they are left.
     """
 
     changes: tuple[FolderChange, ...]
@@ -35,12 +37,15 @@ class FolderPlan:
     left: tuple[str, ...]
 
 
-def plan_folders(policies: Iterable[WantedPolicy], before: Mapping[str, PlacedFolder]) -> FolderPlan:
+def plan_folders(
+    policies: Iterable[WantedPolicy], before: Mapping[str, PlacedFolder], permission: Permission
+) -> FolderPlan:
     """Return what is to be done so that the directories of ``policies`` hold, and no others.
 
     Args:
         policies: All policies, checked.
         before: Path → directory in force until now.
+        permission: What this machine permits today.
 
     Raises:
         OSError: A directory cannot be looked at.
@@ -56,43 +61,49 @@ def plan_folders(policies: Iterable[WantedPolicy], before: Mapping[str, PlacedFo
             found[str(path)] = PlacedFolder(policy=policy.name, placed=placed, former=former)
             if not folder.fits():
                 changes.append(FolderChange(path=path, mode=folder.mode, uid=folder.uid, gid=folder.gid))
-    places = [place for policy in policies for place in policy.places]
     made = PlacedFolder(policy="", placed=FolderStatus(mode=FOLDER_MODE), former=None)
-    for place in places:
+    for place in (place for policy in policies for place in policy.places):
         for parent in (place.folder, *place.folder.parents):
             known = before.get(str(parent))
             if str(parent) in found or not parent.is_relative_to(place.root):
                 continue
-            if known is not None and known.former is None:
+            if not parent.exists():
+                found[str(parent)] = made
+            elif known is not None and known.former is None:
                 # It was made by a policy, and keeps the mode it has while something lies in it.
                 found[str(parent)] = PlacedFolder(policy="", placed=known.placed, former=None)
-            elif known is None and not parent.exists():
-                found[str(parent)] = made
-    changes += _restored(found, before)
-    gone = [path for path in before if path not in found and before[path].former is None]
-    left = tuple(
-        path for path in before if path not in found and not _as_placed(Path(path), before[path].placed)
-    )
-    return FolderPlan(
-        changes=tuple(changes),
-        gone=tuple(sorted(set(gone) - set(left), key=lambda path: (-path.count("/"), path))),
-        in_force=found,
-        left=tuple(path for path in left if Path(path).exists()),
-    )
+    back, gone, left = _take_back(found, before, permission)
+    return FolderPlan(changes=(*changes, *back), gone=gone, in_force=found, left=left)
 
 
-def _restored(found: Mapping[str, PlacedFolder], before: Mapping[str, PlacedFolder]) -> list[FolderChange]:
-    """Return the changes that give directories back what they had before any policy."""
-    root = posix.may_give_files()
+def _take_back(
+    found: Mapping[str, PlacedFolder], before: Mapping[str, PlacedFolder], permission: Permission
+) -> tuple[list[FolderChange], tuple[str, ...], tuple[str, ...]]:
+    """Return what gives directories back what they had, which ones go, and which are left."""
     changes: list[FolderChange] = []
+    gone: list[str] = []
+    left: list[str] = []
+    root = posix.may_give_files()
     for path, held in before.items():
-        former = held.former
-        if path in found or former is None or not _as_placed(Path(path), held.placed):
+        if path in found or not os.path.lexists(path):
             continue
-        owner = (former.uid, former.gid) if root else (None, None)
-        if _look(Path(path)) != former:
+        former = held.former
+        if not _is_ours(Path(path), held.placed, permission):
+            left.append(path)
+        elif former is None:
+            gone.append(path)
+        elif _look(Path(path)) != former:
+            owner = (former.uid, former.gid) if root else (None, None)
             changes.append(FolderChange(path=Path(path), mode=former.mode, uid=owner[0], gid=owner[1]))
-    return changes
+    return changes, tuple(sorted(gone, key=lambda path: (-path.count("/"), path))), tuple(left)
+
+
+def _is_ours(path: Path, placed: FolderStatus, permission: Permission) -> bool:
+    """Return whether a directory is as it was placed, and may be touched today."""
+    try:
+        return permission.find_again(str(path), folder=True).path == path and _as_placed(path, placed)
+    except (PolicyError, OSError):
+        return False
 
 
 def _look(path: Path) -> FolderStatus | None:

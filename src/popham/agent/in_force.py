@@ -38,3 +38,10 @@ class InForce:
         """Return the same bundle in another location; in its default where it does not know that one."""
         known = location if location in self.bundle.locations else self.bundle.default_location
         return self if known == self.location else replace(self, location=known)
+
+    def where(self, resolved: str) -> InForce:
+        """Return the same bundle in the location for which it brings ``resolved``; where none is, as it is."""
+        if self.held.resolved_digest == resolved:
+            return self
+        found = (name for name, held in self.bundle.locations.items() if held.resolved_digest == resolved)
+        return self.at(next(found, self.location))

@@ -83,13 +83,18 @@ class FolderEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One change as the journal says it: names beside the target."""
+    """One change as the journal says it: names beside the target.
+
+    Attributes:
+        removes: Whether the target is to go, so that nothing is staged for it.
+    """
 
     folder: str
     name: str
     staged: str
     kept: str
     existed: bool
+    removes: bool = False
 
 
 class Journal(msgspec.Struct, kw_only=True):
@@ -102,6 +107,8 @@ class Journal(msgspec.Struct, kw_only=True):
         folders: Directories to adjust, as they were.
         gone: Directories to remove at the end, the deepest first.
         steps: What programs are handed.
+        handed: How many of these were begun, the one that is under way among them; None where an older
+            version did not count.
     """
 
     id: str
@@ -112,3 +119,9 @@ class Journal(msgspec.Struct, kw_only=True):
     folders: list[FolderEntry] = []
     gone: list[str] = []
     steps: list[HandedStep] = []
+    handed: int | None = None
+
+    @property
+    def begun(self) -> list[HandedStep]:
+        """The steps that programs may know of."""
+        return self.steps if self.handed is None else self.steps[: self.handed]

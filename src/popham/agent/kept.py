@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from popham.agent.in_force import InForce
 from popham.agent.state import AgentState
-from popham.errors import TrustError
+from popham.errors import StateError, TrustError
 from popham.model.bundle import BUNDLE_TYPE
 from popham.model.names import DEFAULT_TENANT
 from popham.trust.assignment import Assignment
@@ -80,3 +80,16 @@ def _open(envelope: bytes, tuf: TrustedTuf, uid: str) -> InForce:
         raise TrustError("document", f"the bundle is malformed: {error}") from error
     bundle, _ = open_bundle(envelope, tuf=tuf, tenant=DEFAULT_TENANT, group=str(group), floor=None)
     return InForce.of(bundle, uid, envelope)
+
+
+def read_proven(state: AgentState, tuf: TrustedTuf, location: str) -> InForce:
+    """Return the bundle that an undo goes back to, where it held.
+
+    Raises:
+        StateError: ``state.proven``: it is not here. ``state.corrupt``.
+        TrustError: It cannot be read.
+    """
+    envelope = state.proven()
+    if envelope is None:
+        raise StateError("proven", "what was in force before is not kept here", "Publish it again")
+    return _open(envelope, tuf, state.uid).at(location)

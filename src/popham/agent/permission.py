@@ -5,7 +5,8 @@ Checks only; nothing here changes a file.
 1. A file lies under an allowed root after all links in its parents are
    resolved; what stands at its place is what is wanted there, or nothing.
 2. What decides over this agent (its state, its configuration, the programs
-   it may run) is out of reach, whatever the roots are.
+   it may run, and the files that these are told to run) is out of reach,
+   whatever the roots are.
 3. The policy was checked by the Manager; it is checked again here, because
    this machine believes nobody but its administrator.
 """
@@ -16,7 +17,7 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,13 @@ HIDDEN_PREFIX = ".popham-"
 _MODE = re.compile(r"0?[0-7]{3,4}")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
+_RUNS_OTHERS = re.compile(
+    r"(ba|da|a|z|k|fi|c|tc)?sh|busybox|python[0-9.]*|perl[0-9.]*|ruby[0-9.]*|node|nodejs|php[0-9.]*|lua[0-9.]*"
+    r"|tclsh|awk|gawk|env|sudo|doas|su|runuser|setpriv|nice|ionice|chrt|timeout|setsid|nohup|flock|xargs|stdbuf"
+    r"|chroot|unshare|nsenter|ip|systemd-run|pwsh"
+)
+"""Programs that run what their arguments name."""
+
 
 class Permission:
     """What this machine permits, with its paths resolved once, and what it says of itself.
@@ -42,12 +50,19 @@ class Permission:
         source: The file it came from; named in hints.
         state_root: Where the applier keeps its own files.
         facts: What templates may fill in, beside the labels of ``settings``.
+        placed: Files that policies placed; what somebody put in the place of one, such as a link, may be replaced.
     """
 
     def __init__(
-        self, settings: AgentSettings, source: Path, state_root: Path, facts: Mapping[str, str]
+        self,
+        settings: AgentSettings,
+        source: Path,
+        state_root: Path,
+        facts: Mapping[str, str],
+        placed: Container[str],
     ) -> None:
         self.settings = settings
+        self._placed = placed
         self.source = source
         self.values = {"facts": name_facts(facts), "labels": dict(settings.labels)}
         self._written = [Path(root) for root in settings.files.roots]
@@ -55,8 +70,8 @@ class Permission:
         own = [Path(settings.state), settings.socket_path, state_root, source, Path(f"{source}.d")]
         own += [Path(argv[0]) for argv in settings.commands.values()]
         own += [Path(settings.otelcol.collector)] if settings.otelcol.collector else []
-        self._own = {Path(os.path.realpath(path)) for path in own}
-        self._own |= {Path(os.path.realpath(path.parent)) / path.name for path in own}
+        self._own = _both_ends(own)
+        self._arguments = _both_ends(_told_to_run(settings)) - self._own
 
     # Places.
 
@@ -94,7 +109,7 @@ class Permission:
         except OSError as error:
             raise _unreadable(path, error) from error
 
-    def find_again(self, path: str) -> Place:
+    def find_again(self, path: str, *, folder: bool = False) -> Place:
         """Return where something is that was placed at ``path``, links resolved, by whatever type.
 
         Raises:
@@ -103,17 +118,21 @@ class Permission:
         own = self.settings.otelcol.path
         if own and Path(os.path.realpath(posixpath.dirname(own))) / posixpath.basename(own) == Path(path):
             return self.find_otelcol()
-        return self.find_place(path)
+        return self.find_place(path, folder=folder)
 
     def _check_place(self, path: str, place: Place, folder: bool) -> Place:
         if any(place.path.is_relative_to(own) for own in self._own):
             problem = f"{place.path} belongs to the agent itself or is a program it may run"
             raise PolicyError("protected", problem, "Change it on the machine; no policy can")
+        if place.path in self._arguments:
+            problem = f"{place.path} is what a command of this machine runs"
+            raise PolicyError("protected", problem, "Change it on the machine; no policy can")
         # Whoever may write a directory may put something else in the place of what lies in it.
-        if folder and any(own.is_relative_to(place.path) for own in self._own):
+        if folder and any(own.is_relative_to(place.path) for own in self._own | self._arguments):
             problem = f"{place.path} holds something of the agent itself, or a program it may run"
             raise PolicyError("protected", problem, "Change it on the machine; no policy can")
-        _check_entry(path, place, stat.S_ISDIR if folder else stat.S_ISREG)
+        ours = not folder and str(place.path) in self._placed
+        _check_entry(path, place, stat.S_ISDIR if folder else _may_be_replaced if ours else stat.S_ISREG)
         return place
 
     def _root_of(self, path: str, folder: Path) -> Path:
@@ -140,7 +159,7 @@ class Permission:
     # Commands.
 
     def check_command(self, policy: str, role: str, name: str) -> tuple[str, ...]:
-        """Return the arguments of a command for ``validate``, ``reload`` or ``custom``.
+        """Return the arguments of a command for ``validate``, ``reload``, ``check`` or ``custom``.
 
         Raises:
             PolicyError: ``policy.command``: this machine does not permit it, lacks its program,
@@ -167,6 +186,11 @@ class Permission:
             hint = f"Write it without {{dir}} and {{path}} under [commands] in {self.source}"
             raise PolicyError("command", problem, hint)
         return argv
+
+    def check_watcher(self, policy: str, name: str | None) -> None:
+        """Return if a policy may have the command ``name`` watch it; None for nobody. Raises as :meth:`check_command`."""
+        if name is not None:
+            self.check_command(policy, "check", name)
 
     def check_program(self, path: str, what: str, remedy: str) -> None:
         """Return if there is a program at ``path``.
@@ -240,6 +264,30 @@ def check_twice(policies: Iterable[WantedPolicy]) -> None:
             seen[one] = policy.name
 
 
+def _both_ends(paths: Iterable[Path]) -> set[Path]:
+    """Return each path with links resolved, and as the name that stands in its directory."""
+    listed = list(paths)
+    found = {Path(os.path.realpath(path)) for path in listed}
+    return found | {Path(os.path.realpath(path.parent)) / path.name for path in listed}
+
+
+def _told_to_run(settings: AgentSettings) -> Iterable[Path]:
+    """Yield the files that commands are told to run: scripts of an interpreter, programs of a starter.
+
+    What another program is given counts only if it may be run itself: to place the file that
+    ``nginx -c`` reads is what policies are for.
+    """
+    for argv in settings.commands.values():
+        runs = _RUNS_OTHERS.fullmatch(posixpath.basename(argv[0])) is not None
+        for part in argv[1:]:
+            if part.startswith("/") and part != settings.otelcol.path and "\0" not in part:
+                phases = ("check", "apply", "remove") if PHASE in part else ("",)
+                named = [Path(posixpath.normpath(part.replace(PHASE, phase))) for phase in phases]
+                yield from (
+                    path for path in named if not path.is_dir() and (runs or os.access(path, os.X_OK))
+                )
+
+
 def _unreadable(path: str, error: OSError) -> PolicyError:
     problem = f"{path} cannot be looked at: {error.strerror}"
     return PolicyError("path", problem, "Look at the path on the machine")
@@ -252,6 +300,11 @@ def _check_form(path: str) -> None:
         raise PolicyError("path", problem, "Write it from '/', without '.', '..' or control characters")
     if any(part.startswith(HIDDEN_PREFIX) for part in path.split("/")):
         raise PolicyError("path", f"{path}: names that begin with {HIDDEN_PREFIX!r} are the agent's own")
+
+
+def _may_be_replaced(mode: int) -> bool:
+    """Return whether a rename to its place replaces it."""
+    return not stat.S_ISDIR(mode)
 
 
 def _check_entry(path: str, place: Place, is_wanted: Callable[[int], bool]) -> None:

@@ -7,6 +7,7 @@ whose name it carries holds, any other that is found in the middle is undone.
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class PlacedFile(msgspec.Struct, frozen=True, kw_only=True):
         mode: As it was placed; None if that is not known.
         uid: Its owner if the policy named one.
         gid: Its group if the policy named one.
+        length: Its bytes; None if that is not known.
+        locked: Whether a change of it on the machine is put back.
     """
 
     sha256: str
@@ -51,6 +54,8 @@ class PlacedFile(msgspec.Struct, frozen=True, kw_only=True):
     mode: int | None = None
     uid: int | None = None
     gid: int | None = None
+    length: int | None = None
+    locked: bool = True
 
 
 class FolderStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +194,7 @@ class PlacedRecord:
         except FileNotFoundError:
             return None, False
         except (PolicyError, OSError):
-            return None, True
+            return None, os.path.lexists(path)
         if held is None:
             return None, True
         former = placed.former

@@ -10,15 +10,19 @@ leaves a whole set to the next one.  The order::
 
 Before "placing" nothing that anybody reads has changed.  From then until the
 commit, :meth:`Placement.undo` brings the former set back, in this process or
-in the next one; :meth:`Placement.forget` ends that.  Directories are removed
-last, and only empty ones, so that nothing has to bring one back.  Staged and kept files lie beside their target under hidden
-names: a rename is atomic only within one file system.
+in the next one; :meth:`Placement.forget` ends that.  Once all of it is back the
+journal gets another name, which needs no room on the disk: an undo that is cut
+short later has nothing to put back any more, whatever somebody has written
+there meanwhile.  Directories are removed last, and only empty ones, so that
+nothing has to bring one back.  Staged and kept files lie beside their target
+under hidden names: a rename is atomic only within one file system.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +45,7 @@ class Placement:
     def __init__(self, file: Path, journal: Journal, work: Work, failpoint: FailPoint) -> None:
         self.journal = journal
         self._file = file
+        self._back = file.with_name(f"{file.stem}-undone{file.suffix}")
         self._changes = work.changes
         self._folders = {change.path: change for change in work.folders}
         self._failpoint = failpoint
@@ -64,7 +69,8 @@ class Placement:
                 name=change.name,
                 staged=f".popham-{token}-{number}.new",
                 kept=f".popham-{token}-{number}.old",
-                existed=change.path.exists(),
+                existed=os.path.lexists(change.path),
+                removes=change.content is None,
             )
             for number, change in enumerate(work.changes)
         ]
@@ -85,6 +91,7 @@ class Placement:
             folders=[_as_it_is(change.path) for change in work.folders if str(change.path) not in made],
             gone=list(work.gone),
             steps=list(work.steps),
+            handed=0,
         )
         return cls(file, journal, work, failpoint)
 
@@ -95,15 +102,18 @@ class Placement:
         Raises:
             StateError: ``state.corrupt``: the journal cannot be read.
         """
-        try:
-            journal = msgspec.json.decode(file.read_bytes(), type=Journal)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError) as error:
-            problem = f"{file} cannot be read: {error}"
-            hint = "Look for files named .popham-* under the allowed roots, then remove this one"
-            raise StateError("corrupt", problem, hint) from error
-        return cls(file, journal, Work(), failpoint)
+        found = cls(file, Journal(id="", phase="staging", entries=[], made=[], reload=[]), Work(), failpoint)
+        for written in (file, found._back):
+            try:
+                found.journal = msgspec.json.decode(written.read_bytes(), type=Journal)
+            except FileNotFoundError:
+                continue
+            except (OSError, msgspec.DecodeError) as error:
+                problem = f"{written} cannot be read: {error}"
+                hint = "Look for files named .popham-* under the allowed roots, then remove this one"
+                raise StateError("corrupt", problem, hint) from error
+            return found
+        return None
 
     def stage(self) -> None:
         """Write everything that will be needed beside the targets, and make it durable.
@@ -152,33 +162,58 @@ class Placement:
             OSError: A file cannot be put back; the journal stays, for another attempt.
         """
         placing = self.journal.phase == "placing"
-        for held in self.journal.folders if placing else ():
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                _adjust(FolderChange(path=Path(held.path), mode=held.mode, uid=held.uid, gid=held.gid))
+        if placing and not self._back.exists():
+            self._put_all_back()
         for number, entry in enumerate(self.journal.entries):
             try:
                 folder = posix.Folder.open(Path(entry.folder))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             with folder:
-                if placing:
-                    _put_back(folder, entry)
                 folder.remove(entry.staged)
                 folder.remove(entry.kept)
                 folder.sync()
             self._failpoint(f"undone:{number}")
-        for made in map(Path, reversed(self.journal.made)):
+        for number, made in enumerate(map(Path, reversed(self.journal.made))):
             try:
                 with posix.Folder.open(made.parent) as parent:
                     parent.remove_folder(made.name)
                     parent.sync()
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
+            self._failpoint(f"unmade:{number}")
         return placing
+
+    def _put_all_back(self) -> None:
+        """Undo what was placed, then say so by the journal's name. Any part of it may be done twice."""
+        for held in self.journal.folders:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                _adjust(FolderChange(path=Path(held.path), mode=held.mode, uid=held.uid, gid=held.gid))
+        for number, entry in enumerate(self.journal.entries):
+            with (
+                contextlib.suppress(FileNotFoundError, NotADirectoryError),
+                posix.Folder.open(Path(entry.folder)) as folder,
+            ):
+                _put_back(folder, entry)
+                folder.sync()
+            self._failpoint(f"back:{number}")
+        self._file.rename(self._back)
+        posix.fsync_directory(self._back.parent)
+        self._failpoint("back")
+
+    def hand(self, number: int) -> None:
+        """Take note that the step of this number is about to be handed to its program.
+
+        Raises:
+            OSError: That cannot be written; the program must not be handed it.
+        """
+        self.journal.handed = number + 1
+        self._write_journal("placing")
 
     def forget(self) -> None:
         """Remove the journal: nothing is under way any more."""
         self._file.unlink(missing_ok=True)
+        self._back.unlink(missing_ok=True)
         posix.fsync_directory(self._file.parent)
 
     def finish(self) -> None:
@@ -281,9 +316,12 @@ def _write(folder: posix.Folder, name: str, change: Change) -> None:
 
 
 def _put_back(folder: posix.Folder, entry: Entry) -> None:
-    """Undo one rename, if it happened."""
-    if entry.existed:
-        if folder.status(entry.kept) is not None:
-            folder.rename(entry.kept, entry.name)
-    elif folder.status(entry.staged) is None:
-        folder.remove(entry.name)
+    """Undo one rename, if it happened: what was staged, or kept, is gone from its hidden name by that."""
+    if folder.status(entry.staged) is not None:
+        return
+    if not entry.existed:
+        # A rename, and no removal, so that a second undo sees that this was done.
+        if folder.status(entry.name) is not None:
+            folder.rename(entry.name, entry.staged)
+    elif folder.status(entry.kept) is not None and not (entry.removes and folder.status(entry.name)):
+        folder.rename(entry.kept, entry.name)

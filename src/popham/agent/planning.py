@@ -16,8 +16,9 @@ from popham.agent.permission import Permission, check_twice
 from popham.agent.placed import Handed, Placed, PlacedFile, PlacedRecord
 from popham.agent.types.registry import APPLIERS
 from popham.agent.types.wanted import WantedFile, WantedPolicy
+from popham.errors import PolicyError
 from popham.model.bundle import PolicyRef
-from popham.model.names import digest
+from popham.model.names import digest, parse_json
 
 MAX_LEFT: Final = 64
 """Paths that were left and are remembered."""
@@ -29,6 +30,22 @@ class Applied:
 
     ref: PolicyRef
     body: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, ref: PolicyRef, encoded: bytes) -> Applied:
+        """Return the policy whose body has these bytes, the digest of which was compared.
+
+        Raises:
+            PolicyError: ``policy.malformed``: they are not a policy as this agent knows them.
+        """
+        try:
+            held = parse_json(encoded)
+        except ValueError as error:
+            raise _malformed(ref.name, str(error)) from None
+        body = held.get("body") if isinstance(held, dict) else None
+        if not isinstance(body, dict):
+            raise _malformed(ref.name, "it has no body")
+        return cls(ref, body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,19 +89,16 @@ def make_plan(
         StateError: The record is damaged.
         OSError: Something cannot be looked at.
     """
-    wanted = [
-        APPLIERS[policy.ref.type].want(permission, policy.ref.name, policy.body)
-        for policy in policies
-        if policy.ref.type in supported
-    ]
+    wanted = [_want(policy, permission) for policy in policies if policy.ref.type in supported]
     check_twice(wanted)
     before = record.load()
-    changed = [policy for policy in wanted if not _fits(policy)]
-    changes = [_change(file) for policy in changed for file in policy.files if not file.fits()]
+    due = {file.path for policy in wanted for file in policy.files if _is_due(file, before)}
+    changed = [policy for policy in wanted if not _fits(policy, due)]
+    changes = [_change(file) for policy in changed for file in policy.files if file.path in due]
     reload = dict.fromkeys(policy.reload for policy in changed if policy.reload)
     files = _files_in_force(wanted, before, record)
     taken = _take_back(before, files, permission, record)
-    folders = plan_folders(wanted, before.folders)
+    folders = plan_folders(wanted, before.folders, permission)
     handed, steps = _hand_over(wanted, before, record, permission.settings.commands)
     left = [path for path in before.left if path not in files and os.path.lexists(path)]
     left += [path for path in (*taken.left, *folders.left) if path not in left]
@@ -109,8 +123,39 @@ def make_plan(
     )
 
 
-def _fits(policy: WantedPolicy) -> bool:
-    return all(folder.fits() for folder in policy.folders) and all(file.fits() for file in policy.files)
+def _want(policy: Applied, permission: Permission) -> WantedPolicy:
+    try:
+        return APPLIERS[policy.ref.type](permission, policy.ref.name, policy.body)
+    except RecursionError:
+        raise _malformed(policy.ref.name, "nested too deeply") from None
+
+
+def _malformed(name: str, why: str) -> PolicyError:
+    return PolicyError(
+        "malformed", f"policy {name!r} is malformed: {why}", "Upgrade the agent or the Manager"
+    )
+
+
+def _fits(policy: WantedPolicy, due: Collection[str]) -> bool:
+    return all(folder.fits() for folder in policy.folders) and not any(
+        file.path in due for file in policy.files
+    )
+
+
+def _is_due(file: WantedFile, before: Placed) -> bool:
+    """Return whether a file is to be written.
+
+    One that may be changed on the machine is left as it is there, as long as the policy wants what was placed.
+    """
+    known = before.files.get(str(file.place.path))
+    if file.locked or known is None or not _is_as_wanted(known, file):
+        return not file.fits()
+    return not os.path.lexists(file.place.path)
+
+
+def _is_as_wanted(known: PlacedFile, file: WantedFile) -> bool:
+    status = (known.mode, known.uid, known.gid) == (file.mode, file.uid, file.gid)
+    return status and known.sha256 == digest(file.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +201,8 @@ def _files_in_force(
                 mode=wanted.mode,
                 uid=wanted.uid,
                 gid=wanted.gid,
+                length=len(wanted.content),
+                locked=wanted.locked,
             )
     return files
 

@@ -61,7 +61,7 @@ class Programs:
                         part.replace(PLACES[0], str(self._folder)).replace(PLACES[1], str(path))
                         for part in check.argv
                     ]
-                    ended = await self._run(filled, self._folder)
+                    ended = await self._run(filled, self._folder, looks=True)
                     self._judge(ended, "validate", f"the validate command {check.name!r}", policy.secrets)
         finally:
             await self._offload(lambda: shutil.rmtree(self._folder, ignore_errors=True))
@@ -75,6 +75,20 @@ class Programs:
         for name in names:
             ended = await self._run(self._settings.commands[name], Path("/"))
             self._judge(ended, "reload", f"the reload command {name!r}", secrets)
+
+    async def look(self, name: str, secrets: Sequence[str]) -> None:
+        """Ask a command whether all is well; of what it says the last line is told.
+
+        Raises:
+            PolicyError: ``policy.check``: it is not. ``policy.command``.
+        """
+        argv = self._settings.commands.get(name)
+        if argv is None:
+            problem = f"the check command {name!r} is no longer permitted on this machine"
+            raise PolicyError("command", problem, f"Add {name} under [commands] in the agent's configuration")
+        ended = await self._run(argv, Path("/"), looks=True)
+        last = ended.output.splitlines()[-1:]
+        self._judge(Ended(ended.status, "".join(last)), "check", f"the check command {name!r}", secrets)
 
     async def ask(self, name: str, data: Path, secrets: Sequence[str]) -> None:
         """Ask a program whether it would take the data in a file.
@@ -99,21 +113,25 @@ class Programs:
 
     async def _hand(self, name: str, phase: str, data: Path) -> Ended:
         argv = [part.replace(PHASE, phase) for part in self._settings.commands[name]]
-        return await self._run(argv, Path("/"), data)
+        return await self._run(argv, Path("/"), data, looks=phase == "check")
 
-    async def _run(self, argv: Sequence[str], folder: Path, given: Path | None = None) -> Ended:
-        return await run_command(argv, folder=folder, timeout=self._settings.command_timeout, given=given)
+    async def _run(
+        self, argv: Sequence[str], folder: Path, given: Path | None = None, *, looks: bool = False
+    ) -> Ended:
+        seconds = self._settings.command_timeout
+        return await run_command(argv, folder=folder, timeout=seconds, given=given, looks=looks)
 
     def _judge(self, ended: Ended, reason: str, what: str, secrets: Sequence[str] | None) -> None:
         """Raise if a command did not end well; None for secrets keeps all that it wrote back."""
         if ended.status == 0:
             return
         seconds = self._settings.command_timeout
-        how = (
-            f"was ended after {seconds:g} s"
-            if ended.status is None
-            else f"ended with exit status {ended.status}"
-        )
+        if ended.status is None:
+            how = f"was ended after {seconds:g} s"
+        elif ended.status < 0:
+            how = f"was ended by signal {-ended.status}"
+        else:
+            how = f"ended with exit status {ended.status}"
         said = "" if secrets is None else escape(hide(ended.output, secrets)[:OUTPUT_SHOWN])
         problem = f"{what} {how}" + (f": {said}" if said else "")
         raise PolicyError(reason, problem, "Correct the policy; until then the former files stay in force")

@@ -69,6 +69,7 @@ class Progress:
     since: float = 0.0
     applied_serial: int = 0
     applied_resolved: str = ""
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,3 +102,68 @@ class Drift:
     path: str = ""
     at: float = 0.0
     put_back: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A set that is watched, since it came into force or is about to.
+
+    Attributes:
+        resolved: Its resolved digest.
+        serial: Serial of its content, for sentences.
+        until: Wall time at which its window ends, in unix seconds.
+        contact: Whether it is undone for want of contact; not where the machine itself moved elsewhere.
+        location: Location of the proven set.
+        proven: Resolved digest of the proven set; empty if nothing was in force before.
+        starts: How often the agent's process began in the window after one that did not end well.
+        running: Whether a process is at it that did not end yet.
+        undoing: Code of why the proven set is being put back; empty if it is not.
+    """
+
+    resolved: str
+    serial: int
+    until: float
+    contact: bool
+    location: str
+    proven: str
+    starts: int = 0
+    running: bool = True
+    undoing: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """A set that this machine undid by itself.
+
+    Attributes:
+        resolved: Its resolved digest.
+        serial: Serial of its content, for sentences.
+        code: Code of why.
+        error: The sentence.
+        at: Wall time of it, in unix seconds.
+        times: How often.
+        again: Whether it is in force, or tried, once more.
+    """
+
+    resolved: str
+    serial: int
+    code: str
+    error: str
+    at: float
+    times: int = 1
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probation:
+    """What is watched and what was undone.
+
+    Attributes:
+        trial: What is watched now; None, and what is in force has proven itself.
+        undone: What was undone, the newest last.
+        watched_until: End of the newest window, in unix seconds; 0 if there was none.
+    """
+
+    trial: Trial | None = None
+    undone: tuple[Undone, ...] = ()
+    watched_until: float = 0.0

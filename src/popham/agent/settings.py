@@ -23,6 +23,8 @@ DEFAULT_FILE = Path("/etc/popham/agent.toml")
 DEFAULT_STATE = "/var/lib/popham/agent"
 COMMAND_TIMEOUT = 30.0
 """Seconds that a command may take."""
+HEALTH_WINDOW = 600.0
+"""Seconds in which what came into force is watched. Source: guarantees, REL-11."""
 PLACES = ("{dir}", "{path}")
 """What is replaced in a command that validates: the directory of the staged files, and each staged file."""
 
@@ -68,6 +70,16 @@ class OtelcolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     reload: str | None = None
 
 
+class HealthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How what came into force is watched.
+
+    Attributes:
+        window: Seconds after an apply in which a set that breaks this machine is undone; 0 for never.
+    """
+
+    window: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = HEALTH_WINDOW
+
+
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one agent.
 
@@ -83,6 +95,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         command_timeout: Seconds that a command may take, 0.1 to 3600.
         labels: Told to the Manager, for people and selections.
         location: What location criteria may look at.
+        health: How what came into force is watched.
         metered: Whether the network costs by volume or time; ``auto`` where the only way out is mobile.
     """
 
@@ -95,6 +108,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     command_timeout: _Seconds = COMMAND_TIMEOUT
     labels: dict[_Word, str] = {}
     location: LocationSettings = LocationSettings()
+    health: HealthSettings = HealthSettings()
     metered: bool | Literal["auto"] = "auto"
 
     @property

@@ -7,7 +7,7 @@ and is verified again by whoever reads it.
 1. A damaged file is an error that names it and says what to do; a damaged
    body of a policy is forgotten and fetched again.
 2. Floors never fall.
-3. Bodies are kept as long as the newest bundle or the last good one names them.
+3. Bodies are kept as long as the newest bundle, the one in force or the proven one names them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from typing import Any, TypeVar
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 
-from popham.agent.records import Drift, Floors, Identity, Join, Progress, Standing, TrustedDocuments
+from popham.agent.records import (
+    Drift,
+    Floors,
+    Identity,
+    Join,
+    Probation,
+    Progress,
+    Standing,
+    TrustedDocuments,
+)
 from popham.agent.storage import MemoryStorage, Storage
 from popham.errors import PophamError, StateError, TrustError, WireError
 from popham.model.bundle import BUNDLE_TYPE, Bundle
@@ -46,6 +55,8 @@ _REMEDIES: Mapping[str, str] = MappingProxyType(
         "assignment.json": _FETCHED,
         "bundle.json": _FETCHED,
         "last-good.json": _FETCHED,
+        "proven.json": "Remove that file; what is in force cannot be undone until another set has proven itself",
+        "probation.json": "Remove that file; what was undone before is tried again",
         "drift.json": "Remove that file; what was put back is counted anew",
         "location.json": "Remove that file; the agent looks around again when it starts",
     }
@@ -163,6 +174,29 @@ class AgentState:
         self._storage.write("last-good.json", envelope)
         self.prune_blobs()
 
+    def drop_last_good(self) -> None:
+        """Note that no bundle is in force."""
+        self._storage.remove("last-good.json")
+
+    def proven(self) -> bytes | None:
+        """Return the bundle that an undo goes back to as it came, None if there is none."""
+        return self._envelope("proven.json")
+
+    def save_proven(self, envelope: bytes | None) -> None:
+        """Keep the bundle that an undo goes back to; None if that is nothing."""
+        if envelope is None:
+            self._storage.remove("proven.json")
+        elif self._storage.read("proven.json", ENVELOPE_LIMIT) != envelope:
+            self._storage.write("proven.json", envelope)
+
+    def probation(self) -> Probation:
+        """Return what is watched and what was undone."""
+        return self._load("probation.json", Probation) or Probation()
+
+    def save_probation(self, probation: Probation) -> None:
+        """Keep what is watched and what was undone."""
+        self._save("probation.json", probation)
+
     def floor(self, tenant: str, group: str) -> Floor | None:
         """Return the newest bundle ever accepted for a group, None if there was none."""
         return self._floors().bundles.get(f"{tenant}/{group}")
@@ -233,12 +267,12 @@ class AgentState:
             self._storage.write(name, data)
 
     def prune_blobs(self) -> None:
-        """Forget bodies that neither the newest bundle nor the one in force names.
+        """Forget bodies that neither the newest bundle nor the one in force nor the proven one names.
 
         While one of them is of a newer program, whatever it may name is kept.
         """
         needed: set[str] = set()
-        for name in ("bundle.json", "last-good.json"):
+        for name in ("bundle.json", "last-good.json", "proven.json"):
             envelope = self._envelope(name)
             if envelope is not None:
                 named = _blobs_of(name, envelope)

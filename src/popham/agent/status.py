@@ -30,6 +30,7 @@ class Status:
         self._ways: UpstreamWays | None = None
         self._schedule: Schedule | None = None
         self._locator: Locator | None = None
+        self._left: Callable[[], tuple[str, ...]] = tuple
         self._problem = ""
         self._said_at: float | None = None
         self._next: float | None = None
@@ -42,6 +43,7 @@ class Status:
         ways: UpstreamWays | None = None,
         schedule: Schedule | None = None,
         locator: Locator | None = None,
+        left: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         """Ask this end of the session from now on.
 
@@ -51,12 +53,14 @@ class Status:
             ways: Know which server is dialled.
             schedule: Knows on what link the machine is.
             locator: Knows what criteria are not looked at.
+            left: Returns the paths that no policy wants any more, and that stay.
         """
         self._end = end
         self._link_wait = link_wait
         self._ways = ways
         self._schedule = schedule
         self._locator = locator
+        self._left = left
 
     def say(self, text: str, wait: float | None) -> None:
         """Note a sentence (empty: all is well) and in how many seconds the next contact is due."""
@@ -102,6 +106,7 @@ class Status:
             found["metered"] = self._schedule.metered
         if self._locator is not None:
             found["location_unseen"] = list(self._locator.unseen)
+        found["left"] = list(self._left())
         return found
 
 
@@ -126,7 +131,9 @@ def describe_state(state: AgentState) -> dict[str, Any]:
         "error": progress.error,
         "error_code": progress.error_code,
         "since": progress.since or None,
+        "withheld": list(progress.withheld),
     }
+    found |= _describe_probation(state) | _describe_drift(state)
     standing = state.standing()
     if standing is not None:
         found |= _describe_standing(standing)
@@ -141,4 +148,35 @@ def _describe_standing(standing: Standing) -> dict[str, Any]:
         "location": standing.location,
         "location_since": standing.since or None,
         "location_rules": list(standing.rules),
+    }
+
+
+def _describe_probation(state: AgentState) -> dict[str, Any]:
+    """Return what is watched, and what this machine undid by itself, the newest last."""
+    probation = state.probation()
+    trial = probation.trial
+    return {
+        "watched_until": probation.watched_until if trial else None,
+        "undone": [
+            {
+                "serial": one.serial,
+                "error_code": one.code,
+                "error": one.error,
+                "at": one.at,
+                "times": one.times,
+                "tried_again": one.again or one.times > 1,
+            }
+            for one in probation.undone
+        ],
+    }
+
+
+def _describe_drift(state: AgentState) -> dict[str, Any]:
+    """Return what was found to differ from the policies in force."""
+    drift = state.drift()
+    return {
+        "drifted": list(drift.paths),
+        "drift_path": drift.path,
+        "drift_at": drift.at or None,
+        "put_back": drift.put_back,
     }

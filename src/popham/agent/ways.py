@@ -7,14 +7,21 @@ the join string are dialled.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 
+from popham.errors import LinkError, PophamError
 from popham.model.communication import CommunicationSettings
+from popham.model.communication import Dialer as Dials
 from popham.model.servers import Server, order_servers
 from popham.net.seam import Dialer
 from popham.net.servers import Servers
 
+_log = logging.getLogger(__name__)
+PROBE = "/livez"
+"""What is asked of a server to see whether it is there."""
+_PROBE_LIMIT = 64 * 1024
 _STALE = 1
 """Dialers kept that are no longer dialled with: a link may still be held by one."""
 _TRIES = 2.0
@@ -130,6 +137,42 @@ class UpstreamWays:
             self._dialer = None
         while len(self._stale) > _STALE:
             self._close_later(self._stale.pop(0))
+
+    async def reach(self, seconds: float) -> bool:
+        """Return whether any server answers anything within so many seconds, over a new connection.
+
+        Where the Manager dials, nobody here can say, and the answer is yes.
+        """
+        self._refresh()
+        if self._ordered().dialer is Dials.MANAGER:
+            return True
+        asked = [asyncio.ensure_future(self._answers(url, seconds)) for url in self.urls]
+        try:
+            for answer in asyncio.as_completed(asked):
+                if await answer:
+                    return True
+            return False
+        finally:
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    async def _answers(self, url: str, seconds: float) -> bool:
+        try:
+            dialer = self._make(url)
+        except (PophamError, OSError) as error:
+            _log.warning("%s cannot be asked: %s", url, error)
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                await dialer.fetch(PROBE, limit=_PROBE_LIMIT)
+        except LinkError as error:
+            return error.status > 0
+        except TimeoutError:
+            return False
+        finally:
+            await dialer.aclose()
+        return True
 
     async def aclose(self) -> None:
         """Close everything that is open."""

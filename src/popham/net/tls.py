@@ -11,6 +11,8 @@ Rules:
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +20,22 @@ from popham.errors import ConfigError
 
 ALPN = ("http/1.1",)
 """What both ends speak inside TLS."""
+
+
+@contextmanager
+def without_authorities() -> Iterator[None]:
+    """Let no library read the machine's own list of authorities, as aiohttp does while it is imported.
+
+    Nothing here ever trusts that list, and a process that lives for months need not hold it.
+
+    Source: measured; 1.8 MB of 61 MB of an agent.
+    """
+    load = ssl.SSLContext.load_default_certs
+    ssl.SSLContext.load_default_certs = lambda *_: None  # type: ignore[method-assign]  # put back below
+    try:
+        yield
+    finally:
+        ssl.SSLContext.load_default_certs = load  # type: ignore[method-assign]  # as it was
 
 
 def server_context(cert_pem: Path, key: Path, client_ca: Path) -> ssl.SSLContext:

@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from popham import __version__
 from popham.agent.apply import Applied
 from popham.agent.circumstances import Circumstances
 from popham.agent.credentials import Credentials
 from popham.agent.end import AgentEnd
 from popham.agent.enforcer import Enforcer
+from popham.agent.health import Health
 from popham.agent.location import Locator
+from popham.agent.probation import Trials
 from popham.agent.schedule import Schedule
 from popham.agent.state import MemoryAgentState
 from popham.agent.ways import UpstreamWays
@@ -62,7 +65,11 @@ class SimApplier:
 
 
 class SimAgent:
-    """One agent; what it keeps survives :meth:`crash`."""
+    """One agent; what it keeps survives :meth:`crash`.
+
+    Attributes:
+        window: Seconds for which a set is watched, from the next :meth:`start` on; 0 for never.
+    """
 
     def __init__(self, simulation: Simulation, name: str) -> None:
         self._simulation = simulation
@@ -71,10 +78,12 @@ class SimAgent:
         self.applier = SimApplier()
         self.host = SimHost()
         self.said: list[str] = []
+        self.window = 0.0
         self.stopped = True
         self.end: AgentEnd
         self.driver: Driver
         self.locator: Locator
+        self.health: Health
         self.ways: UpstreamWays
         self.schedule: Schedule | None = None
         self._task: asyncio.Task[None] | None = None
@@ -107,7 +116,8 @@ class SimAgent:
         clock, news = self._simulation.clock, asyncio.Event()
         draw = random.Random(self.name).random  # noqa: S311  # a simulation, not a secret
         tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
-        enforcer = Enforcer(self.state, self.applier, tuf, clock, news.set)
+        trials = Trials(self.state, clock, self.window)
+        enforcer = Enforcer(self.state, self.applier, tuf, clock, news.set, trials)
         uid = uuid.UUID(self.state.uid).bytes
         schedule = self.schedule = Schedule(clock, phase=phase_of(uid), changed=news.set, zone=UTC)
         self.locator = Locator(
@@ -124,7 +134,7 @@ class SimAgent:
             Credentials(self.state, clock, draw, self._renewed),
             facts={"host.name": self.name},
             fetch=self._fetch,
-            version="0",
+            version=__version__,
             news=news,
             hold_now=schedule.at,
             draw=draw,
@@ -138,6 +148,7 @@ class SimAgent:
             draw=draw,
             dialled=end.dialled,
         )
+        self.health = Health(enforcer, reach=self.ways.reach, check=self._check, draw=draw)
         self.driver = Driver(end, self.ways, draw=draw, said=self._say)
         circumstances = Circumstances(
             self.host,
@@ -147,8 +158,13 @@ class SimAgent:
             happened=self.driver.hurry,
         )
         self.stopped = False
-        self._beside = [asyncio.ensure_future(one) for one in (self.locator.run(), circumstances.run())]
+        self._beside = [
+            asyncio.ensure_future(one) for one in (self.locator.run(), circumstances.run(), self.health.run())
+        ]
         self._task = asyncio.ensure_future(self.driver.run())
+
+    async def _check(self, name: str, secrets: Sequence[str]) -> None:
+        """Find every check command well."""
 
     def _renewed(self) -> None:
         self.ways.renewed()
@@ -158,6 +174,8 @@ class SimAgent:
 
     def _say(self, text: str, wait: float | None) -> None:
         self.said.append(text)
+        if text and wait is not None:
+            self.health.lost()
         if wait is not None or not text:
             self.locator.heard(reachable=not text)
 

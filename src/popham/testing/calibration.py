@@ -196,7 +196,7 @@ def _change(bed: _Bed, crew: Crew, links: int) -> None:
     """Change the fleet's policy, and return once all who hold a link have it and their outcomes are durable."""
     crew.order("fresh")
     with Client(f"https://127.0.0.1:{bed.people}", bed.token, ca=bed.ca) as client:
-        client.apply([("change.yaml", _CHANGE.format(at=time.monotonic_ns()))])
+        client.apply([("change.yaml", _CHANGE.format(at=time.monotonic_ns()))], everyone=True)
     crew.wait(lambda seen: seen.applied >= links, seconds=_PATIENCE)
 
 

@@ -19,11 +19,13 @@ from popham.downstream.enroll import CA_PATH, ROOT_PATH, TARGETS_PATH
 from popham.errors import LinkError, PophamError
 from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles
-from popham.manager.definitions import apply_definitions, found_fleet
+from popham.manager.definitions import PLAIN, Terms, apply_definitions, found_fleet
 from popham.manager.grant import Grant, Role
 from popham.manager.keys import ManagerKeys, create_keys
 from popham.manager.live import Live
 from popham.manager.objects import group_of, row_of
+from popham.manager.publishing import Publishing
+from popham.manager.rollout_watch import RolloutWatch
 from popham.manager.service import ManagerService
 from popham.model.communication import CommunicationSettings, Dialer, Mode
 from popham.model.definition import check
@@ -65,6 +67,7 @@ class SimManager:
         self.book: ManagerBook
         self.hub: Hub
         self.live: Live
+        self.rollouts: RolloutWatch
         self.service: ManagerService
         self._tasks: list[asyncio.Task[None]] = []
         self._visiting: dict[str, asyncio.Task[None]] = {}
@@ -87,16 +90,26 @@ class SimManager:
             steering=steering,
         )
         self.live = Live(self.book, self.hub)
+        self.rollouts = RolloutWatch(self.store, self.book, self.bundles, clock, self.live.groups_changed)
+        self.bundles.publishing = Publishing(members=self.rollouts.members, rng=rng)
         self.service = ManagerService(
             self.store,
             keys=self.keys,
             clock=clock,
             rng=random.Random(self._simulation.seed),  # noqa: S311  # a simulation, not a secret
-            on_groups_changed=self.live.groups_changed,
+            on_groups_changed=self.rollouts.groups_changed,
             links=self.live,
+            members=self.rollouts.members,
+            progress=self.rollouts.progress,
         )
         await self.book.load()
-        work = (self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), steering.run())
+        work = (
+            self.hub.publish(),
+            self.hub.flush(FLUSH),
+            self.live.run(),
+            steering.run(),
+            self.rollouts.run(),
+        )
         self._tasks = [asyncio.ensure_future(one) for one in work]
         self._simulation.network.services[MANAGER] = self.hub
         for agent in self._simulation.agents.values():
@@ -138,16 +151,17 @@ class SimManager:
 
         self.live.groups_changed(await self.store.write(work))
 
-    async def publish(self, text: str) -> tuple[str, ...]:
+    async def publish(self, text: str, terms: Terms = PLAIN) -> tuple[str, ...]:
         """Apply definitions, and return the groups with a new bundle."""
         now = self._simulation.clock.now()
         definitions = check([SourceFile("simulation.yaml", text)])
 
         def work(tx: Writing) -> tuple[str, ...]:
-            return tuple(apply_definitions(tx, definitions, self.bundles, grant=ADMIN, now=now).groups)
+            applied = apply_definitions(tx, definitions, self.bundles, grant=ADMIN, now=now, terms=terms)
+            return tuple(applied.groups)
 
         groups = await self.store.write(work)
-        self.live.groups_changed(groups)
+        self.rollouts.groups_changed(groups)
         return groups
 
     def visit(self, agent: SimAgent) -> None:

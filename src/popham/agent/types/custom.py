@@ -29,6 +29,7 @@ class CustomBody(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     data: Any
     schema: dict[str, Any] | None = None
+    check: str | None = None
 
 
 def want_custom(permission: Permission, name: str, body: Mapping[str, Any]) -> WantedPolicy:
@@ -39,6 +40,7 @@ def want_custom(permission: Permission, name: str, body: Mapping[str, Any]) -> W
     """
     asked = read_body(name, body, CustomBody)
     permission.check_command(name, "custom", asked.command)
+    permission.check_watcher(name, asked.check)
     if asked.schema is not None:
         try:
             check_schema(asked.schema)
@@ -53,9 +55,3 @@ def want_custom(permission: Permission, name: str, body: Mapping[str, Any]) -> W
         handing=WantedHanding(asked.command, canonical(asked.data)),
         secrets=tuple(str(value) for value in secret_values("custom", body)),
     )
-
-
-def find_differing(permission: Permission, name: str, body: Mapping[str, Any]) -> list[str]:
-    """Return nothing: what a program made of its data only the program knows."""
-    del permission, name, body
-    return []

@@ -25,6 +25,7 @@ class FileBody(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     group: str | None = None
     secret: bool = False
+    locked: bool = True
 
 
 class FilesBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,7 @@ class FilesBody(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileBody, ...]
     validate: str | None = None
     reload: str | None = None
+    check: str | None = None
 
 
 def want_files(permission: Permission, name: str, body: Mapping[str, Any]) -> WantedPolicy:
@@ -47,6 +49,7 @@ def want_files(permission: Permission, name: str, body: Mapping[str, Any]) -> Wa
         checks = (Check(asked.validate, permission.check_command(name, "validate", asked.validate)),)
     if asked.reload is not None:
         permission.check_command(name, "reload", asked.reload)
+    permission.check_watcher(name, asked.check)
     entries = [_want(permission, file) for file in asked.files]
     return WantedPolicy(
         name=name,
@@ -56,23 +59,6 @@ def want_files(permission: Permission, name: str, body: Mapping[str, Any]) -> Wa
         reload=asked.reload,
         secrets=tuple(_secret(file) for file in asked.files if file.secret),
     )
-
-
-def find_differing(permission: Permission, name: str, body: Mapping[str, Any]) -> list[str]:
-    """Return the paths that are not as the policy wants them.
-
-    Raises:
-        PolicyError: ``policy.malformed``.
-    """
-    differing: list[str] = []
-    for file in read_body(name, body, FilesBody).files:
-        try:
-            same = _want(permission, file).fits()
-        except PolicyError:
-            same = False
-        if not same:
-            differing.append(file.path)
-    return differing
 
 
 def _want(permission: Permission, file: FileBody) -> WantedFile | WantedFolder:
@@ -90,7 +76,9 @@ def _want(permission: Permission, file: FileBody) -> WantedFile | WantedFolder:
         content = _text(permission, file).encode()
     except UnicodeEncodeError:
         raise PolicyError("malformed", f"the content of {file.path} is not text", "Write UTF-8") from None
-    return WantedFile(path=file.path, place=place, content=content, mode=mode, uid=uid, gid=gid)
+    return WantedFile(
+        path=file.path, place=place, content=content, mode=mode, uid=uid, gid=gid, locked=file.locked
+    )
 
 
 def _text(permission: Permission, file: FileBody) -> str:

@@ -16,7 +16,6 @@ import msgspec
 from popham.agent.permission import Permission, find_accounts, read_body, read_mode
 from popham.agent.settings import PLACES
 from popham.agent.types.wanted import Check, WantedFile, WantedPolicy
-from popham.errors import PolicyError
 from popham.model.types.redaction import secret_values
 
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -27,6 +26,7 @@ class OtelcolBody(msgspec.Struct, frozen=True, kw_only=True):
     """A policy of type ``otelcol`` as the document says it."""
 
     config: dict[str, Any]
+    check: str | None = None
 
 
 def want_otelcol(permission: Permission, name: str, body: Mapping[str, Any]) -> WantedPolicy:
@@ -35,7 +35,9 @@ def want_otelcol(permission: Permission, name: str, body: Mapping[str, Any]) -> 
     Raises:
         PolicyError: The policy is malformed, or this machine does not permit it.
     """
-    config = read_body(name, body, OtelcolBody).config
+    asked = read_body(name, body, OtelcolBody)
+    config = asked.config
+    permission.check_watcher(name, asked.check)
     ours = permission.settings.otelcol
     checks: list[Check] = []
     if ours.collector is not None:
@@ -53,20 +55,6 @@ def want_otelcol(permission: Permission, name: str, body: Mapping[str, Any]) -> 
         reload=ours.reload,
         secrets=tuple(str(value) for value in secret_values("otelcol", body)),
     )
-
-
-def find_differing(permission: Permission, name: str, body: Mapping[str, Any]) -> list[str]:
-    """Return the path of the configuration if it is not as the policy wants it.
-
-    Raises:
-        PolicyError: ``policy.malformed``.
-    """
-    config = read_body(name, body, OtelcolBody).config
-    try:
-        same = _file(permission, config).fits()
-    except PolicyError:
-        same = False
-    return [] if same else [permission.settings.otelcol.path or ""]
 
 
 def write_config(config: Mapping[str, Any]) -> bytes:

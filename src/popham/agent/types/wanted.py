@@ -32,6 +32,7 @@ class WantedFile:
         path: As the policy writes it.
         uid: Number of the owner; None where the policy is silent.
         gid: Number of the group; None where the policy is silent.
+        locked: Whether a change of it on the machine is put back.
     """
 
     path: str
@@ -40,6 +41,7 @@ class WantedFile:
     mode: int
     uid: int | None
     gid: int | None
+    locked: bool = True
 
     def fits(self) -> bool:
         """Return whether the file is there with the wanted bytes, mode and owner."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from popham import __version__
 from popham.errors import WireError
 from popham.model.bundle import BUNDLE_TYPE, Bundle
 from popham.model.generation import GENERATION
@@ -87,7 +88,7 @@ class Speech:
         offered = answer.remote_config.config.config_map[BUNDLE_KEY].body
         if not offered.startswith(b'{"payload'):
             raise WireError("reference", "a lean agent takes bundles only where they stand in the message")
-        self.identity.state = seal_next(self.identity, _held(offered))
+        self.identity.state = seal_next(self.identity, _held(offered, self.identity.uid))
         status = RemoteConfigStatus(last_remote_config_hash=answer.remote_config.config_hash, status=_APPLIED)
         message = AgentToServer(
             capabilities=int(OWN_AGENT),
@@ -103,16 +104,19 @@ class Speech:
         return self.identity.state
 
 
-def holding(bundle: Bundle) -> dict[str, Any]:
-    """Return what stands in the state record of whoever has applied ``bundle``."""
-    held = bundle.locations[bundle.default_location]
+def holding(bundle: Bundle, *, candidate: bool = False) -> dict[str, Any]:
+    """Return what stands in the state record of whoever has applied ``bundle``, or its candidate side."""
+    side = bundle.candidate if candidate and bundle.candidate else bundle.stable
+    held = side.locations[side.default_location]
+    stable_serial = bundle.rollout.stable_serial if bundle.rollout else bundle.serial
     resolved = held.resolved_digest
     return {
         "serial": bundle.serial,
         "version": bundle.version,
         "content_digest": bundle.content_digest,
         "resolved": resolved,
-        "applied_serial": bundle.serial,
+        "applied_serial": bundle.serial if candidate else stable_serial,
+        "applied_digest": bundle.content_digest,
         "applied_resolved": resolved,
         "outcome": Outcome.APPLIED,
         "promise": held.communication.heartbeat,
@@ -130,7 +134,7 @@ def seal_next(identity: LoadIdentity, held: Mapping[str, Any]) -> bytes:
         revision=identity.revision,
         group=identity.group,
         assignment=identity.assignment,
-        agent_version="0",
+        agent_version=__version__,
         **known,
     )
     return seal_state(record, identity.signer())
@@ -200,11 +204,17 @@ def _stock_applied(config_hash: bytes) -> bytes:
     return AgentToServer(capabilities=int(STOCK_AGENT), remote_config_status=status).SerializeToString()
 
 
+def _held(envelope: bytes, uid: str) -> dict[str, Any]:
+    """Return what the bundle in an envelope says for an agent; a lean one believes whoever it dialled."""
+    bundle, stable, candidate = _opened(envelope)
+    return candidate if bundle.is_candidate(uid) else stable
+
+
 @lru_cache(16)
-def _held(envelope: bytes) -> dict[str, Any]:
-    """Return what the bundle in an envelope says; a lean agent believes whoever it dialled."""
+def _opened(envelope: bytes) -> tuple[Bundle, dict[str, Any], dict[str, Any]]:
     payload = Envelope.parse(envelope, types=(BUNDLE_TYPE,), limit=ENVELOPE_LIMIT).payload
-    return holding(Bundle.from_payload(payload))
+    bundle = Bundle.from_payload(payload)
+    return bundle, holding(bundle), holding(bundle, candidate=True)
 
 
 def _varint(number: int) -> bytes:

@@ -1,0 +1,160 @@
+"""Real processes: a policy that breaks its machine is undone there, without the Manager, and told of later."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from popham.trust.join import JoinString
+
+from .conftest import free_port
+
+KNOWN = 30.0
+"""Seconds from the first failure in which a policy is undone. Source: guarantees, REL-11."""
+
+
+class Relay:
+    """A way to the Manager that is open as long as a file does not say ``shut``."""
+
+    def __init__(self, host, target, gate):
+        self.port, self.gate = free_port(host), gate
+        self._host, self._target = host, target
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    @property
+    def shut(self):
+        return self.gate.exists() and self.gate.read_text() == "shut"
+
+    def _run(self):
+        while not self._ended.is_set():
+            if self.shut:
+                time.sleep(0.02)
+                continue
+            with socket.create_server((self._host, self.port)) as listener:
+                listener.settimeout(0.02)
+                self._serve(listener)
+
+    def _serve(self, listener):
+        pairs = []
+        while not self.shut and not self._ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                near, _ = listener.accept()
+                far = socket.create_connection((self._host, self._target))
+                pairs += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+        for one in pairs:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    @staticmethod
+    def _pump(source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self._ended.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def relay(tmp_path):
+    made = []
+
+    def make(fleet):
+        made.append(Relay(fleet.address, fleet.agents_port, tmp_path / "gate"))
+        return made[0]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def status(machine):
+    return json.loads(machine.popham("status", "-o", "json", code=None).stdout)
+
+
+def commands(**scripts):
+    lines = [f"{name} = {json.dumps(['/bin/sh', '-c', script])}" for name, script in scripts.items()]
+    return "\n".join(["[commands]", *lines])
+
+
+def test_f_y15_a_policy_that_cuts_its_machine_off_is_undone_there_and_told_of_when_it_is_back(
+    founding, relay, tmp_path
+):
+    fleet = founding().found()
+    way = relay(fleet)
+    fleet.group("web")
+    machine = fleet.unjoined("first")
+    file, gate = machine.root / "motd", way.gate
+    script = f"if [ -e {file} ]; then cp {file} {gate}; else rm -f {gate}; fi"
+    machine.config.write_text(machine.config.read_text() + commands(gate=script) + "\n[health]\nwindow = 4\n")
+    join = JoinString.parse(fleet.join("web"))
+    machine.popham("enroll", replace(join, urls=(f"https://{fleet.host}:{way.port}",)).encode())
+    machine.start()
+    fleet.until(lambda: machine.view["connected"], "it is connected")
+    fleet.publish("web", machine, "open", extra="reload: gate")
+    fleet.until(machine.settled, "it has the policy")
+    fleet.until(lambda: status(machine)["watched_until"] is None, "it has proven itself")
+    fleet.publish("web", machine, "shut", extra="reload: gate")
+    fleet.until(lambda: way.shut, "the policy cuts it off")
+    took = fleet.until(lambda: not way.shut, "it is undone", patience=KNOWN + 10)
+    assert took <= KNOWN
+    assert machine.has("open")
+    fleet.until(lambda: status(machine)["undone"][0]["tried_again"], "contact returned, so it is tried again")
+    fleet.until(
+        lambda: "tried twice" in machine.view["reason"], "the second loss is final", patience=KNOWN + 20
+    )
+    assert "policy.undone_contact" in machine.view["reason"]
+    assert (machine.has("open"), way.shut, machine.view["sync"]) == (True, False, "failed")
+    (undone,) = status(machine)["undone"]
+    assert (undone["error_code"], undone["times"]) == ("policy.undone_contact", 2)
+    assert "undone:" in machine.popham("status", code=None).stdout
+    fleet.publish("web", machine, "still open", extra="reload: gate")
+    fleet.until(machine.settled, "other content is taken")
+
+
+def test_rel_11_a_policy_that_kills_the_agent_three_times_is_undone_before_the_manager_is_asked(founding):
+    fleet = founding().found()
+    fleet.group("web")
+    log = fleet.folder / "pid"
+    # The agent is ended once the policy is in force: by a program that the policy made run.
+    bite = f"if grep -q venom $(cat {log}.path); then kill -9 $(cat {log}); fi"
+    toml = commands(bite=bite) + "\n[health]\nwindow = 4\n"
+    machine = fleet.machine("first", "web", toml=toml, run=False)
+    (fleet.folder / "pid.path").write_text(str(machine.root / "motd"))
+
+    def start():
+        machine.start()
+        log.write_text(str(machine.process.pid))
+
+    start()
+    fleet.until(lambda: machine.view["connected"], "it is connected")
+    fleet.publish("web", machine, "tonic", extra="check: bite")
+    fleet.until(machine.settled, "it has the policy")
+    fleet.until(lambda: status(machine)["watched_until"] is None, "it has proven itself")
+    fleet.publish("web", machine, "venom", extra="check: bite")
+    assert machine.process.wait(20) == -signal.SIGKILL
+    deaths = 1
+    while deaths < 3:
+        start()
+        assert machine.process.wait(20) == -signal.SIGKILL
+        deaths += 1
+    assert machine.has("venom")
+    fleet.end_manager()
+    start()
+    fleet.until(lambda: machine.has("tonic"), "it is undone without the Manager")
+    fleet.start_manager()
+    fleet.until(lambda: "policy.undone_crashes" in machine.view["reason"], "the Manager is told")
+    assert os.kill(machine.process.pid, 0) is None
