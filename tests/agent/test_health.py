@@ -183,6 +183,39 @@ def test_rel_11_a_check_that_fails_three_times_in_a_row_undoes_the_set(watched):
     watched.tell_story(story)
 
 
+def test_rel_11_a_set_that_follows_another_too_soon_goes_back_to_that_one(watched):
+    async def story():
+        await watched.give("one")
+        await watched.give("two")
+        watched.checks["three"], watched.failing["is-well"] = "is-well", "it is not"
+        await watched.give("three")
+        await pass_time(25)
+        assert watched.applier.names == ("two",), "not to nothing, though one and two are minutes old"
+        assert watched.said == (Outcome.FAILED, "policy.undone_check")
+        assert watched.enforcer.progress.applied_serial == 2
+        assert watched.enforcer.trials.trial.resolved == watched.enforcer.progress.applied_resolved
+        await watched.round()
+        await pass_time(WINDOW + 1)
+        assert (watched.applier.names, watched.enforcer.trials.trial) == (("two",), None)
+
+    watched.tell_story(story)
+
+
+def test_rel_11_a_former_set_that_failed_its_own_check_is_not_gone_back_to(watched):
+    async def story():
+        await watched.give("one")
+        await pass_time(WINDOW + 1)
+        watched.checks |= {"two": "is-well", "three": "is-well"}
+        watched.failing["is-well"] = "it is not"
+        await watched.give("two")
+        await pass_time(1)
+        await watched.give("three")
+        await pass_time(25)
+        assert watched.applier.names == ("one",)
+
+    watched.tell_story(story)
+
+
 def test_rel_11_a_set_that_ends_the_agent_again_and_again_is_undone_before_anything_else(watched):
     async def story():
         await watched.give("one")

@@ -125,12 +125,14 @@ def test_rel_11_bodies_of_the_proven_set_are_kept_while_another_is_on_trial(keys
         await pass_time(WINDOW + 1)
         for name in ("two", "three", "four"):
             await watched.give(name)
-        assert len(watched.storage.names("blobs")) == 2
+        assert len(watched.storage.names("blobs")) == 3, "the proven one, the former one, the newest"
         watched.dead = True
         await watched.restart()
         await watched.round()
         await pass_time(31)
-        assert watched.applier.names == ONE
+        assert watched.applier.names == ("three",), "one step back, which did well until then"
+        await pass_time(41)
+        assert watched.applier.names == ONE, "that leads nowhere either"
         assert watched.enforcer.in_force.bundle.serial == 1
 
     watched.tell_story(story)
@@ -257,7 +259,7 @@ def test_what_was_undone_is_remembered_for_so_many_sets(orders):
         trials.begin(digest(b"%d" % number), number, held, contact=True)
         trials.applied()
         trials.undo(CHECK, "it failed")
-        trials.gone_back()
+        trials.gone_back(0, former=False)
     assert [one.serial for one in trials.all_undone] == list(range(4, MAX_UNDONE + 4))
     again = Trials(state, VirtualClock(), WINDOW)
     assert again.all_undone == trials.all_undone
@@ -271,7 +273,7 @@ def test_only_what_was_asked_for_releases_a_failed_check_and_contact_releases_on
         trials.applied()
         trials.undo(code, "it failed")
         assert not trials.release(one, asked=True), "it is still being undone"
-        trials.gone_back()
+        trials.gone_back(0, former=False)
         assert trials.release(one, asked=False) is (code == CONTACT)
         assert trials.release(one, asked=True) is (code == CHECK)
         assert trials.undone(one) is None
@@ -280,7 +282,7 @@ def test_only_what_was_asked_for_releases_a_failed_check_and_contact_releases_on
     trials.applied()
     assert trials.is_last
     trials.undo(CONTACT, "it failed")
-    trials.gone_back()
+    trials.gone_back(0, former=False)
     assert not trials.release(one, asked=True)
 
 

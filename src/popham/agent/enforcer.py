@@ -24,7 +24,7 @@ from popham.agent.apply import Applied
 from popham.agent.bodies import AskedOnce, Bodies, Fetch, Gathered
 from popham.agent.documents import Documents
 from popham.agent.in_force import InForce
-from popham.agent.kept import read_proven
+from popham.agent.kept import read_former, read_proven
 from popham.agent.probation import CONTACT, CRASHES, UNCLEAN, Trials
 from popham.agent.state import AgentState
 from popham.clock import Clock
@@ -308,7 +308,9 @@ class Enforcer(Documents):
         said: dict[str, Any] = {"outcome": Outcome.FAILED, "error_code": trial.undoing, "withheld": ()}
         why = undone.error if undone else ""
         try:
-            back = read_proven(self._state, self._tuf, trial.location) if trial.proven else None
+            former = back = read_former(self._state, self._tuf, trial)
+            if former is None and trial.proven:
+                back = read_proven(self._state, self._tuf, trial.location)
             policies = self._bodies.recall(back)
             await self._applier.apply(policies)
         except (PolicyError, StateError, TrustError) as error:
@@ -320,15 +322,19 @@ class Enforcer(Documents):
         else:
             self._state.save_last_good(back.envelope)
         self.in_force, self._held, self._confirmed = back, tuple(policies), True
-        said |= {"applied_serial": back.serial, "applied_resolved": trial.proven} if back else _NOTHING
+        said |= (
+            {"applied_serial": back.serial, "applied_resolved": back.held.resolved_digest}
+            if back
+            else _NOTHING
+        )
         self._keep(error=why, **said)
-        self.trials.gone_back()
+        self.trials.gone_back(back.serial if back else 0, former=former is not None)
         self._place()
         self._changed()
 
     def heard(self) -> None:
         """Take note that upstream was heard: what was undone for want of that is tried once more."""
-        self._in_touch = True
+        self._in_touch = self.trials.answered = True
         self.touched()
         if self.blocked is not None and self.blocked.code == CONTACT:
             self._try_again(asked=False)

@@ -230,6 +230,7 @@ class Health:
                         await self._undo_for(number, error)
                 except OSError as error:
                     _log.warning("the check command %r was not run: %s", name, error)
+            self._trials.doubted = any(failures.values())
             await self._sleep(self._checks_wake, CHECK_EVERY)
 
     async def _undo_for(self, number: int, error: PolicyError) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from popham.agent.in_force import InForce
+from popham.agent.records import Trial
 from popham.agent.state import AgentState
 from popham.errors import StateError, TrustError
 from popham.model.bundle import BUNDLE_TYPE
@@ -93,3 +94,16 @@ def read_proven(state: AgentState, tuf: TrustedTuf, location: str) -> InForce:
     if envelope is None:
         raise StateError("proven", "what was in force before is not kept here", "Publish it again")
     return _open(envelope, tuf, state.uid).at(location)
+
+
+def read_former(state: AgentState, tuf: TrustedTuf, trial: Trial) -> InForce | None:
+    """Return the bundle that was on trial before, where it held; None if it is not that which ``trial`` names.
+
+    Raises:
+        StateError: ``state.corrupt``.
+        TrustError: It cannot be read.
+    """
+    envelope = state.former() if trial.former else None
+    found = _open(envelope, tuf, state.uid).at(trial.former_location) if envelope is not None else None
+    # A process may have ended between the two files.
+    return found if found is not None and found.held.resolved_digest == trial.former else None

@@ -6,7 +6,9 @@ Rules:
    so that a process that ends at any step leaves a state from which it can be gone back to.
 2. Without a trial, what is in force is proven, also if that is nothing.
 3. What was undone is remembered by its resolved digest, whatever bundle brings it; passing its window forgets that.
-4. For want of contact a set is undone at most twice; the second time is final, until other content comes.
+4. Where another set follows inside a window, an undo goes back to the *former* one, if upstream was heard since
+   that came into force and its checks held; it is on trial again, and goes back to the proven one itself.
+5. For want of contact a set is undone at most twice; the second time is final, until other content comes.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ class Trials:
     Attributes:
         number: Counts trials of this process, so that a verdict is of the one it was found on.
         changed: Called when another trial begins or one ends.
+        answered: Whether upstream was heard since what is on trial came into force; forgotten with the process.
+        doubted: Whether a check of it failed when it last ran.
     """
 
     def __init__(self, state: AgentState, clock: Clock, window: float = 0.0) -> None:
@@ -52,6 +56,7 @@ class Trials:
         self.number = 0
         self.changed: Callable[[], None] = lambda: None
         self.window = window
+        self.answered = self.doubted = False
         self._state = state
         self._clock = clock
         self._held = state.probation()
@@ -116,9 +121,12 @@ class Trials:
         if held is not None and held.resolved == resolved and not held.undoing:
             self._next = held
             return
+        stood = held is not None and former is not None and self._stood(held, former)
         if held is None:
             self._state.save_proven(former.envelope if former else None)
-        self._next = Trial(
+        elif stood and former is not None:
+            self._state.save_former(former.envelope)
+        one = Trial(
             resolved=resolved,
             serial=serial,
             until=self._clock.now() + self.window,
@@ -126,7 +134,17 @@ class Trials:
             location=held.location if held else former.location if former else "",
             proven=held.proven if held else former.held.resolved_digest if former else "",
         )
-        self._keep(trial=self._next)
+        if stood and former is not None:
+            one = replace(one, former=former.held.resolved_digest, former_location=former.location)
+        elif held is not None and held.former != resolved:
+            one = replace(one, former=held.former, former_location=held.former_location)
+        self._next = one
+        self._keep(trial=one)
+
+    def _stood(self, held: Trial, former: InForce) -> bool:
+        """Return whether what is on trial, and in force, did well so far."""
+        in_force = held.resolved == former.held.resolved_digest
+        return in_force and not held.undoing and self.answered and not self.doubted
 
     def applied(self) -> None:
         """Take note that what :meth:`begin` was called for is in force: its window begins now."""
@@ -191,9 +209,27 @@ class Trials:
         undone = (*others[-MAX_UNDONE + 1 :], now)
         self._keep(trial=replace(trial, undoing=code), undone=undone, watched_until=self._clock.now())
 
-    def gone_back(self) -> None:
-        """Take note that the proven set holds again."""
-        self._end(trial=None)
+    def gone_back(self, serial: int, *, former: bool) -> None:
+        """Take note that the proven set holds again, or the former one, which is on trial from now on.
+
+        Args:
+            serial: Serial of its content.
+            former: Whether it is the former one.
+        """
+        trial = self.trial
+        if trial is None or not former:
+            self._end(trial=None)
+            return
+        until = self._clock.now() + self.window
+        again = Trial(
+            resolved=trial.former,
+            serial=serial,
+            until=until,
+            contact=trial.contact,
+            location=trial.location,
+            proven=trial.proven,
+        )
+        self._end(trial=again, watched_until=until)
 
     def release(self, resolved: str, *, asked: bool) -> bool:
         """Let a set that was undone be tried again; return whether it is.
@@ -213,6 +249,7 @@ class Trials:
 
     def _end(self, **said: Any) -> None:
         self._before = self._next = None
+        self.answered = self.doubted = False
         self._keep(**said)
         self.number += 1
         self.changed()

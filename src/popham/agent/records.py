@@ -115,6 +115,8 @@ class Trial:
         contact: Whether it is undone for want of contact; not where the machine itself moved elsewhere.
         location: Location of the proven set.
         proven: Resolved digest of the proven set; empty if nothing was in force before.
+        former: Resolved digest of the set that was on trial before it and did well so far; empty if none was.
+        former_location: Location of that.
         starts: How often the agent's process began in the window after one that did not end well.
         running: Whether a process is at it that did not end yet.
         undoing: Code of why the proven set is being put back; empty if it is not.
@@ -126,6 +128,8 @@ class Trial:
     contact: bool
     location: str
     proven: str
+    former: str = ""
+    former_location: str = ""
     starts: int = 0
     running: bool = True
     undoing: str = ""

@@ -55,6 +55,7 @@ _REMEDIES: Mapping[str, str] = MappingProxyType(
         "assignment.json": _FETCHED,
         "bundle.json": _FETCHED,
         "last-good.json": _FETCHED,
+        "former.json": "Remove that file; an undo then goes back to what was proven before",
         "proven.json": "Remove that file; what is in force cannot be undone until another set has proven itself",
         "probation.json": "Remove that file; what was undone before is tried again",
         "drift.json": "Remove that file; what was put back is counted anew",
@@ -189,6 +190,14 @@ class AgentState:
         elif self._storage.read("proven.json", ENVELOPE_LIMIT) != envelope:
             self._storage.write("proven.json", envelope)
 
+    def former(self) -> bytes | None:
+        """Return the bundle that was on trial before the one that is now, None if there is none."""
+        return self._envelope("former.json")
+
+    def save_former(self, envelope: bytes) -> None:
+        """Keep the bundle that was on trial until now, for an undo of the one that follows."""
+        self._storage.write("former.json", envelope)
+
     def probation(self) -> Probation:
         """Return what is watched and what was undone."""
         return self._load("probation.json", Probation) or Probation()
@@ -267,12 +276,12 @@ class AgentState:
             self._storage.write(name, data)
 
     def prune_blobs(self) -> None:
-        """Forget bodies that neither the newest bundle nor the one in force nor the proven one names.
+        """Forget bodies that neither the newest bundle nor the one in force nor the proven or former one names.
 
         While one of them is of a newer program, whatever it may name is kept.
         """
         needed: set[str] = set()
-        for name in ("bundle.json", "last-good.json", "proven.json"):
+        for name in ("bundle.json", "last-good.json", "proven.json", "former.json"):
             envelope = self._envelope(name)
             if envelope is not None:
                 named = _blobs_of(name, envelope)

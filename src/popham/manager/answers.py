@@ -212,8 +212,14 @@ def _in_rollout(view: AgentView, held: str) -> tuple[str, str] | None:
     wave = f"wave {detail['wave']} of {detail['waves']} ({detail['share'] * 100:g} %)"
     if detail["is_candidate"]:
         return f"{held}, as one of the first: rollout {name}, {wave}", f"popham rollout status {name}"
-    how = "which is halted" if detail["rollout_state"] == RolloutState.HALTED else wave
-    return f"{held}; serial {serial} is held back by rollout {name}, {how}", f"popham rollout status {name}"
+    how = wave
+    if detail["rollout_state"] == RolloutState.HALTED:
+        reason = detail.get("rollout_reason")
+        how = f"which is halted: {reason}" if reason else "which is halted"
+    sentence = f"{held}; serial {serial} is held back by rollout {name}, {how}"
+    if detail.get("rollout_error"):
+        sentence += f"; here it was tried: {detail['rollout_error']}"
+    return sentence, f"popham rollout status {name}"
 
 
 def _cannot(view: AgentView) -> tuple[str, str]:

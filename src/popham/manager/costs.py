@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from popham.errors import ConfigError, StateError
+from popham.manager.apply_views import AdviceView, CommunicationShift, Costs, CostView
 from popham.manager.roster import read_record
-from popham.manager.views import AdviceView, CommunicationShift, Costs, CostView
 from popham.model.advice import Bounds, advise
 from popham.model.communication import CommunicationSettings
 from popham.model.cost import Load, cost, load_of

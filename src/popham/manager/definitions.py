@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from popham.manager.apply_views import ApplyResult, Change, GroupEffect
 from popham.manager.audit import note
 from popham.manager.base import check_base, check_reach, concerned, read_state
 from popham.manager.bundles import Bundles
@@ -30,7 +31,6 @@ from popham.manager.objects import (
 from popham.manager.prune import find_abandoned, prune
 from popham.manager.release import Release
 from popham.manager.told import check_tests, read_objects, tell_differences
-from popham.manager.views import ApplyResult, Change, GroupEffect
 from popham.model.communication import CommunicationSettings
 from popham.model.definition import Definitions, PolicyDefinition
 from popham.model.findings import Findings

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from popham.errors import ConflictError
 from popham.manager import drafts
+from popham.manager.apply_views import ApplyResult
 from popham.manager.audit import note
 from popham.manager.base import State, check_base, find_moved, read_state, tell_changes
 from popham.manager.definitions import PLAIN, Terms
@@ -16,7 +17,6 @@ from popham.manager.drafts import Draft, Editor, SaveTerms, find_draft, view_dra
 from popham.manager.grant import PERMISSIONS, Grant, Permission, require
 from popham.manager.objects import read_tree
 from popham.manager.policy_service import PolicyService
-from popham.manager.views import ApplyResult
 from popham.model.definition import check
 from popham.model.documents import SourceFile
 from popham.model.names import check_name

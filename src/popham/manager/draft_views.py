@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from popham.manager.views import ApplyResult
+from popham.manager.apply_views import ApplyResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

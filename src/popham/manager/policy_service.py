@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from popham.manager import history, inventory
+from popham.manager.apply_views import ApplyResult, Costs
 from popham.manager.costs import reckon
 from popham.manager.definitions import PLAIN, Applied, Terms, apply_definitions
 from popham.manager.digests import has_had_secret, sees_digests
 from popham.manager.exported import export
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.rollout_service import RolloutService
-from popham.manager.views import ApplyResult, Costs, DifferenceView, FileView, PolicyView, RevisionView
+from popham.manager.views import DifferenceView, FileView, PolicyView, RevisionView
 from popham.model.definition import Definitions, check
 from popham.model.difference import redact_spec
 from popham.model.documents import SourceFile

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from popham.errors import ConflictError, DefinitionError
+from popham.manager.apply_views import Change
 from popham.manager.base import read_state
 from popham.manager.bundles import newest, open_row
 from popham.manager.grant import Grant
 from popham.manager.inventory import delete_group, delete_policy
 from popham.manager.moves import delete_placement
 from popham.manager.needs import Needs
-from popham.manager.views import Change
 from popham.model.definition import Definitions
 from popham.model.fleet import Group, Tree
 from popham.model.names import ROOT_GROUP

@@ -189,10 +189,14 @@ class Roster:
     ) -> Mapping[str, Any]:
         """Return how an agent stands to the rollout of its group."""
         kept = self._reading.rollout(int(ref.id.removeprefix("r")))
-        rollout = open_rollout(kept).rollout if kept else None
+        stored = open_rollout(kept) if kept else None
+        rollout = stored.rollout if stored else None
+        failed = [one.reason for one in stored.errors if one.uid == row.uid] if stored else []
         return {
             "rollout": ref.id,
             "rollout_state": str(rollout.state) if rollout else "",
+            "rollout_reason": rollout.reason if rollout else "",
+            "rollout_error": failed[0] if failed else "",
             "wave": ref.wave,
             "waves": len(rollout.waves) if rollout else ref.wave,
             "share": ref.share,

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from popham.errors import DefinitionError
+from popham.manager.apply_views import Change
 from popham.manager.exported import Object, write_group, write_placement, write_policy
 from popham.manager.moves import read_placements
 from popham.manager.objects import notes_of
-from popham.manager.views import Change
 from popham.model.definition import Definitions
 from popham.model.difference import find_difference
 from popham.model.expectation import Expectation

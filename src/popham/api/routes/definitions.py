@@ -16,8 +16,9 @@ from popham.api.bodies import (
     RollbackRequest,
 )
 from popham.api.depends import Granted, Name, Service
+from popham.manager.apply_views import ApplyResult
 from popham.manager.definitions import Terms
-from popham.manager.views import ApplyResult, DifferenceView, FileView, GroupView, PolicyView, RevisionView
+from popham.manager.views import DifferenceView, FileView, GroupView, PolicyView, RevisionView
 from popham.model.definition import SourceFile
 
 groups = APIRouter(prefix="/groups", tags=["groups"])

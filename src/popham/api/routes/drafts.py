@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query
 
 from popham.api.depends import Granted, Name, Service
 from popham.api.draft_bodies import DraftPlanRequest, DraftRequest, Drafts, PublishRequest, RemoveRequest
+from popham.manager.apply_views import ApplyResult
 from popham.manager.definitions import Terms
 from popham.manager.draft_views import DraftPlan, DraftView, Rebased
 from popham.manager.drafts import SaveTerms
-from popham.manager.views import ApplyResult
 from popham.model.definition import SourceFile
 
 router = APIRouter(prefix="/drafts", tags=["drafts"])
