@@ -35,7 +35,8 @@ async def test_apply_makes_definitions_hold_and_says_what_it_did(rig):
         ("Policy", "motd", "created"),
         ("Group", "paris", "created"),
     ]
-    assert body["groups"] == [{"group": "paris", "before": 0, "after": 1, "agents": 0}]
+    (effect,) = body["groups"]
+    assert [effect[key] for key in ("group", "before", "after", "agents")] == ["paris", 0, 1, 0]
     assert rig.changed == ["paris"]
 
 

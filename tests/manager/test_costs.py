@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from tests.manager.conftest import VIEWER, group
 
-from popham.manager.costs import SAMPLE, Basis, read_basis, read_measured, reckon, write_measured
+from popham.manager.costs import Basis, read_basis, read_measured, reckon, write_measured
+from popham.manager.sampled import SAMPLE
 from popham.model.fleet import Group, Tree
 from popham.model.measured import BUILT_IN, FILE
 from popham.model.status import STATE_TYPE, StateRecord

@@ -211,6 +211,18 @@ def agent_of(number):
     )
 
 
+async def test_a_viewer_sees_no_secret_that_a_draft_calls_one_no_more(bench):
+    schema = "schema: {type: object, properties: {pin: {type: string, writeOnly: true}}}"
+    doc = policy().replace("type: files, files: [{path: /etc/popham.d/motd, content: 'hi'}]", "BODY")
+    doc = doc.replace("BODY", f"type: custom, command: x, {schema}, data: {{pin: 'open sesame'}}")
+    await bench.apply(doc)
+    await save(bench, doc.replace(", writeOnly: true", ""))
+    (shown,) = (await bench.service.draft(VIEWER, "spring")).documents
+    assert "sesame" not in shown.text
+    assert "pin: (secret)" in shown.text.replace('"', "")
+    assert "sesame" not in str(await bench.service.plan_draft(VIEWER, "spring"))
+
+
 async def test_f_y17_a_draft_for_many_agents_needs_a_decision_and_may_begin_a_rollout(bench):
     await bench.apply(policy(), group("paris", OWN))
     await bench.store.write(lambda tx: [tx.put_agent(agent_of(number)) for number in range(6)])

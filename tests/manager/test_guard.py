@@ -1,17 +1,22 @@
 """The serial that a group asks for before it gives bodies with secrets: kept, exported, warned of, explained."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
 from tests.manager.conftest import ADMIN, VIEWER, group, otelcol, policy
+from tests.manager.rolling import add, agent
 from tests.manager.test_roster import ROW, put
 
+from popham.errors import ConflictError
 from popham.manager.guard import find_guarded, read_minima
 from popham.manager.objects import describe_group, parse_group
+from popham.manager.service import ManagerService
 from popham.manager.stock import stock_config
 from popham.model.fleet import AgentKind, Group
 from popham.model.policy import Policy
+from popham.model.rollout import RolloutTerms
 from popham.model.status import Outcome, StateRecord
 from popham.trust.keys import IdentityKey
 from popham.trust.verify import seal_state
@@ -63,6 +68,28 @@ async def test_f_y14_changing_it_is_an_audited_change_that_signs_nothing_and_tel
     bench.told.clear()
     await bench.apply(SECRET, lab(1))
     assert bench.told == []
+
+
+@pytest.mark.parametrize("terms", [{}, {"rollout": RolloutTerms.of([0.1])}])
+async def test_sec_42_a_lower_serial_that_lets_many_have_secrets_needs_a_decision(bench, keys, terms):
+    await bench.apply(SECRET, lab(9))
+    await add(bench, *(agent(number, "lab") for number in range(12)))
+    bench.service = ManagerService(
+        bench.store,
+        keys=keys,
+        clock=bench.clock,
+        rng=random.Random(7),
+        on_groups_changed=bench.told.append,
+        links=bench.links,
+        ask_above=11,
+    )
+    with pytest.raises(ConflictError, match="lets 12 agents in 1 group have secrets at once") as caught:
+        await bench.apply(lab(None), **terms)
+    assert caught.value.code == "conflict.reach"
+    planned = await bench.apply(lab(1), grant=VIEWER, dry_run=True, **terms)
+    assert (planned.reach, "lets 12 agents" in planned.warnings[-1]) == (12, True)
+    assert (await bench.apply(lab(None), everyone=True)).reach == 12
+    assert (await bench.apply(lab(9), **terms)).reach == 0
 
 
 async def test_f_y14_a_plan_shows_it_and_an_export_has_it(bench):

@@ -83,3 +83,29 @@ async def test_f_y17_what_was_halted_is_undone_too(bench):
     assert (await bench.service.undo_rollout(ADMIN, "r1")).state == "undone"
     assert digests(await bench.bundle("paris")) == digests(before)
     assert (await bench.apply(policy(content="two"), rollout=TERMS)).rollout == "r2"
+
+
+async def test_f_y17_an_undo_that_would_have_groups_inherit_in_a_circle_is_refused(bench):
+    two = "inheritance: {policies: {files: false}}, policies: {files: two}"
+    await bench.apply(policy(), policy("two"), group("lyon", f"{{{two}}}"), group("paris", "{parent: lyon}"))
+    await add(bench, *map(agent, range(20)))
+    await bench.apply(
+        group("paris", f"{{parent: fleet, {OWN[1:]}"), group("below", "{parent: paris}"), rollout=TERMS
+    )
+    await bench.apply(group("lyon", f"{{parent: paris, {two}}}"))
+    with pytest.raises(ConflictError, match=r"group/.* would inherit from itself") as caught:
+        await bench.service.undo_rollout(ADMIN, "r1")
+    assert caught.value.code == "conflict.changed"
+    assert (await bench.service.group(VIEWER, "paris")).parent == "fleet"
+
+
+async def test_f_y17_an_undo_that_would_give_a_group_what_is_private_to_another_is_refused(bench):
+    await bench.apply(policy(content="one", more=", private_to: paris"), group("paris", OWN), group("lyon"))
+    await add(bench, *map(agent, range(20)))
+    await bench.apply(policy(content="two"), rollout=TERMS)
+    await bench.apply(group("lyon", OWN))
+    with pytest.raises(
+        ConflictError, match="private to 'paris' again, and group 'lyon' assigns it"
+    ) as caught:
+        await bench.service.undo_rollout(ADMIN, "r1")
+    assert caught.value.code == "conflict.changed"

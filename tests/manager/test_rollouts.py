@@ -1,16 +1,18 @@
 """Rollouts on the Manager: how they begin, their steps, and how they end."""
 
+import asyncio
 import json
 import random
 from dataclasses import replace
 
 import pytest
 from tests.manager.conftest import ADMIN, NOW, VIEWER, group, policy
-from tests.manager.rolling import OTHER, OWN, TERMS, add, agent, fill, uid_of
+from tests.manager.rolling import OTHER, OWN, TERMS, add, agent, digests, fill, uid_of
 
 from popham.clock import SystemClock
 from popham.errors import ConflictError, GrantError, NotFoundError
 from popham.manager.answers import explain_why
+from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles
 from popham.manager.definitions import found_fleet
 from popham.manager.service import ManagerService
@@ -54,8 +56,65 @@ async def test_f_y17_who_goes_first_is_shared_out_among_groups(bench):
     first = [n for n in range(20) if of["paris" if n % 2 else "lyon"].is_candidate(uid_of(n))]
     assert len(first) == 1
     assert sorted(bundle.rollout.ppm > 0 for bundle in bundles) == [False, True]
-    assert (await bench.bundle("nobody")).rollout is None
-    assert (await bench.service.rollout(VIEWER, "r1")).groups == ("lyon", "paris")
+    nobody = await bench.bundle("nobody")
+    assert (nobody.rollout.id, nobody.rollout.ppm) == ("r1", 0), "who joins there waits as the others do"
+    assert (await bench.service.rollout(VIEWER, "r1")).groups == ("lyon", "nobody", "paris")
+
+
+async def test_sec_41_who_joins_an_empty_group_of_a_halted_rollout_does_not_begin(bench):
+    await bench.apply(policy(content="one"), group("paris", OWN), group("empty", OWN))
+    await add(bench, *map(agent, range(20)))
+    before = digests(await bench.bundle("empty"))
+    await bench.apply(policy(content="two"), rollout=TERMS)
+    await bench.service.halt_rollout(ADMIN, "r1")
+    await add(bench, *(agent(number, "empty") for number in range(50, 60)))
+    bundle = await bench.bundle("empty")
+    assert all(digests(bundle.chosen(uid_of(number))) == before for number in range(50, 60))
+    assert (await bench.service.undo_rollout(ADMIN, "r1")).state == "undone"
+    assert digests(await bench.bundle("empty")) == before
+
+
+async def test_f_y17_a_group_that_is_made_anew_takes_up_nothing_of_what_it_had(bench):
+    await bench.apply(policy(content="one"), policy("other"), group("paris", OWN), group("gone", OTHER))
+    await add(bench, *map(agent, range(20)))
+    await bench.service.delete_group(ADMIN, "gone")
+    await bench.apply(policy(content="two"), group("gone", OWN), rollout=TERMS)
+    bundle = await bench.bundle("gone")
+    assert (bundle.rollout, [ref.name for ref in bundle.locations["default"].policies]) == (None, ["motd"])
+
+
+async def test_sec_41_an_older_reading_does_not_bring_back_what_was_halted(bench):
+    await fill(bench)
+    book = ManagerBook(bench.store, bench.keys, bench.clock)
+    await book.load()
+    await bench.apply(policy(content="two"), rollout=TERMS)
+    read, go_on, has_read = bench.store.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(work):
+        found = await read(work)
+        has_read.set()
+        await go_on.wait()
+        return found
+
+    bench.store.read = slow
+    late = asyncio.ensure_future(book.refresh(["paris"]))
+    await has_read.wait()
+    bench.store.read = read
+    await bench.service.halt_rollout(ADMIN, "r1")
+    await book.refresh(["paris"])
+    go_on.set()
+    await late
+    assert book.wanted("paris").version == (await bench.bundle("paris")).version
+
+
+async def test_f_y17_a_list_of_rollouts_reads_no_more_than_it_shows(bench):
+    await fill(bench)
+    for number in range(3):
+        await bench.apply(policy(content=f"no {number}"), rollout=TERMS)
+        await bench.service.promote_rollout(ADMIN, f"r{number + 1}")
+    rows = await bench.store.read(lambda tx: tx.rollouts(limit=2))
+    assert [row.number for row in rows] == [3, 2]
+    assert len(await bench.service.rollouts(VIEWER)) == 3
 
 
 async def test_sec_42_agents_that_know_no_rollouts_wait_for_the_promotion(bench):

@@ -9,8 +9,11 @@ import pytest
 from popham.clock import SystemClock
 from popham.errors import StateError
 from popham.manager.app import open_manager
+from popham.manager.backup import RESTORED
 from popham.manager.founding import DATABASE, Founding, found
+from popham.manager.rollouts import StoredRollout, open_rollout
 from popham.manager.settings import Listen, ManagerSettings
+from popham.model.rollout import Rollout, RolloutState, RolloutTerms
 from popham.store.engine import connect
 from popham.store.rows import AgentRow
 from popham.store.sqlite import SqliteStore
@@ -88,3 +91,28 @@ async def test_rel_16_a_start_on_a_damaged_database_says_so_before_the_door_is_o
 
 async def test_a_start_on_a_whole_database_opens_the_door(settings):
     assert await start(settings)
+
+
+async def test_sec_41_after_a_restore_no_rollout_goes_on_by_itself(settings, tmp_path):
+    states = {1: RolloutState.RUNNING, 2: RolloutState.HALTED, 3: RolloutState.PROMOTED}
+    store = open_store(tmp_path / "manager" / DATABASE)
+
+    def work(tx):
+        for number, state in states.items():
+            begun = Rollout.begin(f"r{number}", RolloutTerms.of([0.1]), now=1.0)
+            begun = begun.became(state, now=2.0) if state is not RolloutState.RUNNING else begun
+            tx.put_rollout(StoredRollout(number=number, rollout=begun, groups={}, author="ada", at=1.0).row())
+        tx.set_meta(RESTORED, "1.0")
+
+    await store.write(work)
+    await store.aclose()
+    assert await start(settings)
+    store = open_store(tmp_path / "manager" / DATABASE)
+    found = [open_rollout(row).rollout for row in await store.read(lambda tx: tx.rollouts())]
+    entries = [row for row in await store.read(lambda tx: tx.audit()) if row.object.startswith("rollout/")]
+    await store.aclose()
+    assert [(one.id, one.state) for one in found] == [("r3", "promoted"), ("r2", "halted"), ("r1", "paused")]
+    assert found[-1].reason == "this Manager was restored from a backup"
+    assert [(row.actor, row.method, row.object) for row in entries] == [
+        ("popham", "rollout.pause", "rollout/r1")
+    ]

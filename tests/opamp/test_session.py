@@ -228,3 +228,18 @@ def test_an_agent_without_custom_capabilities_in_its_full_state_has_none():
     ear = Ear()
     ear.hear(full(1))
     assert ear.custom == frozenset()
+
+
+def test_only_an_answer_to_a_report_counts_as_one(session):
+    capable = ServerToAgent(instance_uid=UID, custom_capabilities=CustomCapabilities(capabilities=[SESSION]))
+    say(session, parts(state=b"s1"))
+    assert (session.said, session.answered) == (1, 0)
+    session.receive(ANSWER)
+    assert session.answered == 0, "news without a question"
+    session.receive(capable.SerializeToString())
+    session.receive(capable.SerializeToString())
+    assert session.answered == 1
+    say(session, parts(state=b"s2"))
+    assert (session.said, session.answered) == (2, 1)
+    session.opened()
+    assert (session.said, session.answered) == (2, 2), "over a new link it is said again"

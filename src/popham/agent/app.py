@@ -130,7 +130,6 @@ class Agent:
         trials = Trials(self.state, self._clock, self._settings.health.window)
         enforcer = Enforcer(self.state, applier, tuf, self._clock, door.news.set, trials)
         await enforcer.begin_process()
-        await applier.recover()
         drift = DriftWatch(enforcer, applier, self._clock)
         applier.placed = drift.wake
         await drift.begin()

@@ -236,6 +236,18 @@ class Documents:
         self._note(applied_serial=newest.serial, error_code="", error="")
         self._changed()
 
+    def _is_known(self, resolved: str) -> bool:
+        """Return whether a set is what holds, or one that a bundle kept here may bring."""
+        bundles = [held.bundle for held in (self.newest, self.in_force) if held is not None]
+        sets = (held.resolved_digest for bundle in bundles for held in bundle.locations.values())
+        return resolved == self.progress.applied_resolved or resolved in sets
+
+    @property
+    def _follows(self) -> bool:
+        """Whether other content than what is undone came meanwhile, or another location, and is still to be applied."""
+        applying = self.progress.outcome is Outcome.APPLYING and not self.progress.withheld
+        return applying and self.blocked is None and self.newest is not None
+
     # What is kept and reported.
 
     def note_drift(self, drift: Drift) -> None:

@@ -141,10 +141,16 @@ class DriftWatch:
         self._wake.set()
 
     async def begin(self) -> None:
-        """Note what was changed while no agent ran, before anything is applied that hides it."""
-        with contextlib.suppress(PolicyError, StateError, OSError):
+        """Note what was changed while no agent ran, before anything is applied that hides it.
+
+        What the last process left in the middle is brought to an end before that; where it cannot be, it is tried
+        again with each look and each set, and the agent runs nevertheless.
+        """
+        try:
             self._note(await self._applier.inspect(whole=True))
             self._whole_at = asyncio.get_running_loop().time() + HOUR
+        except (PolicyError, StateError, OSError) as error:
+            self._say(f"what is in force cannot be looked at: {error}")
 
     async def run(self) -> None:
         """Look whenever something may have changed, and put it back, until cancelled."""

@@ -122,6 +122,8 @@ class AgentEnd:
         self._wanted = False
         self._bundle_wanted = False
         self._stirred = self._stirring()
+        self._mark = -1
+        enforcer.brought = self._note_brought
 
     @property
     def uid(self) -> bytes:
@@ -245,6 +247,10 @@ class AgentEnd:
 
     # What it hears.
 
+    def _note_brought(self) -> None:
+        """Take note that answers to what was said until now do not speak for the set that came into force."""
+        self._mark = self._session.said
+
     async def receive(self, data: bytes) -> None:
         """Take one message from upstream, and do what it says.
 
@@ -252,10 +258,10 @@ class AgentEnd:
             WireError: It is malformed, or says that ours was.
             LinkError: What it names could not be fetched, or it asks to stay away.
         """
-        self._enforcer.heard()
         if not data:
             return
         message = self._session.receive(data)
+        self._enforcer.heard(answered=self._session.answered > self._mark)
         if message.HasField("error_response"):
             if not self._credentials.refused(message.error_response.error_message):
                 _raise(message.error_response)
@@ -315,7 +321,9 @@ class AgentEnd:
         if directive.want_bundle:
             self._bundle_wanted = True
             self._session.opened()
-            self.check_in()
+            # Upstream asks so by itself, as long as it is behind: nothing that failed is tried again for that.
+            self._wanted = True
+            self.news.set()
         if directive.check_in:
             self.check_in()
 

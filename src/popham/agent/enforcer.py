@@ -59,7 +59,8 @@ class Enforcer(Documents):
     Attributes:
         look: Finds out where the machine is, and calls :meth:`move`; asked before anything is applied
             under rules that nobody looked by yet.
-        touched: Called when upstream was heard.
+        touched: Called when upstream answered what was said since the set in force came into force.
+        brought: Called when another set came into force.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Enforcer(Documents):
         super().__init__(state, tuf, clock, changed, trials)
         self.look: Callable[[], Awaitable[None]] = _stay
         self.touched: Callable[[], None] = lambda: None
+        self.brought: Callable[[], None] = lambda: None
         self._applier = applier
         self._bodies = Bodies(state, lambda: applier.supported)
         self._held: tuple[Applied, ...] | None = None
@@ -144,15 +146,22 @@ class Enforcer(Documents):
                     self.trials.begin(aim.held.resolved_digest, aim.serial, former, contact=self._in_touch)
                 await self._applier.apply(found.policies)
             except (PolicyError, StateError) as error:
+                held = self.progress.applied_resolved
                 await self._fall_back()
-                self.trials.give_up(self.progress.applied_resolved)
+                if begins or self.progress.applied_resolved != held:
+                    self.trials.give_up(self.progress.applied_resolved)
                 if aim is self._aim:
                     self._fail(error)
                 return
             self._held = found.policies
             self._note_brought(aim, found)
+            trial = self.trials.trial
             if begins:
+                self.brought()
                 self.trials.applied()
+            elif trial is not None and trial.resolved != aim.held.resolved_digest and not trial.undoing:
+                # The process that began it ended before it was in force, and something else is wanted by now.
+                self.trials.give_up(found.resolved)
             return
         self._confirmed = True
         if self.progress.outcome is not self._outcome(())["outcome"]:
@@ -269,6 +278,11 @@ class Enforcer(Documents):
     async def begin_process(self) -> None:
         """Go on with an undo that the last process left, or undo what ended it again and again."""
         trial = self.trials.trial
+        if trial is not None and not self._is_known(trial.resolved):
+            # Others followed while nobody watched: an older program ran, or the window was 0 for a while.
+            _log.info("serial %d is on trial no more: other content came since", trial.serial)
+            self.trials.gone_back(0, former=False)
+            trial = None
         crashed = self.trials.begin_process()
         async with self._applying:
             if crashed and trial is not None:
@@ -299,6 +313,14 @@ class Enforcer(Documents):
             if trial.undoing or error is not None:
                 await self._go_back()
 
+    async def prove(self, number: int) -> None:
+        """Take note that the window of a trial ended well; nothing is done where another set is on trial by now."""
+        async with self._applying:
+            trial = self.trials.trial
+            if trial is not None and self.trials.number == number and not trial.undoing:
+                _log.info("serial %d has proven itself", trial.serial)
+                self.trials.passed()
+
     async def _go_back(self) -> None:
         """Bring the proven set into force, and note that; a kill on the way has the next process do it again."""
         trial = self.trials.trial
@@ -315,27 +337,39 @@ class Enforcer(Documents):
             await self._applier.apply(policies)
         except (PolicyError, StateError, TrustError) as error:
             _log.error("serial %d could not be undone yet: %s", trial.serial, error)
-            self._note(error=f"{why}. It could not be undone yet: {error}", **said)
+            self._place()
+            if not self._follows:
+                self._note(error=f"{why}. It could not be undone yet: {error}", **said)
             return
         if back is None:
             self._state.drop_last_good()
         else:
             self._state.save_last_good(back.envelope)
-        self.in_force, self._held, self._confirmed = back, tuple(policies), True
-        said |= (
+        self.in_force, self._held = back, tuple(policies)
+        holds: dict[str, Any] = (
             {"applied_serial": back.serial, "applied_resolved": back.held.resolved_digest}
             if back
             else _NOTHING
         )
-        self._keep(error=why, **said)
+        self._place()
+        # A bundle that came before its outcome could be noted is looked at by the next settle().
+        self._confirmed = self._confirmed or self.blocked is not None
+        self._keep(**holds, **({} if self._follows else {"error": why, **said}))
         self.trials.gone_back(back.serial if back else 0, former=former is not None)
         self._place()
         self._changed()
 
-    def heard(self) -> None:
-        """Take note that upstream was heard: what was undone for want of that is tried once more."""
-        self._in_touch = self.trials.answered = True
-        self.touched()
+    def heard(self, *, answered: bool = True) -> None:
+        """Take note that upstream was heard: what was undone for want of that is tried once more.
+
+        Args:
+            answered: Whether it answered what was said since the set in force came into force; what was on
+                its way before says nothing of that set.
+        """
+        self._in_touch = True
+        if answered:
+            self.trials.answered = True
+            self.touched()
         if self.blocked is not None and self.blocked.code == CONTACT:
             self._try_again(asked=False)
 

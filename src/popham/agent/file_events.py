@@ -163,7 +163,8 @@ def _shared(folders: Iterable[Path]) -> Iterator[bool]:
     """Yield of each directory that is there whether its file system tells this kernel too little."""
     kinds: dict[tuple[int, int], str] = {}
     with contextlib.suppress(OSError):
-        for line in _MOUNTS.read_text("utf-8", "surrogateescape").splitlines():
+        # The kernel escapes line feeds only; a mount point may hold what else splitlines() takes for a line's end.
+        for line in _MOUNTS.read_bytes().decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
             before, _, after = line.partition(" - ")
             major, _, minor = before.split(" ")[2].partition(":")
             kinds[int(major), int(minor)] = after.split(" ")[0]

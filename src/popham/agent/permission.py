@@ -32,6 +32,8 @@ from popham.model.template import name_facts
 HIDDEN_PREFIX = ".popham-"
 """What names of staged files begin with; no policy may name one."""
 _MODE = re.compile(r"0?[0-7]{3,4}")
+_MAX_ACCOUNT = 2**32 - 2
+"""The number above it has the kernel leave an owner as it is."""
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 _RUNS_OTHERS = re.compile(
@@ -240,10 +242,15 @@ def find_accounts(path: str, owner: str | None, group: str | None) -> tuple[int 
         PolicyError: ``policy.account``: this machine does not know one.
     """
     try:
-        return posix.account_numbers(owner, group)
+        found = posix.account_numbers(owner, group)
     except LookupError as error:
         problem = f"{path}: {str(error)[:1].lower()}{str(error)[1:]}"
         raise PolicyError("account", problem, "Create the account, or name another one") from None
+    except ValueError:  # such as of half a character, a NUL, or thousands of digits
+        raise PolicyError("account", f"{path}: its owner or its group is no name of an account") from None
+    if any(number is not None and number > _MAX_ACCOUNT for number in found):
+        raise PolicyError("account", f"{path}: its owner or its group has too large a number")
+    return found
 
 
 def check_twice(policies: Iterable[WantedPolicy]) -> None:

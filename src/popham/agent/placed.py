@@ -128,7 +128,7 @@ class PlacedRecord:
             return msgspec.json.decode(self._file.read_bytes(), type=Placed)
         except FileNotFoundError:
             return Placed()
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             problem = f"{self._file} cannot be read: {error}"
             hint = "Restore it, or remove it: the files in force stay and count as the machine's own"
             raise StateError("corrupt", problem, hint) from error

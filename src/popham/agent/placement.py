@@ -108,7 +108,7 @@ class Placement:
                 found.journal = msgspec.json.decode(written.read_bytes(), type=Journal)
             except FileNotFoundError:
                 continue
-            except (OSError, msgspec.DecodeError) as error:
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
                 problem = f"{written} cannot be read: {error}"
                 hint = "Look for files named .popham-* under the allowed roots, then remove this one"
                 raise StateError("corrupt", problem, hint) from error

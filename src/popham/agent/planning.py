@@ -128,6 +128,8 @@ def _want(policy: Applied, permission: Permission) -> WantedPolicy:
         return APPLIERS[policy.ref.type](permission, policy.ref.name, policy.body)
     except RecursionError:
         raise _malformed(policy.ref.name, "nested too deeply") from None
+    except UnicodeEncodeError:
+        raise _malformed(policy.ref.name, "it holds half of a character") from None
 
 
 def _malformed(name: str, why: str) -> PolicyError:

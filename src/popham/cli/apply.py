@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,8 @@ def show_applied(result: dict[str, Any], form: str, began: dict[str, Any] | None
         return
     for line in [*summarize(result), *(began_lines(began) if began else [])]:
         click.echo(line)
+    for line in risk_lines(result):
+        click.echo(line, err=True)
     for warning in result.get("warnings", ()):
         click.echo(f"Warning: {clean(warning)}", err=True)
     for line in cost_warnings(result.get("costs")):
@@ -184,6 +186,31 @@ def _lines(change: dict[str, Any]) -> list[str]:
     return [said, *(f"  discards {clean(value)}" for value in change["discarded"])]
 
 
+def _effect_lines(effect: dict[str, Any]) -> Iterator[str]:
+    """Yield where in a group what changes; communication settings have a table of their own."""
+    if effect.get("locations"):
+        yield f"  locations {clean(effect['locations'])}"
+    for place in effect.get("places", ()):
+        if not place["policies"]:
+            continue
+        changed = ", ".join(
+            f"{clean(one['type'])} {clean(one['before']) or 'none'} -> {clean(one['after']) or 'none'}"
+            for one in place["policies"]
+        )
+        if not place["location"]:
+            yield f"  {changed}"
+            continue
+        moves = f" -> {clean(place['moves_to'])}" if place["moves_to"] else ""
+        yield f"  {clean(place['location'])}{moves}: {changed} ({_count(place['agents'], 'agent')})"
+    if effect.get("more"):
+        yield f"  and {_count(effect['more'], 'more place', 'more places')} with changes"
+
+
+def risk_lines(result: dict[str, Any]) -> list[str]:
+    """Return what should be looked at twice, each in a line."""
+    return [f"Risk: {clean(risk['sentence'])}" for risk in result.get("risks", ())]
+
+
 def summarize(result: dict[str, Any]) -> list[str]:
     """Return what became of each definition, then what it means for each group."""
     lines = []
@@ -192,6 +219,7 @@ def summarize(result: dict[str, Any]) -> list[str]:
     for effect in result["groups"]:
         serials = f"serial {effect['before']} -> {effect['after']}"
         lines.append(f"{clean(effect['group'])}: {serials}, {_count(effect['agents'], 'agent')}")
+        lines += _effect_lines(effect)
     if result.get("reach") and not result.get("rollout") and len(result["groups"]) > 1:
         where = _count(sum(1 for effect in result["groups"] if effect["agents"]), "group")
         lines.append(f"new content for {_count(result['reach'], 'agent')} in {where}")

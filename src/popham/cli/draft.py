@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from popham.cli.apply import FILES, show_applied, summarize
+from popham.cli.apply import FILES, risk_lines, show_applied, summarize
 from popham.cli.columns import DRAFTS, moment
 from popham.cli.confirm import confirm
 from popham.cli.costs import cost_warnings
@@ -245,6 +245,7 @@ def _warn_moved(moved: Iterable[str]) -> None:
 def _confirm(name: str, planned: dict[str, Any]) -> None:
     """Return if the person agrees to what would be; raises as :func:`confirm`."""
     lines = [f"  {line}" for line in summarize(planned)]
+    lines += [f"  {line}" for line in risk_lines(planned)]
     lines += [f"  Warning: {clean(warning)}" for warning in planned["warnings"]]
     lines += [f"  {line}" for line in cost_warnings(planned["costs"])]
     confirm("\n".join([f"Draft {clean(name)} will be published:", *lines]), name, yes=False)

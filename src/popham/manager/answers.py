@@ -39,6 +39,8 @@ def _switch(value: bool) -> str:  # one value of a table of readers
     return "on" if value else "off"
 
 
+_DAY = 86400.0
+_FIND = "Find what changes it there; or change the policy; or let the machine have its way: 'locked: false'"
 _SETTINGS: dict[str, Callable[[CommunicationSettings], str]] = {
     "preset": lambda held: str(held.preset),
     "heartbeat": lambda held: show_duration(held.heartbeat),
@@ -200,7 +202,29 @@ def _in_sync(view: AgentView) -> tuple[str, str]:
         return f"{held}, except policies of type {kinds}, which it cannot apply", "Upgrade the agent"
     if view.mode == Mode.PUSH and not view.connected and view.kind == AgentKind.OWN:
         return f"{held}, but holds no link, though its mode is push", "On the machine: popham agent status"
-    return _in_rollout(view, held) or (held, "")
+    sentence, step = _in_rollout(view, held) or (held, "")
+    back = _put_back(view)
+    return (f"{sentence}; {back}", step or _FIND) if back else (sentence, step)
+
+
+def _put_back(view: AgentView) -> str:
+    """Return what drifted and was put back today; empty if nothing was."""
+    detail = view.detail
+    count, at = int(detail.get("put_back") or 0), float(detail.get("drift_at") or 0.0)
+    now = (view.last_contact or 0.0) + (view.age or 0.0)
+    if not count or int(at // _DAY) != int(now // _DAY):
+        return ""
+    times = "once" if count == 1 else f"{count} times"
+    return f"{detail.get('drift_path')} drifted and was put back {times} today"
+
+
+def _drifted(view: AgentView) -> tuple[str, str]:
+    """Return what differs from the policies now."""
+    paths: tuple[str, ...] = tuple(view.detail.get("drifted") or ())
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    back = _put_back(view)
+    sentence = f"{paths[0] if paths else 'something'}{more} is not as its policy says, and is being put back"
+    return f"{sentence}; {back}" if back else sentence, _FIND
 
 
 def _in_rollout(view: AgentView, held: str) -> tuple[str, str] | None:
@@ -241,8 +265,11 @@ def _failed(view: AgentView) -> tuple[str, str]:
     distrusting = _distrusting(view)
     if distrusting is not None:
         return distrusting
-    if view.detail.get("error_code") == "policy.not_here":
+    code = str(view.detail.get("error_code") or "")
+    if code == "policy.not_here":
         return view.reason, _download_on(view)
+    if code.startswith("policy.undone_"):
+        return view.reason, "Publish what this machine bears, or go back: popham rollback policy NAME --to N"
     step = (
         f"Correct the policy and apply it, or on the machine what it needs; then popham check-in {view.name}"
     )
@@ -300,7 +327,7 @@ _BY_SYNC: Mapping[SyncState, Callable[[AgentView], tuple[str, str]]] = MappingPr
         SyncState.IN_SYNC: _in_sync,
         SyncState.PENDING: _pending,
         SyncState.FAILED: _failed,
-        SyncState.DRIFTED: _pending,
+        SyncState.DRIFTED: _drifted,
         SyncState.CANNOT: _cannot,
     }
 )

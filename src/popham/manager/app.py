@@ -30,7 +30,8 @@ from popham.manager.keys import ManagerKeys, load_keys
 from popham.manager.lag import Lag
 from popham.manager.live import Live
 from popham.manager.measures import Measures, measure
-from popham.manager.rollout_watch import RolloutWatch
+from popham.manager.rollout_watch import MYSELF, RolloutWatch
+from popham.manager.rollouts import pause_restored
 from popham.manager.service import ManagerService
 from popham.manager.settings import Address, ManagerSettings
 from popham.net.hot.listener import HotListener
@@ -202,8 +203,10 @@ class Manager:
             return
 
         def work(tx: Writing) -> int:
-            signed = Bundles(director).resign_all(tx, now=now)
+            bundles = Bundles(director)
+            signed = bundles.resign_all(tx, now=now)
             assigned = reassign_all(tx, director, now=now)
+            pause_restored(tx, bundles, MYSELF, now=now)
             tx.set_meta(RESTORED, "")
             return len(signed) + assigned
 

@@ -26,13 +26,59 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyShift:
+    """Another policy of a type, or another revision: ``motd@3`` → ``motd@4``; empty for none.
+
+    ``before`` is ``kept`` where download was off until now: agents have what they had then.
+    """
+
+    type: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceEffect:
+    """What changes for the agents in one location of a group, or in all of it (empty).
+
+    ``agents`` is how many said that they are there.  Where the location itself goes, ``moves_to`` is the one
+    whose values hold for them afterwards.  ``communication`` is whether their communication settings change.
+    """
+
+    location: str
+    agents: int
+    policies: tuple[PolicyShift, ...] = ()
+    communication: bool = False
+    moves_to: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupEffect:
-    """What an apply means for one group: serial before and after, and how many agents it concerns."""
+    """What an apply means for one group: serial before and after, and how many agents it concerns.
+
+    A dry run also tells in which locations what changes; ``more`` is how many it leaves out.  ``locations`` is how the
+    list of locations itself changes, in words; empty if it does not.
+    """
 
     group: str
     before: int
     after: int
     agents: int
+    places: tuple[PlaceEffect, ...] = ()
+    more: int = 0
+    locations: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskView:
+    """What should be looked at twice.
+
+    ``code`` is ``exec``, commands run; ``wide``, many agents; ``way``, how agents reach the Manager; ``removes``,
+    something is taken from agents.
+    """
+
+    code: str
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +139,7 @@ class ApplyResult:
     that changes no communication settings; a dry run always has them.  ``base`` is what a dry run
     rests on: object → digest of it as it is stored, empty where it is not there.  ``rollout`` is the name of
     the rollout that it began, empty if there is none; ``reach`` is how many agents get new content.
+    ``risks`` are of a dry run only; they stop nothing.
     """
 
     dry_run: bool
@@ -103,3 +150,4 @@ class ApplyResult:
     base: Mapping[str, str] | None = None
     rollout: str = ""
     reach: int = 0
+    risks: tuple[RiskView, ...] = ()

@@ -58,7 +58,6 @@ _CUSTOM: Mapping[AgentKind, frozenset[str] | None] = {
 _KINDS: Mapping[str, AgentKind] = {str(kind): kind for kind in AgentKind}
 _ADMISSIONS: Mapping[str, Admission] = {str(admission): admission for admission in Admission}
 _NO_REMOTE = RemoteStatus()
-
 SHOWN = 20_000
 """Certificates that are remembered as read; some 500 bytes each. One more than that is read again."""
 
@@ -129,7 +128,10 @@ class ManagerBook:
         fresh = await self._store.read(lambda tx: _read_wanted(tx, names))
         for gone in (self._wanted.keys() if names is None else names) - fresh.keys():
             self._wanted.pop(gone, None)
-        self._wanted.update(fresh)
+        for name, found in fresh.items():
+            # Of two readings at once the older may come last.
+            if name not in self._wanted or self._wanted[name].version <= found.version:
+                self._wanted[name] = found
 
     async def read_tokens(self) -> None:
         """Read again which tokens stock agents may show."""

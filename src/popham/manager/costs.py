@@ -19,7 +19,7 @@ from pathlib import Path
 
 from popham.errors import ConfigError, StateError
 from popham.manager.apply_views import AdviceView, CommunicationShift, Costs, CostView
-from popham.manager.roster import read_record
+from popham.manager.sampled import Sampled
 from popham.model.advice import Bounds, advise
 from popham.model.communication import CommunicationSettings
 from popham.model.cost import Load, cost, load_of
@@ -30,12 +30,6 @@ from popham.resolve.resolved import resolve_communication, resolve_locations
 from popham.statedir import replace_file
 from popham.store.seam import Reading
 
-SAMPLE = 2000
-"""Agents of a group whose reports are read, at most, to see how many are in which location."""
-_SAMPLES = 10_000
-"""The same of all groups together: half a second of reading."""
-_SAMPLE_MIN = 10
-"""The same of a group where many differ, at least."""
 SHIFTS = 200
 """Changed settings that are listed; more help nobody."""
 _RESERVED = 100
@@ -113,7 +107,13 @@ def write_measured(state: Path, measured: Measured) -> None:
 
 
 def reckon(
-    reading: Reading, before: Tree, after: Tree, basis: Basis, *, always: bool = False
+    reading: Reading,
+    before: Tree,
+    after: Tree,
+    basis: Basis,
+    *,
+    always: bool = False,
+    sampled: Sampled | None = None,
 ) -> Costs | None:
     """Return what the fleet costs before and after, and what is to be said about it.
 
@@ -123,6 +123,7 @@ def reckon(
         after: All groups as they are to be.
         basis: What is reckoned with.
         always: Also if no settings change; otherwise the answer is None then.
+        sampled: Where agents are, as far as it was read from the snapshot already.
     """
     named = _concerned(before, after)
     if not named and not always:
@@ -134,14 +135,14 @@ def reckon(
     if new == old and not always:
         return None
     differ = {name for name in new if counts.get(name) and not _uniform(new[name], old.get(name, {}))}
-    sample = min(SAMPLE, max(_SAMPLE_MIN, _SAMPLES // max(1, len(differ))))
+    sampled = sampled or Sampled(reading)
     loads: list[Load] = []
     loads_before: list[Load] = []
     shifts: list[CommunicationShift] = []
     for group in sorted(new):
         was = old.get(group, {})
         agents = counts.get(group, 0)
-        here = _located(reading, group, agents, sample) if group in differ else {"": agents}
+        here = sampled.located(group, agents, groups=len(differ)) if group in differ else {"": agents}
         loads += _loads(here, new[group])
         loads_before += _loads(here, was)
         if len(shifts) < SHIFTS:
@@ -181,21 +182,6 @@ def _places(tree: Tree, names: Iterable[str]) -> dict[str, dict[str, Communicati
             rules = resolve_locations(tree, name).value
             order = [rules.default, *(one for one in rules.names if one != rules.default)]
             found[name] = {at: resolve_communication(tree, name, at).value for at in order}
-    return found
-
-
-def _located(reading: Reading, group: str, agents: int, sample: int) -> Mapping[str, int]:
-    """Return location → how many agents of a group said that they are there; empty for those that did not say.
-
-    The reports of the first ``sample`` agents stand for all.
-    """
-    rows = reading.agents(group=group, limit=sample)
-    reported = Counter(record.location if (record := read_record(row)) else "" for row in rows)
-    whole, seen = sum(reported.values()), 0
-    found = {}
-    for location, number in sorted(reported.items()):
-        found[location] = agents * (seen + number) // whole - agents * seen // whole
-        seen += number
     return found
 
 

@@ -51,12 +51,14 @@ class Applied:
     """What an apply did: the result for people, and all groups before and after.
 
     ``groups`` are those of which the hub must know: with a new bundle, or another minimum serial.
+    ``heads`` are all policies before and after.
     """
 
     result: ApplyResult
     groups: tuple[str, ...]
     before: Tree
     after: Tree
+    heads: tuple[Sequence[PolicyRow], Sequence[PolicyRow]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +130,7 @@ def apply_definitions(
     work = _Applying(tx, definitions, grant, now, terms, before=before)
     work.check()
     old = read_objects(tx, definitions) if terms.dry_run else {}
-    work.put_policies()
-    work.put_groups()
-    work.put_placements()
-    obstacles = work.prune() if terms.prune else []
+    obstacles = work.put()
     was, tree = Tree(before.values()), Tree(work.after.values())
     heads = tx.policies() if definitions.policies or terms.prune else work.stored
     check_tests(tx, definitions, tree, heads)
@@ -155,7 +154,8 @@ def apply_definitions(
         about = concerned(definitions, tree, signed_groups, terms.source if terms.prune else "")
         result = replace(result, base={one: state.digest(one) for one in sorted(about)})
         result = replace(result, changes=tell_differences(tx, result.changes, old, was, tree))
-    return Applied(result=result, groups=add_changed(signed_groups, was, tree), before=was, after=tree)
+    told = add_changed(signed_groups, was, tree)
+    return Applied(result=result, groups=told, before=was, after=tree, heads=(work.stored, heads))
 
 
 def _release(tx: Writing, bundles: Bundles, grant: Grant, now: float, terms: Terms) -> Release:
@@ -208,7 +208,14 @@ class _Applying:
         self._check_placements(findings)
         findings.finish()
 
-    def prune(self) -> list[str]:
+    def put(self) -> list[str]:
+        """Store what changed; return what stands in the way of it, in a dry run."""
+        self._put_policies()
+        self._put_groups()
+        self._put_placements()
+        return self._prune() if self.terms.prune else []
+
+    def _prune(self) -> list[str]:
         """Delete what the source has abandoned; return what stands in the way, in a dry run."""
         source = self.terms.source
         abandoned = find_abandoned(self.tx, self.definitions, self.after, source)
@@ -240,13 +247,13 @@ class _Applying:
         why = {"message": self.terms.message} if self.terms.message else {}
         note(self.tx, self.grant, "apply", about, now=self.now, before=before, after={**after, **why})
 
-    def put_policies(self) -> None:
+    def _put_policies(self) -> None:
         """Store the policies, and note the groups that assign one whose content changed."""
         for definition in self.definitions.policies:
             action = self._put_policy(definition)
             self.changes.append(Change(kind="Policy", name=definition.name, action=action))
 
-    def put_groups(self) -> None:
+    def _put_groups(self) -> None:
         """Store the groups that changed."""
         for definition in parents_first(self.definitions):
             name = definition.name
@@ -263,7 +270,7 @@ class _Applying:
             lost = discarded(name, self.before, self.after)
             self.changes.append(Change(kind="Group", name=name, action=action, discarded=lost))
 
-    def put_placements(self) -> None:
+    def _put_placements(self) -> None:
         """Store the rules of placement that changed; agents stay where they are."""
         for definition in self.definitions.placements:
             name, row = definition.name, self.tx.placement(definition.name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from popham.errors import ConflictError
 from popham.manager import drafts
@@ -14,6 +15,7 @@ from popham.manager.base import State, check_base, find_moved, read_state, tell_
 from popham.manager.definitions import PLAIN, Terms
 from popham.manager.draft_views import DraftChange, DraftPlan, DraftView, Rebased
 from popham.manager.drafts import Draft, Editor, SaveTerms, find_draft, view_draft
+from popham.manager.exported import write_policy
 from popham.manager.grant import PERMISSIONS, Grant, Permission, require
 from popham.manager.objects import read_tree
 from popham.manager.policy_service import PolicyService
@@ -54,9 +56,13 @@ class DraftService(PolicyService):
         """
         require(grant, Permission.READ)
         secrets = Permission.APPLY in PERMISSIONS[grant.role]
-        return await self._store.read(
-            lambda tx: view_draft(find_draft(tx, name), _read_state(tx), texts=True, secrets=secrets)
-        )
+
+        def work(tx: Reading) -> DraftView:
+            found, state = find_draft(tx, name), _read_state(tx)
+            marks = {} if secrets else _read_marks(tx, found, state)
+            return view_draft(found, state, texts=True, secrets=secrets, marks=marks)
+
+        return await self._store.read(work)
 
     async def save_draft(
         self, grant: Grant, name: str, files: Sequence[SourceFile], *, terms: SaveTerms = JUST_SAVE
@@ -268,6 +274,12 @@ def _read(files: Sequence[SourceFile], *, force: bool) -> dict[str, str]:
 
 def _read_state(tx: Reading) -> State:
     return read_state(tx, {group.name: group for group in read_tree(tx)})
+
+
+def _read_marks(tx: Reading, draft: Draft, state: State) -> dict[str, Mapping[str, Any]]:
+    """Return object → the spec of each policy of a draft that is there already."""
+    heads = {about: state.policies.get(about.removeprefix("policy/")) for about in draft.documents}
+    return {about: write_policy(tx, head)["spec"] for about, head in heads.items() if head is not None}
 
 
 def _told(draft: Draft) -> dict[str, object]:

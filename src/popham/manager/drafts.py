@@ -17,15 +17,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from popham.errors import ConflictError, DefinitionError, NotFoundError
 from popham.manager.base import State, find_moved, last_change, who
 from popham.manager.draft_views import DraftChange, DraftDocument, DraftView
+from popham.model.difference import redact_spec
 from popham.model.documents import MAX_TEXT, SourceFile, read_documents
 from popham.model.names import canonical, nearest
 from popham.model.policy import check_policy
-from popham.model.types.redaction import redact
 from popham.model.yaml_text import write_yaml
 from popham.store.rows import DraftRow
 from popham.store.seam import Reading
@@ -35,6 +36,7 @@ DRAFTS_MAX = 100
 _NAMED = 5
 """Documents or authors that a sentence names."""
 _HEAD = ("type", "private_to", "tests")
+_NO_MARKS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +317,7 @@ def view_draft(
     *,
     texts: bool = False,
     secrets: bool = False,
+    marks: Mapping[str, Mapping[str, Any]] = _NO_MARKS,
     changes: Sequence[DraftChange] = (),
 ) -> DraftView:
     """Return what people are shown of a draft.
@@ -324,6 +327,7 @@ def view_draft(
         state: All objects as they are now.
         texts: Whether its documents are shown.
         secrets: Whether with their secrets.
+        marks: Object → the spec of that policy as it is now: what it calls secret is one in the draft too.
         changes: What the call did.
     """
     moved = set(find_moved(state, draft.base))
@@ -334,7 +338,9 @@ def view_draft(
             at=saved.at,
             edition=saved.edition,
             moved=about in moved,
-            text=(saved.text if secrets else _without_secrets(about, saved.text)) if texts else "",
+            text=(saved.text if secrets else _without_secrets(about, saved.text, marks.get(about)))
+            if texts
+            else "",
         )
         for about, saved in sorted(draft.documents.items())
     ]
@@ -349,12 +355,12 @@ def view_draft(
     )
 
 
-def _without_secrets(about: str, text: str) -> str:
-    """Return a document without what its type calls secret; that of a policy as its type normalises it."""
+def _without_secrets(about: str, text: str, mark: Mapping[str, Any] | None) -> str:
+    """Return a document without what its type, or the policy as it is, calls secret; in the type's normal form."""
     if not about.startswith("policy/"):
         return text
     (document,) = read_documents([SourceFile(about, text)])
     spec = document.data["spec"]
     head = {key: spec[key] for key in _HEAD if key in spec}
-    body = redact(spec["type"], check_policy(spec["type"], spec.without(*_HEAD)))
-    return write_yaml({**document.data, "spec": {**head, **body}})
+    body = check_policy(spec["type"], spec.without(*_HEAD))
+    return write_yaml({**document.data, "spec": redact_spec({**head, **body}, marks=[mark] if mark else [])})

@@ -48,6 +48,23 @@ def add_changed(groups: Iterable[str], before: Tree, after: Tree) -> tuple[str, 
     return tuple(dict.fromkeys([*groups, *changed]))
 
 
+def find_opened(reading: Reading, tree: Tree, before: Mapping[str, int], names: Iterable[str]) -> list[str]:
+    """Return the groups among ``names`` that give their secrets from a lower serial on than before.
+
+    Args:
+        reading: The transaction, the groups in it as they are to be.
+        tree: All groups as they are to be.
+        before: Group → the serial that it asked for, of those that asked for one.
+        names: The groups that were written.
+    """
+    asked = [name for name in sorted(set(names)) if name in tree]
+    return [
+        name
+        for name in asked
+        if tree[name].minimum_serial < before.get(name, 0) and _find_policies(reading, tree, name)
+    ]
+
+
 def warn(reading: Reading, tree: Tree, names: Iterable[str]) -> Iterator[str]:
     """Yield who is given no secrets: everybody before a serial that is to come, and stock agents.
 

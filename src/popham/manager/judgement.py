@@ -67,7 +67,8 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
     elif record is None:
         why = _awaits(sight, "its first report")
     elif state is SyncState.FAILED:
-        why = f"refused: {record.error or record.error_code}"
+        undone = record.error_code.startswith("policy.undone_")
+        why = record.error if undone else f"refused: {record.error or record.error_code}"
     elif record.content_digest == bundle.content_digest and not bundle.download:
         why = f"download is off for group {bundle.group}"
     elif record.content_digest == bundle.content_digest:

@@ -25,9 +25,12 @@ def find_members(
 ) -> Mapping[str, Sequence[Member]]:
     """Return the members of each group, of those in memory."""
     found: dict[str, list[Member]] = {name: [] for name in groups}
+    back = max((down.end for down in downtimes), default=0.0)
     for record in records:
         if record.group in found and is_member(record):
-            here = presence(record.last_contact, record.promise, now, downtimes) is Presence.ON_TIME
+            # A transaction waits for this: most were heard since, and a hundred downtimes are not theirs.
+            away = downtimes if (record.last_contact or 0.0) < back else ()
+            here = presence(record.last_contact, record.promise, now, away) is Presence.ON_TIME
             found[record.group].append(Member(record.uid, here))
     return found
 

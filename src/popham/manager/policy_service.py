@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from popham.manager import history, inventory
-from popham.manager.apply_views import ApplyResult, Costs
+from popham.manager.apply_views import ApplyResult
 from popham.manager.costs import reckon
 from popham.manager.definitions import PLAIN, Applied, Terms, apply_definitions
 from popham.manager.digests import has_had_secret, sees_digests
+from popham.manager.effects import Fleet, find_effects
 from popham.manager.exported import export
 from popham.manager.grant import Grant, Permission, require
+from popham.manager.risks import Bodies, find_risks
 from popham.manager.rollout_service import RolloutService
+from popham.manager.sampled import Sampled
 from popham.manager.views import DifferenceView, FileView, PolicyView, RevisionView
 from popham.model.definition import Definitions, check
 from popham.model.difference import redact_spec
@@ -86,15 +89,34 @@ class PolicyService(RolloutService):
             applied = planned.applied
         if applied.groups and not dry_run:
             self._on_groups_changed(applied.groups)
-        return await self._with_costs(applied, always=dry_run)
+        return await self._with_costs(applied, definitions, dry_run=dry_run)
 
-    async def _with_costs(self, applied: Applied, *, always: bool) -> ApplyResult:
-        """Return the result with what it costs; on a snapshot, so that no writer waits for it."""
+    async def _with_costs(self, applied: Applied, definitions: Definitions, *, dry_run: bool) -> ApplyResult:
+        """Return the result with what it costs, and of a dry run with what it means for whom.
 
-        def work(tx: Reading) -> Costs | None:
-            return reckon(tx, applied.before, applied.after, self._basis(), always=always)
+        That is found on a snapshot, so that no writer waits for it.
+        """
 
-        return replace(applied.result, costs=await self._store.read(work))
+        def work(tx: Reading) -> ApplyResult:
+            sampled = Sampled(tx)
+            costs = reckon(tx, applied.before, applied.after, self._basis(), always=dry_run, sampled=sampled)
+            result = replace(applied.result, costs=costs)
+            return self._with_effects(tx, applied, definitions, result, sampled) if dry_run else result
+
+        return await self._store.read(work)
+
+    def _with_effects(
+        self, tx: Reading, applied: Applied, definitions: Definitions, result: ApplyResult, sampled: Sampled
+    ) -> ApplyResult:
+        """Return the result of a dry run with who gets what, and what that risks."""
+        before = Fleet(tree=applied.before, heads={row.name: row for row in applied.heads[0]})
+        after = Fleet(tree=applied.after, heads={row.name: row for row in applied.heads[1]})
+        effects = find_effects(result.groups, before, after, sampled)
+        # What the dry run would have stored is not there.
+        fresh = {after.heads[one.name].sha256: one.body for one in definitions.policies}
+        ask_above = self._bundles.publishing.ask_above
+        risks = find_risks(effects.places, result.groups, after.tree, Bodies(tx, fresh), ask_above=ask_above)
+        return replace(result, groups=tuple(effects.groups), risks=risks)
 
     async def export(self, grant: Grant) -> tuple[tuple[FileView, ...], tuple[str, ...]]:
         """Return the definitions of all objects, a file for each, and what they cannot say.

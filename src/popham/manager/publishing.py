@@ -59,3 +59,19 @@ def check_wide(
     if dry_run:
         return f"{problem}. {hint}"
     raise ConflictError("reach", problem, hint)
+
+
+def check_opened(publishing: Publishing, counts: Mapping[str, int], *, everyone: bool, dry_run: bool) -> str:
+    """Return a warning about how many a lower ``minimum_serial`` reaches; arguments and errors as :func:`check_wide`.
+
+    It stands in no bundle, so no rollout holds it back.
+    """
+    reach, groups = sum(counts.values()), sum(map(bool, counts.values()))
+    if everyone or not publishing.ask_above or reach <= publishing.ask_above:
+        return ""
+    where = f"{groups} groups" if groups > 1 else "1 group"
+    problem = f"a lower 'minimum_serial' lets {reach} agents in {where} have secrets at once"
+    hint = "No rollout holds that back: apply it by itself, and with --all"
+    if dry_run:
+        return f"{problem}. {hint}"
+    raise ConflictError("reach", problem, hint)

@@ -10,7 +10,8 @@ from popham.errors import ConflictError
 from popham.manager.bundles import Bundles
 from popham.manager.cohort import Part, draw
 from popham.manager.grant import Grant
-from popham.manager.publishing import check_wide
+from popham.manager.guard import find_opened, read_minima
+from popham.manager.publishing import check_opened, check_wide
 from popham.manager.rollouts import Former, Place, StoredRollout, keep_new, next_number
 from popham.model.fleet import Tree
 from popham.model.names import canonical, digest
@@ -81,6 +82,7 @@ class Release:
         self._tx, self._bundles, self._grant, self._now = tx, bundles, grant, now
         self._everyone, self._terms, self._message, self._dry_run = everyone, terms, message, dry_run
         self._before: Objects = read_rows(tx) if terms is not None else {}
+        self._minima = read_minima(tx, None)
         self._parts: Mapping[str, Part] = {}
 
     def publish(
@@ -96,40 +98,42 @@ class Release:
             ConflictError: ``conflict.reach``: it reaches too many at once; ``conflict.contact``: nobody
                 could have it first.
         """
+        written, tree = list(groups), tree or Tree(self._bundles.groups.read(self._tx).values())
         signed = self._bundles.publish(
             self._tx,
-            groups,
+            written,
             now=self._now,
             tree=tree,
             heads=heads,
             staged=self._stage,
             dry_run=self._dry_run,
         )
-        names = [row.group for row in signed]
-        found = self._tx.agent_counts(names) if names else {}
-        counts = {name: found.get(name, 0) for name in names}
-        self.reach = sum(counts.values())
-        warning = check_wide(
-            self._bundles.publishing,
-            counts,
-            everyone=self._everyone,
-            staged=self._terms is not None,
-            dry_run=self._dry_run,
-        )
-        self.warnings += [warning] * bool(warning)
+        counts = self._count([row.group for row in signed])
+        opened = self._count(find_opened(self._tx, tree, self._minima, written))
+        self.reach = sum({**opened, **counts}.values())
+        publishing, everyone, dry_run = self._bundles.publishing, self._everyone, self._dry_run
+        staged = self._terms is not None
+        wide = check_wide(publishing, counts, everyone=everyone, staged=staged, dry_run=dry_run)
+        wide = wide or check_opened(publishing, opened, everyone=everyone, dry_run=dry_run)
+        self.warnings += [wide] * bool(wide)
         if self._parts and not self._dry_run:
             self._keep(signed)
         return signed
 
+    def _count(self, groups: Sequence[str]) -> Mapping[str, int]:
+        found = self._tx.agent_counts(groups) if groups else {}
+        return {name: found.get(name, 0) for name in groups}
+
     def _stage(self, groups: Sequence[str]) -> Mapping[str, RolloutRef]:
-        """Draw who is to have it first, of the groups that have agents."""
+        """Draw who is to have it first; where nobody is yet, nobody is: who joins there waits as the others do."""
         counts = self._tx.agent_counts(groups) if self._terms is not None else {}
-        having = [name for name in groups if counts.get(name)]
-        if self._terms is None or not having:
+        if self._terms is None or not any(counts.values()):
             return {}
+        # One that was deleted once and is made anew goes back to nothing.
+        held = [name for name in groups if f"group/{name}" in self._before]
         publishing, wave = self._bundles.publishing, self._terms.waves[0]
         try:
-            self._parts = draw(publishing.members(self._tx, having), wave, publishing.rng)
+            self._parts = draw(publishing.members(self._tx, held), wave, publishing.rng)
         except ConflictError as error:
             if not self._dry_run:
                 raise

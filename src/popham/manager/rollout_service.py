@@ -27,7 +27,7 @@ class RolloutService(AgentService):
     async def rollouts(self, grant: Grant, *, open_only: bool = False) -> tuple[RolloutView, ...]:
         """Return rollouts, the newest first: all up to :data:`SHOWN`, or those that are not over."""
         require(grant, Permission.READ)
-        rows = await self._store.read(lambda tx: tx.rollouts(open_only=open_only)[:SHOWN])
+        rows = await self._store.read(lambda tx: tx.rollouts(open_only=open_only, limit=SHOWN))
         return tuple(self._show(open_rollout(row)) for row in rows)
 
     async def rollout(self, grant: Grant, name: str) -> RolloutView:

@@ -90,9 +90,12 @@ def _next(rollout: Rollout, tally: Tally, now: float) -> str:
         return f"it halts: {why}"
     if action is not Action.WAIT:
         return f"{step} begins now" if not last else f"{step} now"
-    if not rollout.wave.settled:
-        return f"{why}; then it soaks for {show_span(rollout.terms.soak)}, then {step}"
+    if tally.agents and not tally.cohort:
+        return f"{why}: popham rollout promote {rollout.id}, or popham rollout undo {rollout.id}"
     left = rollout.wave.settled + rollout.terms.soak - now
+    if not rollout.wave.settled or left <= 0:
+        soaks = "" if rollout.wave.settled else f"it soaks for {show_span(rollout.terms.soak)}, then "
+        return f"{why}; then {soaks}{step}"
     return f"{step} in {show_span(left)}, if the cohort bears it"
 
 

@@ -23,15 +23,14 @@ from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles, open_row
 from popham.manager.cohort import Member
 from popham.manager.grant import Grant, Role
-from popham.manager.judgement import show_span
 from popham.manager.members import find_members, is_member
+from popham.manager.rollout_look import Followed, Look, Seen
 from popham.manager.rollout_telling import Progress
 from popham.manager.rollout_views import Troubled
 from popham.manager.rollouts import StoredRollout, open_rollout, step
-from popham.model.bundle import Bundle, Side
 from popham.model.fleet import Admission, AgentKind
 from popham.model.rollout import Action, Rollout, RolloutState, Tally
-from popham.model.status import Downtime, Outcome, Presence, StateRecord, presence
+from popham.model.status import Downtime
 from popham.store.rows import BundleRow, RolloutRow
 from popham.store.seam import Reading, Store, Writing
 from popham.upstream.record import Record
@@ -55,24 +54,6 @@ _LOOK = 64
 
 
 @dataclass(slots=True)
-class _Group:
-    """A group of a rollout: its bundle, and under which digests its cohort has the candidate."""
-
-    bundle: Bundle
-    candidate: Side
-    digests: frozenset[str]
-    resolved: dict[str, str] = field(default_factory=dict)
-
-    def resolved_at(self, location: str) -> str:
-        """Return the digest of the resolved policy that the candidate has in a location."""
-        held = self.candidate.locations
-        name = location if location in held else self.candidate.default_location
-        if name not in self.resolved:
-            self.resolved[name] = held[name].resolved_digest
-        return self.resolved[name]
-
-
-@dataclass(slots=True)
 class _Watched:
     """A rollout that goes on.
 
@@ -83,13 +64,14 @@ class _Watched:
         agents: All that could be in it.
         cohort: Those that are.
         gathered: When these were found.
-        wave: Of which wave these are.
+        seen: Since when these have the candidate.
         troubled: Who failed or fell silent in this wave, the first first.
     """
 
     row: RolloutRow
     stored: StoredRollout
-    groups: dict[str, _Group]
+    groups: dict[str, Followed]
+    seen: Seen
     agents: int = 0
     cohort: list[Record] = field(default_factory=list)
     gathered: float = float("-inf")
@@ -162,8 +144,8 @@ class RolloutWatch:
                 continue
             if known is None or known.row != row or not self._is_current(known):
                 fresh = await self._open(row, stored)
-                if known is not None and known.stored.rollout.wave.began == stored.rollout.wave.began:
-                    fresh.troubled = known.troubled
+                if known is not None:
+                    _carry(known, fresh)
                 known = fresh
             going[row.number] = known
         self._watched = going
@@ -244,10 +226,12 @@ class RolloutWatch:
             bundle = open_row(held) if held else None
             if bundle is not None and bundle.candidate is not None:
                 digests = frozenset({*stored.groups[names[number]].digests, bundle.content_digest})
-                groups[names[number]] = _Group(bundle, bundle.candidate, digests)
+                groups[names[number]] = Followed(bundle, bundle.candidate, digests)
             if number % _LOOK == 0:
                 await asyncio.sleep(0)
-        return _Watched(row=row, stored=stored, groups=groups)
+        waves = stored.rollout.waves
+        seen = Seen(begun=min(waves[0].began, stored.rollout.wave.began))
+        return _Watched(row=row, stored=stored, groups=groups, seen=seen)
 
     async def _gather(self, watched: _Watched) -> None:
         """Find who is in the cohort."""
@@ -273,13 +257,14 @@ class RolloutWatch:
         counts = dict.fromkeys(("applied", "failed", "silent", "pending", "away"), 0)
         stuck: list[tuple[str, str, Record, str]] = []
         rollout = watched.stored.rollout
-        look = _Look(self._clock.now(), rollout.wave.began, rollout.terms.soak, self._book.downtimes)
+        began, soak = rollout.wave.began, rollout.terms.soak
+        look = Look(self._clock.now(), began, soak, self._book.downtimes, watched.seen)
         bad: set[str] = set()
-        cohort, unheard, began = 0, 0, self._clock.monotonic()
+        cohort, unheard, turn = 0, 0, self._clock.monotonic()
         for number, record in enumerate(watched.cohort):
-            if number % _LOOK == 0 and self._clock.monotonic() - began > SLICE:
+            if number % _LOOK == 0 and self._clock.monotonic() - turn > SLICE:
                 await asyncio.sleep(REST)
-                began = self._clock.monotonic()
+                turn = self._clock.monotonic()
             group = watched.groups.get(record.group)
             if group is None or not group.bundle.is_candidate(record.uid) or not is_member(record):
                 continue
@@ -296,6 +281,7 @@ class RolloutWatch:
                 del stuck[STUCK:]
         for uid in watched.troubled.keys() - bad:
             del watched.troubled[uid]
+        watched.seen.counted = True
         found = Progress(
             tally=Tally(agents=watched.agents, cohort=cohort, **counts),
             errors=tuple(watched.troubled.values()),
@@ -304,96 +290,15 @@ class RolloutWatch:
         return found, unheard
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """One look at a cohort: when, when its wave began, how long that soaks, and when this Manager was away."""
-
-    now: float
-    began: float
-    soak: float
-    downtimes: Sequence[Downtime]
-
-    def judge(self, record: Record, group: _Group) -> str:
-        """Return how an agent of the cohort is doing: a field of :class:`Tally`."""
-        state = record.state
-        if state is not None and has_failed(state, group):
-            return "failed"
-        on_time = self._presence(record, self.now) is Presence.ON_TIME
-        applied = state is not None and has_applied(state, group)
-        if on_time:
-            return "applied" if applied else "pending"
-        if applied and state is not None and self._has_borne(record, state):
-            return "applied"
-        heard = record.last_contact
-        if heard is not None and (
-            heard >= self.began or self._presence(record, self.began) is Presence.ON_TIME
-        ):
-            return "silent"
-        return "applied" if applied else "away"
-
-    def awaits(self, record: Record) -> bool:
-        """Return whether an agent that is not late was not heard since this Manager is back."""
-        if not self.downtimes or record.last_contact is None or record.last_contact >= self.downtimes[-1].end:
-            return False
-        return self._presence(record, self.now) is Presence.ON_TIME
-
-    def _has_borne(self, record: Record, state: StateRecord) -> bool:
-        """Return whether an agent was heard of for a soak, and a promise, after it had applied.
-
-        Who is silent after that is switched off, or has another fault.
-        """
-        if record.last_contact is None:
-            return False
-        return record.last_contact - state.since >= max(self.soak, record.promise)
-
-    def _presence(self, record: Record, at: float) -> Presence:
-        """Return whether an agent kept its promise; each begins anew when this Manager is back."""
-        heard = record.last_contact
-        if heard is not None and self.downtimes:
-            heard = max(heard, min(self.downtimes[-1].end, at))
-        return presence(heard, record.promise, at)
-
-    def explain(self, record: Record, how: str) -> Troubled:
-        """Return an agent of the cohort with what is the matter, in a sentence."""
-        state, code = record.state, how
-        ago = show_span(self.now - record.last_contact) if record.last_contact is not None else ""
-        if how == "failed" and state is not None:
-            code, reason = state.error_code or how, state.error or "could not apply it"
-        elif how == "silent":
-            reason = f"not seen for {ago}, though it promised to come every {show_span(record.promise)}"
-        elif how == "away":
-            reason = f"not seen for {ago}" if ago else "never seen"
-        elif state is not None and state.error_code.startswith("trust."):
-            code, reason = state.error_code, f"refused what came: {state.error}"
-        elif state is not None and state.withheld:
-            reason = f"waits for policies {', '.join(state.withheld)}"
-        elif record.link is not None:
-            reason = "told over its held link; waits for its answer"
-        else:
-            left = (record.last_contact or self.now) + record.promise - self.now
-            reason = (
-                f"waits for its heartbeat in {show_span(left)}" if left > 0 else "waits for its heartbeat"
-            )
-        return Troubled(name=record.name, uid=record.uid, group=record.group, code=code, reason=reason)
+def _carry(known: _Watched, fresh: _Watched) -> None:
+    """Keep what is known of a rollout whose row or bundles have changed, unless the clock went back."""
+    was, now = known.stored.rollout, fresh.stored.rollout
+    if was.wave.began == now.wave.began:
+        fresh.troubled = known.troubled
+    if was.current < now.current or was.wave.began <= now.wave.began:
+        fresh.seen = known.seen
 
 
 def time_away(downtimes: Sequence[Downtime], begin: float, end: float) -> float:
     """Return for how many seconds of a span this Manager did not serve."""
     return sum(max(0.0, min(down.end, end) - max(down.begin, begin)) for down in downtimes)
-
-
-def has_failed(state: StateRecord, group: _Group) -> bool:
-    """Return whether an agent says that it could not apply the candidate, or undid it."""
-    if state.outcome is not Outcome.FAILED or state.content_digest not in group.digests:
-        return False
-    return state.resolved in {"", group.resolved_at(state.location)}
-
-
-def has_applied(state: StateRecord, group: _Group) -> bool:
-    """Return whether an agent says that the candidate is in force."""
-    if state.content_digest not in group.digests:
-        return False
-    if not group.candidate.download:
-        return state.outcome is not Outcome.FAILED
-    applied = state.outcome is Outcome.APPLIED
-    return applied and state.applied_resolved == group.resolved_at(state.location)

@@ -6,6 +6,7 @@ Rules:
    as they were before a step, or both as they are after it.
 2. A step is an entry of the audit about ``rollout/r12``, whoever takes it: somebody, or the Manager itself.
 3. The name of a rollout is used once.
+4. A Manager that was restored goes on with none by itself: somebody may have stopped it since the backup.
 """
 
 from __future__ import annotations
@@ -215,6 +216,20 @@ def step(
     about = f"rollout/{rollout.id}"
     note(tx, grant, method, about, now=now, before=describe(was), after=describe(stored))
     return stored, signed
+
+
+def pause_restored(tx: Writing, bundles: Bundles, grant: Grant, *, now: float) -> int:
+    """Pause every rollout that runs, after a restore; return how many."""
+    count = 0
+    for row in tx.rollouts(open_only=True):
+        was = open_rollout(row)
+        if was.rollout.state is RolloutState.RUNNING:
+            paused = was.rollout.became(
+                RolloutState.PAUSED, "this Manager was restored from a backup", now=now
+            )
+            step(tx, bundles, grant, "rollout.pause", was, paused, now=now)
+            count += 1
+    return count
 
 
 def _sign(

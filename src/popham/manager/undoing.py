@@ -50,10 +50,11 @@ def undo(
     back.put_policies()
     back.put_groups()
     back.put_placements()
+    _check_circle(stored, bundles.groups.read(tx))
     kept = back.delete_created()
     groups = bundles.groups.read(tx)
     tree = Tree(groups.values())
-    _check_whole(groups, {row.name for row in tx.policies()})
+    _check_whole(groups, {row.name: row.private_to for row in tx.policies()})
     refs = read_refs(tx)
 
     def change(bundle: Bundle) -> Bundle:
@@ -77,9 +78,27 @@ def _check_unchanged(stored: StoredRollout, rows: Objects) -> None:
         raise _changed(stored, moved, "was edited since")
 
 
-def _check_whole(groups: Mapping[str, Group], policies: set[str]) -> None:
-    """Refuse an undo after which a group would name what is not there any more."""
+def _check_circle(stored: StoredRollout, groups: Mapping[str, Group]) -> None:
+    """Refuse an undo after which groups would inherit in a circle, since others were moved meanwhile."""
+    clear: set[str] = {""}
     for group in groups.values():
+        line: set[str] = set()
+        name = group.name
+        while name not in clear and name in groups:
+            if name in line:
+                raise _changed(stored, [f"group/{name}"], "would inherit from itself")
+            line.add(name)
+            name = groups[name].parent
+        clear |= line
+
+
+def _check_whole(groups: Mapping[str, Group], policies: Mapping[str, str]) -> None:
+    """Refuse an undo after which a group would name what is not there any more, or not for it."""
+    for group in groups.values():
+        others = [name for name in sorted(group.assigned()) if policies.get(name, "") not in {"", group.name}]
+        if others:
+            problem = f"policy {others[0]!r} would be private to {policies[others[0]]!r} again, and group {group.name!r} assigns it"
+            raise ConflictError("changed", problem, "Apply the definitions that are to hold")
         gone = [f"policy/{name}" for name in sorted(group.assigned()) if name not in policies]
         gone += [f"group/{group.parent}"] * (bool(group.parent) and group.parent not in groups)
         if gone:

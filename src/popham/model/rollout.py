@@ -248,13 +248,18 @@ class Rollout:
         return replace(self, waves=(*self.waves[: self.current], wave, *self.waves[self.current + 1 :]))
 
     def note(self, tally: Tally, *, now: float) -> Rollout:
-        """Return the rollout with the marks that the cohort has reached, and when it settled."""
+        """Return the rollout with the marks that the cohort has reached, and when it settled.
+
+        A wave that would begin in the future begins anew: the clock went back, and no time could be told by it.
+        """
+        if now < self.wave.began:
+            return self.with_wave(began=now, settled=0.0, marks={})
         marks = dict(self.wave.marks)
         for mark in MARKS:
             if mark not in marks and tally.cohort and tally.applied * 100 >= mark * tally.cohort:
                 marks[mark] = now
         settled = self.wave.settled
-        if not settled and not tally.pending and (tally.applied or not tally.cohort):
+        if not settled and not tally.pending and (tally.applied or not tally.agents):
             settled = now
         if marks == self.wave.marks and settled == self.wave.settled:
             return self
@@ -276,9 +281,9 @@ class Rollout:
             return Action.HALT, f"{' and '.join(parts)} of {tally.cohort} in wave {self.current + 1}"
         if self.state is RolloutState.PAUSED:
             return Action.WAIT, self.reason or "it is paused"
-        if not self.wave.settled:
-            waits = f"{tally.pending} of {tally.cohort} have not applied yet"
-            return Action.WAIT, waits if tally.pending else "nobody of the cohort is in contact"
+        # Who had applied may have left since: nothing widens that nobody bears.
+        if not self.wave.settled or (tally.agents and not tally.applied):
+            return Action.WAIT, _waits(tally)
         if now < self.wave.settled + self.terms.soak:
             return Action.WAIT, "it soaks"
         last = self.current == len(self.waves) - 1
@@ -341,3 +346,12 @@ class Rollout:
             current=data["current"],
             reason=data["reason"],
         )
+
+
+def _waits(tally: Tally) -> str:
+    """Return what a wave waits for before it soaks."""
+    if tally.pending:
+        return f"{tally.pending} of {tally.cohort} have not applied yet"
+    if tally.cohort:
+        return "nobody of the cohort is in contact"
+    return "nobody is in the cohort any more" if tally.agents else "its agents are not counted yet"

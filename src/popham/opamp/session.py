@@ -63,7 +63,13 @@ class Parts:
 
 
 class AgentSession:
-    """The agent's end: numbers messages and omits what is known."""
+    """The agent's end: numbers messages and omits what is known.
+
+    Attributes:
+        said: How many reports of ours were sent.
+        answered: How many of them were answered, or never will be; upstream says in such an answer what it can do,
+            and never without a question.
+    """
 
     def __init__(
         self, uid: bytes, capabilities: int, custom_capabilities: tuple[str, ...] = (), *, adopts: bool = True
@@ -84,6 +90,7 @@ class AgentSession:
         self._told: dict[str, bytes] = {}
         self._outstanding: deque[dict[str, bytes]] = deque(maxlen=_OUTSTANDING)
         self._full = True
+        self.said = self.answered = 0
 
     def opened(self) -> None:
         """Take note of a new link: its first message carries our report, whatever was told before."""
@@ -96,6 +103,7 @@ class AgentSession:
             for name in parts:
                 self._told.pop(name, None)
         self._outstanding.clear()
+        self.answered = self.said
 
     def forget(self) -> None:
         """Begin the next message with the full state."""
@@ -120,6 +128,7 @@ class AgentSession:
             message.remote_config_status.CopyFrom(parts.remote_status)
         if "report" in news and parts.report is not None:
             message.custom_message.CopyFrom(parts.report)
+            self.said += 1
         self._sent(news)
         return message.SerializeToString()
 
@@ -149,6 +158,8 @@ class AgentSession:
             if message.HasField("error_response"):
                 for name in parts:
                     self._told.pop(name, None)
+        if message.HasField("custom_capabilities"):
+            self.answered = min(self.answered + 1, self.said)
         if message.flags & REPORT_FULL_STATE:
             self._full = True
         if self._adopts and len(message.agent_identification.new_instance_uid) == 16:

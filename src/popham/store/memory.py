@@ -83,9 +83,10 @@ class MemoryReading:
         """Return one rule of placement."""
         return self._row(PlacementRow, name)
 
-    def rollouts(self, *, open_only: bool = False) -> list[RolloutRow]:
-        """Return all rollouts, the newest first, or those that are not over."""
-        return [row for row in reversed(self._rows(RolloutRow)) if not (open_only and row.over)]
+    def rollouts(self, *, open_only: bool = False, limit: int | None = None) -> list[RolloutRow]:
+        """Return rollouts, the newest first: ``limit`` of them, or all; or those that are not over."""
+        found = [row for row in reversed(self._rows(RolloutRow)) if not (open_only and row.over)]
+        return found[:limit]
 
     def rollout(self, number: int) -> RolloutRow | None:
         """Return one rollout."""

@@ -204,11 +204,11 @@ class SqlReading:
         columns = TABLES[AuditRow].c
         return self._rows(AuditRow, columns.seq > after, order=[columns.seq], limit=limit)
 
-    def rollouts(self, *, open_only: bool = False) -> list[RolloutRow]:
-        """Return all rollouts, the newest first, or those that are not over."""
+    def rollouts(self, *, open_only: bool = False, limit: int | None = None) -> list[RolloutRow]:
+        """Return rollouts, the newest first: ``limit`` of them, or all; or those that are not over."""
         columns = TABLES[RolloutRow].c
         where = [columns.over.is_(False)] if open_only else []
-        return self._rows(RolloutRow, *where, order=[columns.number.desc()])
+        return self._rows(RolloutRow, *where, order=[columns.number.desc()], limit=limit)
 
     def rollout(self, number: int) -> RolloutRow | None:
         """Return one rollout."""

@@ -61,8 +61,8 @@ class Reading(Protocol):
         """Return one rule of placement."""
         ...
 
-    def rollouts(self, *, open_only: bool = False) -> list[RolloutRow]:
-        """Return all rollouts, the newest first, or those that are not over."""
+    def rollouts(self, *, open_only: bool = False, limit: int | None = None) -> list[RolloutRow]:
+        """Return rollouts, the newest first: ``limit`` of them, or all; or those that are not over."""
         ...
 
     def rollout(self, number: int) -> RolloutRow | None:

@@ -13,6 +13,8 @@ from popham.model.schema import find_secrets as find_marked
 from popham.model.types.commands import CHECK_SCHEMA, COMMAND_SCHEMA, check_command
 from popham.model.types.kind import PolicyType
 
+_COMMANDS: Final = ("command", "check")
+
 
 def check_custom(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the normal form of a policy of type ``custom``.
@@ -20,7 +22,7 @@ def check_custom(spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DefinitionError: A key is unknown, the schema is none, or the data does not fit it.
     """
-    check_keys(spec, {"command", "data", "schema", "check"}, "a policy of type 'custom'")
+    check_keys(spec, {*_COMMANDS, "data", "schema"}, "a policy of type 'custom'")
     body: dict[str, Any] = {
         "command": check_command(spec.get("command"), "command", line_of(spec, "command"))
     }
@@ -86,6 +88,7 @@ CUSTOM: Final = PolicyType(
     secrets=find_secrets,
     marks=mark_secrets,
     withheld="What the schema marks as `writeOnly: true`.",
+    commands=_COMMANDS,
     locked=("command", "data", "check"),
     local={
         "commands": "which programs the names stand for; without them the policy fails with `policy.command`"

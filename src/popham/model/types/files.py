@@ -21,6 +21,7 @@ FILE_MODE: Final = "0644"
 FOLDER_MODE: Final = "0755"
 FORMS: Final = ("content", "content_template", "directory")
 """Keys of which an entry has exactly one."""
+_COMMANDS: Final = ("validate", "reload", "check")
 _FLAGS: Final = {"secret": False, "locked": True}
 """What a file may say of its content, and what holds if it is silent."""
 _MODE: Final = re.compile(r"0?[0-7]{3,4}")
@@ -34,7 +35,7 @@ def check_files(spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DefinitionError: A key or value is wrong, a path stands twice, or lies below a file.
     """
-    check_keys(spec, {"files", "validate", "reload", "check"}, "a policy of type 'files'")
+    check_keys(spec, {"files", *_COMMANDS}, "a policy of type 'files'")
     entries = spec.get("files")
     if not isinstance(entries, list) or not entries:
         problem, hint = "a policy of type 'files' lists no files", "Add 'files:' with at least one 'path'"
@@ -55,7 +56,7 @@ def check_files(spec: Mapping[str, Any]) -> dict[str, Any]:
             problem = f"{show(file['path'])} lies below {show(above)}, which is a file of the same policy"
             raise DefinitionError("files", problem, "Rename one of them", line=line_of(entry, "path"))
     body: dict[str, Any] = {"files": files}
-    for name in ("validate", "reload", "check"):
+    for name in _COMMANDS:
         if spec.get(name) is not None:
             body[name] = check_command(spec[name], name, line_of(spec, name))
     return body
@@ -74,6 +75,11 @@ def mark_secrets(body: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str,
     marked = {file["path"] for file in other.get("files", ()) if file.get("secret") is True}
     files = [{**file, "secret": True} if file["path"] in marked else file for file in body.get("files", ())]
     return {**body, "files": files}
+
+
+def find_paths(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return path → entry of all that a body places."""
+    return {file["path"]: file for file in body.get("files", ())}
 
 
 def _entry(entry: object, line: int) -> dict[str, Any]:
@@ -239,7 +245,9 @@ FILES: Final = PolicyType(
     secrets=find_secrets,
     marks=mark_secrets,
     withheld="The content of files that say `secret: true`.",
-    locked=("files", "validate", "reload", "check"),
+    commands=_COMMANDS,
+    paths=find_paths,
+    locked=("files", *_COMMANDS),
     local={
         "files.roots": "where files may be placed; anything else fails with `policy.root`",
         "commands": "which programs `validate`, `reload` and `check` may name",

@@ -12,8 +12,16 @@ Check = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Brings a ``spec`` without ``type``, ``private_to`` and ``tests`` to one form, or raises DefinitionError."""
 Secrets = Callable[[Mapping[str, Any]], Iterator[Place]]
 """Yields where a body holds values that no diff and no log may show."""
+Paths = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Returns path → what a body places there, of those that the body itself names."""
 Marks = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 """Returns a body, the first, with the marks of secrets that another body of the same policy has."""
+
+
+def no_paths(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return nothing: of a type whose bodies name no paths."""
+    del body
+    return {}
 
 
 def keep_marks(body: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -35,6 +43,8 @@ class PolicyType:
         secrets: Finds values that are not to be shown.
         marks: Gives a body the marks of another revision.
         withheld: Which those are; a sentence.
+        commands: Keys of the body that name commands of the machine.
+        paths: Finds what a body places where.
         locked: Keys of the body that nothing on a machine can change.
         local: What a machine's own configuration decides for this type: key there → meaning.
         example: A ``spec`` without ``type``, as YAML.
@@ -49,9 +59,15 @@ class PolicyType:
     check: Check
     secrets: Secrets
     withheld: str
+    commands: tuple[str, ...]
     locked: tuple[str, ...]
     local: Mapping[str, str]
     example: str
     applier: str
     stock: bool = False
     marks: Marks = keep_marks
+    paths: Paths = no_paths
+
+    def commands_of(self, body: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the commands that a body lets the machine run, each once."""
+        return tuple(dict.fromkeys(body[key] for key in self.commands if body.get(key) is not None))

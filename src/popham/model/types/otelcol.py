@@ -13,6 +13,7 @@ from popham.model.schema import Place
 from popham.model.types.commands import CHECK_SCHEMA, check_command
 from popham.model.types.kind import PolicyType
 
+_COMMANDS: Final = ("check",)
 _SECRET_KEY: Final = re.compile(
     r"(?i)(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|key_pem"
     r"|authorization|credentials?)$"
@@ -29,7 +30,7 @@ def check_otelcol(spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DefinitionError: It has no configuration, or a key that nobody knows.
     """
-    check_keys(spec, {"config", "check"}, "a policy of type 'otelcol'")
+    check_keys(spec, {"config", *_COMMANDS}, "a policy of type 'otelcol'")
     config = spec.get("config")
     if not isinstance(config, Mapping) or not config:
         raise DefinitionError(
@@ -87,7 +88,8 @@ OTELCOL: Final = PolicyType(
     withheld="Values of keys that end in `password`, `passphrase`, `secret`, `token`, `api_key`, `access_key`, "
     "`private_key`, `key_pem`, `authorization` or `credentials`, and URLs with a password in them.  What the Collector "
     "looks up itself, such as `${env:TOKEN}`, is shown.",
-    locked=("config", "check"),
+    commands=_COMMANDS,
+    locked=("config", *_COMMANDS),
     local={
         "otelcol.path": "where the configuration is written; without it the type is not applied on the machine",
         "otelcol.mode, otelcol.owner, otelcol.group": "mode and accounts of that file",
