@@ -3,15 +3,10 @@
 The earlier programs are exported from the repository's own history and run on this interpreter, as real processes.
 """
 
-import io
 import shutil
 import ssl
-import subprocess
-import tarfile
 import urllib.request
 import uuid
-from contextlib import closing, contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,14 +14,11 @@ import pytest
 from popham import __version__
 from popham.cli.contexts import Contexts
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer, ServerToAgent
-from popham.store.engine import connect
 
-from .conftest import Machine, policy_of
+from .aged import REPOSITORY, Aged, export, facts, form, program, publish, tree
+from .conftest import policy_of
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 RELEASE = "0.1.0"
-TREES = {"0.1.0": "8dca8390d7de544c56a5e5a26887fd0b462de716"}
-"""Git's name of everything that a release consists of."""
 UID = uuid.UUID("0191d5a8-0000-7000-8000-0000000000aa")
 PUSH, PULL = {"preset": "Push", "heartbeat": "1h"}, {"preset": "Pull by heartbeat", "heartbeat": "1s"}
 STAYING, TURNING = {"deck-old": PUSH, "hold-old": PULL}, {"deck-new": PUSH, "hold-new": PULL}
@@ -50,70 +42,10 @@ spec:
 """
 
 
-def git(*words):
-    """Return what git says of this repository; None if it cannot."""
-    program = shutil.which("git")
-    if program is None or not (REPOSITORY / ".git").exists():
-        return None
-    done = subprocess.run([program, "-C", str(REPOSITORY), *words], capture_output=True, check=False)
-    return done.stdout if done.returncode == 0 else None
-
-
-def find_release(version):
-    """Return the commit with exactly the tree of a release; empty if this history has none.
-
-    The tree is what names it: a clone may come without tags, and between two releases no version is said twice.
-    """
-    for line in (git("log", "--format=%H %T") or b"").decode().splitlines():
-        commit, tree = line.split()
-        if tree == TREES[version]:
-            return commit
-    return ""
-
-
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory):
     """The folder with the sources of the earlier release."""
-    commit = find_release(RELEASE)
-    if not commit:
-        pytest.skip(f"NOT TESTED: upgrade from {RELEASE}: there is no git history here that has it")
-    folder = tmp_path_factory.mktemp("earlier")
-    with tarfile.open(fileobj=io.BytesIO(git("archive", commit, "src"))) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "src"
-
-
-@contextmanager
-def program(fleet, env):
-    """Let ``popham`` be the program of this environment for a while."""
-    before, fleet.env = fleet.env, env
-    try:
-        yield
-    finally:
-        fleet.env = before
-
-
-class Aged(Machine):
-    """A machine whose agent is of the earlier release until :meth:`renew`."""
-
-    def __init__(self, fleet, name):
-        super().__init__(fleet, name)
-        self.env = fleet.env
-
-    def start(self):
-        """Start the agent by the program that this machine has."""
-        with program(self.fleet, self.env):
-            return super().start()
-
-    def renew(self):
-        """Start the agent of this release on the state that the earlier one left, and permit it to look."""
-        self.config.write_text(f'{self.config.read_text()}[location]\nfiles = ["{self.fleet.folder}"]\n')
-        self.env = self.fleet.env
-        return self.start()
-
-    def has_all(self, text):
-        """Return whether it has a text and is settled."""
-        return self.has(text) and self.settled()
+    return export(RELEASE, tmp_path_factory.mktemp("earlier"))
 
 
 def speak(fleet, secret):
@@ -136,35 +68,6 @@ def speak(fleet, secret):
 
 
 speak.said = 1
-
-
-def publish(fleet, text):
-    """Give every machine a file that says ``text``."""
-    for machine in fleet.aged:
-        fleet.publish(machine.name, machine, text)
-
-
-def tree(folder):
-    """Return what every file below ``folder`` says, except who holds the lock."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def form(state):
-    """Return the form of a Manager's database."""
-    with closing(connect(state / "popham.db", "ro")) as raw:
-        return raw.execute("SELECT version_num FROM alembic_version").fetchone()[0]
-
-
-def facts(fleet):
-    """Return what an upgrade may not change: groups with their numbers, policies, agents, tokens."""
-    client = fleet.client
-    return {
-        "groups": {one["name"]: (one["serial"], one["version"], one["parent"]) for one in client.groups()},
-        "policies": {one["name"]: (one["revision"], one["sha256"]) for one in client.policies()},
-        "agents": {one["uid"]: (one["name"], one["group"], one["admission"]) for one in client.agents()},
-        "tokens": {one["id"]: (one["kind"], one["group"], one["state"]) for one in client.tokens()},
-    }
 
 
 @pytest.fixture(scope="module")
