@@ -109,3 +109,18 @@ async def test_f_y17_an_undo_that_would_give_a_group_what_is_private_to_another_
     ) as caught:
         await bench.service.undo_rollout(ADMIN, "r1")
     assert caught.value.code == "conflict.changed"
+
+
+async def test_f_y17_what_is_in_a_rollout_spills_into_no_other_group(bench):
+    await bench.apply(policy(content="one"), policy("other"), group("paris", OWN), group("lyon", OTHER))
+    await add(bench, *(agent(n, "paris") for n in range(20)), *(agent(n, "lyon") for n in range(20, 40)))
+    await bench.apply(policy(content="two"), rollout=TERMS)
+    with pytest.raises(ConflictError, match="group lyon would get policy motd at once") as caught:
+        await bench.apply(group("lyon", OWN))
+    assert caught.value.code == "conflict.rollout"
+    await bench.apply(group("kid", "{parent: paris}"))
+    await bench.service.halt_rollout(ADMIN, "r1")
+    with pytest.raises(ConflictError, match="whose rollout r1 is halted"):
+        await bench.apply(group("second", "{parent: paris}"))
+    await bench.service.promote_rollout(ADMIN, "r1")
+    await bench.apply(group("lyon", OWN))

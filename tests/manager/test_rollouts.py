@@ -107,6 +107,19 @@ async def test_sec_41_an_older_reading_does_not_bring_back_what_was_halted(bench
     assert book.wanted("paris").version == (await bench.bundle("paris")).version
 
 
+async def test_f_y17_a_history_shows_who_has_what_during_a_rollout(bench):
+    await fill(bench)
+    await bench.apply(policy(content="two"), rollout=TERMS)
+    shown = [(one.revision, one.groups) for one in await bench.service.history(VIEWER, "motd")]
+    assert shown == [(2, ("paris",)), (1, ("paris",))]
+    agents = [one.agents for one in await bench.service.history(VIEWER, "motd")]
+    assert agents[0] in {1, 2}
+    assert sum(agents) == 20
+    await bench.service.halt_rollout(ADMIN, "r1")
+    shown = [(one.revision, one.groups, one.agents) for one in await bench.service.history(VIEWER, "motd")]
+    assert shown == [(2, (), 0), (1, ("paris",), 20)]
+
+
 async def test_f_y17_a_list_of_rollouts_reads_no_more_than_it_shows(bench):
     await fill(bench)
     for number in range(3):

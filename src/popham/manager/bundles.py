@@ -67,6 +67,7 @@ class Bundles:
         tree: Tree | None = None,
         heads: Sequence[PolicyRow] | None = None,
         staged: Staging = _all_at_once,
+        allow: Callable[[Sequence[Bundle]], None] = lambda _bundles: None,
         dry_run: bool = False,
     ) -> list[BundleRow]:
         """Build every concerned group, sign and store those whose content changed; return these.
@@ -79,6 +80,7 @@ class Bundles:
             tree: All groups as they are in the transaction; None to read them.
             heads: All policies as they are in the transaction; None to read them.
             staged: Asked once for all of them, before anything is signed.
+            allow: Raises if one of these bundles may not go out to its whole group at once.
             dry_run: Leave signatures out; the transaction must not be committed.
 
         Raises:
@@ -92,6 +94,7 @@ class Bundles:
         held = {name: self._open(rows[name]) for name in concerned if name in rows}
         fresh = {name: build_bundle(tree, refs, name, previous=held.get(name), now=now) for name in concerned}
         first = staged([name for name in concerned if name in held and fresh[name] is not None])
+        allow([bundle for name, bundle in fresh.items() if bundle is not None and name not in first])
         signed = []
         for name, bundle in fresh.items():
             if bundle is None:

@@ -5,8 +5,9 @@ A revision is never changed and its number never used again, also after its poli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 from popham.errors import NotFoundError, StateError
@@ -35,8 +36,7 @@ def view_history(reading: Reading, name: str) -> list[RevisionView]:
     if not rows:
         raise missing_policy(reading, name)
     head = reading.policy(name)
-    holders = _holders(reading, name)
-    counts = reading.agent_counts()
+    holders = _holders(reading, name, reading.agent_counts())
     return [
         RevisionView(
             revision=row.revision,
@@ -45,8 +45,8 @@ def view_history(reading: Reading, name: str) -> list[RevisionView]:
             message=row.message,
             sha256=row.sha256,
             newest=head is not None and row.revision == head.revision,
-            groups=tuple(holders.get(row.revision, ())),
-            agents=sum(counts.get(group, 0) for group in holders.get(row.revision, ())),
+            groups=tuple(holders.get(row.revision, {})),
+            agents=sum(holders.get(row.revision, {}).values()),
         )
         for row in rows
     ]
@@ -170,12 +170,23 @@ def _object(reading: Reading, row: RevisionRow) -> dict[str, Any]:
     return dict(write_policy(reading, head))
 
 
-def _holders(reading: Reading, name: str) -> dict[int, list[str]]:
-    """Return revision → the groups whose newest bundle has it, in any location."""
-    found: dict[int, list[str]] = {}
+def _holders(reading: Reading, name: str, counts: Mapping[str, int]) -> dict[int, dict[str, int]]:
+    """Return revision → the groups whose newest bundle has it, in any location, and how many agents it is for.
+
+    During a rollout a group has two; of its agents the share of the wave is to have the candidate.
+    """
+    found: dict[int, dict[str, int]] = {}
     for group, row in sorted(newest(reading).items()):
-        sets = open_row(row).locations.values()
-        revisions = {ref.revision for held in sets for ref in held.policies if ref.name == name}
-        for revision in revisions:
-            found.setdefault(revision, []).append(group)
+        bundle, agents = open_row(row), counts.get(group, 0)
+        first = ceil(agents * bundle.rollout.share) if bundle.rollout else 0
+        sides = [(bundle.stable, agents - first)]
+        if bundle.candidate is not None and first:
+            sides.append((bundle.candidate, first))
+        for side, number in sides:
+            refs = {
+                ref.revision for held in side.locations.values() for ref in held.policies if ref.name == name
+            }
+            for revision in refs:
+                held = found.setdefault(revision, {})
+                held[group] = held.get(group, 0) + number
     return found

@@ -12,7 +12,16 @@ from popham.manager.cohort import Part, draw
 from popham.manager.grant import Grant
 from popham.manager.guard import find_opened, read_minima
 from popham.manager.publishing import check_opened, check_wide
-from popham.manager.rollouts import Former, Place, StoredRollout, keep_new, next_number
+from popham.manager.rollouts import (
+    Former,
+    Place,
+    StoredRollout,
+    check_spill,
+    keep_new,
+    next_number,
+    open_rollout,
+)
+from popham.model.bundle import Bundle
 from popham.model.fleet import Tree
 from popham.model.names import canonical, digest
 from popham.model.rollout import Rollout, RolloutRef, RolloutTerms
@@ -83,6 +92,7 @@ class Release:
         self._everyone, self._terms, self._message, self._dry_run = everyone, terms, message, dry_run
         self._before: Objects = read_rows(tx) if terms is not None else {}
         self._minima = read_minima(tx, None)
+        self._open = [open_rollout(row) for row in tx.rollouts(open_only=True)]
         self._parts: Mapping[str, Part] = {}
 
     def publish(
@@ -96,7 +106,7 @@ class Release:
 
         Raises:
             ConflictError: ``conflict.reach``: it reaches too many at once; ``conflict.contact``: nobody
-                could have it first.
+                could have it first; ``conflict.rollout``: a group would get what is in another's rollout.
         """
         written, tree = list(groups), tree or Tree(self._bundles.groups.read(self._tx).values())
         signed = self._bundles.publish(
@@ -106,6 +116,7 @@ class Release:
             tree=tree,
             heads=heads,
             staged=self._stage,
+            allow=self._allow,
             dry_run=self._dry_run,
         )
         counts = self._count([row.group for row in signed])
@@ -119,6 +130,10 @@ class Release:
         if self._parts and not self._dry_run:
             self._keep(signed)
         return signed
+
+    def _allow(self, bundles: Sequence[Bundle]) -> None:
+        if self._open:
+            check_spill(self._open, bundles, self._count([bundle.group for bundle in bundles]))
 
     def _count(self, groups: Sequence[str]) -> Mapping[str, int]:
         found = self._tx.agent_counts(groups) if groups else {}

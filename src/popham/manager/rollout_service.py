@@ -14,7 +14,7 @@ from popham.manager.rollouts import StoredRollout, find_open, find_rollout, open
 from popham.manager.undoing import undo
 from popham.model.rollout import Rollout, RolloutState
 from popham.store.rows import BundleRow
-from popham.store.seam import Writing
+from popham.store.seam import Reading, Writing
 
 SHOWN = 200
 """Rollouts that a list has, the newest ones."""
@@ -27,8 +27,12 @@ class RolloutService(AgentService):
     async def rollouts(self, grant: Grant, *, open_only: bool = False) -> tuple[RolloutView, ...]:
         """Return rollouts, the newest first: all up to :data:`SHOWN`, or those that are not over."""
         require(grant, Permission.READ)
-        rows = await self._store.read(lambda tx: tx.rollouts(open_only=open_only, limit=SHOWN))
-        return tuple(self._show(open_rollout(row)) for row in rows)
+
+        def work(tx: Reading) -> list[StoredRollout]:
+            # They can be large, and are taken apart where no link waits for it.
+            return [open_rollout(row) for row in tx.rollouts(open_only=open_only, limit=SHOWN)]
+
+        return tuple(map(self._show, await self._store.read(work)))
 
     async def rollout(self, grant: Grant, name: str) -> RolloutView:
         """Return one rollout, and whom it troubles; raises NotFoundError ``not_found.rollout``."""

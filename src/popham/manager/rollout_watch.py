@@ -135,11 +135,9 @@ class RolloutWatch:
 
     async def look(self) -> bool:
         """Look once at every rollout that goes on, and take the steps that are due; return if there was one."""
-        rows = await self._store.read(lambda tx: tx.rollouts(open_only=True))
         going: dict[int, _Watched] = {}
-        for row in rows:
+        for row, stored in await self._store.read(self._read):
             known = self._watched.get(row.number)
-            stored = known.stored if known and known.row == row else open_rollout(row)
             if stored.rollout.state not in _GOING:
                 continue
             if known is None or known.row != row or not self._is_current(known):
@@ -154,6 +152,14 @@ class RolloutWatch:
         for watched in going.values():
             await self._look_at(watched)
         return bool(going)
+
+    def _read(self, tx: Reading) -> list[tuple[RolloutRow, StoredRollout]]:
+        """Return the rollouts that are not over; they can be large, and are taken apart where no link waits."""
+        found = []
+        for row in tx.rollouts(open_only=True):
+            known = self._watched.get(row.number)
+            found.append((row, known.stored if known and known.row == row else open_rollout(row)))
+        return found
 
     async def _look_at(self, watched: _Watched) -> None:
         if self._clock.monotonic() - watched.gathered >= AGAIN:
