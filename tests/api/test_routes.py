@@ -92,7 +92,7 @@ async def test_agents_are_listed_in_pages_and_found_by_name_or_uid(rig):
     assert (await client.get("/api/v1/agents?group=nowhere")).status_code == 404
 
 
-async def test_an_agent_is_accepted_then_revoked_and_both_are_audited_with_the_address(rig):
+async def test_f_o6_an_agent_is_accepted_then_revoked_and_both_are_audited_with_the_address(rig):
     client = rig.client()
     assert (await client.post("/api/v1/agents/web-1/accept")).json()["admission"] == "accepted"
     assert (await client.post("/api/v1/agents/web-1/refuse")).status_code == 409
@@ -111,6 +111,20 @@ async def test_the_audit_is_read_page_by_page(rig):
     second = (await rig.client().get(f"/api/v1/audit?limit=1&cursor={first['cursor']}")).json()
     assert first["items"][0]["seq"] < second["items"][0]["seq"]
     assert (await rig.client().get("/api/v1/audit?cursor=x")).status_code == 400
+
+
+async def test_f_o6_the_chain_of_the_audit_is_followed_and_a_digest_that_was_kept_is_found(rig):
+    await rig.client().post("/api/v1/agents/web-1/accept")
+    found = (await rig.client().get("/api/v1/audit/verify")).json()
+    last = (await rig.client().get("/api/v1/audit")).json()["items"][-1]
+    assert found == {"entries": last["seq"], "head": last["hash"]}
+    await rig.client().post("/api/v1/agents/web-1/revoke")
+    kept = await rig.client().get(f"/api/v1/audit/verify?head={found['head']}")
+    assert kept.json()["entries"] == found["entries"] + 1
+    other = await rig.client().get(f"/api/v1/audit/verify?head={'0' * 64}")
+    assert other.json()["code"] == "state.audit"
+    assert (await rig.client("viewer").get("/api/v1/audit/verify")).status_code == 403
+    assert (await rig.client().get("/api/v1/audit/verify?head=x")).status_code == 400
 
 
 async def test_groups_and_policies_are_read_copied_and_deleted(rig):

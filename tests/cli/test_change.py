@@ -263,6 +263,16 @@ def test_check_in_needs_one_way_to_name_agents(popham, manager, args):
     assert (popham("check-in", *args).exit_code, manager.requests) == (64, [])
 
 
+def test_f_o6_audit_verify_says_what_to_keep(popham, manager):
+    manager.on("GET /audit/verify", {"entries": 12, "head": "ab" * 32})
+    assert (
+        popham("audit", "--verify").stdout == f"12 entries, and the chain is whole. Its head: {'ab' * 32}\n"
+    )
+    assert '"entries": 12' in popham("audit", "--verify", "--head", "ab" * 32, "-o", "json").stdout
+    refused = popham("audit", "--head", "ab" * 32)
+    assert (refused.exit_code, "--head goes with --verify" in refused.stderr) == (64, True)
+
+
 def test_audit_lists_changes_and_wide_has_before_and_after(popham, manager):
     item = {
         "seq": 7, "at": 1_800_000_000.0, "actor": "ann", "source": "192.0.2.1", "method": "apply",

@@ -1,12 +1,13 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.manager.conftest import ADMIN, NOW, VIEWER, group
 
-from popham.errors import DefinitionError, GrantError
+from popham.errors import DefinitionError, GrantError, StateError
 from popham.manager.links import NoLinks
 from popham.store.audit import verify_chain
-from popham.store.rows import AgentRow
+from popham.store.rows import AgentRow, AuditRow
 
 
 async def put(bench, count, name="paris"):
@@ -71,7 +72,7 @@ async def test_agents_come_in_pages(bench):
     assert len((await bench.service.agents(VIEWER, limit=-3)).items) == 1
 
 
-async def test_the_audit_comes_in_pages_and_its_chain_holds(bench):
+async def test_f_o6_the_audit_comes_in_pages_and_its_chain_holds(bench):
     for name in ("a", "b", "c"):
         await bench.apply(group(name))
     first = await bench.service.audit(VIEWER, limit=2)
@@ -79,6 +80,17 @@ async def test_the_audit_comes_in_pages_and_its_chain_holds(bench):
     assert [view.object for view in (*first.items, *rest.items)] == ["group/a", "group/b", "group/c"]
     assert rest.cursor == ""
     verify_chain(await bench.audit())
+
+
+async def test_f_o6_an_entry_that_somebody_changed_in_the_database_is_named(bench):
+    for name in ("a", "b", "c"):
+        await bench.apply(group(name))
+    assert (await bench.service.verify_audit(ADMIN)).entries == 3
+    table = bench.store._tables[AuditRow]
+    key = next(key for key, row in table.items() if row.seq == 2)
+    table[key] = replace(table[key], actor="somebody else")
+    with pytest.raises(StateError, match="broken at entry 2"):
+        await bench.service.verify_audit(ADMIN)
 
 
 @pytest.mark.parametrize(

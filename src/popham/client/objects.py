@@ -63,3 +63,7 @@ class ObjectCalls(Transport):
     def audit(self) -> Iterator[dict[str, Any]]:
         """Yield every change, oldest first."""
         return self._pages("/audit", {})
+
+    def verify_audit(self, head: str = "") -> dict[str, Any]:
+        """Have the chain of the audit followed; ``head`` is a digest that was kept, and must be in it."""
+        return self._call("GET", "/audit/verify", query={"head": head} if head else {})

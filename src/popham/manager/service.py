@@ -7,6 +7,9 @@ HTTP, and nothing waits for an agent.
 
 from __future__ import annotations
 
+from functools import partial
+
+from popham.errors import StateError
 from popham.manager import grant as grants
 from popham.manager import inventory
 from popham.manager.agent_service import PAGE_MAX
@@ -16,13 +19,16 @@ from popham.manager.grant import Grant, Permission, require
 from popham.manager.measures import Measures
 from popham.manager.tokens import create_token, revoke_token, view_token
 from popham.manager.views import (
+    AuditCheck,
     AuditView,
     GroupView,
     NewToken,
     Page,
     TokenView,
 )
-from popham.store.seam import Writing
+from popham.store.audit import verify_chain
+from popham.store.rows import AuditRow
+from popham.store.seam import Reading, Writing
 
 
 class ManagerService(DraftService):
@@ -136,3 +142,35 @@ class ManagerService(DraftService):
         )
         shown = views if sees_digests(grant) else tuple(map(hide_in_audit, views))
         return Page(items=shown, cursor=str(views[-1].seq) if len(rows) > limit else "")
+
+    async def verify_audit(self, grant: Grant, *, head: str = "") -> AuditCheck:
+        """Follow the chain of the audit from its first entry to its last.
+
+        Args:
+            grant: Of those who may see digests.
+            head: Digest of an entry that was kept elsewhere, which must be in it; empty if none was.
+
+        Raises:
+            StateError: ``state.audit``: an entry was changed, moved or left out; or ``head`` is in none.
+        """
+        require(grant, Permission.APPLY)
+        last: AuditRow | None = None
+        found = not head
+        while True:
+            after = last.seq if last else 0
+            rows = await self._store.read(partial(_audit_page, after=after))
+            verify_chain(rows, before=last)
+            found = found or any(row.hash == head for row in rows)
+            last = rows[-1] if rows else last
+            if len(rows) < PAGE_MAX:
+                break
+        if not found:
+            problem = "the audit chain has no entry with the digest that was kept"
+            raise StateError(
+                "audit", problem, "Compare with a backup; the newest entries are missing or changed"
+            )
+        return AuditCheck(entries=last.seq if last else 0, head=last.hash if last else "")
+
+
+def _audit_page(tx: Reading, *, after: int) -> list[AuditRow]:
+    return tx.audit(after=after, limit=PAGE_MAX)

@@ -281,6 +281,14 @@ class AuditView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCheck:
+    """The chain of the audit is whole: how many ``entries`` it has, and the digest of the newest, the ``head``."""
+
+    entries: int
+    head: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Part of a list; ``cursor`` asks for the next part, empty at the end."""
 

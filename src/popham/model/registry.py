@@ -176,6 +176,7 @@ ROUTES: tuple[Route, ...] = (
     _people("DELETE", "/api/v1/tokens/{id}", ADMINS),
     _people("POST", "/api/v1/check-ins", ADMINS),
     _people("GET", "/api/v1/audit", READERS),
+    _people("GET", "/api/v1/audit/verify", ADMINS),
 )
 """Every route of both listeners."""
 
