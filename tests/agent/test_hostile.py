@@ -68,7 +68,7 @@ def test_a_mount_point_with_the_end_of_a_line_in_its_name_hides_no_other(machine
     number = f"{held >> 8 & 0xFFF}:{held & 0xFF}"
     mounts = machine.folder / "mountinfo"
     mounts.write_bytes(
-        f"36 35 98:0 / /home/eve/{mark}x rw - fuse.sshfs eve rw\n"
+        f"36 35 98:0 / /mnt/eve/{mark}x rw - fuse.sshfs eve rw\n"
         f"37 35 {number} / /root rw - nfs4 server rw\n".encode()
     )
     monkeypatch.setattr(file_events, "_MOUNTS", mounts)

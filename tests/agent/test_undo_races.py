@@ -49,6 +49,18 @@ def slow(watched, name, seconds=20.0):
     watched.applier.apply = wait
 
 
+def dies(watched, name):
+    """Have the process end when it begins to apply the set of this name."""
+    apply = watched.applier.apply
+
+    async def end(policies):
+        if [one.ref.name for one in policies] == [name]:
+            raise Killed
+        await apply(policies)
+
+    watched.applier.apply = end
+
+
 def undo(watched):
     return asyncio.ensure_future(watched.enforcer.undo(watched.enforcer.trials.number, BROKE))
 
@@ -154,11 +166,10 @@ def test_a_set_that_never_came_into_force_is_not_watched_once_the_former_one_is_
     async def story():
         await watched.give("one")
         await pass_time(WINDOW + 1)
-        slow(watched, "two", 1000)
-        giving = asyncio.ensure_future(watched.give("two"))
-        await pass_time(5)
-        giving.cancel()
-        await asyncio.gather(giving, return_exceptions=True)
+        dies(watched, "two")
+        with contextlib.suppress(Killed):
+            await watched.give("two")
+        del watched.applier.apply
         await watched.restart()
         await watched.give("one")
         assert watched.enforcer.trials.trial is None
@@ -166,6 +177,26 @@ def test_a_set_that_never_came_into_force_is_not_watched_once_the_former_one_is_
         await watched.round()
         await pass_time(60)
         assert (watched.applier.names, watched.said) == (("one",), APPLIED)
+
+    watched.tell_story(story)
+
+
+def test_a_set_is_whole_before_who_waited_for_it_may_go(watched):
+    async def story():
+        await watched.give("one")
+        await pass_time(WINDOW + 1)
+        slow(watched, "two", 10.0)
+        giving = asyncio.ensure_future(watched.give("two"))
+        await pass_time(1)
+        for _ in range(2):
+            giving.cancel()
+            await pass_time(1)
+        assert watched.applier.names == ("one",)
+        with pytest.raises(asyncio.CancelledError):
+            await giving
+        assert (watched.applier.names, watched.said) == (("two",), APPLIED)
+        assert watched.enforcer.trials.trial is not None
+        assert watched.enforcer.trials.trial.resolved == watched.enforcer.progress.applied_resolved
 
     watched.tell_story(story)
 

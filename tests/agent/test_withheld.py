@@ -1,14 +1,17 @@
 """A policy that upstream does not give yet stays as it was, or out; the rest is applied."""
 
+import contextlib
+from dataclasses import replace
+
 import pytest
 
 from popham.errors import LinkError
 from popham.model.names import digest
 from popham.model.status import Outcome
-from popham.testing.virtual import pass_time
+from popham.testing.virtual import VirtualClock, pass_time, run_virtual
 
 from .orders import OFFICE, body_of, rules_of
-from .watched import WINDOW, Watched
+from .watched import WINDOW, Killed, Watched
 
 
 @pytest.fixture
@@ -108,3 +111,102 @@ def test_any_other_refusal_holds_the_whole_set_up(orders):
         assert bundle.serial == 2
 
     orders.tell_story(story)
+
+
+def of_two(watched, *names):
+    """Return the next bundle, with a policy of each of two types."""
+    watched.applier.supported = frozenset({"files", "otelcol"})
+    bundle = watched.bundle(default=names[0])
+    refs = (watched.ref(names[0]), replace(watched.ref(names[1]), type="otelcol"))
+    return replace(bundle, locations={"default": replace(bundle.locations["default"], policies=refs)})
+
+
+async def partly(watched, withheld):
+    """Have a set prove itself of which one policy is withheld; return how upstream gives it."""
+    await watched.give("one")
+    await pass_time(WINDOW + 1)
+    given = watched.fetch
+    withhold(watched, withheld)
+    await watched.take(of_two(watched, "new", withheld))
+    for _ in range(11):
+        await pass_time(60)
+        await watched.round()
+    assert watched.enforcer.trials.trial is None
+    assert watched.applier.names == ("new",)
+    return given
+
+
+@pytest.mark.parametrize("clean", [None, True, False])
+def test_rel_11_f_y14_an_undo_goes_back_to_what_was_in_force_but_for_what_was_withheld(watched, clean):
+    async def story():
+        await partly(watched, "secret")
+        if clean is not None:
+            await watched.restart(clean=clean)
+            assert [one.ref.name for one in watched.enforcer.find_held()] == ["new"]
+            watched.enforcer.heard()
+        resolved = watched.enforcer.progress.applied_resolved
+        await watched.give("cut")
+        await pass_time(40)
+        progress = watched.enforcer.progress
+        assert (watched.applier.names, watched.said) == (("new",), (Outcome.FAILED, "policy.undone_contact"))
+        assert (progress.applied_serial, progress.applied_resolved) == (2, resolved)
+        await watched.restart()
+        await watched.settle()
+        assert watched.applier.names == ("new",)
+        assert await watched.enforcer.restore()
+
+    watched.tell_story(story)
+
+
+def test_rel_11_f_y14_a_policy_that_breaks_once_it_is_given_leaves_the_rest(watched):
+    async def story():
+        watched.fetch = await partly(watched, "cut")
+        await watched.round()
+        assert watched.applier.names == ("new", "cut")
+        await pass_time(40)
+        assert (watched.applier.names, watched.said) == (("new",), (Outcome.FAILED, "policy.undone_contact"))
+        watched.enforcer.look_again()
+        await watched.settle()
+        await pass_time(40)
+        await watched.restart()
+        await watched.round()
+        assert watched.applier.names == ("new",)
+        await watched.give("three")
+        assert (watched.applier.names, watched.said) == (("three",), (Outcome.APPLIED, ""))
+        assert watched.enforcer.progress.parts is None
+
+    watched.tell_story(story)
+
+
+def test_rel_11_f_y14_a_kill_at_any_step_leaves_the_former_version_of_what_is_withheld(keys):
+    async def taken(watched):
+        with contextlib.suppress(Killed):
+            await watched.take(of_two(watched, "new", "secret"))
+
+    async def prepared():
+        watched = Watched(keys)
+        await watched.take(of_two(watched, "one", "old"))
+        watched.enforcer.trials.passed()
+        withhold(watched, "secret")
+        watched.storage.left = 10_000
+        return watched
+
+    async def all_stories():
+        watched = await prepared()
+        await taken(watched)
+        assert watched.applier.names == ("new", "old")
+        steps = 10_000 - watched.storage.left
+        assert steps > 6
+        for step in range(steps):
+            watched = await prepared()
+            watched.storage.left = step
+            await taken(watched)
+            await watched.restart()
+            try:
+                await watched.round()
+                came = watched.enforcer.newest.bundle.serial == 2
+                assert watched.applier.names == (("new", "old") if came else ("one", "old")), step
+            finally:
+                await watched.end()
+
+    run_virtual(all_stories(), VirtualClock())

@@ -81,6 +81,7 @@ class Watched(Orders):
 
     Attributes:
         probes: Times at which servers were asked.
+        slept: For how long the machine has slept, in seconds.
         failing: Check commands that fail → the last line of what they say.
         checked: Times at which checks ran.
     """
@@ -88,6 +89,7 @@ class Watched(Orders):
     def __init__(self, keys, window=WINDOW):
         self.window = window
         self.dead = False
+        self.slept = 0.0
         self.probes, self.checked, self.failing = [], [], {}
         self.checks = {}
         self.storage = FragileStorage({})
@@ -104,7 +106,13 @@ class Watched(Orders):
         trials = Trials(self.state, self.clock, self.window)
         self.enforcer = Enforcer(self.state, self.applier, tuf, self.clock, self.tell, trials)
         self.locator = Locator(self.enforcer, self.host, self.settle, self.tell, allows=self.sight.allows)
-        self.health = Health(self.enforcer, reach=self.reach, check=self.check, draw=lambda: 0.5)
+        self.health = Health(
+            self.enforcer,
+            reach=self.reach,
+            check=self.check,
+            draw=lambda: 0.5,
+            asleep=lambda: self.slept,
+        )
         if self.enforcer.assignment is None:
             self.assign("fleet")
 

@@ -8,6 +8,7 @@ import os
 import platform
 import random
 import socket
+import ssl
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -127,6 +128,7 @@ class Agent:
         tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
         applier = Applier(self._settings, self._dir.path("applier"), source=self._source, facts=find_facts)
         self._dir.path("applier").mkdir(mode=0o700, exist_ok=True)
+        self.state.room.make_room(first=True)
         trials = Trials(self.state, self._clock, self._settings.health.window)
         enforcer = Enforcer(self.state, applier, tuf, self._clock, door.news.set, trials)
         await enforcer.begin_process()
@@ -156,14 +158,7 @@ class Agent:
         locator = self._locator = Locator(
             enforcer, machine, lambda: enforcer.settle(self._fetch), door.news.set, allows=sight.allows
         )
-        circumstances = Circumstances(
-            machine,
-            schedule,
-            self._clock,
-            metered=None if self._settings.metered == "auto" else self._settings.metered,
-            happened=driver.hurry,
-            asleep=time_asleep,
-        )
+        circumstances = self._make_circumstances(machine, schedule, driver, health)
         self.status.attend(
             end,
             lambda: driver.link_wait,
@@ -217,12 +212,37 @@ class Agent:
 
     def _make_health(self, enforcer: Enforcer, ways: UpstreamWays) -> Health:
         programs = Programs(self._settings, self._dir.path("applier", "staged"), in_thread)
-        return Health(enforcer, reach=ways.reach, check=programs.look, draw=self._rng.random)
+        return Health(
+            enforcer, reach=ways.reach, check=programs.look, draw=self._rng.random, asleep=time_asleep
+        )
+
+    def _make_circumstances(
+        self, machine: Machine, schedule: Schedule, driver: Driver, health: Health
+    ) -> Circumstances:
+        def happened(*, network: bool, since: float) -> None:
+            if network:
+                health.network_changed(connected=circumstances.connected)
+            driver.hurry(network=network, since=since)
+
+        circumstances = Circumstances(
+            machine,
+            schedule,
+            self._clock,
+            metered=None if self._settings.metered == "auto" else self._settings.metered,
+            happened=happened,
+            asleep=time_asleep,
+        )
+        return circumstances
 
     def _make_dialer(self, url: str) -> Dialer:
         join, certificate = self.state.join(), self.state.certificate()
         if join is None or certificate is None:
             raise StateError("not_enrolled", "this machine has no certificate yet")
+        context = self.state.room.with_room(lambda: self._make_context(join.ca, certificate))
+        uid = uuid.UUID(self.state.uid).bytes
+        return AiohttpDialer(url, context=context, limits=Limits(), instance_uid=uid)
+
+    def _make_context(self, ca: bytes, certificate: bytes) -> ssl.SSLContext:
         key = self.state.identity_key().pem
         # The standard library reads a client's key from files only; this one is seen by nobody else.
         with tempfile.TemporaryDirectory(dir=self._dir.root, prefix=".tmp-") as folder:
@@ -232,9 +252,7 @@ class Agent:
             files = (Path(folder) / "cert.pem", Path(folder) / "key.pem")
             # An expired certificate is not shown; it serves, in a message, for renewal only.
             expired = read_identity(load_certificate(certificate)).not_after <= self._clock.now()
-            context = client_context(join.ca.decode(), *((None, None) if expired else files))
-        uid = uuid.UUID(self.state.uid).bytes
-        return AiohttpDialer(url, context=context, limits=Limits(), instance_uid=uid)
+            return client_context(ca.decode(), *((None, None) if expired else files))
 
     def _renewed(self) -> None:
         """Show the new certificate from the next connection on; a held link stays."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from popham.agent.in_force import InForce
 from popham.agent.planning import Applied
+from popham.agent.records import Parts
 from popham.agent.state import AgentState
 from popham.errors import LinkError, PolicyError, StateError, TrustError
 from popham.model.bundle import PolicyRef
@@ -46,11 +47,13 @@ class Gathered:
         policies: With their bodies.
         withheld: Names of policies whose bodies upstream does not give yet.
         resolved: Resolved digest of what ``policies`` make; empty for nothing.
+        parts: The same by name, where something is withheld.
     """
 
     policies: tuple[Applied, ...]
     withheld: tuple[str, ...] = ()
     resolved: str = ""
+    parts: Parts | None = None
 
 
 class Bodies:
@@ -93,7 +96,7 @@ class Bodies:
         """
         found = self.read(held)
         if found is None:
-            raise StateError("body", "a policy's body is no longer on this machine", "It is sent again")
+            raise StateError("body", "a policy's body is no longer on this machine", "Publish it again")
         return found
 
     async def gather(
@@ -128,8 +131,9 @@ class Bodies:
         if not instead:
             return Gathered(tuple(policies), (), aim.held.resolved_digest)
         refs = [instead.get(ref, ref) for ref in aim.held.policies]
-        actual = replace(aim.held, policies=tuple(ref for ref in refs if ref is not None))
-        return Gathered(tuple(policies), tuple(ref.name for ref in instead), actual.resolved_digest)
+        parts = Parts(location=aim.location, policies=tuple(ref for ref in refs if ref is not None))
+        names = tuple(ref.name for ref in instead)
+        return Gathered(tuple(policies), names, aim.only(parts).held.resolved_digest, parts)
 
     async def get_ahead(self, refs: Sequence[PolicyRef], fetch: Fetch) -> bool:
         """Fetch bodies that are not needed yet; return whether all are here. Raises as :meth:`gather`."""

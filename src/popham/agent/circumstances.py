@@ -47,7 +47,11 @@ class Happened(Protocol):
 
 
 class Circumstances:
-    """Keeps a schedule and a driver told; :meth:`run` is its one task."""
+    """Keeps a schedule and a driver told; :meth:`run` is its one task.
+
+    Attributes:
+        connected: Whether a gateway or an address was found when it last looked; True before.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class Circumstances:
         self._slept = asleep() if asleep else 0.0
         self._wall = self._offset()
         self._known: tuple[frozenset[str], frozenset[str]] | None = None
+        self.connected = True
         self._wake = asyncio.Event()
         if metered is not None:
             schedule.metered = metered
@@ -125,6 +130,7 @@ class Circumstances:
             self._schedule.metered = is_mobile(around)
         found = frozenset(around.gateways), frozenset(_reach_beyond(around))
         other = self._known is not None and found != self._known
+        self.connected = any(found)
         if other:
             _log.info("the network is another one")
             # A machine that travels may be in another time zone.

@@ -21,7 +21,7 @@ from popham.agent.probation import Trials
 from popham.agent.records import Drift, Progress, Standing, Undone
 from popham.agent.state import AgentState
 from popham.clock import Clock
-from popham.errors import TrustError
+from popham.errors import StateError, TrustError
 from popham.model.location import LocationRules, Whereabouts
 from popham.model.names import DEFAULT_TENANT
 from popham.model.status import Outcome
@@ -73,7 +73,7 @@ class Documents:
         self.assignment, self.newest, self.in_force = kept.assignment, kept.newest, kept.in_force
         self.blocked: Undone | None = None
         self._aim: InForce | None = None
-        self._complete = self._in_touch = False
+        self._complete = self._in_touch = self._unsaved = False
         self._looked_by: LocationRules | None = None
         self.standing = self._remember()
         self._place()
@@ -119,7 +119,7 @@ class Documents:
             return False
         since = self._clock.now() if moved or not here.since else here.since
         self.standing = Standing(location=found.location, rules=found.rules, since=since)
-        self._state.save_standing(self.standing)
+        self._save_standing()
         if moved:
             self._in_touch = False
             _log.info(
@@ -129,12 +129,19 @@ class Documents:
             self._keep(outcome=Outcome.APPLYING, error_code="", error="", withheld=())
         return moved
 
+    def _save_standing(self) -> None:
+        try:
+            self._state.save_standing(self.standing)
+        except StateError as error:
+            # The next process looks around anyway.
+            _log.warning("where the machine is, is not kept: %s", error)
+
     def _place(self) -> None:
         """Put the newest bundle, and what is to be brought into force, where the machine is."""
         if self.newest is not None:
             if self.standing.location not in self.newest.bundle.locations:
                 self.standing = replace(self._default(), since=self._clock.now())
-                self._state.save_standing(self.standing)
+                self._save_standing()
             self.newest = self.newest.at(self.standing.location)
         whole = self.newest is None or self.newest.bundle.download
         self._aim = self.newest if whole else self._placed(self.in_force)
@@ -254,26 +261,45 @@ class Documents:
         """Keep what was found to differ, and have it reported."""
         if drift != self.drift:
             self.drift = drift
-            self._state.save_drift(drift)
             self._changed()
+            self._state.save_drift(drift)
 
     def revise(self) -> None:
         """Take a new revision for a state record that says something else than the last."""
-        self.progress = replace(self.progress, revision=self.progress.revision + 1)
-        self._state.save_progress(self.progress)
+        self._save(replace(self.progress, revision=self.progress.revision + 1), durable=False)
 
     def _note(self, **said: Any) -> None:
         """Make progress durable, with a new revision, and have it reported; what was said is not said again."""
         if self._keep(**said):
             self._changed()
 
-    def _keep(self, **said: Any) -> bool:
-        """Make progress durable; return whether something in it is new."""
+    def _keep(self, *, durable: bool = False, **said: Any) -> bool:
+        """Keep progress; return whether something in it is new.
+
+        Args:
+            durable: Raise if the disk takes nothing; else that is made good at the next contact.
+            said: Fields of it.
+        """
         if all(getattr(self.progress, name) == value for name, value in said.items()):
             return False
         revision = self.progress.revision + 1
         if "outcome" in said and said["outcome"] is not self.progress.outcome:
             said["since"] = self._clock.now()
-        self.progress = replace(self.progress, revision=revision, **said)
-        self._state.save_progress(self.progress)
+        self._save(replace(self.progress, revision=revision, **said), durable=durable)
         return True
+
+    def _save_again(self) -> None:
+        """Make good what could not be kept."""
+        if self._unsaved:
+            self._save(self.progress, durable=False)
+
+    def _save(self, progress: Progress, *, durable: bool) -> None:
+        try:
+            self._state.save_progress(progress)
+            self._unsaved = False
+        except StateError as error:
+            if durable:
+                raise
+            _log.warning("how far the policies are is not kept yet: %s", error)
+            self._unsaved = True
+        self.progress = progress

@@ -9,7 +9,8 @@ Rules:
 4. With download off the bundle in force stays, and switches among its own locations; settings and
    rules are the newest one's.
 5. What is needed to go back is durable before another set is applied; see :mod:`popham.agent.probation`.
-6. A policy that upstream withholds stays in its former version, or out; the rest is applied, and each
+6. Who no longer waits for a set does not end it in the middle.
+7. A policy that upstream withholds stays in its former version, or out; the rest is applied, and each
    later contact asks again once.
 """
 
@@ -17,16 +18,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from popham.agent.apply import Applied
-from popham.agent.bodies import AskedOnce, Bodies, Fetch, Gathered
-from popham.agent.documents import Documents
+from popham.agent.bodies import AskedOnce, Fetch, Gathered
 from popham.agent.in_force import InForce
-from popham.agent.kept import read_former, read_proven
-from popham.agent.probation import CONTACT, CRASHES, UNCLEAN, Trials
+from popham.agent.probation import CONTACT, Trials
 from popham.agent.state import AgentState
+from popham.agent.storage import FULL
+from popham.agent.undoing import Applies, Undoing
 from popham.clock import Clock
 from popham.errors import PolicyError, StateError, TrustError
 from popham.model.status import Outcome
@@ -36,24 +37,11 @@ __all__ = ["Applies", "Enforcer", "Fetch"]
 _log = logging.getLogger(__name__)
 
 
-class Applies(Protocol):
-    """What an enforcer needs of an applier; :class:`popham.agent.apply.Applier` is one."""
-
-    @property
-    def supported(self) -> frozenset[str]:
-        """Policy types it can apply."""
-        ...
-
-    async def apply(self, policies: Sequence[Applied]) -> None:
-        """Make all of ``policies`` hold; raise PolicyError, and the machine is as it was before."""
-        ...
-
-
 async def _stay() -> None:
     """Look nowhere: without a locator a machine stays where it was."""
 
 
-class Enforcer(Documents):
+class Enforcer(Undoing):
     """Keeps one machine on its orders.
 
     Attributes:
@@ -82,15 +70,10 @@ class Enforcer(Documents):
             changed: Called when there is something to report.
             trials: Watch what comes into force; None, and nothing is watched.
         """
-        super().__init__(state, tuf, clock, changed, trials)
+        super().__init__(state, applier, tuf, clock, changed, trials)
         self.look: Callable[[], Awaitable[None]] = _stay
         self.touched: Callable[[], None] = lambda: None
         self.brought: Callable[[], None] = lambda: None
-        self._applier = applier
-        self._bodies = Bodies(state, lambda: applier.supported)
-        self._held: tuple[Applied, ...] | None = None
-        self._confirmed = False
-        self._applying = asyncio.Lock()
 
     async def settle(self, fetch: Fetch) -> None:
         """Bring the newest bundle into force, if that is still to be done, and fetch what other locations need.
@@ -110,17 +93,21 @@ class Enforcer(Documents):
             while self.newest is not None and self._unsettled:
                 aim, whole = self._aim, self.newest.bundle.download
                 found = await self._bodies.gather(aim, self.in_force, fetch, download=whole)
-                async with self._applying:
-                    # Meanwhile the machine may have moved, or somebody else may have done it.
-                    if aim is self._aim and self._unsettled:
-                        await self._bring(aim, found)
-                        if found.withheld and aim is self._aim:
-                            break
+                if not await _whole(self._bring_now(aim, found)):
+                    break
             await self._fetch_ahead(fetch)
         except TrustError as error:
             self.refuse(error)
         except PolicyError as error:
             self._fail(error)
+
+    async def _bring_now(self, aim: InForce | None, found: Gathered) -> bool:
+        """Bring ``aim`` into force, if that is still wanted; return whether to look for more to be done."""
+        async with self._applying:
+            # Meanwhile the machine may have moved, or somebody else may have done it.
+            if aim is not self._aim or not self._unsettled:
+                return True
+            return await self._bring(aim, found) and not (found.withheld and aim is self._aim)
 
     @property
     def _unsettled(self) -> bool:
@@ -136,8 +123,12 @@ class Enforcer(Documents):
             self._bodies.lacks(self._bodies.known(newest.at(name))) for name in newest.bundle.locations
         )
 
-    async def _bring(self, aim: InForce | None, found: Gathered) -> None:
-        """Bring ``aim`` into force; None while download is off, or all was undone, and nothing ever was."""
+    async def _bring(self, aim: InForce | None, found: Gathered) -> bool:
+        """Bring ``aim`` into force; None while download is off, or all was undone, and nothing ever was.
+
+        Returns:
+            Whether there is more to be done now; not where the disk takes nothing: that is tried at the next contact.
+        """
         if aim is not None:
             begins = self.blocked is None and found.resolved != self.progress.applied_resolved
             try:
@@ -152,7 +143,8 @@ class Enforcer(Documents):
                     self.trials.give_up(self.progress.applied_resolved)
                 if aim is self._aim:
                     self._fail(error)
-                return
+                    self._confirmed = error.code != FULL
+                return error.code != FULL
             self._held = found.policies
             self._note_brought(aim, found)
             trial = self.trials.trial
@@ -162,10 +154,11 @@ class Enforcer(Documents):
             elif trial is not None and trial.resolved != aim.held.resolved_digest and not trial.undoing:
                 # The process that began it ended before it was in force, and something else is wanted by now.
                 self.trials.give_up(found.resolved)
-            return
+            return True
         self._confirmed = True
         if self.progress.outcome is not self._outcome(())["outcome"]:
             self._note(**self._outcome(()))
+        return True
 
     def _note_brought(self, aim: InForce, found: Gathered) -> None:
         """Make durable that ``aim`` is in force, but for what is withheld of it."""
@@ -175,12 +168,16 @@ class Enforcer(Documents):
             return
         said: dict[str, Any] = self._outcome(found.withheld) if arrived else {}
         _log.info("serial %d is applied, group %s in %s", aim.serial, aim.bundle.group, aim.location)
-        # What stays of a former bundle is known by that one alone, so it is kept until nothing is withheld.
-        if not found.withheld:
-            if self.in_force is None or self.in_force.bundle is not aim.bundle:
-                self._state.save_last_good(aim.envelope)
-            self.in_force = aim
-        self._note(applied_serial=aim.serial, applied_resolved=found.resolved, **said)
+        actual = aim.only(found.parts)
+        other = self.in_force is None or self.in_force.envelope != aim.envelope
+        said |= {"applied_serial": aim.serial, "applied_resolved": found.resolved, "parts": actual.here}
+        if found.parts is not None:
+            # What stays of a former bundle is known here alone, once that bundle is not kept any more.
+            self._note(durable=True, **said)
+        if other:
+            self._state.save_last_good(aim.envelope)
+        self.in_force = actual
+        self._note(**said)
 
     def _outcome(self, withheld: tuple[str, ...]) -> dict[str, Any]:
         """Return what is reported once what was aimed at is in force."""
@@ -212,7 +209,7 @@ class Enforcer(Documents):
             _log.warning("serial %d was not applied in %s: %s", held.serial, held.location, error)
             return
         self.in_force, self._held = held, tuple(here)
-        self._keep(applied_resolved=held.held.resolved_digest)
+        self._keep(applied_resolved=held.held.resolved_digest, parts=held.here)
 
     def _fail(self, error: PolicyError | StateError) -> None:
         serial = self.newest.serial if self.newest else 0
@@ -273,92 +270,6 @@ class Enforcer(Documents):
         here = self._bodies.read(kept) if kept and kept.held.resolved_digest == resolved else None
         return None if here is None else tuple(here)
 
-    # What is undone.
-
-    async def begin_process(self) -> None:
-        """Go on with an undo that the last process left, or undo what ended it again and again."""
-        trial = self.trials.trial
-        if trial is not None and not self._is_known(trial.resolved):
-            # Others followed while nobody watched: an older program ran, or the window was 0 for a while.
-            _log.info("serial %d is on trial no more: other content came since", trial.serial)
-            self.trials.gone_back(0, former=False)
-            trial = None
-        crashed = self.trials.begin_process()
-        async with self._applying:
-            if crashed and trial is not None:
-                problem = (
-                    f"serial {trial.serial} was undone: since it came into force, the agent's process ended "
-                    f"{UNCLEAN} times without being told to"
-                )
-                hint = "Correct the policy; 'popham check-in' has it tried again"
-                error = PolicyError("undone_crashes", problem, hint)
-                self.trials.undo(CRASHES, str(error))
-            if self.trials.trial is not None and self.trials.trial.undoing:
-                await self._go_back()
-
-    async def undo(self, number: int, error: PolicyError | None = None) -> None:
-        """Go back from what is on trial to what has proven itself, and report why.
-
-        Args:
-            number: The trial on which that was found; nothing is done if it is over.
-            error: Why, as it is reported; None to go on with an undo that failed.
-        """
-        async with self._applying:
-            trial = self.trials.trial
-            if trial is None or self.trials.number != number:
-                return
-            if not trial.undoing and error is not None:
-                _log.warning("%s", error)
-                self.trials.undo(error.code, str(error))
-            if trial.undoing or error is not None:
-                await self._go_back()
-
-    async def prove(self, number: int) -> None:
-        """Take note that the window of a trial ended well; nothing is done where another set is on trial by now."""
-        async with self._applying:
-            trial = self.trials.trial
-            if trial is not None and self.trials.number == number and not trial.undoing:
-                _log.info("serial %d has proven itself", trial.serial)
-                self.trials.passed()
-
-    async def _go_back(self) -> None:
-        """Bring the proven set into force, and note that; a kill on the way has the next process do it again."""
-        trial = self.trials.trial
-        if trial is None:
-            return
-        undone = next((one for one in self.trials.all_undone if one.resolved == trial.resolved), None)
-        said: dict[str, Any] = {"outcome": Outcome.FAILED, "error_code": trial.undoing, "withheld": ()}
-        why = undone.error if undone else ""
-        try:
-            former = back = read_former(self._state, self._tuf, trial)
-            if former is None and trial.proven:
-                back = read_proven(self._state, self._tuf, trial.location)
-            policies = self._bodies.recall(back)
-            await self._applier.apply(policies)
-        except (PolicyError, StateError, TrustError) as error:
-            _log.error("serial %d could not be undone yet: %s", trial.serial, error)
-            self._place()
-            if not self._follows:
-                self._note(error=f"{why}. It could not be undone yet: {error}", **said)
-            return
-        if back is None:
-            self._state.drop_last_good()
-        else:
-            self._state.save_last_good(back.envelope)
-        self.in_force, self._held = back, tuple(policies)
-        holds: dict[str, Any] = (
-            {"applied_serial": back.serial, "applied_resolved": back.held.resolved_digest}
-            if back
-            else _NOTHING
-        )
-        self._place()
-        # A bundle that came before its outcome could be noted is looked at by the next settle().
-        self._confirmed = self._confirmed or self.blocked is not None
-        self._keep(**holds, **({} if self._follows else {"error": why, **said}))
-        self.trials.gone_back(back.serial if back else 0, former=former is not None)
-        self._place()
-        self._changed()
-
     def heard(self, *, answered: bool = True) -> None:
         """Take note that upstream was heard: what was undone for want of that is tried once more.
 
@@ -367,8 +278,9 @@ class Enforcer(Documents):
                 its way before says nothing of that set.
         """
         self._in_touch = True
+        self._save_again()
         if answered:
-            self.trials.answered = True
+            self.trials.hear()
             self.touched()
         if self.blocked is not None and self.blocked.code == CONTACT:
             self._try_again(asked=False)
@@ -394,4 +306,15 @@ class Enforcer(Documents):
         return tuple(sorted(types - self._applier.supported))
 
 
-_NOTHING: dict[str, Any] = {"applied_serial": 0, "applied_resolved": ""}
+async def _whole(work: Coroutine[Any, Any, bool]) -> bool:
+    """Run ``work``; a cancellation waits for its end, and then ends who waits."""
+    running = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return running.result()

@@ -5,8 +5,10 @@ Rules:
 1. While all is well nobody is asked anything: no probe, no round.
 2. What came into force has to be answered by upstream soon; where it is not, or the link is lost, each
    server is asked a few times whether it is there. If none ever answers, the set is undone.
-3. A check command of a policy that fails three times in a row undoes the set.
-4. When the window is over the set has proven itself, and whatever happens then is no fault of it.
+3. A set that was answered is not undone for a loss that something else explains: the machine slept, its network
+   is another one, or the agent was stopped.
+4. A check command of a policy that fails three times in a row undoes the set.
+5. When the window is over the set has proven itself, and whatever happens then is no fault of it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Final
 
 from popham.agent.apply import Applied
 from popham.agent.enforcer import Enforcer
-from popham.errors import PolicyError, PophamError
+from popham.errors import PolicyError, PophamError, StateError
 from popham.model.types.redaction import secret_values
 
 _log = logging.getLogger(__name__)
@@ -36,6 +38,11 @@ CHECK_EVERY: Final = 10.0
 """Seconds between two runs of the check commands."""
 FAILURES: Final = 3
 """Failures of one check in a row that undo a set."""
+STEADY: Final = 60.0
+"""Seconds after which a set that removes the network would have done so."""
+_NAP: Final = 1.0
+"""Seconds of sleep that count."""
+_TIMES: Final = {2: "twice", 3: "three times"}
 AGAIN: Final = 10.0
 """Seconds until an undo that failed is tried again."""
 
@@ -107,6 +114,7 @@ class Health:
         reach: Callable[[float], Awaitable[bool]],
         check: Callable[[str, Sequence[str]], Awaitable[None]],
         draw: Callable[[], float],
+        asleep: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Watch what ``enforcer`` brings into force, once it runs.
 
@@ -115,6 +123,7 @@ class Health:
             reach: Returns whether any server answers within so many seconds, by new connections.
             check: Runs a command by its name, with what no sentence may show; raises PolicyError if it fails.
             draw: Random number in [0, 1).
+            asleep: Returns for how long the machine has slept, in seconds.
         """
         self._enforcer = enforcer
         self._trials = enforcer.trials
@@ -123,14 +132,35 @@ class Health:
         self._contact = Contact(draw)
         self._wake, self._checks_wake = asyncio.Event(), asyncio.Event()
         self._trials.changed = self._changed
-        enforcer.touched = self._contact.heard
+        self._asleep = asleep
+        self._slept = asleep()
+        enforcer.touched = self._heard
+
+    def _heard(self) -> None:
+        self._contact.heard()
+        self._slept = self._asleep()
 
     def lost(self) -> None:
         """Take note that the link was lost, or that a round failed."""
         trial = self._trials.trial
-        if trial is not None and trial.contact:
+        if trial is not None and trial.contact and self._speaks():
             self._contact.lost(asyncio.get_running_loop().time())
             self._wake.set()
+
+    def network_changed(self, *, connected: bool) -> None:
+        """Take note that the network is another one.
+
+        Args:
+            connected: Whether there is any; if not, that may be what a set did that just came into force.
+        """
+        if connected or self._trials.window - self._trials.left() >= STEADY:
+            self._trials.excused = True
+
+    def _speaks(self) -> bool:
+        """Return whether a loss of contact speaks against what is on trial."""
+        if self._asleep() - self._slept > _NAP:
+            self._trials.excused = True
+        return not (self._trials.answered and self._trials.excused)
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -143,7 +173,7 @@ class Health:
             await asyncio.gather(*ends, return_exceptions=True)
 
     def _changed(self) -> None:
-        self._contact.heard()
+        self._heard()
         trial = self._trials.trial
         if trial is not None and trial.contact and not trial.undoing:
             self._contact.applied(asyncio.get_running_loop().time())
@@ -162,7 +192,7 @@ class Health:
                 seen, ends = number, now + self._trials.left()
             try:
                 await self._step(number, ends, now)
-            except (PophamError, OSError) as error:
+            except PophamError as error:
                 # Such as a full disk: what was found is found again.
                 _log.warning("what is on trial cannot be judged yet: %s", error)
                 await self._sleep(self._wake, AGAIN)
@@ -189,19 +219,19 @@ class Health:
         reachable = await self._reach(PROBE_TIME)
         lost_for = self._contact.probed(loop.time(), reachable=reachable)
         trial = self._trials.trial
-        if lost_for and trial is not None:
+        if lost_for and trial is not None and self._speaks():
             problem = (
                 f"serial {trial.serial} was undone: after it came into force no server could be reached for "
                 f"{lost_for:.0f} s; what was in force before holds again"
             )
             hint = (
-                "It was tried twice, and is not tried again until other content comes"
+                f"It was tried {_TIMES.get(self._trials.times, 'often')}, and is not tried again until other content comes"
                 if self._trials.is_last
                 else "It is tried once more when there is contact again"
             )
             try:
                 await self._enforcer.undo(number, PolicyError("undone_contact", problem, hint))
-            except OSError:
+            except StateError:
                 self._contact.lost(loop.time())
                 raise
 
@@ -244,7 +274,7 @@ class Health:
         hint = "Correct the policy; 'popham check-in' has it tried again"
         try:
             await self._enforcer.undo(number, PolicyError("undone_check", problem, hint))
-        except OSError as cause:
+        except StateError as cause:
             _log.warning("serial %d could not be undone yet: %s", trial.serial, cause)
         # If it could not be undone, that is tried again there.
         self._wake.set()

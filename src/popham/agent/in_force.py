@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from popham.agent.records import Parts
 from popham.model.bundle import Bundle, LocationSet
 
 
@@ -16,12 +17,14 @@ class InForce:
         location: Where the machine is.
         envelope: The bundle as it came.
         serial: Serial of the content that holds: an older one than the bundle's on the stable side of a rollout.
+        parts: What of it holds where something of it is withheld; ``bundle`` has that in place of the whole.
     """
 
     bundle: Bundle
     location: str
     envelope: bytes = field(default=b"", repr=False, compare=False)
     serial: int = 0
+    parts: Parts | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, uid: str, envelope: bytes) -> InForce:
@@ -33,6 +36,20 @@ class InForce:
     def held(self) -> LocationSet:
         """What holds here."""
         return self.bundle.locations[self.location]
+
+    @property
+    def here(self) -> Parts | None:
+        """What of it holds here; None for all of it."""
+        return self.parts if self.parts and self.parts.location == self.location else None
+
+    def only(self, parts: Parts | None) -> InForce:
+        """Return the same bundle, where ``parts`` of it hold; None for all of it, as it is."""
+        if parts is None or parts.location not in self.bundle.locations:
+            return self
+        sets = dict(self.bundle.locations)
+        sets[parts.location] = replace(sets[parts.location], policies=parts.policies)
+        bundle = replace(self.bundle, locations=sets)
+        return replace(self, bundle=bundle, location=parts.location, parts=parts)
 
     def at(self, location: str) -> InForce:
         """Return the same bundle in another location; in its default where it does not know that one."""

@@ -69,6 +69,10 @@ def read_kept(state: AgentState, tuf: TrustedTuf) -> Kept:
     if assignment is not None:
         newest = read("newest bundle", state.bundle(), lambda held: _open(held, tuf, state.uid))
         in_force = read("bundle in force", state.last_good(), lambda held: _open(held, tuf, state.uid))
+        progress = state.progress()
+        part = in_force.only(progress.parts) if in_force else None
+        if part is not None and part.held.resolved_digest == progress.applied_resolved:
+            in_force = part
     error = errors[0] if errors else None
     return Kept(assignment=assignment, newest=newest, in_force=in_force, error=error)
 
@@ -83,7 +87,7 @@ def _open(envelope: bytes, tuf: TrustedTuf, uid: str) -> InForce:
     return InForce.of(bundle, uid, envelope)
 
 
-def read_proven(state: AgentState, tuf: TrustedTuf, location: str) -> InForce:
+def read_proven(state: AgentState, tuf: TrustedTuf, trial: Trial) -> InForce:
     """Return the bundle that an undo goes back to, where it held.
 
     Raises:
@@ -93,7 +97,7 @@ def read_proven(state: AgentState, tuf: TrustedTuf, location: str) -> InForce:
     envelope = state.proven()
     if envelope is None:
         raise StateError("proven", "what was in force before is not kept here", "Publish it again")
-    return _open(envelope, tuf, state.uid).at(location)
+    return _open(envelope, tuf, state.uid).at(trial.location).only(trial.parts)
 
 
 def read_former(state: AgentState, tuf: TrustedTuf, trial: Trial) -> InForce | None:

@@ -8,12 +8,16 @@ Rules:
 3. What was undone is remembered by its resolved digest, whatever bundle brings it; passing its window forgets that.
 4. Where another set follows inside a window, an undo goes back to the *former* one, if upstream was heard since
    that came into force and its checks held; it is on trial again, and goes back to the proven one itself.
-5. For want of contact a set is undone at most twice; the second time is final, until other content comes.
+5. For want of contact a set is undone twice, or three times if upstream answered under it in between; the last
+   time is final, until other content comes.
+6. Where the machine moves before upstream ever answered, the set may have moved it: the one of the other location
+   is watched for contact too, and what is undone then is both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,7 +25,9 @@ from popham.agent.in_force import InForce
 from popham.agent.records import Trial, Undone
 from popham.agent.state import AgentState
 from popham.clock import Clock
+from popham.errors import PolicyError, StateError
 
+_log = logging.getLogger(__name__)
 CONTACT: Final = "policy.undone_contact"
 CHECK: Final = "policy.undone_check"
 CRASHES: Final = "policy.undone_crashes"
@@ -32,7 +38,7 @@ GRACE: Final = 60.0
 MAX_UNDONE: Final = 16
 """Sets that were undone and are remembered."""
 _TRIES: Final = 2
-"""How often a set may come into force that is undone for want of contact."""
+"""How often a set may come into force that is undone for want of contact; once more if it had contact."""
 
 
 class Trials:
@@ -41,7 +47,10 @@ class Trials:
     Attributes:
         number: Counts trials of this process, so that a verdict is of the one it was found on.
         changed: Called when another trial begins or one ends.
-        answered: Whether upstream was heard since what is on trial came into force; forgotten with the process.
+        answered: Whether upstream was heard since what is on trial came into force; a process that does not end
+            as it should forgets it.
+        excused: Whether something else explains that upstream is not heard: the machine slept, its network is
+            another one, or the agent was stopped, and upstream was not heard since.
         doubted: Whether a check of it failed when it last ran.
     """
 
@@ -56,9 +65,10 @@ class Trials:
         self.number = 0
         self.changed: Callable[[], None] = lambda: None
         self.window = window
-        self.answered = self.doubted = False
+        self.answered = self.excused = self.doubted = False
         self._state = state
         self._clock = clock
+        self._unsaved = False
         self._held = state.probation()
         self._before: Trial | None = None
         self._next: Trial | None = None
@@ -93,13 +103,26 @@ class Trials:
         # While no process ran nobody watched, so a window that ended meanwhile did not end well.
         until = max(trial.until, self._clock.now() + min(GRACE, self.window))
         starts = trial.starts + 1 if trial.running else 0
-        self._keep(trial=replace(trial, running=True, starts=starts, until=until))
+        self.answered = trial.answered
+        self.excused = trial.answered and not trial.running
+        now = replace(trial, running=True, starts=starts, until=until, answered=False)
+        self._try_keep(trial=now, watched_until=self._held.watched_until if trial.undoing else until)
         return starts >= UNCLEAN and not trial.undoing
 
     def end_process(self) -> None:
         """Take note that this process ends as it should."""
         if self.trial is not None:
-            self._keep(trial=replace(self.trial, running=False, starts=0))
+            now = replace(self.trial, running=False, starts=0, answered=self.answered)
+            self._try_keep(trial=now)
+
+    def hear(self) -> None:
+        """Take note that upstream answered under what is on trial; what came before it in vain is undone by that."""
+        self.answered, self.excused = True, False
+        if self._unsaved:
+            self._try_keep()
+        trial = self.trial
+        if trial is not None and trial.before and not trial.undoing and self._next is None:
+            self._try_keep(trial=replace(trial, before=()), undone=self._with(self._all_lost(trial)))
 
     # A trial.
 
@@ -114,8 +137,17 @@ class Trials:
         """
         if not self.window:
             return
+        self._state.room.make_room()
         held = self._before = self._held.trial
+        waits = held is not None and held.contact and not self.answered
+        before: tuple[str, ...] = ()
+        if held is not None and waits and not contact:
+            unanswered = () if held.undoing else (*held.before, held.resolved)
+            before = tuple(dict.fromkeys(one for one in unanswered if one != resolved))[-MAX_UNDONE:]
+            contact = True
         if held is not None and held.proven == resolved:
+            if before:
+                self._keep(undone=self._with(self._all_lost(replace(held, before=before))))
             self._next = None
             return
         if held is not None and held.resolved == resolved and not held.undoing:
@@ -133,13 +165,17 @@ class Trials:
             contact=contact,
             location=held.location if held else former.location if former else "",
             proven=held.proven if held else former.held.resolved_digest if former else "",
+            parts=held.parts if held else former.here if former else None,
+            before=before,
         )
         if stood and former is not None:
             one = replace(one, former=former.held.resolved_digest, former_location=former.location)
         elif held is not None and held.former != resolved:
             one = replace(one, former=held.former, former_location=held.former_location)
-        self._next = one
         self._keep(trial=one)
+        self._next = one
+        # A verdict on what was on trial until now is not one on this.
+        self.number += 1
 
     def _stood(self, held: Trial, former: InForce) -> bool:
         """Return whether what is on trial, and in force, did well so far."""
@@ -151,10 +187,12 @@ class Trials:
         if not self.window:
             return
         if self._next is None:
-            self._end(trial=None)
+            self._end(durable=False, trial=None)
             return
         until = self._clock.now() + self.window
-        self._end(trial=replace(self._next, until=until), watched_until=until)
+        one = replace(self._next, until=until, answered=False)
+        # All that is needed to go back is kept already.
+        self._end(durable=False, trial=one, watched_until=until)
 
     def give_up(self, resolved: str) -> None:
         """Take note that it could not be applied, so that what was in force, ``resolved``, still is."""
@@ -163,9 +201,12 @@ class Trials:
             return
         if before is not None and before.resolved != resolved:
             before = None
+        answered = self.answered if before is not None else False
         if before is None and resolved != trial.proven:
-            before = replace(trial, resolved=resolved, until=self._clock.now() + self.window, contact=False)
-        self._end(trial=before)
+            until = self._clock.now() + self.window
+            before = replace(trial, resolved=resolved, until=until, contact=False, before=())
+        self._end(durable=False, trial=before)
+        self.answered = answered
 
     def passed(self) -> None:
         """Take note that the window ended well: what is in force is proven."""
@@ -188,25 +229,52 @@ class Trials:
     @property
     def is_last(self) -> bool:
         """Whether an undo of what is on trial, for want of contact, would be final."""
+        return self.trial is not None and self._is_final(self.trial.resolved, answered=self.answered)
+
+    @property
+    def times(self) -> int:
+        """How often what is on trial will have been undone, if it is undone now."""
         one = self._find(self.trial.resolved) if self.trial else None
-        return one is not None and one.times + 1 >= _TRIES
+        return one.times + 1 if one else 1
+
+    def _is_final(self, resolved: str, *, answered: bool) -> bool:
+        one = self._find(resolved)
+        return one is not None and one.times + 1 >= _TRIES + answered
+
+    def _with(self, more: Sequence[Undone]) -> tuple[Undone, ...]:
+        """Return what was undone, with more of it, each in place of what was said of the same set."""
+        digests = {one.resolved for one in more}
+        others = [one for one in self._held.undone if one.resolved not in digests]
+        return (*others, *more)[-MAX_UNDONE:]
+
+    def _all_lost(self, trial: Trial) -> list[Undone]:
+        """Return, as undone, the sets that came before one on trial and that upstream never answered."""
+        problem = f"serial {trial.serial} was undone: in another location no server was heard after it came into force"
+        hint = (
+            "It is tried once more when there is contact there, and then not again until other content comes"
+        )
+        error = str(PolicyError("undone_contact", problem, hint))
+        return [self._make_undone(one, trial.serial, CONTACT, error, answered=False) for one in trial.before]
+
+    def _make_undone(self, resolved: str, serial: int, code: str, error: str, *, answered: bool) -> Undone:
+        one = self._find(resolved)
+        return Undone(
+            resolved=resolved,
+            serial=serial,
+            code=code,
+            error=error,
+            at=self._clock.now(),
+            times=one.times + 1 if one else 1,
+            final=code == CONTACT and self._is_final(resolved, answered=answered),
+        )
 
     def undo(self, code: str, error: str) -> None:
         """Keep that the set on trial is being undone, before anything is done about it."""
         trial = self.trial
         if trial is None:
             return
-        before = self._find(trial.resolved)
-        now = Undone(
-            resolved=trial.resolved,
-            serial=trial.serial,
-            code=code,
-            error=error,
-            at=self._clock.now(),
-            times=before.times + 1 if before else 1,
-        )
-        others = [one for one in self._held.undone if one.resolved != trial.resolved]
-        undone = (*others[-MAX_UNDONE + 1 :], now)
+        now = self._make_undone(trial.resolved, trial.serial, code, error, answered=self.answered)
+        undone = self._with([*self._all_lost(trial), now])
         self._keep(trial=replace(trial, undoing=code), undone=undone, watched_until=self._clock.now())
 
     def gone_back(self, serial: int, *, former: bool) -> None:
@@ -228,6 +296,7 @@ class Trials:
             contact=trial.contact,
             location=trial.location,
             proven=trial.proven,
+            parts=trial.parts,
         )
         self._end(trial=again, watched_until=until)
 
@@ -241,21 +310,29 @@ class Trials:
         one = self.undone(resolved)
         if one is None or (self.trial is not None and self.trial.undoing):
             return False
-        if one.times >= _TRIES if one.code == CONTACT else not asked:
+        if one.final if one.code == CONTACT else not asked:
             return False
         again = replace(one, again=True)
-        self._keep(undone=tuple(again if held is one else held for held in self._held.undone))
+        self._try_keep(undone=tuple(again if held is one else held for held in self._held.undone))
         return True
 
-    def _end(self, **said: Any) -> None:
+    def _end(self, *, durable: bool = True, **said: Any) -> None:
+        (self._keep if durable else self._try_keep)(**said)
         self._before = self._next = None
-        self.answered = self.doubted = False
-        self._keep(**said)
+        self.answered = self.excused = self.doubted = False
         self.number += 1
         self.changed()
 
     def _keep(self, **said: Any) -> None:
         held = replace(self._held, **said)
-        if held != self._held:
+        if held != self._held or self._unsaved:
             self._state.save_probation(held)
-            self._held = held
+            self._held, self._unsaved = held, False
+
+    def _try_keep(self, **said: Any) -> None:
+        """Keep what holds in any case: where it cannot be written, it is with the next change."""
+        try:
+            self._keep(**said)
+        except StateError as error:
+            _log.warning("what is on trial is not kept yet: %s", error)
+            self._held, self._unsaved = replace(self._held, **said), True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from popham.model.bundle import PolicyRef
 from popham.model.names import DEFAULT_LOCATION
 from popham.model.status import Outcome
 from popham.trust.verify import Floor
@@ -59,8 +60,25 @@ class Floors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What holds of a bundle of which something is withheld: some policies are of a former one, or left out.
+
+    Attributes:
+        location: Where that holds.
+        policies: All of them.
+    """
+
+    location: str
+    policies: tuple[PolicyRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the newest bundle got; fields as in :class:`popham.model.status.StateRecord`."""
+    """How far the newest bundle got; fields as in :class:`popham.model.status.StateRecord`.
+
+    Attributes:
+        parts: What of the bundle in force holds; None for all of it.
+    """
 
     revision: int = 0
     outcome: Outcome = Outcome.NONE
@@ -70,6 +88,7 @@ class Progress:
     applied_serial: int = 0
     applied_resolved: str = ""
     withheld: tuple[str, ...] = ()
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +131,18 @@ class Trial:
         resolved: Its resolved digest.
         serial: Serial of its content, for sentences.
         until: Wall time at which its window ends, in unix seconds.
-        contact: Whether it is undone for want of contact; not where the machine itself moved elsewhere.
+        contact: Whether it is undone for want of contact; not where the machine itself moved elsewhere, and
+            upstream had answered there.
         location: Location of the proven set.
         proven: Resolved digest of the proven set; empty if nothing was in force before.
+        parts: What of that one's bundle held; None for all of it.
         former: Resolved digest of the set that was on trial before it and did well so far; empty if none was.
         former_location: Location of that.
         starts: How often the agent's process began in the window after one that did not end well.
         running: Whether a process is at it that did not end yet.
         undoing: Code of why the proven set is being put back; empty if it is not.
+        answered: Whether upstream had answered when the last process ended as it should.
+        before: Resolved digests of sets of other locations that came before it and that upstream never answered.
     """
 
     resolved: str
@@ -128,11 +151,14 @@ class Trial:
     contact: bool
     location: str
     proven: str
+    parts: Parts | None = None
     former: str = ""
     former_location: str = ""
     starts: int = 0
     running: bool = True
     undoing: str = ""
+    answered: bool = False
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +173,7 @@ class Undone:
         at: Wall time of it, in unix seconds.
         times: How often.
         again: Whether it is in force, or tried, once more.
+        final: Whether contact alone does not have it tried again.
     """
 
     resolved: str
@@ -156,6 +183,7 @@ class Undone:
     at: float
     times: int = 1
     again: bool = False
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

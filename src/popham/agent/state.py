@@ -12,6 +12,7 @@ and is verified again by whoever reads it.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,7 +32,7 @@ from popham.agent.records import (
     Standing,
     TrustedDocuments,
 )
-from popham.agent.storage import MemoryStorage, Storage
+from popham.agent.storage import MemoryStorage, Reserved, Storage
 from popham.errors import PophamError, StateError, TrustError, WireError
 from popham.model.bundle import BUNDLE_TYPE, Bundle
 from popham.model.names import digest
@@ -40,6 +41,7 @@ from popham.trust.dsse import ENVELOPE_LIMIT, Envelope
 from popham.trust.keys import IdentityKey, load_private
 from popham.trust.verify import Floor, check_blob
 
+_log = logging.getLogger(__name__)
 MAX_RECORD = 4 * 1024 * 1024
 """Bytes of a record that is no envelope."""
 
@@ -62,15 +64,20 @@ _REMEDIES: Mapping[str, str] = MappingProxyType(
         "location.json": "Remove that file; the agent looks around again when it starts",
     }
 )
+_WAYS_BACK = frozenset({"proven.json", "former.json"})
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _Record = TypeVar("_Record")
 
 
 class AgentState:
-    """What one agent keeps in ``storage``. Each ``save`` is durable when it returns."""
+    """What one agent keeps in ``storage``. Each ``save`` is durable when it returns; StateError ``state.disk`` if not.
+
+    Attributes:
+        room: Keeps some of the disk for an undo.
+    """
 
     def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+        self._storage = self.room = Reserved(storage)
         self._identity: Identity | None = None
         self._key: IdentityKey | None = None
 
@@ -278,16 +285,24 @@ class AgentState:
     def prune_blobs(self) -> None:
         """Forget bodies that neither the newest bundle nor the one in force nor the proven or former one names.
 
-        While one of them is of a newer program, whatever it may name is kept.
+        While one of them is of a newer program, whatever it may name is kept. A damaged one of those that only an
+        undo needs names nothing.
         """
-        needed: set[str] = set()
+        trial = self.probation().trial
+        parts = [one for one in (self.progress().parts, trial.parts if trial else None) if one is not None]
+        needed = {ref.sha256 for one in parts for ref in one.policies}
         for name in ("bundle.json", "last-good.json", "proven.json", "former.json"):
-            envelope = self._envelope(name)
-            if envelope is not None:
-                named = _blobs_of(name, envelope)
-                if named is None:
-                    return
-                needed |= named
+            try:
+                envelope = self._envelope(name)
+                named = set() if envelope is None else _blobs_of(name, envelope)
+            except StateError as error:
+                if name not in _WAYS_BACK:
+                    raise
+                _log.warning("%s", error)
+                continue
+            if named is None:
+                return
+            needed |= named
         for sha256 in self._storage.names("blobs"):
             if sha256 not in needed:
                 self._storage.remove(f"blobs/{sha256}")
