@@ -158,7 +158,7 @@ async def test_sec_19_an_offer_with_a_private_key_is_refused_asked_for_or_not(ag
 
 
 async def test_sec_1_an_offer_that_turns_verification_off_or_moves_the_agent_is_ignored(agent):
-    before = agent.end.record(), dict(agent.state._storage.files), agent.end.settings
+    before = agent.end.record(), dict(agent.state.storage.files), agent.end.settings
     said = ServerToAgent(instance_uid=agent.end.uid)
     said.connection_settings.hash = b"h"
     said.connection_settings.opamp.CopyFrom(
@@ -169,7 +169,7 @@ async def test_sec_1_an_offer_that_turns_verification_off_or_moves_the_agent_is_
         )
     )
     await agent.end.receive(said.SerializeToString())
-    assert (agent.end.record(), dict(agent.state._storage.files), agent.end.settings) == before
+    assert (agent.end.record(), dict(agent.state.storage.files), agent.end.settings) == before
     assert agent.end.report(force=False) is None
 
 
