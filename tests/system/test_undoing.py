@@ -24,6 +24,7 @@ class Relay:
 
     def __init__(self, host, target, gate):
         self.port, self.gate = free_port(host), gate
+        self.sign = gate.with_suffix(".sign")
         self._host, self._target = host, target
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -36,8 +37,10 @@ class Relay:
     def _run(self):
         while not self._ended.is_set():
             if self.shut:
+                self.sign.write_text("shut")
                 time.sleep(0.02)
                 continue
+            self.sign.write_text("open")
             with socket.create_server((self._host, self.port)) as listener:
                 listener.settimeout(0.02)
                 self._serve(listener)
@@ -98,7 +101,12 @@ def test_f_y15_a_policy_that_cuts_its_machine_off_is_undone_there_and_told_of_wh
     fleet.group("web")
     machine = fleet.unjoined("first")
     file, gate = machine.root / "motd", way.gate
-    script = f"if [ -e {file} ]; then cp {file} {gate}; else rm -f {gate}; fi"
+    # It ends once the way is as the file says, so that no answer slips through before.
+    script = (
+        f"if [ -e {file} ]; then cp {file} {gate}; else rm -f {gate}; fi; "
+        f"want=open; grep -qx shut {gate} && want=shut; "
+        f'until [ "$(cat {way.sign})" = $want ]; do :; done'
+    )
     machine.config.write_text(machine.config.read_text() + commands(gate=script) + "\n[health]\nwindow = 4\n")
     join = JoinString.parse(fleet.join("web"))
     machine.popham("enroll", replace(join, urls=(f"https://{fleet.host}:{way.port}",)).encode())
