@@ -98,6 +98,8 @@ def test_a_directory_that_is_no_state_directory_is_left_alone(tmp_path: Path) ->
 def test_creating_begins_again_where_a_crash_stopped_it(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     (tmp_path / ".tmp-x").touch()
+    (tmp_path / ".tmp-z").mkdir()
+    (tmp_path / ".tmp-z" / "key.pem").touch()
     with StateDir.open(tmp_path, "agent", create=True) as state:
         state.write("keys/a", b"")
         (tmp_path / "keys" / ".tmp-y").touch()
@@ -173,17 +175,17 @@ def test_sec_6_no_name_leaves_the_directory(names: list[str]) -> None:
             state.path(*names)
 
 
-def test_an_unknown_owner_is_named(tmp_path: Path) -> None:
+def test_an_unknown_owner_is_named() -> None:
     with pytest.raises(LookupError, match="no user 'nobody-here'"):
-        posix.set_owner(tmp_path, "nobody-here", None)
+        posix.account_numbers("nobody-here", None)
     with pytest.raises(LookupError, match="no group 'nobody-here'"):
-        posix.set_owner(tmp_path, None, "nobody-here")
+        posix.account_numbers(None, "nobody-here")
 
 
 def test_an_owner_is_a_name_or_a_number_and_a_link_is_not_followed(tmp_path: Path) -> None:
     status = tmp_path.stat()
+    assert posix.account_numbers("root", None) == (0, None)
+    assert posix.account_numbers(None, str(status.st_gid)) == (None, status.st_gid)
     (tmp_path / "link").symlink_to(tmp_path / "absent")
-    posix.set_owner(tmp_path / "link", str(status.st_uid), str(status.st_gid))
-    posix.set_owner(tmp_path, None, None)
     posix.set_owner_like(tmp_path / "link", tmp_path)
     assert (tmp_path / "link").lstat().st_uid == status.st_uid

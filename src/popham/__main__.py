@@ -1,5 +1,5 @@
 """``python -m popham``: the same as ``popham``."""
 
-from popham.cli.main import main
+from popham.cli.start import main
 
 main()

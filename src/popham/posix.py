@@ -66,27 +66,24 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def set_owner(path: Path, user: str | None, group: str | None) -> None:
-    """Give ``path`` to ``user`` and ``group``, names or numbers; None leaves as is.
-
-    A symbolic link is changed itself, never what it points to.
-
-    Raises:
-        LookupError: This machine does not know the user or group.
-        OSError: This process may not do that.
-    """
-    uid = -1 if user is None else _number(user, "user")
-    gid = -1 if group is None else _number(group, "group")
-    os.chown(path, uid, gid, follow_symlinks=False)
-
-
 def set_mode(path: Path, mode: int) -> None:
     """Set the permission bits of ``path``, whatever the umask."""
     path.chmod(mode)
 
 
+def set_group(path: Path, group: str) -> None:
+    """Give ``path`` to ``group``, a name or number; empty leaves it as it is.
+
+    Raises:
+        LookupError: This machine does not know the group.
+        OSError: This process may not do that.
+    """
+    if group:
+        os.chown(path, -1, _number(group, "group"))
+
+
 def set_owner_like(path: Path, pattern: Path) -> None:
-    """Give ``path`` the owner and group of ``pattern``, where this process may."""
+    """Give ``path`` the owner and group of ``pattern``, where this process may; a link is changed itself."""
     if os.geteuid() == 0:
         status = pattern.stat()
         os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
@@ -228,11 +225,7 @@ class Folder:
         with os.fdopen(os.open(name, how, 0o600, dir_fd=self._descriptor), "wb") as file:
             file.write(data)
             file.flush()
-            held = os.fstat(file.fileno())
-            if uid not in {None, held.st_uid} or gid not in {None, held.st_gid}:
-                os.fchown(file.fileno(), -1 if uid is None else uid, -1 if gid is None else gid)
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            _adjust(file.fileno(), mode, uid, gid)
 
     def link(self, name: str, other: str) -> None:
         """Give a file a second name, ``other``."""
@@ -266,11 +259,7 @@ class Folder:
         how = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, how, dir_fd=self._descriptor)
         try:
-            held = os.fstat(descriptor)
-            if uid not in {None, held.st_uid} or gid not in {None, held.st_gid}:
-                os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
+            _adjust(descriptor, mode, uid, gid)
         finally:
             os.close(descriptor)
 
@@ -285,6 +274,15 @@ class Folder:
     def sync(self) -> None:
         """Make the names in this directory durable."""
         os.fsync(self._descriptor)
+
+
+def _adjust(descriptor: int, mode: int, uid: int | None, gid: int | None) -> None:
+    """Give what is open its mode and owner, durable; None leaves an owner as is."""
+    held = os.fstat(descriptor)
+    if uid not in {None, held.st_uid} or gid not in {None, held.st_gid}:
+        os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
+    os.fchmod(descriptor, mode)
+    os.fsync(descriptor)
 
 
 def _number(name: str, what: str) -> int:

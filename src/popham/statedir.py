@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,8 @@ LOCK: Final = "lock"
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FORMAT = re.compile(r"popham-([a-z]{1,20}) ([1-9][0-9]{0,8})\n?")
-_UNFINISHED = ".tmp-"
+UNFINISHED: Final = ".tmp-"
+"""What names begin with of what is removed at the next start, should a crash leave it behind."""
 
 
 class StateDir:
@@ -194,7 +196,7 @@ def read_format(path: Path, kind: Kind) -> int:
 
 def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace ``path`` by a file with ``data``, all or nothing, and return once it is durable."""
-    descriptor, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
     unfinished = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -213,9 +215,7 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
 def _check_empty(path: Path) -> None:
     """Refuse to make a state directory out of one that holds something else."""
     strange = sorted(
-        entry.name
-        for entry in path.iterdir()
-        if entry.name != LOCK and not entry.name.startswith(_UNFINISHED)
+        entry.name for entry in path.iterdir() if entry.name != LOCK and not entry.name.startswith(UNFINISHED)
     )
     if strange:
         problem = f"{path} is not empty and not a state directory of Popham: it holds {strange[0]!r}"
@@ -223,8 +223,11 @@ def _check_empty(path: Path) -> None:
 
 
 def _remove_unfinished(path: Path) -> None:
-    """Remove what writes left behind that a crash cut short, two levels deep."""
-    for pattern in (f"{_UNFINISHED}*", f"*/{_UNFINISHED}*"):
+    """Remove what a crash left behind: files half written, two levels deep, and directories made for a moment."""
+    for unfinished in path.glob(f"{UNFINISHED}*"):
+        if unfinished.is_dir() and not unfinished.is_symlink():
+            shutil.rmtree(unfinished)
+    for pattern in (f"{UNFINISHED}*", f"*/{UNFINISHED}*"):
         for unfinished in path.glob(pattern):
             if unfinished.is_file() and not unfinished.is_symlink():
                 unfinished.unlink()

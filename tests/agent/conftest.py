@@ -29,6 +29,11 @@ def make_typed(kind, spec, name="web"):
     return Applied(ref, body)
 
 
+async def find_drift(applier):
+    """Return the paths, sorted, that are not as the applier placed them."""
+    return list((await applier.inspect(whole=True)).differing)
+
+
 @dataclass
 class Machine:
     """One machine with one allowed root, and what happened on it."""

@@ -8,7 +8,7 @@ import pytest
 
 from popham.errors import PolicyError
 
-from .conftest import make_policy
+from .conftest import find_drift, make_policy
 
 
 async def refused(machine, *policies, code):
@@ -70,9 +70,9 @@ async def test_a_changed_mode_or_content_is_put_back(machine):
     await applier.apply(wanted)
     (machine.root / "a").write_text("edited")
     (machine.root / "b").chmod(0o600)
-    assert applier.verify() == [str(machine.root / "a"), str(machine.root / "b")]
+    assert await find_drift(applier) == [str(machine.root / "a"), str(machine.root / "b")]
     await applier.apply(wanted)
-    assert applier.verify() == []
+    assert await find_drift(applier) == []
     assert machine.tree() == {"a": (b"1", 0o644), "b": (b"2", 0o644)}
 
 
@@ -222,6 +222,21 @@ async def test_a_withdrawn_policy_gives_back_what_it_had_replaced(machine):
     assert list((machine.state / "apply/former").iterdir()) == []
 
 
+async def test_a_withdrawn_policy_gives_back_the_mode_and_owner_of_what_it_had_replaced_by_its_like(machine):
+    file = machine.root / "a"
+    file.write_text("same")
+    file.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(file, 1, 1)
+    before = file.stat()
+    await machine.applier().apply([make_policy((file, "same"))])
+    assert machine.tree() == {"a": (b"same", 0o644)}
+    await machine.applier().apply([])
+    assert machine.tree() == {"a": (b"same", 0o600)}
+    assert (file.stat().st_uid, file.stat().st_gid) == (before.st_uid, before.st_gid)
+    assert machine.applier().left() == ()
+
+
 async def test_a_withdrawn_file_that_somebody_changed_since_is_left_alone(machine):
     await machine.applier().apply([make_policy((machine.root / "a", "1"))])
     (machine.root / "a").write_text("mine now")
@@ -261,7 +276,7 @@ async def test_owner_and_group_are_set_and_part_of_what_must_fit(machine):
     await applier.apply(wanted)
     assert (machine.root / "a").owner() == (machine.root / "a").group() == "daemon"
     os.chown(machine.root / "a", 0, 0)
-    assert applier.verify() == [str(machine.root / "a")]
+    assert await find_drift(applier) == [str(machine.root / "a")]
     await applier.apply(wanted)
     assert (machine.root / "a").owner() == "daemon"
 

@@ -25,13 +25,23 @@ PATIENCE = 20.0
 """Seconds until a condition is given up."""
 
 
-async def until(holds, what):
-    """Wait until ``holds()``."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
-            while not holds():  # noqa: ASYNC110  # the kernel decides when
-                await asyncio.sleep(0.01)
-    assert holds(), f"gave up waiting until {what}"
+class Stir:
+    """Called when something happened; has conditions looked at again."""
+
+    def __init__(self):
+        self._happened = asyncio.Event()
+
+    def __call__(self):
+        self._happened.set()
+
+    async def until(self, holds, what):
+        """Wait until ``holds()``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not holds():
+                    self._happened.clear()
+                    await self._happened.wait()
+        assert holds(), f"gave up waiting until {what}"
 
 
 class Shop(Orders):
@@ -39,6 +49,8 @@ class Shop(Orders):
 
     def __init__(self, keys, machine):
         self.machine = machine
+        self.stir = Stir()
+        self.until = self.stir.until
         super().__init__(keys)
         self.applier = machine.applier()
         self.boot()
@@ -66,9 +78,18 @@ class Shop(Orders):
     def drift(self):
         return self.enforcer.drift
 
+    def tell(self):
+        super().tell()
+        self.stir()
+
+    async def inspect(self, *, whole):
+        seen = await self.applier.inspect(whole=whole)
+        self.stir()
+        return seen
+
     @contextlib.asynccontextmanager
     async def watched(self, listen=FileEvents.open):
-        watch = self.watch = DriftWatch(self.enforcer, self.applier, self.clock, listen=listen)
+        watch = self.watch = DriftWatch(self.enforcer, self, self.clock, listen=listen)
         self.applier.placed = watch.wake
         await watch.begin()
         running = asyncio.ensure_future(watch.run())
@@ -80,7 +101,7 @@ class Shop(Orders):
             await asyncio.gather(running, return_exceptions=True)
 
     async def put_back(self, times):
-        await until(
+        await self.until(
             lambda: self.drift.put_back == times and not self.drift.paths, f"it is put back {times} times"
         )
 
@@ -149,7 +170,7 @@ async def test_f_y3_what_was_changed_on_the_machine_is_seen_put_back_and_counted
     await shop.place(entry)
     before = shop.machine.tree()
     async with shop.watched():
-        await until(lambda: shop.watch.complete, "events are heard")
+        await shop.until(lambda: shop.watch.complete, "events are heard")
         told = shop.told
         harm(file)
         await shop.put_back(1)
@@ -166,7 +187,7 @@ async def test_f_y3_a_managed_directory_with_another_mode_or_gone_is_put_back(sh
     folder = shop.machine.root / "d"
     await shop.place({"path": str(folder), "directory": True, "mode": "0750"})
     async with shop.watched():
-        await until(lambda: shop.watch.complete, "events are heard")
+        await shop.until(lambda: shop.watch.complete, "events are heard")
         folder.chmod(0o777)
         await shop.put_back(1)
         folder.rmdir()
@@ -179,7 +200,7 @@ async def test_what_the_agent_writes_itself_is_no_drift(shop):
     async with shop.watched():
         for number in range(20):
             await shop.place((file, f"content {number}"), (shop.machine.root / f"d{number}/a", "1"))
-        await until(lambda: shop.watch.complete, "events are heard")
+        await shop.until(lambda: shop.watch.complete, "events are heard")
         change(file)
         await shop.put_back(1)
     assert file.read_text() == "content 19"
@@ -191,10 +212,10 @@ async def test_a_directory_in_the_place_of_a_file_stays_reported_until_it_is_gon
     file = shop.machine.root / "motd"
     await shop.place((file, "hello"))
     async with shop.watched():
-        await until(lambda: shop.watch.complete, "events are heard")
+        await shop.until(lambda: shop.watch.complete, "events are heard")
         file.unlink()
         file.mkdir()
-        await until(lambda: "what drifted is not put back" in caplog.text, "it says so")
+        await shop.until(lambda: "what drifted is not put back" in caplog.text, "it says so")
         assert shop.drift.paths == (str(file),)
         assert "is a directory on this machine" in caplog.text
         file.rmdir()
@@ -207,13 +228,13 @@ async def test_a_storm_of_changes_ends_with_what_the_policy_wants(shop, monkeypa
     files = [shop.machine.root / f"{number}" for number in range(50)]
     await shop.place(*((file, "hello") for file in files))
     async with shop.watched():
-        await until(lambda: shop.watch.complete, "events are heard")
+        await shop.until(lambda: shop.watch.complete, "events are heard")
         for number in range(2000):
             files[number % 50].write_text(str(number))
             if number % 100 == 0:
                 await asyncio.sleep(0)
-        await until(lambda: all(file.read_text() == "hello" for file in files), "all is as it was")
-        await until(lambda: not shop.drift.paths, "that is reported")
+        await shop.until(lambda: all(file.read_text() == "hello" for file in files), "all is as it was")
+        await shop.until(lambda: not shop.drift.paths, "that is reported")
     assert shop.drift.put_back >= 1
 
 
@@ -224,7 +245,7 @@ async def test_a_reload_runs_when_a_file_is_put_back(shop):
     file = shop.machine.root / "motd"
     await shop.place((file, "hello"), reload="reload")
     async with shop.watched():
-        await until(lambda: shop.watch.complete, "events are heard")
+        await shop.until(lambda: shop.watch.complete, "events are heard")
         change(file)
         await shop.put_back(1)
     assert shop.machine.noted() == ["reload", "reload"]
@@ -286,7 +307,7 @@ async def test_what_is_written_beside_managed_files_is_not_looked_at(shop):
 
     shop.applier.inspect = counting
     async with shop.watched():
-        await until(lambda: shop.watch.complete, "events are heard")
+        await shop.until(lambda: shop.watch.complete, "events are heard")
         before = len(looks)
         for _ in range(500):
             (shop.machine.root / "log").write_text("line")
@@ -301,14 +322,16 @@ async def test_what_is_written_beside_managed_files_is_not_looked_at(shop):
 class Heard:
     def __init__(self):
         self.times = 0
+        self.stir = Stir()
         self.events = FileEvents.open(self.hear)
 
     def hear(self):
         self.times += 1
+        self.stir()
 
     async def next(self):
         times = self.times
-        await until(lambda: self.times > times, "something is heard")
+        await self.stir.until(lambda: self.times > times, "something is heard")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from popham.errors import PolicyError
 
-from .conftest import Machine, make_policy
+from .conftest import Machine, find_drift, make_policy
 
 
 def folder(machine, name, mode="0755", **rest):
@@ -28,7 +28,7 @@ async def test_a_directory_comes_with_its_mode_and_may_stay_empty(machine):
     applier = machine.applier()
     await applier.apply(wanted)
     assert machine.folders() == {"conf": 0o755, "conf/d": 0o750, "e": 0o755}
-    assert applier.verify() == []
+    assert await find_drift(applier) == []
 
 
 async def test_a_changed_or_missing_directory_is_seen_and_put_back(machine):
@@ -37,7 +37,7 @@ async def test_a_changed_or_missing_directory_is_seen_and_put_back(machine):
     await applier.apply(wanted)
     (machine.root / "a").chmod(0o777)
     (machine.root / "b").rmdir()
-    assert applier.verify() == [str(machine.root / "a"), str(machine.root / "b")]
+    assert await find_drift(applier) == [str(machine.root / "a"), str(machine.root / "b")]
     await applier.apply(wanted)
     assert machine.folders() == {"a": 0o700, "b": 0o755}
 
@@ -49,6 +49,16 @@ async def test_f_y4_a_withdrawn_policy_takes_the_directories_it_made_with_it(mac
     assert machine.folders() == {"own": 0o755, "own/made": 0o755, "own/deep": 0o755, "own/deep/er": 0o755}
     await machine.applier().apply([])
     assert machine.folders() == {"own": 0o755}
+    assert machine.applier().left() == ()
+
+
+async def test_a_directory_that_was_left_is_left_no_more_once_a_policy_wants_it(machine):
+    wanted = [make_policy(folder(machine, "a", "0700"))]
+    await machine.applier().apply(wanted)
+    (machine.root / "a").chmod(0o777)
+    await machine.applier().apply([])
+    assert machine.applier().left() == (str(machine.root / "a"),)
+    await machine.applier().apply(wanted)
     assert machine.applier().left() == ()
 
 

@@ -1,5 +1,6 @@
 """A state directory that takes nothing more: the agent goes on, and what breaks the machine is undone (REL-11)."""
 
+import contextlib
 import errno
 import os
 
@@ -53,6 +54,20 @@ def watched(keys):
     machine.boot()
     machine.enforcer._state.room.make_room(first=True)
     return machine
+
+
+@contextlib.contextmanager
+def refusing_after_apply(watched, *names):
+    """Have the disk refuse files of these names from when a set was applied."""
+    apply = watched.applier.apply
+
+    async def applied(policies):
+        await apply(policies)
+        watched.storage.refused = frozenset(names)
+
+    watched.applier.apply = applied
+    yield
+    watched.applier.apply = apply
 
 
 async def on_trial(watched):
@@ -173,16 +188,8 @@ def test_a_set_that_comes_into_force_unnoted_is_watched_nevertheless(watched):
     async def story():
         await watched.give("one")
         await pass_time(WINDOW + 1)
-        apply = watched.applier.apply
-
-        async def full(policies):
-            await apply(policies)
-            watched.storage.refused = frozenset({"last-good.json", "progress.json"})
-
-        watched.applier.apply = full
-        with pytest.raises(StateError):
+        with refusing_after_apply(watched, "last-good.json", "progress.json"), pytest.raises(StateError):
             await watched.give("cut")
-        watched.applier.apply = apply
         assert watched.applier.names == ("cut",)
         await watched.round()
         await pass_time(30)
@@ -197,16 +204,8 @@ def test_rel_11_a_set_that_is_not_noted_is_not_proven_by_the_end_of_an_older_win
     async def story():
         await watched.give("one")
         await pass_time(WINDOW + 1)
-        apply = watched.applier.apply
-
-        async def full(policies):
-            await apply(policies)
-            watched.storage.refused = frozenset({"last-good.json"})
-
-        watched.applier.apply = full
-        with pytest.raises(StateError):
+        with refusing_after_apply(watched, "last-good.json"), pytest.raises(StateError):
             await watched.give("two")
-        watched.applier.apply = apply
         watched.health.lost()
         await pass_time(30)
         assert watched.enforcer.trials.trial is not None
@@ -234,15 +233,8 @@ def test_what_could_not_be_kept_is_kept_at_the_next_contact(watched):
     async def story():
         await watched.give("one")
         await pass_time(WINDOW + 1)
-        apply = watched.applier.apply
-
-        async def full(policies):
-            await apply(policies)
-            watched.storage.refused = frozenset({"probation.json", "progress.json"})
-
-        watched.applier.apply = full
-        await watched.give("two")
-        watched.applier.apply = apply
+        with refusing_after_apply(watched, "probation.json", "progress.json"):
+            await watched.give("two")
         assert watched.said == APPLIED
         assert watched.state.progress() != watched.enforcer.progress
         watched.storage.refused = frozenset()

@@ -21,7 +21,7 @@ class Answering:
     async def fetch(self, path, *, limit):
         assert (path, limit > 0) == ("/livez", True)
         if self.how == "silent":
-            await asyncio.sleep(1000)
+            await asyncio.Event().wait()
         if self.how == "gone":
             raise LinkError("unreachable", "the connection was refused")
         if self.how == "busy":

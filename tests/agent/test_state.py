@@ -1,5 +1,7 @@
 """What an agent keeps survives it, is for its owner only, and tells what is damaged."""
 
+import errno
+import os
 import stat
 
 import pytest
@@ -144,6 +146,17 @@ def test_rel_16_a_damaged_body_is_forgotten_and_fetched_again(storage, state):
     assert storage.names("blobs") == []
     state.put_blob(digest(b"one"), b"one")
     assert state.blob(digest(b"one")) == b"one"
+
+
+def test_rel_11_a_damaged_body_that_cannot_be_removed_is_none_either(storage, state, monkeypatch):
+    state.put_blob(digest(b"one"), b"one")
+    storage.write(f"blobs/{digest(b'one')}", b"onE")
+
+    def refuse(_name):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(storage, "remove", refuse)
+    assert state.blob(digest(b"one")) is None
 
 
 READERS = {

@@ -35,6 +35,21 @@ def test_rel_11_the_status_says_what_is_watched_and_what_was_undone_why_and_when
     watched.tell_story(story)
 
 
+def test_the_status_is_told_though_the_record_of_what_was_placed_is_damaged(watched, machine):
+    applier = machine.applier()
+    (machine.state / "apply").mkdir(parents=True)
+    (machine.state / "apply/placed.json").write_text("{")
+
+    async def story():
+        status = Status(watched.state, watched.clock)
+        status.attend(None, lambda: 0.0, left=applier.left)
+        found = status.describe()
+        assert found["left"] == []
+        assert "placed.json cannot be read" in found["problem"]
+
+    watched.tell_story(story)
+
+
 def test_the_status_says_what_drifted_and_what_was_left_over(watched):
     async def story():
         watched.enforcer.note_drift(Drift(paths=("/etc/a",), path="/etc/a", at=5.0, put_back=3))

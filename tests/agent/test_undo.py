@@ -184,6 +184,43 @@ async def test_a_journal_of_an_older_version_has_all_of_its_steps_taken_back(pro
     assert programs.noted() == ["reload", "two:remove", "one:remove"]
 
 
+async def test_rel_11_a_disk_that_is_full_while_the_next_process_undoes_is_an_error_of_the_policy(
+    programs, monkeypatch
+):
+    with pytest.raises(Crashed):
+        await programs.applier(failpoint=crash_at("handed:0")).apply(handed(programs))
+    (programs.folder / "bad").write_text("one:remove")
+
+    def full(_file, _data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("popham.agent.placed.replace_file", full)
+        with pytest.raises(PolicyError) as caught:
+            await programs.applier().apply([])
+    assert caught.value.code == "policy.disk"
+    (programs.folder / "bad").write_text("none")
+    await programs.applier().apply(handed(programs))
+    assert programs.noted()[-2:] == ["one:apply", "two:apply"]
+
+
+async def test_data_that_is_lost_is_not_handed_back_and_stops_nothing(programs):
+    def giving(data):
+        return [make_typed("custom", {"command": "one", "data": data}, "one")]
+
+    await programs.applier().apply(giving("old"))
+    (lost,) = (programs.state / "apply/handed").iterdir()
+    with pytest.raises(Crashed):
+        await programs.applier(failpoint=crash_at("handed:0")).apply(giving("new"))
+    lost.unlink()
+    with pytest.raises(PolicyError, match="is to be handed cannot be read") as caught:
+        await programs.applier().apply(giving("new"))
+    assert caught.value.code == "policy.disk"
+    programs.log.write_text("")
+    await programs.applier().apply(giving("new"))
+    assert programs.noted() == ["one:check", "one:apply"]
+
+
 # After the commit.
 
 

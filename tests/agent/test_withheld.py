@@ -48,7 +48,7 @@ def test_f_y14_what_is_withheld_stays_in_its_former_version_also_over_a_restart(
             ("secret",),
             2,
         )
-        assert [one.ref.name for one in watched.enforcer.applied()] == ["one"]
+        assert [one.ref.name for one in watched.enforcer.find_held()] == ["one"]
         count = len(asked)
         await watched.round()
         assert len(asked) == count + 1, "each contact asks once"

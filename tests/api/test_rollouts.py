@@ -3,17 +3,12 @@
 import random
 
 import pytest
-from tests.api.conftest import NOW
 from tests.api.test_routes import POLICY
+from tests.manager.rolling import agent
 
-from popham import __version__
 from popham.api.app import create_app
 from popham.manager.links import NoLinks
 from popham.manager.service import ManagerService
-from popham.model.status import StateRecord
-from popham.store.rows import AgentRow
-from popham.trust.keys import IdentityKey
-from popham.trust.verify import seal_state
 
 AGENTS = 20
 CANARY = {"rollout": {"waves": [0.1, 0.5], "soak": 60, "halt_on": 0.2}}
@@ -32,35 +27,10 @@ async def fleet(rig):
         links=NoLinks(),
         ask_above=5,
     )
-    key = IdentityKey.create()
 
     def fill(tx):
         for number in range(AGENTS):
-            uid = f"0191d5a8-0000-7000-8000-0000000001{number:02d}"
-            record = StateRecord(
-                uid=uid,
-                revision=1,
-                group="paris",
-                promise=60.0,
-                mode="push",
-                dialer="agent",
-                agent_version=__version__,
-            )
-            tx.put_agent(
-                AgentRow(
-                    uid=uid,
-                    name=f"p{number}",
-                    group="paris",
-                    kind="own",
-                    admission="accepted",
-                    first_seen=NOW,
-                    spki=f"{number:064x}",
-                    public_key=key.public.der,
-                    state=seal_state(record, key),
-                    last_contact=NOW,
-                    promise=60.0,
-                )
-            )
+            tx.put_agent(agent(number))
 
     assert (await apply(rig, "one")).status_code == 200
     await rig.store.write(fill)

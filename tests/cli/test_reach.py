@@ -2,6 +2,7 @@
 
 import json
 
+import httpx2
 import pytest
 from tests.cli.test_plan import COSTS
 from tests.cli.test_rollout import ROLLOUT, troubled
@@ -54,6 +55,18 @@ def test_f_y17_apply_waits_a_moment_for_the_manager_to_count_the_cohort(popham, 
     found = popham("apply", "-f", file, "--canary", "1%", wait=waits.append)
     assert "rollout r3 began: 1 % of the agents get it first" in found.stdout
     assert sum(waits) < 1
+
+
+def test_a_change_that_was_made_did_not_fail_because_its_rollout_cannot_be_looked_at(popham, manager, file):
+    manager.on("POST /apply", RESULT | {"rollout": "r3"})
+    manager.on("GET /rollouts/r3", httpx2.ReadTimeout("late"))
+    found = popham("apply", "-f", file, "--canary", "1%")
+    assert (found.exit_code, found.stderr) == (0, "Follow it: popham rollout status r3 -w\n")
+    assert found.stdout.splitlines()[0] == "policy motd changed"
+    manager.on("GET /policies/motd", POLICY)
+    manager.on("POST /policies/motd/rollback", POLICY | {"revision": 4, "rollout": "r3"})
+    found = popham("rollback", "policy", "motd", "--to", "1", "--canary", "1%")
+    assert (found.exit_code, found.stderr) == (0, "Follow it: popham rollout status r3 -w\n")
 
 
 def test_f_y17_waves_are_listed_and_all_is_said_outright(popham, manager, file):

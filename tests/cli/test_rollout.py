@@ -281,3 +281,19 @@ def test_f_y17_promote_and_undo_ask_first(popham, manager, verb, state):
 )
 def test_a_bar_is_full_only_if_nothing_is_missing(done, filled):
     assert bar(done) == f"[{'#' * filled}{'.' * (BAR - filled)}]"
+
+
+def test_following_what_is_not_there_does_not_end_as_if_it_had_been_promoted(popham, manager):
+    manager.on("GET /rollouts", {"items": []})
+    found = popham("rollout", "status", "-w")
+    assert found.exit_code == 1
+    assert found.stderr == (
+        "popham: no rollout is open (not_found.rollout). 'popham rollout list' shows all.\n"
+    )
+
+
+def test_sec_13_the_name_of_a_halted_rollout_cannot_move_the_cursor(popham, manager):
+    manager.on("GET /rollouts/r3", HALTED | {"id": "r3\x1b[2J"})
+    found = popham("rollout", "status", "r3", "-w")
+    assert "resume r3\\x1b[2J. Go back" in found.stderr
+    assert "\x1b" not in found.output

@@ -6,16 +6,12 @@ import time
 import pytest
 from click.testing import CliRunner
 from tests.cli.test_end_to_end import serving
+from tests.manager.rolling import agent
 
-from popham import __version__
 from popham.cli.invocation import Invocation
 from popham.cli.main import cli
 from popham.clock import SystemClock
 from popham.manager.keys import create_keys
-from popham.model.status import StateRecord
-from popham.store.rows import AgentRow
-from popham.trust.keys import IdentityKey
-from popham.trust.verify import seal_state
 
 MOTD = """\
 apiVersion: popham/v1
@@ -43,33 +39,9 @@ def keys(tmp_path):
 
 def put_agents(tx):
     """Store agents of ours that are in contact."""
-    key, now = IdentityKey.create(), time.time()
+    now = time.time()
     for number in range(AGENTS):
-        uid = f"0191d5a8-0000-7000-8000-0000000001{number:02d}"
-        record = StateRecord(
-            uid=uid,
-            revision=1,
-            group="fleet",
-            promise=600.0,
-            mode="pull",
-            dialer="agent",
-            agent_version=__version__,
-        )
-        tx.put_agent(
-            AgentRow(
-                uid=uid,
-                name=f"web-{number}",
-                group="fleet",
-                kind="own",
-                admission="accepted",
-                first_seen=now,
-                spki=f"{number:064x}",
-                public_key=key.public.der,
-                state=seal_state(record, key),
-                last_contact=now,
-                promise=600.0,
-            )
-        )
+        tx.put_agent(agent(number, "fleet", last=now))
 
 
 def test_f_y17_a_change_that_reaches_many_goes_out_in_waves_is_halted_and_undone(keys, tmp_path):

@@ -54,6 +54,9 @@ class FakeLinks:
     def agent_changed(self, uid):
         self.changed.append(uid)
 
+    def definitions_changed(self, names):
+        self.changed += [f"definition {name}" for name in names]
+
     async def tokens_changed(self):
         self.changed.append("tokens")
 

@@ -7,6 +7,7 @@ from tests.manager.test_costs import agent, fill
 
 from popham.manager import effects
 from popham.manager.apply_views import PolicyShift
+from popham.model.difference import find_difference
 from popham.model.documents import SourceFile
 
 OWN = "{inheritance: {policies: {files: false}}, policies: {files: motd}}"
@@ -141,3 +142,24 @@ async def test_a_draft_is_planned_the_same_way(bench):
     await bench.service.save_draft(ADMIN, "spring", [SourceFile("a.yaml", policy(content="new"))])
     planned = await bench.service.plan_draft(VIEWER, "spring")
     assert told(planned.plan) == {"paris": [("", 1, [("motd@1", "motd@2")])]}
+
+
+async def test_f_y18_a_plan_compares_texts_while_no_writer_waits_for_it(bench, monkeypatch):
+    await bench.apply(policy(), group("paris", OWN))
+    writing, write = [], bench.store.write
+
+    async def watched(work):
+        writing.append(work)
+        try:
+            return await write(work)
+        finally:
+            writing.pop()
+
+    def compare(*args, **how):
+        assert not writing
+        return find_difference(*args, **how)
+
+    monkeypatch.setattr(bench.store, "write", watched)
+    monkeypatch.setattr("popham.manager.told.find_difference", compare)
+    planned = await plan(bench, policy(content="new"), group("paris", OWN, ", labels: {env: x}"))
+    assert all(change.difference for change in planned.changes)

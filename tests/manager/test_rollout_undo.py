@@ -124,3 +124,62 @@ async def test_f_y17_what_is_in_a_rollout_spills_into_no_other_group(bench):
         await bench.apply(group("second", "{parent: paris}"))
     await bench.service.promote_rollout(ADMIN, "r1")
     await bench.apply(group("lyon", OWN))
+
+
+async def test_f_y17_an_undo_gives_no_group_at_once_what_is_in_another_rollout(bench):
+    await bench.apply(policy(content="one"), policy("other"), group("paris", OWN), group("lyon", OWN))
+    await add(bench, *(agent(n, "paris") for n in range(20)), *(agent(n, "lyon") for n in range(20, 40)))
+    await bench.apply(group("paris", OTHER), rollout=TERMS)
+    await bench.apply(policy(content="two"), rollout=TERMS)
+    await bench.service.halt_rollout(ADMIN, "r2")
+    with pytest.raises(
+        ConflictError, match=r"group paris would get policy motd .* rollout r2 is halted"
+    ) as caught:
+        await bench.service.undo_rollout(ADMIN, "r1")
+    assert caught.value.code == "conflict.rollout"
+    assert (await bench.bundle("paris")).rollout.id == "r1"
+    await bench.service.undo_rollout(ADMIN, "r2")
+    await bench.service.undo_rollout(ADMIN, "r1")
+    assert (await bench.bundle("paris")).rollout is None
+
+
+async def test_f_y17_a_policy_whose_labels_alone_changed_is_no_content_of_a_rollout(bench):
+    await bench.apply(policy(), policy("other", content="one"), group("paris", OTHER), group("lyon", OWN))
+    await add(bench, *(agent(n, "paris") for n in range(20)), *(agent(n, "lyon") for n in range(20, 40)))
+    labelled = policy().replace("{name: motd}", "{name: motd, labels: {a: b}}")
+    await bench.apply(labelled, policy("other", content="two"), rollout=TERMS)
+    settings = "{inheritance: {policies: {files: false}, communication: false}, policies: {files: motd}, "
+    result = await bench.apply(group("lyon", settings + "communication: {heartbeat: 1m}}"))
+    assert [one.group for one in result.groups] == ["lyon"]
+
+
+HEARTBEAT = "{{inheritance: {{communication: false}}, communication: {{heartbeat: {}}}}}"
+AT_HOME = (
+    "{inheritance: {locations: false}, "
+    "locations: [{name: default, default: true}, {name: home, when: {file: /x}}]}"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "item"),
+    [
+        (OWN, OTHER, "files"),
+        (HEARTBEAT.format("5m"), HEARTBEAT.format("1m"), "communication"),
+        ("{}", AT_HOME, "locations"),
+    ],
+)
+async def test_f_y17_a_group_does_not_inherit_at_once_what_a_rollout_changes_above_it(
+    bench, before, after, item
+):
+    await bench.apply(policy(), policy("other"), group("paris", before), group("lyon", OWN))
+    await add(bench, *(agent(n, "paris") for n in range(20)), *(agent(n, "lyon") for n in range(20, 40)))
+    await bench.apply(group("paris", after), rollout=TERMS)
+    await bench.service.halt_rollout(ADMIN, "r1")
+    with pytest.raises(
+        ConflictError, match=f"group lyon would inherit {item} of group paris at once"
+    ) as caught:
+        await bench.apply(group("lyon", "{parent: paris}"))
+    assert caught.value.code == "conflict.rollout"
+    await bench.apply(group("lyon", OWN, ", labels: {env: x}"))
+    await bench.service.undo_rollout(ADMIN, "r1")
+    await bench.apply(group("lyon", "{parent: paris}"))

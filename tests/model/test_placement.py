@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from popham.errors import DefinitionError
 from popham.model.placement import Placement, Rules, read_placement
-from popham.model.selector import SELECTOR_MAX
+from popham.model.selector import SELECTOR_MAX, parse_selector
 
 
 def test_f_g5_a_selector_that_would_be_kept_too_long_is_refused_before_an_agent_arrives():
     short = ",".join(f"k{number} in(a,b)" for number in range(70))
     kept = read_placement("rule", {"selector": short, "group": "web"}, {})
-    assert not kept.fits(token="", labels={}, address="10.0.0.1")
+    assert Rules([kept]).place(token="", labels={}, address="10.0.0.1") is None
     long = ",".join(f"k{number} in(a,b)" for number in range(86))
     assert len(long) <= SELECTOR_MAX
     with pytest.raises(DefinitionError) as caught:
@@ -37,6 +37,10 @@ def test_rules_that_are_read_once_place_as_one_by_one(rules, labels, token):
         for number, (parts, order, by) in enumerate(rules)
     ]
     ordered = sorted(made, key=lambda rule: (rule.order, rule.name))
-    fitting = [rule for rule in ordered if rule.fits(token=token, labels=labels, address="")]
+    fitting = [
+        rule
+        for rule in ordered
+        if rule.token in {"", token} and parse_selector(rule.selector).matches(labels)
+    ]
     found = Rules(made).place(token=token, labels=labels, address="")
     assert found == (fitting[0] if fitting else None)

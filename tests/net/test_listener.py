@@ -278,7 +278,7 @@ async def test_a_range_is_cut_from_immutable_bodies(serve, raw, service):
 
 
 async def test_rel_14_a_head_that_is_late_is_cut_off(serve, raw):
-    listener = await serve(header_time=0.1)
+    listener = await serve(header_time=1.0)
     silent, slow = await raw(listener), await raw(listener)
     slow.writer.write(b"POST /v1/op")
     assert b" 408 " in await silent.ended()

@@ -81,7 +81,7 @@ async def test_quirk_node_5_who_is_sent_away_is_told_for_how_long_in_whole_secon
 
 
 async def test_quirk_node_5_a_rate_that_is_exceeded_names_whole_seconds_too(serve, raw):
-    listener = await serve(rounds_per_second=0.5)
+    listener = await serve(rounds_per_second=0.1)
     for number in range(5):
         one = await raw(listener)
         status, headers, _ = await one.answer(post(b"x"))

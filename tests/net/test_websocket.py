@@ -166,7 +166,7 @@ async def test_rel_5_a_link_is_closed_after_two_silent_keepalives(serve, raw, se
 
 
 async def test_a_link_that_answers_pings_stays(serve, raw, service):
-    one = await raw(await serve(keepalive=0.02))
+    one = await raw(await serve(keepalive=0.1))
     handler = await hold(one, service)
     for _ in range(6):
         assert await one.frame() == (PING, b"")
@@ -294,7 +294,7 @@ async def test_an_answer_that_fails_later_closes_the_link(serve, raw, service, c
 async def test_an_answer_that_never_comes_closes_the_link(serve, raw, service):
     never = asyncio.get_running_loop().create_future()
     service.reply = lambda _: never
-    one = await raw(await serve(keepalive=0.05))
+    one = await raw(await serve(keepalive=0.2))
     await hold(one, service)
     one.send_frame(BINARY, b"x")
     while (frame := await one.frame())[0] == PING:

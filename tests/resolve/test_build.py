@@ -10,7 +10,7 @@ from popham.model.bundle import Bundle
 from popham.model.communication import CommunicationSettings
 from popham.model.fleet import Group, Tree
 from popham.model.rollout import PPM, RolloutRef
-from popham.resolve.build import build_bundle, next_version, promote, resign, stage, widen, withdraw
+from popham.resolve.build import advance, build_bundle, next_version, promote, resign, stage, widen
 
 TREE = Tree(
     [
@@ -111,7 +111,7 @@ def test_f_y17_waves_and_promotion_keep_the_serial_and_an_undo_does_not():
     done = promote(wider, now=NOW)
     assert (done.serial, done.rollout, done.candidate) == (2, None, None)
     assert done.stable == both.candidate
-    gone = withdraw(wider, first.stable, now=NOW)
+    gone = advance(wider, first.stable, now=NOW)
     assert (gone.serial, gone.prev, gone.rollout) == (3, wider.content_digest, None)
     assert gone.stable == first.stable
     assert both.version < wider.version < done.version

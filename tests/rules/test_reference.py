@@ -7,6 +7,7 @@ import sys
 
 import click
 import msgspec
+import pytest
 
 from popham.agent.app import find_facts
 from popham.agent.settings import AgentSettings
@@ -36,9 +37,10 @@ def test_the_command_line_page_names_every_command(root):
     assert not missing
 
 
-def test_the_command_line_page_is_what_make_reference_writes(root):
+@pytest.mark.parametrize(("name", "maker"), [("cli.md", "command_page"), ("policies.md", "policy_page")])
+def test_the_page_is_what_make_reference_writes(root, name, maker):
     made = subprocess.run(
-        [sys.executable, "-c", "import command_page; print(command_page.build_page(), end='')"],
+        [sys.executable, "-c", f"import {maker}; print({maker}.build_page(), end='')"],
         cwd=root / "tools",
         capture_output=True,
         text=True,
@@ -46,7 +48,7 @@ def test_the_command_line_page_is_what_make_reference_writes(root):
         timeout=60,
     )
     assert made.returncode == 0, made.stderr
-    assert made.stdout == page(root, "cli.md"), "run make reference"
+    assert made.stdout == page(root, name), "run make reference"
 
 
 def test_the_command_line_page_names_every_exit_code(root):
@@ -81,19 +83,6 @@ def test_the_definitions_page_names_every_key_and_policy_type(root):
     keys = [key for known in definition._KEYS.values() for key in known]
     assert [key for key in keys if not re.search(rf"`{key}`|^ *{key}:", text, re.MULTILINE)] == []
     assert [kind for kind in policy.TYPES if f"### {kind}" not in text] == []
-
-
-def test_the_policies_page_is_what_make_reference_writes(root):
-    made = subprocess.run(
-        [sys.executable, "-c", "import policy_page; print(policy_page.build_page(), end='')"],
-        cwd=root / "tools",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert made.returncode == 0, made.stderr
-    assert made.stdout == page(root, "policies.md"), "run make reference"
 
 
 def test_the_policies_page_names_every_fact_and_every_word_of_a_schema(root):

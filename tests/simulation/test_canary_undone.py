@@ -1,11 +1,10 @@
 """The worst day: a policy that validates and then blocks the Manager, on a canary of 200, and the Manager dies too."""
 
-import asyncio
-
 from popham.manager.answers import explain_why
 from popham.manager.definitions import Terms
 from popham.model.rollout import RolloutTerms
 from popham.testing.simulation import ADMIN
+from popham.testing.virtual import pass_time
 
 from .conftest import HEARTBEAT, LAB
 from .test_undoing import KNOWN, settings, watched
@@ -42,13 +41,13 @@ def test_rel_11_sec_42_a_policy_that_blocks_the_manager_hits_two_of_200_and_they
         spans = times_of(simulation, agents)
         terms = Terms(rollout=RolloutTerms.of((0.01,)))
         await simulation.manager.publish(LAB.format(text="blocks"), terms)
-        while not any(agent.applied == ("motd@2",) for agent in agents):  # noqa: ASYNC110  # virtual time
-            await asyncio.sleep(0.1)
+        while not any(agent.applied == ("motd@2",) for agent in agents):  # virtual time
+            await pass_time(0.1)
         await simulation.manager.crash()
-        await asyncio.sleep(KNOWN + 2 * HEARTBEAT)
+        await pass_time(KNOWN + 2 * HEARTBEAT)
         assert {agent.applied for agent in agents} == {("motd@1",)}, "each went back without the Manager"
         await simulation.manager.start()
-        await asyncio.sleep(10 * HEARTBEAT)
+        await pass_time(10 * HEARTBEAT)
         view = await simulation.manager.service.rollout(ADMIN, "r1")
         hit = sorted(name for name, held in spans.items() if held)
         assert 1 <= len(hit) <= MOST
@@ -59,7 +58,7 @@ def test_rel_11_sec_42_a_policy_that_blocks_the_manager_hits_two_of_200_and_they
             assert len(spans[name]) <= 2, "tried once more when contact returned, and no more"
             late = settings.heartbeat if settings.mode == "pull" else 0
             assert all(end - begin <= KNOWN + late + 12 for begin, end in spans[name])
-        await asyncio.sleep(10 * HEARTBEAT)
+        await pass_time(10 * HEARTBEAT)
         assert {agent.applied for agent in agents} == {("motd@1",)}
         seen = await simulation.manager.service.agent(ADMIN, view.errors[0].name)
         why = explain_why(seen)

@@ -1,7 +1,6 @@
-import asyncio
-
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.status import SyncState, sync_state
+from popham.testing.virtual import pass_time
 
 from .conftest import LAB
 
@@ -20,7 +19,7 @@ def test_five_hundred_agents_live_a_day_in_push_and_in_pull(simulate):
         agents = await simulation.add_agents("lab", names)
         agents += await simulation.add_agents("office", [name.replace("lab", "office") for name in names])
         for hour in range(24):
-            await asyncio.sleep(DAY / 24)
+            await pass_time(DAY / 24)
             if hour % 6 == 0:
                 await manager.publish(LAB.format(text=f"hour {hour}"))
         records = [manager.book.record(agent.state.uid) for agent in agents]

@@ -6,6 +6,7 @@ from itertools import pairwise
 from popham.errors import LinkError
 from popham.model.cell import Dialer, Mode
 from popham.model.status import Outcome, SyncState, sync_state
+from popham.testing.virtual import pass_time
 
 GROUP = """
 apiVersion: popham/v1
@@ -49,7 +50,7 @@ def group(settings=PUSH, office=None, text="one", *, download=True):
 async def begin(simulation, text):
     await simulation.manager.publish(text)
     (agent,) = await simulation.add_agents("lab", ["laptop"])
-    await asyncio.sleep(90)
+    await pass_time(90)
     return agent
 
 
@@ -83,13 +84,13 @@ def test_f_g3_a_change_of_location_is_said_in_one_round_and_the_manager_knows_it
             assert agent.applied == ("away@1",)
             said = listen(agent)
             agent.host.change(addresses=AT_WORK)
-            await asyncio.sleep(1)
+            await pass_time(1)
             record = known(simulation, agent)
             assert (record.location, record.rules) == ("office", ("address 10.0.0.0/8",))
             assert agent.applied == ("work@1",)
             assert judged(simulation, agent) is SyncState.IN_SYNC
             assert len(said) == 1
-            await asyncio.sleep(200)
+            await pass_time(200)
             assert min(b - a for a, b in pairwise(said)) > 25, "and then heartbeats only"
 
         simulate(story)
@@ -100,15 +101,15 @@ def test_f_c2_the_way_to_get_in_touch_changes_with_the_location_in_one_round_and
         agent = await begin(simulation, group(PUSH, SLOW))
         said = listen(agent)
         agent.host.change(addresses=AT_WORK)
-        await asyncio.sleep(5)
+        await pass_time(5)
         record = known(simulation, agent)
         assert (record.location, record.mode, record.promise) == ("office", Mode.PULL, 3600)
         assert len(said) == 1, "the round that tries the new way is the one"
-        await asyncio.sleep(1800)
+        await pass_time(1800)
         assert len(said) == 1
         assert not [pipe for pipe in simulation.network.pipes if not pipe.code], "the link is let go"
         agent.host.change(addresses=AWAY)
-        await asyncio.sleep(5)
+        await pass_time(5)
         record = known(simulation, agent)
         assert (record.location, record.mode, record.dialer) == ("default", Mode.PUSH, Dialer.AGENT)
         assert len(said) == 2
@@ -122,14 +123,14 @@ def test_f_c2_a_link_is_kept_as_long_as_the_way_of_the_new_location_does_not_wor
         exchange = agent.dialer().exchange
         agent.dialer().exchange = refuse
         agent.host.change(addresses=AT_WORK)
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert known(simulation, agent).location == "office", "told over the held link"
         assert [pipe for pipe in simulation.network.pipes if not pipe.code]
         said = listen(agent)
-        await asyncio.sleep(600)
+        await pass_time(600)
         assert len(said) <= 40, "it tries again now and then"
         agent.dialer().exchange = exchange
-        await asyncio.sleep(61)
+        await pass_time(61)
         assert not [pipe for pipe in simulation.network.pipes if not pipe.code]
 
     simulate(story)
@@ -144,16 +145,16 @@ def test_f_g3_a_laptop_changes_its_policy_while_nobody_can_be_reached(simulate):
         agent = await begin(simulation, group(PULL))
         await simulation.manager.crash()
         agent.host.change(addresses=AT_WORK)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert agent.applied == ("work@1",)
         await agent.crash()
         agent.start()
-        await asyncio.sleep(1)
+        await pass_time(1)
         agent.host.change(addresses=AWAY)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert agent.applied == ("away@1",)
         await simulation.manager.start()
-        await asyncio.sleep(400)
+        await pass_time(400)
         assert known(simulation, agent).location == "default"
         assert judged(simulation, agent) is SyncState.IN_SYNC
 
@@ -165,7 +166,7 @@ def test_f_c1_download_off_is_pending_with_its_reason_and_on_again_brings_everyt
         agent = await begin(simulation, group())
         whole = known(simulation, agent)
         await simulation.manager.publish(group(text="two", download=False))
-        await asyncio.sleep(5)
+        await pass_time(5)
         record = known(simulation, agent)
         assert agent.applied == ("away@1",)
         assert record.outcome is Outcome.APPLIED
@@ -176,11 +177,11 @@ def test_f_c1_download_off_is_pending_with_its_reason_and_on_again_brings_everyt
         assert record.applied_resolved == whole.resolved
         assert judged(simulation, agent) is SyncState.PENDING
         agent.host.change(addresses=AT_WORK)
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert agent.applied == ("work@1",)
         assert judged(simulation, agent) is SyncState.PENDING
         await simulation.manager.publish(group(text="two"))
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert agent.applied == ("work@2",)
         assert judged(simulation, agent) is SyncState.IN_SYNC
 
@@ -193,10 +194,10 @@ def test_a_location_by_reachability_of_the_manager_follows_the_rounds(simulate):
         agent = await begin(simulation, text)
         assert agent.applied == ("work@1",)
         simulation.network.cut.add("laptop")
-        await asyncio.sleep(100)
+        await pass_time(100)
         assert agent.applied == ("away@1",)
         simulation.network.cut.clear()
-        await asyncio.sleep(600)
+        await pass_time(600)
         assert agent.applied == ("work@1",)
         assert judged(simulation, agent) is SyncState.IN_SYNC
 

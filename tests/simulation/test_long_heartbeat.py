@@ -1,8 +1,7 @@
 """A heartbeat of a day, as the founding document advises: what comes at once, what waits, and what brings it."""
 
-import asyncio
-
 from popham.testing.simulation import ADMIN
+from popham.testing.virtual import pass_time
 
 from .conftest import LAB
 
@@ -19,7 +18,7 @@ async def publish(simulation, text, download="on"):
 async def begin(simulation):
     await publish(simulation, "one")
     (agent,) = await simulation.add_agents("lab", ["laptop"])
-    await asyncio.sleep(1)
+    await pass_time(1)
     return agent
 
 
@@ -36,17 +35,17 @@ def test_f_c1_the_first_round_is_at_once_and_a_new_policy_waits_for_the_heartbea
         agent = await begin(simulation)
         assert agent.applied == ("motd@1",)
         assert (await why(simulation)).sentence == "has serial 1"
-        await asyncio.sleep(QUIET)
+        await pass_time(QUIET)
         await publish(simulation, "two")
-        await asyncio.sleep(1)
+        await pass_time(1)
         found = await why(simulation)
         assert found.sentence == "waits for its heartbeat in 23h"
         assert (found.presence, found.link, found.sync) == ("on time", "none", "pending")
         assert "popham agent check-in" in found.step
-        await asyncio.sleep(12 * HOUR)
+        await pass_time(12 * HOUR)
         assert (await why(simulation)).sentence == "waits for its heartbeat in 11h"
         assert agent.applied == ("motd@1",)
-        await asyncio.sleep(12 * HOUR)
+        await pass_time(12 * HOUR)
         assert agent.applied == ("motd@2",)
         assert (await why(simulation)).sentence == "has serial 2"
 
@@ -56,12 +55,12 @@ def test_f_c1_the_first_round_is_at_once_and_a_new_policy_waits_for_the_heartbea
 def test_f_c1_a_check_in_on_the_machine_fetches_what_waits(simulate):
     async def story(simulation):
         agent = await begin(simulation)
-        await asyncio.sleep(QUIET)
+        await pass_time(QUIET)
         await publish(simulation, "two")
         (asked,) = await simulation.manager.service.check_in(ADMIN, ["laptop"])
         assert asked.state == "waits", "nobody reaches a machine that pulls"
         agent.end.check_in()
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert agent.applied == ("motd@2",)
         assert (await why(simulation)).sentence == "has serial 2"
 
@@ -71,20 +70,20 @@ def test_f_c1_a_check_in_on_the_machine_fetches_what_waits(simulate):
 def test_f_c1_a_failed_apply_is_reported_at_once(simulate):
     async def story(simulation):
         agent = await begin(simulation)
-        await asyncio.sleep(QUIET)
+        await pass_time(QUIET)
         agent.applier.broken = "check-motd failed: no such file"
         await publish(simulation, "two")
         agent.end.check_in()
-        await asyncio.sleep(1)
+        await pass_time(1)
         found = await why(simulation)
         assert found.sentence == "refused: check-motd failed: no such file (policy.validate)"
         assert (found.presence, found.sync) == ("on time", "failed")
         assert "apply" in found.step
         agent.applier.broken = ""
-        await asyncio.sleep(QUIET)
+        await pass_time(QUIET)
         await publish(simulation, "three")
         assert (await why(simulation)).sentence == "waits for its heartbeat in 23h"
-        await asyncio.sleep(DAY)
+        await pass_time(DAY)
         assert agent.applied == ("motd@3",)
         assert (await why(simulation)).sync == "in sync"
 
@@ -94,12 +93,12 @@ def test_f_c1_a_failed_apply_is_reported_at_once(simulate):
 def test_f_c1_download_off_holds_the_policy_while_reports_flow_and_on_again_brings_it(simulate):
     async def story(simulation):
         agent = await begin(simulation)
-        await asyncio.sleep(QUIET)
+        await pass_time(QUIET)
         await publish(simulation, "two", download="off")
         assert (await why(simulation)).sentence == "waits for its heartbeat in 23h"
         for _ in range(3):
             before = (await view(simulation)).last_contact
-            await asyncio.sleep(DAY)
+            await pass_time(DAY)
             seen, found = await view(simulation), await why(simulation)
             assert seen.last_contact > before
             assert (seen.wanted, seen.applied, agent.applied) == (2, 1, ("motd@1",))
@@ -108,13 +107,13 @@ def test_f_c1_download_off_holds_the_policy_while_reports_flow_and_on_again_brin
             assert "'communication: {download: on}' in group lab" in found.step
         await agent.crash()
         agent.start()
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert (await view(simulation)).age < 2, "a restarted agent comes at once"
         assert (await why(simulation)).sentence == "download is off for group lab"
-        await asyncio.sleep(QUIET)
+        await pass_time(QUIET)
         await publish(simulation, "two")
         assert (await why(simulation)).sentence == "waits for its heartbeat in 23h"
-        await asyncio.sleep(DAY)
+        await pass_time(DAY)
         assert agent.applied == ("motd@2",)
         assert (await why(simulation)).sentence == "has serial 3"
 
@@ -124,10 +123,10 @@ def test_f_c1_download_off_holds_the_policy_while_reports_flow_and_on_again_brin
 def test_f_o2_an_agent_that_comes_once_a_day_is_missed_after_three(simulate):
     async def story(simulation):
         agent = await begin(simulation)
-        await asyncio.sleep(QUIET)
+        await pass_time(QUIET)
         await agent.crash()
         for presence, hours in (("on time", 30), ("overdue", 36), ("missing", 12)):
-            await asyncio.sleep(hours * HOUR)
+            await pass_time(hours * HOUR)
             assert (await view(simulation)).presence == presence
         found = await why(simulation)
         assert found.sentence.startswith("not seen for 3d, though it promised to come every 1d")

@@ -1,11 +1,10 @@
 """An agent that is not trusted with secrets yet: it applies the rest, and is given them once it has the serial."""
 
-import asyncio
-
 import pytest
 
 from popham.model.cell import Dialer, Mode
 from popham.model.status import SyncState, sync_state
+from popham.testing.virtual import pass_time
 
 from .conftest import HEARTBEAT, settings
 
@@ -51,14 +50,14 @@ def test_f_y14_an_agent_below_the_serial_applies_the_rest_and_is_given_the_secre
     async def story(simulation):
         await simulation.manager.put_group("lab", settings(cell))
         (agent,) = await simulation.add_agents("lab", ["a"])
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         await simulation.manager.publish(lab("one", 0, "false"))
-        await asyncio.sleep(HEARTBEAT + 5)
+        await pass_time(HEARTBEAT + 5)
         assert agent.applied == ("keys@1",)
         assert in_sync(simulation, agent)
         serial = simulation.manager.book.wanted("lab").serial
         await simulation.manager.publish(lab("hunter2", serial + 1))
-        await asyncio.sleep(4 * HEARTBEAT)
+        await pass_time(4 * HEARTBEAT)
         assert agent.applied == ("keys@2",)
         assert in_sync(simulation, agent)
         assert state_of(simulation, agent).withheld == ()
@@ -73,13 +72,13 @@ def test_f_y14_a_new_agent_waits_until_the_serial_exists_and_says_for_what(simul
         (agent,) = await simulation.add_agents("lab", ["a"])
         first = simulation.manager.book.wanted("lab").serial
         await simulation.manager.publish(lab("hunter2", first + 1))
-        await asyncio.sleep(4 * HEARTBEAT)
+        await pass_time(4 * HEARTBEAT)
         state = state_of(simulation, agent)
         assert (state.applied_serial, state.withheld) == (first, ("keys",))
         assert "keys@1" not in agent.applied
         assert not in_sync(simulation, agent)
         await simulation.manager.publish(lab("hunter3", first + 1))
-        await asyncio.sleep(4 * HEARTBEAT)
+        await pass_time(4 * HEARTBEAT)
         assert agent.applied == ("keys@2",)
         assert in_sync(simulation, agent)
 
@@ -90,12 +89,12 @@ def test_f_y14_lowering_the_minimum_is_enough(simulate, cell):
     async def story(simulation):
         await simulation.manager.put_group("lab", settings(cell))
         (agent,) = await simulation.add_agents("lab", ["a"])
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         await simulation.manager.publish(lab("hunter2", 99))
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         assert state_of(simulation, agent).withheld == ("keys",)
         await simulation.manager.publish(lab("hunter2", 1))
-        await asyncio.sleep(5 if cell[0] is Mode.PUSH else HEARTBEAT + 5)
+        await pass_time(5 if cell[0] is Mode.PUSH else HEARTBEAT + 5)
         assert agent.applied == ("keys@1",)
         assert in_sync(simulation, agent)
 

@@ -1,9 +1,8 @@
 """A Manager whose links are all taken: the next agents pull, and return when there is room."""
 
-import asyncio
-
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.status import Presence, presence
+from popham.testing.virtual import pass_time
 
 from .conftest import LAB
 
@@ -15,7 +14,7 @@ async def begin(simulation, *, cap, agents, settings=PUSH):
     simulation.manager.hub.room.cap = cap
     await simulation.manager.put_group("lab", settings)
     added = await simulation.add_agents("lab", [f"a{n}" for n in range(agents)])
-    await asyncio.sleep(10)
+    await pass_time(10)
     return added
 
 
@@ -53,10 +52,10 @@ def test_f_p5_an_agent_without_a_link_gets_its_policies_within_a_heartbeat_and_s
     async def story(simulation):
         agents = await begin(simulation, cap=1, agents=3)
         await simulation.manager.publish(LAB.format(text="one"))
-        await asyncio.sleep(HEARTBEAT + 1)
+        await pass_time(HEARTBEAT + 1)
         assert [agent.applied for agent in agents] == [("motd@1",)] * 3
         for _ in range(20):
-            await asyncio.sleep(HEARTBEAT / 3)
+            await pass_time(HEARTBEAT / 3)
             assert [present(simulation, agent) for agent in agents] == [Presence.ON_TIME] * 3
             assert record(simulation, agents[0]).promise == HEARTBEAT
 
@@ -67,10 +66,10 @@ def test_f_p5_an_agent_without_a_link_comes_once_per_heartbeat_however_often_it_
     async def story(simulation):
         agents = await begin(simulation, cap=1, agents=2, settings=PUSH)
         (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         hub = simulation.manager.hub
         rounds, asked = hub.counts.rounds, hub.room.refused
-        await asyncio.sleep(10 * HEARTBEAT)
+        await pass_time(10 * HEARTBEAT)
         assert 9 <= hub.counts.rounds - rounds <= 11
         assert 20 <= hub.room.refused - asked <= 200
         assert left.said[-1] == ""
@@ -84,12 +83,12 @@ def test_f_p5_it_returns_to_a_link_when_there_is_room(simulate):
         (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
         gone = next(agent for agent in agents if agent is not left)
         await gone.stop()
-        await asyncio.sleep(90)  # well before its heartbeat
+        await pass_time(90)  # well before its heartbeat
         assert left.name in holding(simulation)
         state = record(simulation, left).state
         assert (state.mode, state.fallback) == ("push", "")
         await simulation.manager.publish(LAB.format(text="one"))
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert left.applied == ("motd@1",)
 
     simulate(story)
@@ -101,7 +100,7 @@ def test_f_p5_nobody_loses_a_link_to_another(simulate):
         first = holding(simulation)
         assert len(first) == 5
         for _ in range(12):
-            await asyncio.sleep(HEARTBEAT)
+            await pass_time(HEARTBEAT)
             assert holding(simulation) == first
 
     simulate(story)
@@ -113,7 +112,7 @@ def test_f_p5_a_check_in_is_a_round_at_once_without_a_link_too(simulate):
         (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
         await simulation.manager.publish(LAB.format(text="one"))
         left.end.check_in()
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert left.applied == ("motd@1",)
 
     simulate(story)
@@ -124,9 +123,9 @@ def test_f_p5_whoever_is_ordered_to_pull_asks_for_no_link_any_more(simulate):
         agents = await begin(simulation, cap=1, agents=2)
         (left,) = [agent for agent in agents if agent.name not in holding(simulation)]
         await simulation.manager.put_group("lab", CommunicationSettings(mode=Mode.PULL, heartbeat=HEARTBEAT))
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         asked = simulation.manager.hub.room.refused
-        await asyncio.sleep(5 * HEARTBEAT)
+        await pass_time(5 * HEARTBEAT)
         assert simulation.manager.hub.room.refused == asked
         state = record(simulation, left).state
         assert (state.mode, state.fallback) == ("pull", "")
@@ -139,12 +138,12 @@ def test_f_p5_a_manager_that_restarts_meanwhile_is_found_again(simulate):
         agents = await begin(simulation, cap=1, agents=3)
         simulation.manager.cap = 2
         await simulation.manager.crash()
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         await simulation.manager.start()
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         assert len(holding(simulation)) == 2
         await simulation.manager.publish(LAB.format(text="one"))
-        await asyncio.sleep(HEARTBEAT + 1)
+        await pass_time(HEARTBEAT + 1)
         assert [agent.applied for agent in agents] == [("motd@1",)] * 3
 
     simulate(story)

@@ -1,6 +1,5 @@
 """A list of servers: who is dialled, what happens when one fails, and the way back."""
 
-import asyncio
 from itertools import pairwise
 
 import pytest
@@ -9,6 +8,7 @@ from popham.errors import LinkError
 from popham.model.communication import Mode
 from popham.model.servers import Server, order_servers
 from popham.model.status import Presence, presence
+from popham.testing.virtual import pass_time
 
 from .conftest import LAB
 
@@ -54,7 +54,7 @@ async def begin(simulation, mode, servers=EQUALS, agents=1, **rest):
     serve(simulation, *(name for name, _ in servers))
     await publish(simulation, mode, servers, **rest)
     added = await simulation.add_agents("lab", [f"a{n}" for n in range(agents)])
-    await asyncio.sleep(2 * HEARTBEAT)
+    await pass_time(2 * HEARTBEAT)
     return added if agents > 1 else added[0]
 
 
@@ -84,7 +84,7 @@ def test_f_c8_the_list_takes_the_place_of_the_join_strings_addresses(simulate, m
         if mode is Mode.PUSH:
             assert held_by(simulation, agent) == [name_of(first)]
         await publish(simulation, mode, [])
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         assert known(simulation, agent).state.server == "https://manager:4320"
 
     simulate(story)
@@ -101,12 +101,12 @@ def test_f_c8_within_two_heartbeats_the_next_equal_is_dialled_and_then_the_next_
             fail(simulation, name_of(down))
             began = simulation.clock.now()
             while known(simulation, agent).state.server != following:
-                await asyncio.sleep(1)
+                await pass_time(1)
                 assert simulation.clock.now() - began < 2 * HEARTBEAT
             if mode is Mode.PUSH:
                 assert held_by(simulation, agent) == [name_of(following)]
         await publish(simulation, mode, servers, text="two")
-        await asyncio.sleep(HEARTBEAT + 1)
+        await pass_time(HEARTBEAT + 1)
         assert agent.applied == ("motd@2",)
 
     simulate(story)
@@ -117,12 +117,12 @@ def test_f_c8_after_the_hold_it_returns_to_its_first_and_not_before(simulate, mo
         agent = await begin(simulation, mode)
         first, second, _ = first_of(agent)
         fail(simulation, name_of(first))
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         assert agent.end.server == second
         serve(simulation, name_of(first))
-        await asyncio.sleep(HOLD - 2 * HEARTBEAT - 1)
+        await pass_time(HOLD - 2 * HEARTBEAT - 1)
         assert agent.end.server == second
-        await asyncio.sleep(4 * HEARTBEAT)
+        await pass_time(4 * HEARTBEAT)
         assert known(simulation, agent).state.server == first
         if mode is Mode.PUSH:
             assert held_by(simulation, agent) == [name_of(first)]
@@ -135,17 +135,17 @@ def test_f_c8_a_try_that_fails_costs_nothing_but_the_try(simulate, mode):
         agent = await begin(simulation, mode)
         first, second, _ = first_of(agent)
         fail(simulation, name_of(first))
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         links = held_by(simulation, agent)
         for _ in range(10):
-            await asyncio.sleep(HOLD / 3)
+            await pass_time(HOLD / 3)
             assert simulation.clock.now() - known(simulation, agent).last_contact <= HEARTBEAT + 1
             assert held_by(simulation, agent) == links
         tries = [text for text in agent.said if "stays, because another" in text or "server in use" in text]
         assert 1 <= len(tries) <= 4, "in 1000 s"
         assert agent.end.server == second
         await publish(simulation, mode, EQUALS, text="two")
-        await asyncio.sleep(HEARTBEAT + 1)
+        await pass_time(HEARTBEAT + 1)
         assert agent.applied == ("motd@2",)
 
     simulate(story)
@@ -159,7 +159,7 @@ def test_f_c8_a_first_server_that_comes_and_goes_is_stayed_away_from_for_longer(
         for step in range(240):
             # A minute up, three down; in an hour of this a plain hold would bring it back ten times.
             (serve if step % 4 == 0 else fail)(simulation, name_of(first))
-            await asyncio.sleep(60)
+            await pass_time(60)
             if agent.end.server != server:
                 changes, server = changes + 1, agent.end.server
         assert changes <= 20, "in four hours"
@@ -171,11 +171,11 @@ def test_f_c8_a_list_of_which_nobody_answers_cuts_nobody_off_and_is_reported(sim
     async def story(simulation):
         agent = await begin(simulation, mode)
         fail(simulation, "paris", "lyon", "reserve")
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         state = known(simulation, agent).state
         assert (state.server, state.fallback, state.mode) == ("https://manager:4320", "link.servers", mode)
         await publish(simulation, mode, [("manager", 1)])
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         state = known(simulation, agent).state
         assert (state.server, state.fallback) == ("https://manager:4320", "")
 
@@ -187,7 +187,7 @@ def test_f_c8_a_wrong_list_leaves_nobody_without_a_server(simulate, mode):
         agent = await begin(simulation, mode)
         await publish(simulation, mode, [("nowhere", 1), ("nobody", 2)], text="two")
         for _ in range(20):
-            await asyncio.sleep(HEARTBEAT / 2)
+            await pass_time(HEARTBEAT / 2)
             assert simulation.clock.now() - known(simulation, agent).last_contact <= HEARTBEAT + 1
         assert agent.end.server == "https://manager:4320", "as in the join string"
         assert agent.applied == ("motd@2",)
@@ -204,7 +204,7 @@ def test_f_c8_another_list_moves_a_running_fleet_make_before_break_over_the_spre
         await publish(simulation, Mode.PUSH, [("lyon", 1)], text="two", spread="60s")
         began = simulation.clock.now()
         for _ in range(140):
-            await asyncio.sleep(0.5)
+            await pass_time(0.5)
             for agent in agents:
                 assert held_by(simulation, agent), "never without a link"
                 if agent.end.server == "https://lyon:4320":
@@ -230,7 +230,7 @@ def test_f_c8_the_order_of_an_agent_outlives_its_process(simulate):
         for agent in agents:
             await agent.crash()
             agent.start()
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert [agent.end.server for agent in agents] == before
 
     simulate(story)
@@ -247,7 +247,7 @@ def test_f_c8_a_server_that_asks_to_come_later_is_waited_for_before_another_is_d
             raise LinkError("busy", "too many", retry_after=20.0, status=503)
 
         dialer.exchange = busy
-        await asyncio.sleep(3 * HEARTBEAT)
+        await pass_time(3 * HEARTBEAT)
         assert len(refusals) == 3
         assert all(b - a >= 20 for a, b in pairwise(refusals))
         assert agent.end.server == second

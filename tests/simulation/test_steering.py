@@ -1,10 +1,9 @@
 """A Manager with too much to do puts rounds off, and a fleet that returns is no storm."""
 
-import asyncio
-
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.status import Presence, presence
 from popham.testing.storm import Door, Storm
+from popham.testing.virtual import pass_time
 from popham.upstream.shedding import LAG, Load
 from popham.upstream.steering import EVERY
 
@@ -16,13 +15,13 @@ BUSY = Load(10 * LAG)
 async def begin(simulation, agents=10):
     await simulation.manager.put_group("lab", PULL)
     added = await simulation.add_agents("lab", [f"a{n}" for n in range(agents)])
-    await asyncio.sleep(3 * HEARTBEAT)
+    await pass_time(3 * HEARTBEAT)
     return added
 
 
 async def rounds_within(simulation, seconds):
     before = simulation.manager.hub.counts.rounds
-    await asyncio.sleep(seconds)
+    await pass_time(seconds)
     return simulation.manager.hub.counts.rounds - before
 
 
@@ -37,11 +36,11 @@ def test_f_c10_under_load_agents_come_a_quarter_as_often_and_again_at_their_hear
         agents = await begin(simulation)
         assert 38 <= await rounds_within(simulation, 4 * HEARTBEAT) <= 40
         simulation.manager.load = BUSY
-        await asyncio.sleep(8 * HEARTBEAT)
+        await pass_time(8 * HEARTBEAT)
         assert 18 <= await rounds_within(simulation, 8 * HEARTBEAT) <= 22
         assert [agent.said[-1] for agent in agents] == [""] * 10
         simulation.manager.load = Load()
-        await asyncio.sleep(6 * HEARTBEAT)
+        await pass_time(6 * HEARTBEAT)
         assert 38 <= await rounds_within(simulation, 4 * HEARTBEAT) <= 40
 
     simulate(story)
@@ -54,7 +53,7 @@ def test_f_c10_nobody_is_missed_who_comes_later_because_it_was_asked_to(simulate
         for step in range(120):
             if step == 60:
                 simulation.manager.load = Load()
-            await asyncio.sleep(HEARTBEAT / 4)
+            await pass_time(HEARTBEAT / 4)
             assert all_on_time(simulation, agents)
 
     simulate(story)
@@ -64,13 +63,13 @@ def test_f_c10_a_stretch_is_forgotten_by_an_agent_that_restarts(simulate):
     async def story(simulation):
         (agent,) = await begin(simulation, agents=1)
         simulation.manager.load = BUSY
-        await asyncio.sleep(8 * HEARTBEAT)
+        await pass_time(8 * HEARTBEAT)
         assert agent.end.stretch == 3 * HEARTBEAT
         simulation.manager.load = Load()
-        await asyncio.sleep(20 * EVERY)
+        await pass_time(20 * EVERY)
         await agent.crash()
         agent.start()
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert agent.end.stretch == 0.0
 
     simulate(story)
@@ -80,9 +79,9 @@ def test_f_c10_a_change_waits_no_longer_than_four_heartbeats(simulate):
     async def story(simulation):
         (agent,) = await begin(simulation, agents=1)
         simulation.manager.load = BUSY
-        await asyncio.sleep(8 * HEARTBEAT)
+        await pass_time(8 * HEARTBEAT)
         await simulation.manager.put_group("lab", CommunicationSettings(mode=Mode.PULL, heartbeat=30.0))
-        await asyncio.sleep(4 * HEARTBEAT + 1)
+        await pass_time(4 * HEARTBEAT + 1)
         assert agent.end.settings.heartbeat == 30.0
         assert agent.end.stretch == 90.0
 

@@ -1,12 +1,11 @@
 """The session stories: one set of bodies, told in each of the four cells."""
 
-import asyncio
-
 import pytest
 
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.status import Outcome, SyncState, sync_state
 from popham.testing.simulation import Simulation
+from popham.testing.virtual import pass_time
 
 from .conftest import HEARTBEAT, LAB, settings
 
@@ -14,7 +13,7 @@ from .conftest import HEARTBEAT, LAB, settings
 async def begin(simulation: Simulation, cell, agents: int = 2):
     await simulation.manager.put_group("lab", settings(cell))
     added = await simulation.add_agents("lab", [f"a{n}" for n in range(agents)])
-    await asyncio.sleep(2 * HEARTBEAT)
+    await pass_time(2 * HEARTBEAT)
     return added
 
 
@@ -35,7 +34,7 @@ def test_a_change_arrives_at_once_by_push_and_within_one_heartbeat_by_pull(simul
     async def story(simulation):
         agents = await begin(simulation, cell)
         await simulation.manager.publish(LAB.format(text="one"))
-        await asyncio.sleep(latency(cell))
+        await pass_time(latency(cell))
         assert [agent.applied for agent in agents] == [("motd@1",)] * 2
         assert in_sync(simulation, agents)
 
@@ -47,7 +46,7 @@ def test_two_changes_inside_one_heartbeat_end_with_the_second(simulate, cell):
         agents = await begin(simulation, cell)
         await simulation.manager.publish(LAB.format(text="one"))
         await simulation.manager.publish(LAB.format(text="two"))
-        await asyncio.sleep(latency(cell))
+        await pass_time(latency(cell))
         assert [agent.applied for agent in agents] == [("motd@2",)] * 2
         assert in_sync(simulation, agents)
 
@@ -58,16 +57,16 @@ def test_a_manager_that_restarts_finds_its_agents_again_and_asks_nothing_twice(s
     async def story(simulation):
         agents = await begin(simulation, cell)
         await simulation.manager.publish(LAB.format(text="one"))
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         applied = [len(agent.applier.applied) for agent in agents]
         await simulation.manager.crash()
-        await asyncio.sleep(3 * HEARTBEAT)
+        await pass_time(3 * HEARTBEAT)
         await simulation.manager.start()
-        await asyncio.sleep(400)
+        await pass_time(400)
         assert in_sync(simulation, agents)
         assert [len(agent.applier.applied) for agent in agents] == applied
         await simulation.manager.publish(LAB.format(text="two"))
-        await asyncio.sleep(latency(cell))
+        await pass_time(latency(cell))
         assert [agent.applied for agent in agents] == [("motd@2",)] * 2
 
     simulate(story)
@@ -77,14 +76,14 @@ def test_an_agent_that_restarts_keeps_its_last_good_set_and_catches_up(simulate,
     async def story(simulation):
         (agent,) = await begin(simulation, cell, agents=1)
         await simulation.manager.publish(LAB.format(text="one"))
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         await agent.crash()
         await simulation.manager.publish(LAB.format(text="two"))
-        await asyncio.sleep(3 * HEARTBEAT)
+        await pass_time(3 * HEARTBEAT)
         assert agent.state.progress().outcome is Outcome.APPLIED
         assert agent.applied == ("motd@1",)
         agent.start()
-        await asyncio.sleep(latency(cell) + 10)
+        await pass_time(latency(cell) + 10)
         assert agent.applied == ("motd@2",)
         assert in_sync(simulation, [agent])
 
@@ -97,7 +96,7 @@ def test_f_p6_a_half_open_link_is_found_and_what_it_swallowed_arrives_by_another
         for agent in agents:
             simulation.network.half_open(agent.name)
         await simulation.manager.publish(LAB.format(text="one"))
-        await asyncio.sleep(2 * HEARTBEAT + 10)
+        await pass_time(2 * HEARTBEAT + 10)
         assert [agent.applied for agent in agents] == [("motd@1",)] * 2
         assert in_sync(simulation, agents)
 
@@ -111,9 +110,9 @@ def test_rel_8_duplicate_reordered_and_lost_messages_change_nothing_in_the_end(s
         weather.duplicate, weather.reorder, weather.loss, weather.delay = 0.3, 0.3, 0.2, 2.0
         for number in range(10):
             await simulation.manager.publish(LAB.format(text=f"text {number}"))
-            await asyncio.sleep(HEARTBEAT / 3)
+            await pass_time(HEARTBEAT / 3)
         weather.duplicate = weather.reorder = weather.loss = 0.0
-        await asyncio.sleep(12 * HEARTBEAT)
+        await pass_time(12 * HEARTBEAT)
         assert [agent.applied for agent in agents] == [("motd@10",)] * 5
         assert in_sync(simulation, agents)
 
@@ -128,12 +127,12 @@ def test_rel_6_a_slow_reader_is_let_go_and_keeps_nobody_waiting(simulate, cell):
                 pipe.lower.stalled = True
         for number in range(400):
             await simulation.manager.publish(LAB.format(text=f"text {number}"))
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(latency(cell))
+            await pass_time(0.05)
+        await pass_time(latency(cell))
         assert quick.applied == ("motd@400",)
         waiting = [pipe.lower.waiting for pipe in simulation.network.pipes]
         assert max(waiting, default=0) <= simulation.network.limits.queue
-        await asyncio.sleep(12 * HEARTBEAT)
+        await pass_time(12 * HEARTBEAT)
         assert in_sync(simulation, [slow, quick])
 
     simulate(story)
@@ -143,13 +142,13 @@ def test_rel_5_a_partition_changes_nothing_on_the_machine_and_heals_by_itself(si
     async def story(simulation):
         agents = await begin(simulation, cell)
         await simulation.manager.publish(LAB.format(text="one"))
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         simulation.network.cut = {agent.name for agent in agents}
         await simulation.manager.publish(LAB.format(text="two"))
-        await asyncio.sleep(10 * HEARTBEAT)
+        await pass_time(10 * HEARTBEAT)
         assert [agent.applied for agent in agents] == [("motd@1",)] * 2
         simulation.network.cut = set()
-        await asyncio.sleep(320 + 2 * HEARTBEAT)
+        await pass_time(320 + 2 * HEARTBEAT)
         assert [agent.applied for agent in agents] == [("motd@2",)] * 2
         assert in_sync(simulation, agents)
 
@@ -161,13 +160,13 @@ def test_a_set_that_fails_is_reported_and_the_next_good_one_heals_it(simulate, c
         (agent,) = await begin(simulation, cell, agents=1)
         agent.applier.broken = "no such account"
         await simulation.manager.publish(LAB.format(text="one"))
-        await asyncio.sleep(latency(cell) + 1)
+        await pass_time(latency(cell) + 1)
         record = simulation.manager.book.record(agent.state.uid).state
         assert (record.outcome, record.error_code) == (Outcome.FAILED, "policy.validate")
         assert "no such account" in record.error
         agent.applier.broken = ""
         await simulation.manager.publish(LAB.format(text="two"))
-        await asyncio.sleep(latency(cell) + 1)
+        await pass_time(latency(cell) + 1)
         assert agent.applied == ("motd@2",)
         assert in_sync(simulation, [agent])
 
@@ -180,7 +179,7 @@ def test_f_l1_the_first_round_is_at_start_whatever_the_heartbeat(simulate, cell,
         await simulation.manager.put_group("lab", settings(cell, heartbeat))
         await simulation.manager.publish(LAB.format(text="one"))
         (agent,) = await simulation.add_agents("lab", ["a"])
-        await asyncio.sleep(2.0)
+        await pass_time(2.0)
         assert agent.applied == ("motd@1",)
 
     simulate(story)
@@ -193,7 +192,7 @@ def test_f_c3_a_switch_of_mode_and_dialer_needs_no_restart_and_misses_nothing(si
             fresh = CommunicationSettings(mode=mode, dialer=cell[1], heartbeat=HEARTBEAT)
             await simulation.manager.put_group("lab", fresh)
             await simulation.manager.publish(LAB.format(text=f"text {number}"))
-            await asyncio.sleep(3 * HEARTBEAT)
+            await pass_time(3 * HEARTBEAT)
             assert [agent.applied for agent in agents] == [(f"motd@{number + 1}",)] * 2
             assert in_sync(simulation, agents)
 

@@ -1,6 +1,5 @@
 """Switching how a running fleet gets in touch, again and again; and where the new way is closed."""
 
-import asyncio
 from collections import defaultdict
 from itertools import pairwise
 
@@ -8,6 +7,7 @@ from popham.errors import LinkError
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.status import Presence, SyncState, presence, sync_state
 from popham.testing.network import Lower
+from popham.testing.virtual import pass_time
 from popham.upstream.record import Record
 
 from .conftest import LAB
@@ -59,12 +59,12 @@ def test_f_c3_a_switch_every_ten_seconds_for_an_hour_misses_and_doubles_nothing(
         agents = await simulation.add_agents("lab", ["a", "b", "c"])
         for agent in agents:
             count(agent, rounds)
-        await asyncio.sleep(SWITCH)
+        await pass_time(SWITCH)
         drivers = [agent.driver for agent in agents]
         switches = int(HOUR / SWITCH)
         for number in range(1, switches + 1):
             await publish(simulation, str(number), PULL if number % 2 else PUSH)
-            await asyncio.sleep(SWITCH)
+            await pass_time(SWITCH)
             assert in_sync(simulation, agents)
             assert on_time(simulation, agents)
             modes = {known(simulation, agent).state.mode for agent in agents}
@@ -101,25 +101,25 @@ def test_f_c3_where_no_link_can_be_opened_the_agent_stays_in_pull_says_so_and_le
     async def story(simulation):
         await publish(simulation, "one", PULL, "60s")
         (agent,) = await simulation.add_agents("lab", ["a"])
-        await asyncio.sleep(100)
+        await pass_time(100)
         hold, agent.dialer().hold = agent.dialer().hold, no_upgrade
         await publish(simulation, "two", PUSH, "60s")
         for _ in range(30):
-            await asyncio.sleep(20)
+            await pass_time(20)
             assert simulation.clock.now() - known(simulation, agent).last_contact <= 61
         state = known(simulation, agent).state
         assert (state.mode, state.fallback) == (Mode.PULL, "link.unexpected")
         assert agent.applied == ("motd@2",)
         assert agent.driver.link_wait > 0
         await publish(simulation, "three", PUSH, "60s")
-        await asyncio.sleep(61)
+        await pass_time(61)
         assert agent.applied == ("motd@3",)
         agent.dialer().hold = hold
-        await asyncio.sleep(70)
+        await pass_time(70)
         state = known(simulation, agent).state
         assert (state.mode, state.fallback) == (Mode.PUSH, "")
         await publish(simulation, "four", PUSH, "60s")
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert agent.applied == ("motd@4",)
 
     simulate(story)
@@ -132,9 +132,9 @@ def test_f_c3_without_a_link_a_round_is_made_no_more_than_once_per_heartbeat(sim
         agent.dialer().hold = no_upgrade
         for pipe in list(simulation.network.pipes):
             pipe.end(1006)
-        await asyncio.sleep(300)
+        await pass_time(300)
         before = simulation.manager.hub.counts.rounds
-        await asyncio.sleep(600)
+        await pass_time(600)
         assert 9 <= simulation.manager.hub.counts.rounds - before <= 11
 
     simulate(story)
@@ -144,7 +144,7 @@ def test_f_c3_a_manager_that_is_away_is_not_dialled_twice_as_often_for_that(simu
     async def story(simulation):
         await publish(simulation, "one", PUSH, "60s")
         (agent,) = await simulation.add_agents("lab", ["a"])
-        await asyncio.sleep(10)
+        await pass_time(10)
         tried = []
         exchange = agent.dialer().exchange
 
@@ -154,7 +154,7 @@ def test_f_c3_a_manager_that_is_away_is_not_dialled_twice_as_often_for_that(simu
 
         agent.dialer().exchange = noted
         await simulation.manager.crash()
-        await asyncio.sleep(300)
+        await pass_time(300)
         assert not tried
 
     simulate(story)
@@ -167,13 +167,13 @@ def test_f_c3_a_manager_that_goes_while_an_agent_has_no_link_is_waited_for_and_f
         hold, agent.dialer().hold = agent.dialer().hold, no_upgrade
         for pipe in list(simulation.network.pipes):
             pipe.end(1006)
-        await asyncio.sleep(100)
+        await pass_time(100)
         await simulation.manager.crash()
         agent.dialer().hold = hold
-        await asyncio.sleep(600)
+        await pass_time(600)
         assert agent.end.fallback != "link.unreachable"
         await simulation.manager.start()
-        await asyncio.sleep(400)
+        await pass_time(400)
         state = known(simulation, agent).state
         assert (state.mode, state.fallback) == (Mode.PUSH, "")
 
@@ -186,7 +186,7 @@ def test_f_c1_with_upload_off_reports_are_sent_all_the_same(simulate):
             quiet = CommunicationSettings(mode=mode, heartbeat=60.0, upload=False, critical=False)
             await simulation.manager.put_group(str(mode), quiet)
         agents = [(await simulation.add_agents(str(mode), [f"{mode}-1"]))[0] for mode in Mode]
-        await asyncio.sleep(600)
+        await pass_time(600)
         assert on_time(simulation, agents)
         assert [known(simulation, agent).state.mode for agent in agents] == list(Mode)
         assert [agent.end.settings.upload for agent in agents] == [False, False]

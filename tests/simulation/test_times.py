@@ -1,12 +1,12 @@
 """Other settings at some times of day and on a metered link; simulated time begins on a Friday at 08:00 UTC."""
 
-import asyncio
 from itertools import pairwise
 
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.criteria import Surroundings
 from popham.model.schedule import Override, Period
 from popham.model.status import Presence, presence
+from popham.testing.virtual import pass_time
 
 HOUR, DAY = 3600.0, 86_400.0
 DAILY = tuple(range(7))
@@ -21,7 +21,7 @@ def office(override, *, begin=9, end=18, days=DAILY, **rest):
 async def begin(simulation, settings, agents=1):
     await simulation.manager.put_group("lab", settings)
     added = await simulation.add_agents("lab", [f"a{n}" for n in range(agents)])
-    await asyncio.sleep(60)
+    await pass_time(60)
     return added if agents > 1 else added[0]
 
 
@@ -40,7 +40,7 @@ def links(simulation):
 
 async def until(simulation, hour):
     """Wait until so many hours after the midnight before simulated time began."""
-    await asyncio.sleep((hour - 8) * HOUR - simulation.clock.elapsed)
+    await pass_time((hour - 8) * HOUR - simulation.clock.elapsed)
 
 
 def test_f_c7_the_mode_changes_with_the_time_of_day_and_back(simulate):
@@ -67,7 +67,7 @@ def test_f_c7_no_promise_is_broken_across_a_boundary(simulate):
         agent = await begin(simulation, office(PULL, mode=Mode.PULL, heartbeat=60.0))
         rounds = simulation.manager.hub.counts.rounds
         for _ in range(24 * 60):
-            await asyncio.sleep(60)
+            await pass_time(60)
             known = simulation.manager.book.record(agent.state.uid)
             silent = simulation.clock.now() - known.last_contact
             assert silent <= known.promise + 1
@@ -84,9 +84,9 @@ def test_f_c7_a_fleet_changes_over_within_the_spread_and_not_in_one_second(simul
         await until(simulation, 9)
         held = [len(links(simulation))]
         for _ in range(10):
-            await asyncio.sleep(30)
+            await pass_time(30)
             held.append(len(links(simulation)))
-        await asyncio.sleep(2)
+        await pass_time(2)
         assert held[0] == 40
         assert not links(simulation)
         assert max(a - b for a, b in pairwise(held)) <= 12, "in 30 of 300 seconds"
@@ -114,11 +114,11 @@ def test_f_c7_on_a_metered_link_other_values_hold_and_the_agent_finds_out_by_its
         agent = await begin(simulation, settings)
         assert state(simulation, agent).mode == Mode.PUSH
         agent.host.change(interfaces={"wwan0": "mobile", "lo": "loopback"}, addresses=("10.9.9.9",))
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert (state(simulation, agent).mode, state(simulation, agent).promise) == (Mode.PULL, 6 * HOUR)
         assert not links(simulation)
         agent.host.change(interfaces={"wlan0": "wireless", "wwan0": "mobile"}, addresses=("10.1.1.1",))
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert (state(simulation, agent).mode, links(simulation)) == (Mode.PUSH, ["a0"])
 
     simulate(story)
@@ -130,7 +130,7 @@ def test_f_c7_the_interface_alone_decides_also_where_nothing_else_changed(simula
         agent = await begin(simulation, settings)
         assert agent.host.around == Surroundings()
         agent.host.change(interfaces={"wwan0": "mobile"})
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert state(simulation, agent).mode == Mode.PULL
 
     simulate(story)

@@ -1,12 +1,11 @@
 """A policy that blocks the Manager, on many machines at once: each undoes it by itself, and tells of it."""
 
-import asyncio
-
 import pytest
 
 from popham.model.cell import Dialer, Mode
 from popham.model.communication import CommunicationSettings
 from popham.model.status import Outcome
+from popham.testing.virtual import pass_time
 
 from .conftest import HEARTBEAT, LAB
 
@@ -46,9 +45,9 @@ async def watched(simulation, settings, number):
         agent.window = WINDOW
         agent.start()
         simulation.manager.visit(agent)
-    await asyncio.sleep(HEARTBEAT)
+    await pass_time(HEARTBEAT)
     await simulation.manager.publish(LAB.format(text="one"))
-    await asyncio.sleep(WINDOW + 2 * HEARTBEAT)
+    await pass_time(WINDOW + 2 * HEARTBEAT)
     assert {agent.applied for agent in agents} == {("motd@1",)}
     return agents
 
@@ -61,19 +60,19 @@ def test_f_y15_every_machine_that_a_policy_cuts_off_is_back_and_the_manager_know
     async def story(simulation):
         agents = await watched(simulation, settings, 5)
         await simulation.manager.publish(LAB.format(text="blocks"))
-        await asyncio.sleep(2.5 * HEARTBEAT + 2 * KNOWN + 10)
+        await pass_time(2.5 * HEARTBEAT + 2 * KNOWN + 10)
         assert {agent.applied for agent in agents} == {("motd@1",)}
         for agent in agents:
             names = agent.applier.applied
             assert names.count(("motd@2",)) == 2, "it was tried once more, and no more"
-        await asyncio.sleep(10 * HEARTBEAT)
+        await pass_time(10 * HEARTBEAT)
         for agent in agents:
             state = state_of(simulation, agent)
             assert (state.outcome, state.error_code) == (Outcome.FAILED, "policy.undone_contact")
             assert "tried twice" in state.error
             assert agent.applier.applied.count(("motd@2",)) == 2
         await simulation.manager.publish(LAB.format(text="good"))
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         assert {agent.applied for agent in agents} == {("motd@3",)}
 
     simulate(story)
@@ -84,13 +83,13 @@ def test_f_y15_a_manager_that_dies_after_the_apply_finds_the_set_in_force_when_i
         agents = await watched(simulation, settings, 5)
         await simulation.manager.publish(LAB.format(text="blocks"))
         await simulation.manager.publish(LAB.format(text="good"))
-        await asyncio.sleep(2 * HEARTBEAT)
+        await pass_time(2 * HEARTBEAT)
         assert {agent.applied for agent in agents} == {("motd@3",)}
         await simulation.manager.crash()
-        await asyncio.sleep(HEARTBEAT + KNOWN + 20)
+        await pass_time(HEARTBEAT + KNOWN + 20)
         assert {agent.applied for agent in agents} == {("motd@1",)}
         await simulation.manager.start()
-        await asyncio.sleep(WINDOW + 20 * HEARTBEAT)
+        await pass_time(WINDOW + 20 * HEARTBEAT)
         assert {agent.applied for agent in agents} == {("motd@3",)}
         assert {state_of(simulation, agent).outcome for agent in agents} == {Outcome.APPLIED}
 

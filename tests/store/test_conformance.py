@@ -275,6 +275,10 @@ async def test_newest_comes_first_where_people_look_for_it(store: Store) -> None
 
     await store.write(put)
     assert await store.read(lambda tx: [row.revision for row in tx.revisions("motd")]) == [10, 2, 1]
+    assert await store.read(lambda tx: (tx.revision_numbers("motd"), tx.revision_numbers("x"))) == (
+        [10, 2, 1],
+        [],
+    )
     assert await store.read(lambda tx: [row.id for row in tx.tokens()]) == ["t10", "t2", "t1"]
     assert await store.read(lambda tx: [(row.group, row.version) for row in tx.bundles()]) == [
         ("db", 20),

@@ -8,9 +8,7 @@ Rules:
 """
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,28 +18,13 @@ import pytest
 from popham.cli.contexts import Contexts
 from popham.client import Client
 from popham.errors import LinkError
+from popham.testing.ports import free_ports
 
 from .stock import Bridge
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until a condition is given up."""
 POPHAM = (sys.executable, "-m", "popham")
-UPPER = 32_000
-"""Ports are drawn below the range from which the system takes those of outgoing connections."""
-
-
-def free_port(host):
-    """Return a port on which nobody listens, and that no outgoing connection will take."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for _ in range(100):
-        port = random.SystemRandom().randrange(20_000, UPPER)
-        with socket.socket(family) as probe:
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise LookupError("no port is free")
 
 
 class Machine:
@@ -99,7 +82,7 @@ class Fleet:
         self.folder = folder
         self.host = f"[{host}]" if ":" in host else host
         self.address = host
-        self.agents_port, self.people_port = free_port(host), free_port(host)
+        self.agents_port, self.people_port = free_ports(2, host)
         self.contexts = folder / "contexts.toml"
         kept = {key: value for key, value in os.environ.items() if not key.startswith("POPHAM_")}
         self.env = kept | {"POPHAM_CONFIG": str(self.contexts)}
@@ -211,8 +194,9 @@ class Fleet:
         """Wait until ``holds()``, and return the seconds it took."""
         begin = time.monotonic()
         while not holds():
-            assert time.monotonic() - begin < patience, f"gave up waiting until {what}"
-            time.sleep(0.02)
+            waited = time.monotonic() - begin
+            assert waited < patience, f"gave up waiting until {what}"
+            time.sleep(min(max(0.02, waited / 20), 0.2))
         return time.monotonic() - begin
 
     def close(self):
@@ -301,4 +285,4 @@ def _bridge(tmp_path_factory, **environ):
 @pytest.fixture
 def fleet_ports():
     """Two free ports: for agents, and for people."""
-    return free_port("127.0.0.1"), free_port("127.0.0.1")
+    return free_ports(2)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 LOOKS = re.compile(r"popham (get|describe|why|explain|agent status|rollout (list|status))|cat ")
-PATIENCE = 20.0
+PATIENCE = 60.0
 END = "== end of command"
 
 

@@ -78,7 +78,7 @@ class Bridge:
 
     def stop(self):
         self.manager.send_signal(signal.SIGTERM)
-        assert self.manager.wait(20) == 0
+        assert self.manager.wait(60) == 0
 
     def start(self):
         self.demo.start("manager", "--state", str(self.demo.folder / "manager"), log="manager.log")
@@ -135,7 +135,7 @@ class StockAgent:
     def goodbye(self):
         """End it as an application ends, and return its goodbyes."""
         self.order(goodbye=True)
-        assert self.process.wait(20) == 0
+        assert self.process.wait(60) == 0
         self._reader.join()
         return [event for event in self.events if event.get("goodbye")]
 

@@ -29,7 +29,7 @@ from popham.opamp.wire import REPORT_FULL_STATE
 from popham.testing.demo import wait_until
 
 CAPABILITIES = 0x1 | 0x2 | 0x4 | 0x100 | 0x1000 | 0x2000
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until a link is open."""
 HEADLESS = ServerToAgent(error_response=ServerErrorResponse(error_message="without the header"))
 UNAVAILABLE = ServerErrorResponseType.ServerErrorResponseType_Unavailable

@@ -128,6 +128,6 @@ class StrangeUpstream:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        assert self.process.wait(20) == 0
+        assert self.process.wait(60) == 0
         self._reader.join()
         self.process.stdout.close()

@@ -25,7 +25,7 @@ def ask(fleet, port, method, path, *, newest=None, headers=None, body=None):
     context = ssl.create_default_context(cafile=str(fleet.state / "keys" / "ca.pem"))
     if newest is not None:
         context.maximum_version = newest
-    asked = http.client.HTTPSConnection(fleet.address, port, context=context, timeout=10)
+    asked = http.client.HTTPSConnection(fleet.address, port, context=context, timeout=60)
     try:
         asked.request(method, path, body=body, headers=headers or {})
         answer = asked.getresponse()
@@ -170,7 +170,7 @@ def test_f_o10_both_doors_speak_tls_1_3_over_ipv6_and_nothing_less(fleet):
         assert ask(fleet, port, "GET", path)[0] == 200
         with pytest.raises(ssl.SSLError):
             ask(fleet, port, "GET", path, newest=ssl.TLSVersion.TLSv1_2)
-        plain = http.client.HTTPConnection(fleet.address, port, timeout=10)
+        plain = http.client.HTTPConnection(fleet.address, port, timeout=60)
         plain.request("GET", path)
         with pytest.raises((OSError, http.client.HTTPException)):
             plain.getresponse()

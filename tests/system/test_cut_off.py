@@ -17,6 +17,7 @@ import pytest
 from .conftest import POPHAM
 
 INSIDE = "TESTS_IN_NAMESPACE"
+AGAIN = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "inside")
 MANAGER, NEAR, FAR = "198.51.100.1", "203.0.113.1", "203.0.113.2"
 """Addresses for documentation. Source: RFC 5737."""
 KNOWN = 30.0
@@ -127,19 +128,7 @@ def test_rel_11_a_policy_that_removes_the_default_route_is_undone_by_its_machine
     ).returncode:
         pytest.skip("NOT TESTED: removing a default route: there is no /dev/net/tun on this machine")
     done = subprocess.run(
-        [
-            "unshare",
-            "-n",
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-k",
-            "inside",
-            __file__,
-        ],
+        ["unshare", "-n", sys.executable, *AGAIN, __file__],
         env=os.environ | {INSIDE: "1"},
         capture_output=True,
         text=True,

@@ -23,8 +23,8 @@ def test_f_p7_agents_come_from_allowed_addresses_only_and_the_setting_is_read_at
     said = web.popham("enroll", fleet.join(), code=None)
     assert said.returncode == 1
     assert "(link." in said.stderr
-    log = fleet.folder / "manager.log"
-    assert "[peers] lets in nobody from 127.0.0.1" in log.read_text()
+    log, told = fleet.folder / "manager.log", "[peers] lets in nobody from 127.0.0.1"
+    fleet.until(lambda: told in log.read_text(), "the Manager says whom it turned away")
     assert fleet.client.agents() == []
     configure(fleet, '[peers]\nallow = ["127.0.0.1", "192.0.2.0/24"]\n')
     web.enroll()

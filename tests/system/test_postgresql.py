@@ -18,7 +18,7 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def moved(founding, server):
+def moved(server, founding):
     """A Manager on PostgreSQL, with an agent."""
     fleet = founding()
     secret = fleet.folder / "database.url"

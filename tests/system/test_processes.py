@@ -82,7 +82,7 @@ def test_a_signal_ends_manager_and_agent_with_0(moored):
 def test_the_demo_ends_with_one_json_object(tmp_path):
     state = tmp_path / "state"
     done = subprocess.run(
-        [*DEMO, "--once", "--state", str(state)], capture_output=True, check=False, text=True, timeout=90
+        [*DEMO, "--once", "--state", str(state)], capture_output=True, check=False, text=True, timeout=110
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -101,11 +101,11 @@ def test_sigterm_ends_the_demo_and_every_process_of_it(fleet, tmp_path):
         [*DEMO, "--state", str(tmp_path / "state")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        fleet.until((tmp_path / "state" / "web-1.log").exists, "its first agent starts")
-        assert len(processes_with(str(tmp_path))) > 2
+        fleet.until(lambda: processes_with(str(tmp_path / "state" / "db-1.toml")), "its second agent joins")
+        assert len(processes_with(str(tmp_path))) > 2, "its Manager and its first agent run"
         demo.terminate()
-        assert demo.wait(20) == 130
-        assert not processes_with(str(tmp_path))
+        assert demo.wait(60) == 130
+        fleet.until(lambda: not processes_with(str(tmp_path)), "nothing of it is left")
     finally:
         demo.kill()
         demo.wait()

@@ -78,6 +78,7 @@ class Journey:
         self.told = []
         self.news = asyncio.Event()
         self.dialer = None
+        agent.end.retry_window = 0.0  # as long as no Manager named one, jitter alone says how long a wait is
         self.driver = Driver(agent.end, OneWay(lambda: self.dialer), draw=lambda: DRAW, said=self._said)
 
     def _said(self, text, wait):
@@ -85,7 +86,7 @@ class Journey:
         self.news.set()
 
     async def until(self, holds):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds(self.told):
                 self.news.clear()
                 await self.news.wait()

@@ -124,7 +124,7 @@ async def plain(tmp_path):
 
 
 async def until(holds):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110  # what it waits for sets no event
             await asyncio.sleep(0.01)
 

@@ -6,7 +6,7 @@ applying twice changes nothing, and a policy that is missing is withdrawn.
 1. Everything is checked before anything is written.
 2. ``validate``, ``reload`` and programs run only for policies of which something changes.
 3. Whatever fails, the former files are back, and programs have their former data, before the error is raised;
-   a process that ended in the middle leaves that to :meth:`Applier.recover`.
+   what a process that ended in the middle leaves is brought to an end before the next one looks or applies.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Applier:
     Attributes:
         supported: Policy types that can be applied here; others are skipped.
         placed: Called when a set holds.
+        programs: The commands that the machine permits.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Applier:
         self._journal = state_root / "journal.json"
         self._record = PlacedRecord(state_root)
         self._inspection = Inspection(self._record)
-        self._programs = Programs(settings, state_root / "staged", offload)
+        self.programs = Programs(settings, state_root / "staged", offload)
         self._one = asyncio.Lock()
         self._tidy = False
 
@@ -144,15 +145,6 @@ class Applier:
             await self._recover()
             return await self._offload(lambda: self._inspection.look(whole=whole))
 
-    def verify(self) -> list[str]:
-        """Return the paths, sorted, that are not as they were placed; changes nothing.
-
-        Raises:
-            StateError: The applier's own record is damaged.
-            OSError: Something cannot be looked at.
-        """
-        return list(Inspection(self._record).look(whole=True).differing)
-
     def left(self) -> tuple[str, ...]:
         """Return the paths that no policy wants any more, and that stay because somebody changed them.
 
@@ -186,12 +178,12 @@ class Applier:
         try:
             await self._offload(placement.stage)
             for policy in plan.changed:
-                await self._programs.validate(policy)
+                await self.programs.validate(policy)
             for step in work.steps:
                 if step.now is not None:
-                    await self._programs.ask(step.command, self._record.data_file(step.now), plan.secrets)
+                    await self.programs.ask(step.command, self._record.data_file(step.now), plan.secrets)
             await self._offload(placement.place)
-            await self._programs.reload(work.reload, plan.secrets)
+            await self.programs.reload(work.reload, plan.secrets)
             self._failpoint("reloaded")
             for number, step in enumerate(work.steps):
                 await self._offload(functools.partial(placement.hand, number))
@@ -221,9 +213,9 @@ class Applier:
             secrets: What no sentence may show of ``wanted``; None if nobody knows.
         """
         if wanted is not None:
-            await self._programs.hand(command, self._record.data_file(wanted), secrets)
+            await self.programs.hand(command, self._record.data_file(wanted), secrets)
         elif other is not None:
-            await self._programs.hand(command, self._record.data_file(other), None, remove=True)
+            await self.programs.hand(command, self._record.data_file(other), None, remove=True)
 
     def _keep(self, plan: Plan) -> None:
         """Keep the record where nothing is to be done, if more than the name of the placement is new in it."""
@@ -250,9 +242,10 @@ class Applier:
                 await self._offload(placement.finish)
                 return True
             replaced = await self._offload(placement.undo)
+            failed = await self._tell_of_undo(placement, replaced=replaced)
         except OSError as error:
             raise disk_error(error) from error
-        if failed := await self._tell_of_undo(placement, replaced=replaced):
+        if failed:
             raise failed
         return True
 
@@ -278,7 +271,7 @@ class Applier:
         commands = self._settings.commands
         if replaced:
             try:
-                await self._programs.reload([name for name in journal.reload if name in commands], None)
+                await self.programs.reload([name for name in journal.reload if name in commands], None)
             except PolicyError as error:
                 failed = error
             for step in reversed([step for step in journal.begun if step.command in commands]):

@@ -136,11 +136,11 @@ class FileEvents:
         return concerns
 
     def _concerns(self, data: bytes) -> bool:
-        concerns = False
-        while len(data) >= _EVENT.size:
-            number, mask, _, length = _EVENT.unpack_from(data)
-            name = data[_EVENT.size : _EVENT.size + length].rstrip(b"\0")
-            data = data[_EVENT.size + length :]
+        concerns, end = False, 0
+        while end < len(data):
+            number, mask, _, length = _EVENT.unpack_from(data, end)
+            begin, end = end + _EVENT.size, end + _EVENT.size + length
+            name = data[begin:end].rstrip(b"\0")
             names = self._names.get(number)
             if mask & _OVERFLOW or (names is not None and mask & (_SELF | _UNMOUNT | _IGNORED)):
                 concerns = self.stale = True

@@ -1,24 +1,28 @@
 """The agent's door on its own machine: a Unix socket that only its user may open.
 
-One JSON object per line in, one out: ``{"do": "status"}`` or ``{"do": "check-in"}``.
+One JSON object per line in, one out: ``{"do": "status"}``, ``{"do": "check-in"}``, or a word about the agent's
+service, such as ``{"do": "service-start"}``.  What cannot be done is answered by ``{"refused": …}``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from popham.agent.service import WORDS
 from popham.agent.status import Status
-from popham.errors import ConfigError, LinkError
+from popham.errors import ConfigError, LinkError, PophamError, StateError
 from popham.posix import set_mode
 
 _LINE = 4096
 _ANSWER = 256 * 1024
 _TIME = 5.0
 """Seconds one question may take, on either side."""
+SERVICE_TIME = 30.0
+"""Seconds that a word about the service may take: the first start imports what it needs."""
 
 
 class LocalDoor:
@@ -27,12 +31,14 @@ class LocalDoor:
     Attributes:
         news: Set when a round is wanted; shared with the agent's end.
         check_in: What a ``check-in`` does.
+        service: What a word about the agent's service does; None while there is none.
     """
 
     def __init__(self, path: Path, status: Status) -> None:
         """Answer at ``path`` with ``status``, once opened."""
         self.news = asyncio.Event()
         self.check_in: Callable[[], None] = self.news.set
+        self.service: Callable[[str], Awaitable[dict[str, Any]]] | None = None
         self._path = path
         self._status = status
         self._server: asyncio.Server | None = None
@@ -63,7 +69,10 @@ class LocalDoor:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_TIME):
-                answer = self._do(await reader.readline())
+                line = await reader.readline()
+            async with asyncio.timeout(SERVICE_TIME):
+                answer = await self._do(line)
+            async with asyncio.timeout(_TIME):
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         except (TimeoutError, ValueError, OSError):
@@ -72,7 +81,7 @@ class LocalDoor:
         finally:
             writer.close()
 
-    def _do(self, line: bytes) -> dict[str, Any]:
+    async def _do(self, line: bytes) -> dict[str, Any]:
         asked = json.loads(line)
         what = asked.get("do") if isinstance(asked, dict) else None
         if what == "status":
@@ -80,17 +89,34 @@ class LocalDoor:
         if what == "check-in":
             self.check_in()
             return {"asked": True}
-        return {"error": "the agent knows 'status' and 'check-in'"}
+        if isinstance(what, str) and what in WORDS:
+            return await self._serve(what)
+        return {"error": "the agent knows 'status', 'check-in', and words about its service"}
+
+    async def _serve(self, word: str) -> dict[str, Any]:
+        if self.service is None:
+            problem = "this machine does not belong to a fleet yet, so it has no service"
+            hint = "Wait until it is accepted; 'popham agent status' says how it stands"
+            return {"refused": StateError("not_enrolled", problem, hint).as_dict()}
+        try:
+            return await self.service(word)
+        except PophamError as error:
+            return {"refused": error.as_dict()}
 
 
-async def ask(path: Path, what: str) -> dict[str, Any]:
+async def ask(path: Path, what: str, *, seconds: float = _TIME) -> dict[str, Any]:
     """Ask the agent that runs on this machine.
+
+    Args:
+        path: Its local socket.
+        what: The word.
+        seconds: How long the answer may take.
 
     Raises:
         LinkError: ``link.no_agent``: none answers there.
     """
     try:
-        async with asyncio.timeout(_TIME):
+        async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_unix_connection(path, limit=_ANSWER)
             try:
                 writer.write(json.dumps({"do": what}).encode() + b"\n")

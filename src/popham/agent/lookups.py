@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -35,12 +36,14 @@ class Lookups:
             call: Runs in a thread.
             seconds: How long to wait.
         """
-        known = self._under_way.get(key)
-        if known is None:
+        if key not in self._under_way:
             if len(self._under_way) >= THREADS_MAX:
                 return None
-            known = self._begin(key, call, asyncio.get_running_loop(), seconds)
-        answer, until = known
+            try:
+                self._begin(key, call, asyncio.get_running_loop(), seconds)
+            except RuntimeError:  # the system lets this process have no more threads
+                return None
+        answer, until = self._under_way[key]
         try:
             async with asyncio.timeout_at(until):
                 found: T | None = await asyncio.shield(answer)
@@ -50,7 +53,7 @@ class Lookups:
 
     def _begin(
         self, key: str, call: Callable[[], T], loop: asyncio.AbstractEventLoop, seconds: float
-    ) -> tuple[asyncio.Future[T | None], float]:
+    ) -> None:
         answer: asyncio.Future[T | None] = loop.create_future()
 
         def settle(value: T | None) -> None:
@@ -62,9 +65,8 @@ class Lookups:
                 value: T | None = call()
             except OSError:
                 value = None
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(settle, value)
 
-        self._under_way[key] = answer, loop.time() + seconds
         threading.Thread(target=run, name=f"lookup {key[:40]}", daemon=True).start()
-        return self._under_way[key]
+        self._under_way[key] = answer, loop.time() + seconds

@@ -205,6 +205,12 @@ class Permission:
             raise PolicyError("command", problem, f"Install it, or {remedy} in {self.source}")
 
 
+def malformed(name: str, why: str) -> PolicyError:
+    """Return what is raised where the policy ``name`` is not one as this agent knows them."""
+    problem = f"policy {name!r} is malformed: {why}"
+    return PolicyError("malformed", problem, "Upgrade the agent or the Manager")
+
+
 def read_body(name: str, body: Mapping[str, Any], form: type[_Body]) -> _Body:
     """Return what the policy ``name`` says, unchecked.
 
@@ -214,8 +220,7 @@ def read_body(name: str, body: Mapping[str, Any], form: type[_Body]) -> _Body:
     try:
         return msgspec.convert(body, form)
     except msgspec.ValidationError as error:
-        problem = f"policy {name!r} is malformed: {error}"
-        raise PolicyError("malformed", problem, "Upgrade the agent or the Manager") from None
+        raise malformed(name, str(error)) from None
 
 
 def read_mode(path: str, mode: str, *, folder: bool = False) -> int:

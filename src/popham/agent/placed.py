@@ -190,13 +190,14 @@ class PlacedRecord:
         """
         try:
             place = permission.find_again(path)
-            held = _as_placed(place, placed)
+            as_placed = _as_placed(place, placed)
         except FileNotFoundError:
             return None, False
         except (PolicyError, OSError):
             return None, os.path.lexists(path)
-        if held is None:
+        if as_placed is None:
             return None, True
+        content_now, status = as_placed
         former = placed.former
         if former is None:
             return Change(folder=place.folder, name=place.name, content=None), False
@@ -207,16 +208,11 @@ class PlacedRecord:
         if digest(content) != former.sha256:
             problem = f"what {path} held before a policy replaced it is damaged"
             raise StateError("corrupt", problem, f"Restore {self._former / former.sha256}, or remove {path}")
-        if content == held:
+        uid, gid = (former.uid, former.gid) if posix.may_give_files() else (None, None)
+        if content == content_now and fits_status(status, former.mode, uid, gid):
             return None, False
-        root = posix.may_give_files()
         change = Change(
-            folder=place.folder,
-            name=place.name,
-            content=content,
-            mode=former.mode,
-            uid=former.uid if root else None,
-            gid=former.gid if root else None,
+            folder=place.folder, name=place.name, content=content, mode=former.mode, uid=uid, gid=gid
         )
         return change, False
 
@@ -232,8 +228,8 @@ class PlacedRecord:
                     kept.unlink()
 
 
-def _as_placed(place: Place, placed: PlacedFile) -> bytes | None:
-    """Return the content of a file that is still as it was placed, None if somebody changed it."""
+def _as_placed(place: Place, placed: PlacedFile) -> tuple[bytes, os.stat_result] | None:
+    """Return content and status of a file that is still as it was placed, None if somebody changed it."""
     with posix.Folder.open(place.folder) as folder:
         held = folder.status(place.name)
         if held is None:
@@ -241,4 +237,4 @@ def _as_placed(place: Place, placed: PlacedFile) -> bytes | None:
         if placed.mode is not None and not fits_status(held, placed.mode, placed.uid, placed.gid):
             return None
         content = folder.read(place.name, MAX_FORMER + 1)
-    return content if digest(content) == placed.sha256 else None
+    return (content, held) if digest(content) == placed.sha256 else None

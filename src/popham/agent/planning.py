@@ -12,11 +12,10 @@ from typing import Any, Final
 
 from popham.agent.folders import plan_folders
 from popham.agent.journal import Change, HandedStep, Work
-from popham.agent.permission import Permission, check_twice
+from popham.agent.permission import Permission, check_twice, malformed
 from popham.agent.placed import Handed, Placed, PlacedFile, PlacedRecord
 from popham.agent.types.registry import APPLIERS
 from popham.agent.types.wanted import WantedFile, WantedPolicy
-from popham.errors import PolicyError
 from popham.model.bundle import PolicyRef
 from popham.model.names import digest, parse_json
 
@@ -41,10 +40,10 @@ class Applied:
         try:
             held = parse_json(encoded)
         except ValueError as error:
-            raise _malformed(ref.name, str(error)) from None
+            raise malformed(ref.name, str(error)) from None
         body = held.get("body") if isinstance(held, dict) else None
         if not isinstance(body, dict):
-            raise _malformed(ref.name, "it has no body")
+            raise malformed(ref.name, "it has no body")
         return cls(ref, body)
 
 
@@ -100,7 +99,8 @@ def make_plan(
     taken = _take_back(before, files, permission, record)
     folders = plan_folders(wanted, before.folders, permission)
     handed, steps = _hand_over(wanted, before, record, permission.settings.commands)
-    left = [path for path in before.left if path not in files and os.path.lexists(path)]
+    wanted_paths = files.keys() | folders.in_force.keys()
+    left = [path for path in before.left if path not in wanted_paths and os.path.lexists(path)]
     left += [path for path in (*taken.left, *folders.left) if path not in left]
     return Plan(
         work=Work(
@@ -127,15 +127,9 @@ def _want(policy: Applied, permission: Permission) -> WantedPolicy:
     try:
         return APPLIERS[policy.ref.type](permission, policy.ref.name, policy.body)
     except RecursionError:
-        raise _malformed(policy.ref.name, "nested too deeply") from None
+        raise malformed(policy.ref.name, "nested too deeply") from None
     except UnicodeEncodeError:
-        raise _malformed(policy.ref.name, "it holds half of a character") from None
-
-
-def _malformed(name: str, why: str) -> PolicyError:
-    return PolicyError(
-        "malformed", f"policy {name!r} is malformed: {why}", "Upgrade the agent or the Manager"
-    )
+        raise malformed(policy.ref.name, "it holds half of a character") from None
 
 
 def _fits(policy: WantedPolicy, due: Collection[str]) -> bool:

@@ -94,7 +94,7 @@ class Programs:
         """Ask a program whether it would take the data in a file.
 
         Raises:
-            PolicyError: ``policy.validate``: it would not. ``policy.command``.
+            PolicyError: ``policy.validate``: it would not. ``policy.command``, ``policy.disk``.
         """
         ended = await self._hand(name, "check", data)
         self._judge(ended, "validate", f"the command {name!r} (check)", secrets)
@@ -105,7 +105,7 @@ class Programs:
         """Hand the data in a file to a program, or have it take back what that data brought.
 
         Raises:
-            PolicyError: ``policy.apply``: it failed. ``policy.command``.
+            PolicyError: ``policy.apply``: it failed. ``policy.command``, ``policy.disk``.
         """
         phase = "remove" if remove else "apply"
         ended = await self._hand(name, phase, data)
@@ -113,7 +113,13 @@ class Programs:
 
     async def _hand(self, name: str, phase: str, data: Path) -> Ended:
         argv = [part.replace(PHASE, phase) for part in self._settings.commands[name]]
-        return await self._run(argv, Path("/"), data, looks=phase == "check")
+        try:
+            return await self._run(argv, Path("/"), data, looks=phase == "check")
+        except OSError as error:
+            problem = f"what the command {name!r} is to be handed cannot be read: {error.strerror}"
+            raise PolicyError(
+                "disk", problem, "Look at the machine's disk, and publish the policy again"
+            ) from error
 
     async def _run(
         self, argv: Sequence[str], folder: Path, given: Path | None = None, *, looks: bool = False

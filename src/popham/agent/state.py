@@ -7,11 +7,12 @@ and is verified again by whoever reads it.
 1. A damaged file is an error that names it and says what to do; a damaged
    body of a policy is forgotten and fetched again.
 2. Floors never fall.
-3. Bodies are kept as long as the newest bundle, the one in force or the proven one names them.
+3. Bodies are kept as long as the newest bundle, the one in force, or one that an undo may go back to names them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Mapping
@@ -268,7 +269,9 @@ class AgentState:
             data = b""
         if data is None or digest(data) == sha256:
             return data
-        self._storage.remove(name)
+        # Where it cannot be removed it is none either: the next one that comes takes its place.
+        with contextlib.suppress(StateError):
+            self._storage.remove(name)
         return None
 
     def put_blob(self, sha256: str, data: bytes) -> None:

@@ -25,6 +25,7 @@ def make_record(
     mode: Mode,
     fallback: str,
     server: str,
+    service: str,
     dialer: Dialer,
 ) -> StateRecord:
     """Return the state record of a machine as it is now; fields as in :class:`popham.model.status.StateRecord`."""
@@ -59,6 +60,7 @@ def make_record(
         mode=str(mode),
         fallback=fallback,
         server=server,
+        service=service,
         dialer=str(dialer),
         assignment=assignment.seq if assignment else 0,
         agent_version=version,

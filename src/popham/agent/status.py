@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from popham.agent.end import AgentEnd
@@ -13,9 +12,21 @@ from popham.agent.schedule import Schedule
 from popham.agent.state import AgentState
 from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
+from popham.errors import StateError
 from popham.trust.identity import load_certificate, read_identity
 
 _TEXT = 1000
+_OF_RECORD = (
+    "group",
+    "serial",
+    "content_digest",
+    "applied_digest",
+    "mode",
+    "dialer",
+    "promise",
+    "fallback",
+)
+"""Fields of the state record that are shown as they are."""
 
 
 class Status:
@@ -31,6 +42,7 @@ class Status:
         self._schedule: Schedule | None = None
         self._locator: Locator | None = None
         self._left: Callable[[], tuple[str, ...]] = tuple
+        self._service: Callable[[], dict[str, Any]] | None = None
         self._problem = ""
         self._said_at: float | None = None
         self._next: float | None = None
@@ -44,6 +56,7 @@ class Status:
         schedule: Schedule | None = None,
         locator: Locator | None = None,
         left: Callable[[], tuple[str, ...]] = tuple,
+        service: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         """Ask this end of the session from now on.
 
@@ -54,6 +67,7 @@ class Status:
             schedule: Knows on what link the machine is.
             locator: Knows what criteria are not looked at.
             left: Returns the paths that no policy wants any more, and that stay.
+            service: Describes the agent's service.
         """
         self._end = end
         self._link_wait = link_wait
@@ -61,6 +75,7 @@ class Status:
         self._schedule = schedule
         self._locator = locator
         self._left = left
+        self._service = service
 
     def say(self, text: str, wait: float | None) -> None:
         """Note a sentence (empty: all is well) and in how many seconds the next contact is due."""
@@ -80,33 +95,26 @@ class Status:
             "problem": self._problem,
         }
         if self._end is not None:
-            record = asdict(self._end.record())
-            found |= {
-                key: record[key]
-                for key in (
-                    "group",
-                    "serial",
-                    "content_digest",
-                    "applied_digest",
-                    "mode",
-                    "dialer",
-                    "promise",
-                )
-            }
+            record = self._end.record()
+            found |= {key: getattr(record, key) for key in _OF_RECORD}
             found |= _describe_standing(self._end.standing)
-            found["unsupported"] = list(record["unsupported"])
+            found["unsupported"] = list(record.unsupported)
             found["text"] = self._end.text
             found["stretch"] = self._end.stretch
-            found["fallback"] = record["fallback"]
             if self._end.fallback:
                 found["link_again"] = self._clock.now() + max(0.0, self._link_wait())
         if self._ways is not None:
             found["servers"], found["server"] = list(self._ways.urls), self._ways.current
+        if self._service is not None:
+            found["service"] = self._service()
         if self._schedule is not None:
             found["metered"] = self._schedule.metered
         if self._locator is not None:
             found["location_unseen"] = list(self._locator.unseen)
-        found["left"] = list(self._left())
+        try:
+            found["left"] = list(self._left())
+        except StateError as error:
+            found["left"], found["problem"] = [], found["problem"] or str(error)
         return found
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from popham.api.bodies import DefinitionFile, Message, Reaching, Strict, Text
+from popham.api.bodies import Base, Files, Message, Reaching, Strict, Text
 from popham.manager.draft_views import DraftView
 
 Edition = Annotated[int, Field(ge=0, lt=2**63)]
@@ -15,7 +15,7 @@ Edition = Annotated[int, Field(ge=0, lt=2**63)]
 class DraftRequest(Strict):
     """Definitions to put into a draft."""
 
-    files: Annotated[list[DefinitionFile], Field(min_length=1, max_length=1000)]
+    files: Files
     message: Message = ""
     seen: Edition | None = None
     only: bool = False
@@ -42,9 +42,7 @@ class PublishRequest(DraftPlanRequest):
 
     message: Message = ""
     seen: Edition | None = None
-    base: Annotated[dict[Annotated[str, Field(max_length=600)], Text], Field(max_length=100_000)] | None = (
-        None
-    )
+    base: Base | None = None
 
 
 class Drafts(BaseModel):

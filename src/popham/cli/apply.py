@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from popham.cli.columns import count
 from popham.cli.confirm import confirm
 from popham.cli.costs import cost_warnings
 from popham.cli.files import read_definitions
@@ -17,17 +18,24 @@ from popham.cli.saved_plan import SavedPlan
 from popham.cli.show import output_option, show_object
 from popham.cli.text import clean
 
-FILES = click.option(
-    "-f",
-    "--file",
-    "names",
-    multiple=True,
-    required=True,
-    metavar="FILE|DIR|-",
-    help="A file, a folder with .yaml files, or standard input; several times if you like.",
+
+def files_option(
+    text: str = "A file, a folder with .yaml files, or standard input; several times if you like.",
+    *,
+    required: bool = True,
+) -> Callable[[Any], Any]:
+    """Return the option ``-f`` that names definitions; ``text`` says what for."""
+    return click.option(
+        "-f", "--file", "names", multiple=True, required=required, metavar="FILE|DIR|-", help=text
+    )
+
+
+AS_APPLY = click.option(
+    "--force", is_flag=True, help="Take what is possible and unwise, as 'popham apply --force' does."
 )
-
-
+TAKE_OVER = click.option(
+    "--take-over", is_flag=True, help="Also edit what is managed elsewhere; it is not from then on."
+)
 TERMS = (
     click.option(
         "--as-source",
@@ -35,9 +43,7 @@ TERMS = (
         metavar="NAME",
         help="Where these files are kept, such as the URL of their repository: what they define is edited there only.",
     ),
-    click.option(
-        "--take-over", is_flag=True, help="Also edit what is managed elsewhere; it is not from then on."
-    ),
+    TAKE_OVER,
     click.option(
         "--prune",
         is_flag=True,
@@ -54,14 +60,7 @@ def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option(
-    "-f",
-    "--file",
-    "names",
-    multiple=True,
-    metavar="FILE|DIR|-",
-    help="A file, a folder with .yaml files, or standard input; several times if you like.",
-)
+@files_option(required=False)
 @click.option(
     "--plan", "saved", type=click.Path(), metavar="FILE", help="Apply a saved plan, if nothing moved since."
 )
@@ -118,7 +117,7 @@ def apply(
 
 
 def show_applied(result: dict[str, Any], form: str, began: dict[str, Any] | None, *, dry_run: bool) -> None:
-    """Print what an apply did, or would do; ``began`` is the rollout that goes on from it, if any."""
+    """Print what an apply did, or would do; ``began`` is the rollout that it began, as far as it is known."""
     if form == "json":
         show_object(form, result)
         return
@@ -132,17 +131,15 @@ def show_applied(result: dict[str, Any], form: str, began: dict[str, Any] | None
         click.echo(line, err=True)
     if dry_run:
         click.echo("Nothing was changed: this was a dry run.", err=True)
-    elif began:
-        click.echo(follow_line(began["id"]), err=True)
+    elif result.get("rollout"):
+        click.echo(follow_line(result["rollout"]), err=True)
     elif result["groups"]:
         click.echo("See it arrive: popham get agents -w", err=True)
 
 
 @click.command()
-@FILES
-@click.option(
-    "--force", is_flag=True, help="Take what is possible and unwise, as 'popham apply --force' does."
-)
+@files_option()
+@AS_APPLY
 def check(names: tuple[str, ...], *, force: bool) -> None:
     """Check definitions on this machine, asking no Manager.
 
@@ -155,15 +152,17 @@ def check(names: tuple[str, ...], *, force: bool) -> None:
     files = read_definitions(names)
     found = check([SourceFile(name, text) for name, text in files], force=force)
     tests = rehearse(found)
-    counts = [_count(len(found.groups), "group"), _count(len(found.policies), "policy", "policies")]
+    counts = [count(len(found.groups), "group"), count(len(found.policies), "policy", "policies")]
+    if found.agents:
+        counts.insert(0, count(len(found.agents), "agent definition"))
     if found.placements:
-        counts.insert(0, _count(len(found.placements), "placement"))
+        counts.insert(0, count(len(found.placements), "placement"))
     click.echo(f"{', '.join(counts[:-1])} and {counts[-1]}: no errors")
     if tests.held:
-        click.echo(f"{_count(tests.held, 'test')} passed")
+        click.echo(f"{count(tests.held, 'test')} passed")
     if tests.waiting:
         waits = "waits" if tests.waiting == 1 else "wait"
-        click.echo(f"{_count(tests.waiting, 'test')} {waits} for a Manager: popham plan", err=True)
+        click.echo(f"{count(tests.waiting, 'test')} {waits} for a Manager: popham plan", err=True)
 
 
 def _confirm_losses(planned: dict[str, Any], *, scripted: bool) -> None:
@@ -182,7 +181,7 @@ def _lines(change: dict[str, Any]) -> list[str]:
     """Return what becomes of one object."""
     said = f"{clean(change['kind']).lower()} {clean(change['name'])} {clean(change['action'])}"
     if change["action"] == "deleted" and change["agents"]:
-        said += f", {_count(change['agents'], 'agent')}"
+        said += f", {count(change['agents'], 'agent')}"
     return [said, *(f"  discards {clean(value)}" for value in change["discarded"])]
 
 
@@ -201,9 +200,9 @@ def _effect_lines(effect: dict[str, Any]) -> Iterator[str]:
             yield f"  {changed}"
             continue
         moves = f" -> {clean(place['moves_to'])}" if place["moves_to"] else ""
-        yield f"  {clean(place['location'])}{moves}: {changed} ({_count(place['agents'], 'agent')})"
+        yield f"  {clean(place['location'])}{moves}: {changed} ({count(place['agents'], 'agent')})"
     if effect.get("more"):
-        yield f"  and {_count(effect['more'], 'more place', 'more places')} with changes"
+        yield f"  and {count(effect['more'], 'more place', 'more places')} with changes"
 
 
 def risk_lines(result: dict[str, Any]) -> list[str]:
@@ -218,13 +217,9 @@ def summarize(result: dict[str, Any]) -> list[str]:
         lines += _lines(change)
     for effect in result["groups"]:
         serials = f"serial {effect['before']} -> {effect['after']}"
-        lines.append(f"{clean(effect['group'])}: {serials}, {_count(effect['agents'], 'agent')}")
+        lines.append(f"{clean(effect['group'])}: {serials}, {count(effect['agents'], 'agent')}")
         lines += _effect_lines(effect)
     if result.get("reach") and not result.get("rollout") and len(result["groups"]) > 1:
-        where = _count(sum(1 for effect in result["groups"] if effect["agents"]), "group")
-        lines.append(f"new content for {_count(result['reach'], 'agent')} in {where}")
+        where = count(sum(1 for effect in result["groups"] if effect["agents"]), "group")
+        lines.append(f"new content for {count(result['reach'], 'agent')} in {where}")
     return lines
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,7 @@ def _show(form: str, found: Measured) -> None:
     ways: list[Shown] = [{"connection": kind, **way} for kind, way in data["ways"].items()]
     show_list("table", _COLUMNS, ways)
     click.echo(
-        f"{os.linesep}A Manager without agents: {found.base_mb:g} MB; an agent that is known: {found.agent_kb:g} kB.\n"
+        f"\nA Manager without agents: {found.base_mb:g} MB; an agent that is known: {found.agent_kb:g} kB.\n"
         f"A change, for each agent: {found.change_us:g} µs and {found.change_bytes:g} bytes beside its content.\n"
         f"Source: {clean(found.source)}"
     )

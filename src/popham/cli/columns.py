@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from popham.cli.show import Column, Shown
 from popham.model.communication import show_duration
+from popham.model.managed import SOURCE
 
 NOTHING = "-"
-_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def ago(seconds: float | None) -> str:
@@ -21,7 +22,7 @@ def ago(seconds: float | None) -> str:
 
 def span(seconds: float) -> str:
     """Return a duration in its largest unit, rounded down: ``90s`` is ``1m``."""
-    for unit, length in _UNITS:
+    for unit, length in UNITS:
         if seconds >= length:
             return f"{int(seconds // length)}{unit}"
     return "0s"
@@ -48,6 +49,11 @@ def some(names: Sequence[str], shown: int) -> str:
     return f"{', '.join(names[:shown])}{more}" if names else NOTHING
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 agent`` or ``2 agents``; ``plural`` where that is no ``s`` at the end."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def field(key: str) -> Callable[[Shown], str]:
     """Return a cell that shows ``key`` as it is, ``-`` where it is empty or 0."""
     return lambda item: str(item.get(key) or NOTHING)
@@ -67,6 +73,16 @@ def mode(item: Shown) -> str:
     """Return the mode in use, and the code of why it is not the one that was ordered."""
     used = str(item.get("mode") or NOTHING)
     return f"{used} ({item['fallback']})" if item.get("fallback") else used
+
+
+def wave_of(rollout: Shown) -> str:
+    """Return ``2 of 4``."""
+    return f"{rollout['wave']} of {len(rollout['waves'])}"
+
+
+def share_of(rollout: Shown) -> str:
+    """Return the share of the wave that holds, or held when the rollout halted: ``5 %``."""
+    return percent(rollout["waves"][rollout["wave"] - 1]["share"])
 
 
 AGENTS: Sequence[Column] = (
@@ -130,11 +146,22 @@ PLACEMENTS: Sequence[Column] = (
     Column("LABELLED", lambda item: pairs(item.get("labels") or {})),
 )
 
+AGENT_DEFINITIONS: Sequence[Column] = (
+    Column("NAME", field("name")),
+    Column("URL", field("url")),
+    Column("TLS", field("tls")),
+    Column("HTTP PROXY", field("http_proxy")),
+    Column("AGENT", field("agent")),
+    Column("UID", field("uid"), wide=True),
+    Column("SECRETS", lambda item: ",".join(item.get("secrets") or ()) or NOTHING, wide=True),
+    Column("MANAGED BY", lambda item: str((item.get("annotations") or {}).get(SOURCE) or NOTHING), wide=True),
+)
+
 ROLLOUTS: Sequence[Column] = (
     Column("ROLLOUT", field("id")),
     Column("STATE", field("state")),
-    Column("WAVE", lambda item: f"{item['wave']} of {len(item['waves'])}"),
-    Column("SHARE", lambda item: percent(item["waves"][item["wave"] - 1]["share"])),
+    Column("WAVE", wave_of),
+    Column("SHARE", share_of),
     Column("COHORT", number("cohort")),
     Column("APPLIED", number("applied")),
     Column("FAILED", number("failed")),

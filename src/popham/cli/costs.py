@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from popham.cli.text import GAP, clean, pad, widths
+from popham.cli.text import align, clean
 from popham.model.advice import DAILY, show_agents, show_bytes, show_mb, show_number, show_rate
 from popham.model.cost import longest_heartbeat
 from popham.model.duration import show_duration
@@ -143,8 +143,4 @@ class Age:
 
 
 def _lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
-    cleaned = [[clean(cell) for cell in row] for row in rows]
-    sizes = widths(cleaned)
-    return [
-        GAP.join(pad(cell, size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in cleaned
-    ]
+    return align([[clean(cell) for cell in row] for row in rows])

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from popham.cli.apply import AS_APPLY, files_option
 from popham.cli.exits import FAILED, exit_code, sentences
 from popham.cli.files import read_definitions
 from popham.cli.invocation import Invocation
@@ -23,17 +24,8 @@ _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @click.group(invoke_without_command=True)
-@click.option(
-    "-f",
-    "--file",
-    "names",
-    multiple=True,
-    metavar="FILE|DIR|-",
-    help="Compare these definitions with what is stored.",
-)
-@click.option(
-    "--force", is_flag=True, help="Take what is possible and unwise, as 'popham apply --force' does."
-)
+@files_option("Compare these definitions with what is stored.", required=False)
+@AS_APPLY
 @click.pass_context
 def diff(ctx: click.Context, names: tuple[str, ...], *, force: bool) -> int | None:
     """Show what differs between revisions, or files and what is stored.

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from popham.cli.apply import FILES, risk_lines, show_applied, summarize
-from popham.cli.columns import DRAFTS, moment
+from popham.cli.apply import TAKE_OVER, files_option, risk_lines, show_applied, summarize
+from popham.cli.columns import DRAFTS, count, moment
 from popham.cli.confirm import confirm
 from popham.cli.costs import cost_warnings
 from popham.cli.files import read_definitions
 from popham.cli.invocation import Invocation
-from popham.cli.plan import CHANGES, plan_lines
+from popham.cli.plan import DETAILED, DIFFERENCES, exit_status, plan_lines
 from popham.cli.reach import look_at_begun, reach_options, take_reach
 from popham.cli.show import FORMS, output_option, show_list, show_object
 from popham.cli.text import clean, clean_lines
@@ -28,9 +28,6 @@ SEEN = click.option(
 THEIRS = click.option(
     "--replace-theirs", "theirs", is_flag=True, help="Also what somebody else saved, without a look at it."
 )
-TAKE_OVER = click.option(
-    "--take-over", is_flag=True, help="Also edit what is managed elsewhere; it is not from then on."
-)
 
 
 @click.group()
@@ -40,7 +37,7 @@ def draft() -> None:
 
 @draft.command()
 @click.argument("name")
-@FILES
+@files_option()
 @click.option("-m", "--message", default="", help="What the draft is for.")
 @click.option("--replace", "only", is_flag=True, help="Make the draft exactly what is given.")
 @SEEN
@@ -98,14 +95,8 @@ def show(run: Invocation, name: str, form: str) -> None:
 @draft.command()
 @click.argument("name")
 @TAKE_OVER
-@click.option(
-    "--diff", "differences", is_flag=True, help="Show what differs in each definition; secrets are hidden."
-)
-@click.option(
-    "--detailed-exitcode",
-    is_flag=True,
-    help="End with 0 if nothing would change, 2 if something would, 1 on errors.",
-)
+@DIFFERENCES
+@DETAILED
 @output_option("text", "json", default="text")
 @click.pass_obj
 def plan(
@@ -115,8 +106,7 @@ def plan(
     with run.client() as client:
         found = client.plan_draft(name, take_over=take_over)
     result = found["plan"]
-    changes = any(change["action"] != "unchanged" for change in result["changes"])
-    status = CHANGES if detailed_exitcode and changes else 0
+    status = exit_status(result, detailed=detailed_exitcode)
     if form == "json":
         show_object(form, found)
         return status
@@ -224,9 +214,8 @@ def _tell(found: dict[str, Any], form: str) -> None:
         return
     for change in found["changes"]:
         click.echo(f"{clean(change['document'])} {clean(change['action'])}")
-    number = len(found["documents"])
-    many = f"{number} document" if number == 1 else f"{number} documents"
-    said = f", edition {found['edition']}: {many}" if number else " has nothing left, and is gone"
+    left = count(len(found["documents"]), "document")
+    said = f", edition {found['edition']}: {left}" if found["documents"] else " has nothing left, and is gone"
     click.echo(f"draft {clean(found['name'])}{said}")
     _warn_moved([one["document"] for one in found["documents"] if one["moved"]])
 

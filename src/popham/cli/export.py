@@ -15,7 +15,7 @@ from popham.errors import DefinitionError, WireError
 from popham.model.names import NAME
 from popham.statedir import replace_file
 
-FOLDERS = ("groups", "placements", "policies")
+FOLDERS = ("agents", "groups", "placements", "policies")
 
 
 @click.command()
@@ -24,7 +24,7 @@ FOLDERS = ("groups", "placements", "policies")
 def export(run: Invocation, target: str) -> None:
     """Write all definitions as files; applying them changes nothing.
 
-    A file for each group, policy and placement in DIR, or all to standard output. Secrets that policies hold stand in them.
+    A file for each group, policy, placement and agent definition in DIR, or all to standard output. Secrets that policies hold stand in them.
     """
     with run.client() as client:
         found = client.export()

@@ -84,4 +84,5 @@ def rollback_policy(
     click.echo(f"policy {clean(name)}: revision {found['revision']} has the content of revision {revision}")
     for line in began_lines(began) if began else ():
         click.echo(line)
-    click.echo(follow_line(began["id"]) if began else "See it arrive: popham get agents -w", err=True)
+    rollout = found.get("rollout")
+    click.echo(follow_line(rollout) if rollout else "See it arrive: popham get agents -w", err=True)

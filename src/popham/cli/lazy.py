@@ -65,10 +65,11 @@ class LazyGroup(click.Group):
 
 
 class NounGroup(click.Group):
-    """A group whose commands are nouns; ``agent`` and ``agents`` are one."""
+    """A group whose commands are nouns; ``agent`` and ``agents`` are one, and long ones have a short form."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command by either number of its noun; None if there is none."""
+        cmd_name = {"ad": "agent-definition"}.get(cmd_name, cmd_name)
         other = {"policy": "policies", "policies": "policy"}.get(cmd_name) or (
             cmd_name.removesuffix("s") if cmd_name.endswith("s") else f"{cmd_name}s"
         )

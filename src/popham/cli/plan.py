@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from popham.cli.apply import FILES, risk_lines, summarize, terms_options
+from popham.cli.apply import AS_APPLY, files_option, risk_lines, summarize, terms_options
 from popham.cli.columns import field
 from popham.cli.costs import Age, advice_lines, cost_table, shift_lines
 from popham.cli.diff import difference_lines
@@ -22,8 +22,14 @@ from popham.client import Client
 
 CHANGES = 2
 """Exit code of a plan that would change something, with ``--detailed-exitcode``."""
-
-
+DIFFERENCES = click.option(
+    "--diff", "differences", is_flag=True, help="Show what differs in each definition; secrets are hidden."
+)
+DETAILED = click.option(
+    "--detailed-exitcode",
+    is_flag=True,
+    help="End with 0 if nothing would change, 2 if something would, 1 on errors.",
+)
 CONCERNED: Sequence[Column] = tuple(
     Column(name.upper(), field(name)) for name in ("name", "group", "location", "presence", "sync")
 )
@@ -31,23 +37,15 @@ _KEYS = ("uid", "name", "group", "location", "presence", "sync")
 
 
 @click.command()
-@FILES
+@files_option()
 @click.option("--agents", "listed", is_flag=True, help="List the agents that it concerns.")
 @click.option("--age", help="Name the longest heartbeat by which nothing shown is older, such as 10m or 24h.")
-@click.option(
-    "--force", is_flag=True, help="Take what is possible and unwise, as 'popham apply --force' does."
-)
-@click.option(
-    "--diff", "differences", is_flag=True, help="Show what differs in each definition; secrets are hidden."
-)
+@AS_APPLY
+@DIFFERENCES
 @click.option(
     "--save", type=click.Path(), metavar="FILE", help="Save the plan for 'popham apply --plan FILE'."
 )
-@click.option(
-    "--detailed-exitcode",
-    is_flag=True,
-    help="End with 0 if nothing would change, 2 if something would, 1 on errors.",
-)
+@DETAILED
 @terms_options
 @output_option("text", "json", default="text")
 @click.pass_obj
@@ -81,8 +79,7 @@ def plan(
         agents = find_concerned(client, result) if listed else None
     if save:
         SavedPlan(files=files, base=result["base"], force=force, terms=terms).save(Path(save))
-    changes = any(change["action"] != "unchanged" for change in result["changes"])
-    status = CHANGES if detailed_exitcode and changes else 0
+    status = exit_status(result, detailed=detailed_exitcode)
     asked = Age.of(result["costs"], seconds) if seconds is not None else None
     if form == "json":
         more: dict[str, Any] = {"age": asdict(asked)} if asked else {}
@@ -93,6 +90,12 @@ def plan(
     how = f"popham apply --plan {clean(save)}" if save else "popham apply with the same files"
     click.echo(f"Nothing was changed. Make it so: {how}.", err=True)
     return status
+
+
+def exit_status(result: dict[str, Any], *, detailed: bool) -> int:
+    """Return the exit code of a plan; ``detailed`` as :data:`DETAILED` says."""
+    changes = any(change["action"] != "unchanged" for change in result["changes"])
+    return CHANGES if detailed and changes else 0
 
 
 def find_concerned(client: Client, result: dict[str, Any]) -> list[Shown]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 
 from popham.cli.columns import percent
 from popham.cli.text import clean
-from popham.errors import DefinitionError
+from popham.errors import DefinitionError, PophamError
 
 if TYPE_CHECKING:
     from popham.client import Client
@@ -115,7 +116,9 @@ def take_reach(options: dict[str, Any]) -> dict[str, Any]:
 def look_at_begun(
     client: Client, result: Mapping[str, Any], wait: Callable[[float], None]
 ) -> dict[str, Any] | None:
-    """Return the rollout that a change began, once the Manager has counted who is first; None if it began none.
+    """Return the rollout that a change began, once the Manager has counted who is first.
+
+    None if it began none, or cannot be looked at now: the change is made, and did not fail by that.
 
     Args:
         client: Asks the Manager.
@@ -124,12 +127,14 @@ def look_at_begun(
     """
     if not result.get("rollout"):
         return None
-    found = client.rollout(result["rollout"])
-    for _ in range(_LOOKS):
-        if found["cohort"] or found["state"] != "running":
-            break
-        wait(_PAUSE)
+    found = None
+    with contextlib.suppress(PophamError):
         found = client.rollout(result["rollout"])
+        for _ in range(_LOOKS):
+            if found["cohort"] or found["state"] != "running":
+                break
+            wait(_PAUSE)
+            found = client.rollout(result["rollout"])
     return found
 
 

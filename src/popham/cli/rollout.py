@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from popham.cli.columns import ROLLOUTS, percent, some
+from popham.cli.columns import ROLLOUTS, share_of, some, wave_of
 from popham.cli.confirm import confirm
 from popham.cli.invocation import Invocation
 from popham.cli.reach import Seconds
-from popham.cli.rollout_text import OVER, counts, share_of, status_lines, wave_of
+from popham.cli.rollout_text import OVER, counts, status_lines, way_out
 from popham.cli.show import Shown, output_option, show_list, show_object
 from popham.cli.text import clean
+from popham.errors import NotFoundError
 
 if TYPE_CHECKING:
     from popham.client import Client
@@ -89,13 +90,19 @@ def status(
 
 
 def _only(client: Client, form: str, *, watched: bool) -> str | None:
-    """Return the name of the only rollout that is open; None if there is none, or if the list was shown."""
+    """Return the name of the only rollout that is open; None if the list of them was shown instead.
+
+    Raises:
+        NotFoundError: There is none to go on with: 0 would say that it was promoted.
+    """
     found = client.rollouts(open_only=True)
     if len(found) == 1:
         return str(found[0]["id"])
     if watched and found:
         names = ", ".join(clean(one["id"]) for one in found)
         raise click.UsageError(f"several rollouts are open, name one of them: {names}")
+    if watched:
+        raise NotFoundError("rollout", "no rollout is open", "'popham rollout list' shows all")
     show_list("table" if form == "text" else form, ROLLOUTS, found)
     if not found:
         click.echo(NONE_OPEN, err=True)
@@ -141,18 +148,17 @@ def halt(run: Invocation, name: str | None, reason: str, *, every: bool) -> None
     if bool(name) == every:
         raise click.UsageError("Name a rollout, or give --all")
     with run.client() as client:
-        found = client.halt_rollouts(reason=reason) if name is None else [_halted(client, name, reason)]
+        found = (
+            [client.steer_rollout(name, "halt", reason=reason)]
+            if name
+            else client.halt_rollouts(reason=reason)
+        )
     for one in found:
         _said(one)
     if not found:
         click.echo("No rollout was running.", err=True)
     elif len(found) == 1:
-        halted = clean(found[0]["id"])
-        click.echo(f"Go on: popham rollout resume {halted}. Go back: popham rollout undo {halted}", err=True)
-
-
-def _halted(client: Client, name: str, reason: str) -> Shown:
-    return client.steer_rollout(name, "halt", reason=reason)
+        click.echo(way_out(found[0]), err=True)
 
 
 @rollout.command()
@@ -202,5 +208,5 @@ def _said(found: Shown) -> None:
     if found["state"] in OVER:
         click.echo(f"rollout {name} {state}")
         return
-    where = f"wave {wave_of(found)} ({percent(share_of(found))})"
+    where = f"wave {wave_of(found)} ({share_of(found)})"
     click.echo(f"rollout {name} {state} in {where}: {counts(found)}")

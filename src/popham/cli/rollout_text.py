@@ -5,27 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from popham.cli.columns import NOTHING, ago, moment, percent, some, span
+from popham.cli.columns import NOTHING, UNITS, ago, moment, percent, share_of, some, span, wave_of
 from popham.cli.show import Shown
-from popham.cli.text import GAP, clean, pad, widths
+from popham.cli.text import GAP, align, clean, pad
+from popham.model.rollout import MARKS, RolloutState
 
 BAR = 16
 """Columns of a whole bar."""
 SHOWN = 10
 """Agents in trouble, changes and groups that are named; ``-o json`` has all that the Manager tells."""
-MARKS = ("50", "95", "99")
-"""Percent of a cohort whose time to apply is shown. Source: row F.Y17."""
-OVER = frozenset({"promoted", "undone"})
-
-
-def wave_of(rollout: Shown) -> str:
-    """Return ``2 of 4``."""
-    return f"{rollout['wave']} of {len(rollout['waves'])}"
-
-
-def share_of(rollout: Shown) -> float:
-    """Return the share of the wave that holds, or held when the rollout halted."""
-    return float(rollout["waves"][rollout["wave"] - 1]["share"])
+OVER = frozenset(str(state) for state in RolloutState if state.is_over)
 
 
 def counts(rollout: Shown) -> str:
@@ -54,8 +43,14 @@ def headline(rollout: Shown) -> str:
         if rollout["state"] == "running" and rollout["waves"][rollout["wave"] - 1]["settled"]
         else ""
     )
-    line += f", wave {wave_of(rollout)} ({percent(share_of(rollout))}){soaks}: {counts(rollout)}"
+    line += f", wave {wave_of(rollout)} ({share_of(rollout)}){soaks}: {counts(rollout)}"
     return line + (f"; {_sentence(rollout['reason'])}" if rollout["reason"] else "")
+
+
+def way_out(rollout: Shown) -> str:
+    """Return what may be done about a rollout that is halted."""
+    name = clean(rollout["id"])
+    return f"Go on: popham rollout resume {name}. Go back: popham rollout undo {name}"
 
 
 def status_lines(rollout: Shown, *, now: float) -> list[str]:
@@ -73,7 +68,7 @@ def _head(rollout: Shown) -> Iterator[str]:
     rows.append(("begun", f"{moment(rollout['at'])} by {clean(rollout['author'])}{why}"))
     rows.append(("agents", f"{rollout['agents']}"))
     if rollout["state"] not in OVER:
-        rows.append(("wave", f"{wave_of(rollout)}, {percent(share_of(rollout))}: {counts(rollout)}"))
+        rows.append(("wave", f"{wave_of(rollout)}, {share_of(rollout)}: {counts(rollout)}"))
         terms = f"soaks {_whole(rollout['soak'])} in each wave; halts if {percent(rollout['halt_on'])} of it fail or fall silent"
         rows.append(("terms", terms))
     if rollout["next"]:
@@ -96,8 +91,7 @@ def _waves(rollout: Shown, now: float) -> list[str]:
                 *(_took(wave, mark) for mark in MARKS),
             ]
         )
-    sizes = widths(rows)
-    return [GAP.join(map(pad, row, sizes)).rstrip() for row in rows]
+    return align(rows)
 
 
 def bar(done: float) -> str:
@@ -118,7 +112,7 @@ def _done(rollout: Shown, number: int, wave: Shown) -> float:
 
 
 def _state(rollout: Shown, number: int, wave: Shown, now: float) -> str:
-    state = str(rollout["state"])
+    state = clean(rollout["state"])
     if not wave["began"]:
         return NOTHING
     if number < rollout["wave"] or (state == "promoted" and wave["settled"]):
@@ -131,16 +125,16 @@ def _state(rollout: Shown, number: int, wave: Shown, now: float) -> str:
     return f"soaks, {span(left)} left" if left > 0 else "done"
 
 
-def _took(wave: Shown, mark: str) -> str:
+def _took(wave: Shown, mark: int) -> str:
     """Return how long a part of the cohort took to apply."""
-    at = wave["marks"].get(mark)
+    at = wave["marks"].get(str(mark))
     return NOTHING if not at else _whole(max(0.0, at - wave["began"]))
 
 
 def _whole(seconds: float) -> str:
     """Return a duration in its two largest units: ``1m30s``, ``2h``."""
     left, parts = round(seconds), []
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+    for unit, length in UNITS:
         if left >= length:
             parts.append(f"{left // length}{unit}")
             left %= length
@@ -158,9 +152,7 @@ def _troubled(rollout: Shown) -> Iterator[str]:
         yield ""
         yield title
         rows = [[clean(one["name"] or one["uid"]), clean(one["group"]), _why(one)] for one in found[:SHOWN]]
-        sizes = widths(rows)
-        for row in rows:
-            yield f"{GAP}{GAP.join(map(pad, row, sizes)).rstrip()}"
+        yield from (f"{GAP}{line}" for line in align(rows))
         if max(total, len(found)) > len(rows):
             yield f"{GAP}and {max(total, len(found)) - len(rows)} more"
 

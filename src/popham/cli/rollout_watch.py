@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 
 from popham.cli.exits import FAILED, OK, TIMEOUT, sentence
-from popham.cli.rollout_text import OVER, headline, status_lines
+from popham.cli.rollout_text import OVER, headline, status_lines, way_out
 from popham.cli.show import Shown, encode_json
 from popham.cli.text import width
 from popham.cli.watch import INTERVAL, MOVING
@@ -68,8 +68,7 @@ def _end(rollout: Shown) -> int:
     if rollout["state"] == "promoted":
         return OK
     if rollout["state"] == "halted":
-        name = rollout["id"]
-        click.echo(f"Go on: popham rollout resume {name}. Go back: popham rollout undo {name}", err=True)
+        click.echo(way_out(rollout), err=True)
     return FAILED
 
 

@@ -74,9 +74,10 @@ class SavedPlan:
                 force=bool(held["force"]),
                 terms=dict(held["terms"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            same = said == digest(canonical(held)) and held == found._as_dict()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DefinitionError("plan", "this is no saved plan", hint, source=str(path)) from error
-        if said != digest(canonical(held)) or held != found._as_dict():
+        if not same:
             problem = "the plan was changed after it was saved, or is of a newer Popham"
             raise DefinitionError("plan", problem, hint, source=str(path))
         return found

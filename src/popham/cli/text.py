@@ -49,6 +49,12 @@ def widths(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(width(cell) for cell in column) for column in zip(*rows, strict=True)]
 
 
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines, their cells under one another."""
+    sizes = widths(rows)
+    return [GAP.join(map(pad, row, sizes)).rstrip() for row in rows]
+
+
 def _is_unsafe_in_json(mark: str) -> bool:
     return mark != "\n" and unicodedata.category(mark) in _UNSAFE
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from popham.client.transport import Transport, segment
+from popham.client.transport import Transport, as_files, said, segment
 
 
 class DraftCalls(Transport):
@@ -24,12 +24,12 @@ class DraftCalls(Transport):
 
         ``terms`` are message, seen, only, theirs and force; those that say nothing are left out.
         """
-        body = {"files": [{"name": name, "text": text} for name, text in files], **_said(terms)}
+        body = {"files": as_files(files), **said(terms)}
         return self._call("PUT", f"/drafts/{segment(name)}", body=body)
 
     def remove_from_draft(self, name: str, objects: Sequence[str], **terms: Any) -> dict[str, Any]:
         """Take documents (``policy/motd``) out of a draft; ``terms`` are seen and theirs."""
-        body = {"documents": list(objects), **_said(terms)}
+        body = {"documents": list(objects), **said(terms)}
         return self._call("POST", f"/drafts/{segment(name)}/remove", body=body)
 
     def discard_draft(self, name: str, *, seen: int | None = None, theirs: bool = False) -> None:
@@ -39,19 +39,12 @@ class DraftCalls(Transport):
 
     def plan_draft(self, name: str, **terms: Any) -> dict[str, Any]:
         """Return what the publishing of a draft would do; ``terms`` are take_over, everyone and rollout."""
-        return self._call("POST", f"/drafts/{segment(name)}/plan", body=_said(terms))
+        return self._call("POST", f"/drafts/{segment(name)}/plan", body=said(terms))
 
     def publish_draft(self, name: str, **terms: Any) -> dict[str, Any]:
         """Apply a draft; ``terms`` are message, seen, base, and those of :meth:`plan_draft`."""
-        return self._call("POST", f"/drafts/{segment(name)}/publish", body=_said(terms))
+        return self._call("POST", f"/drafts/{segment(name)}/publish", body=said(terms))
 
     def rebase_draft(self, name: str) -> dict[str, Any]:
         """Let a draft rest on all objects as they are now; returns what had changed."""
         return self._call("POST", f"/drafts/{segment(name)}/rebase")
-
-
-def _said(terms: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the terms that say something; an edition and a base do, whatever they are."""
-    return {
-        key: value for key, value in terms.items() if value or (key in {"seen", "base"} and value is not None)
-    }

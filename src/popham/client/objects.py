@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from popham.client.transport import Transport, segment
+from popham.client.transport import Transport, as_files, said, segment
 
 
 class ObjectCalls(Transport):
@@ -19,8 +19,7 @@ class ObjectCalls(Transport):
         ``terms`` are message, as_source, take_over, prune, base, and either everyone or rollout (``waves``,
         ``soak``, ``halt_on``); those that say nothing are left out.
         """
-        body: dict[str, Any] = {"files": [{"name": name, "text": text} for name, text in files]}
-        body |= {key: value for key, value in terms.items() if value or (key == "base" and value is not None)}
+        body = {"files": as_files(files), **said(terms)}
         query = {"dry_run": "true" if dry_run else "false"} | ({"force": "true"} if force else {})
         return self._call("POST", "/apply", body=body, query=query)
 

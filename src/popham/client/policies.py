@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from popham.client.transport import Transport, segment
+from popham.client.transport import Transport, said, segment
 
 
 class PolicyCalls(Transport):
@@ -44,9 +44,8 @@ class PolicyCalls(Transport):
         rollout: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make a new revision with the content of an old one; the last two as of :meth:`Client.apply`."""
-        body: dict[str, Any] = {"to_revision": revision, "message": message, "take_over": take_over}
-        body |= {"everyone": True} if everyone else {}
-        body |= {"rollout": dict(rollout)} if rollout else {}
+        body = {"to_revision": revision, "message": message, "take_over": take_over}
+        body |= said({"everyone": everyone, "rollout": rollout})
         return self._call("POST", f"/policies/{segment(name)}/rollback", body=body)
 
     def delete_policy(self, name: str) -> None:

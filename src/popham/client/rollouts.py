@@ -11,10 +11,8 @@ class RolloutCalls(Transport):
     """Rollouts: looking at them, pausing, halting, promoting and undoing them."""
 
     def rollouts(self, *, open_only: bool = False) -> list[dict[str, Any]]:
-        """Return all rollouts, the newest first, or those that are not over."""
-        query = {"open": "true"} if open_only else {}
-        found: list[dict[str, Any]] = self._call("GET", "/rollouts", query=query)["items"]
-        return found
+        """Return the newest rollouts, or the newest of those that are not over; older ones by name only."""
+        return self._items("/rollouts", query={"open": "true"} if open_only else {})
 
     def rollout(self, name: str) -> dict[str, Any]:
         """Return one rollout, with what went wrong and who is waited for."""
@@ -27,5 +25,4 @@ class RolloutCalls(Transport):
 
     def halt_rollouts(self, *, reason: str = "") -> list[dict[str, Any]]:
         """Halt every rollout that runs or is paused; returns those it halted."""
-        found: list[dict[str, Any]] = self._call("POST", "/rollouts/halt", body={"reason": reason})["items"]
-        return found
+        return self._items("/rollouts/halt", method="POST", body={"reason": reason})

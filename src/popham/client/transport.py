@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -82,8 +82,10 @@ class Transport:
         """Close the connections that are kept open."""
         self._http.close()
 
-    def _items(self, path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._call("GET", path)["items"]
+    def _items(
+        self, path: str, *, method: str = "GET", query: Mapping[str, str] | None = None, body: Any = None
+    ) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._call(method, path, query=query, body=body)["items"]
         return found
 
     def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -126,6 +128,18 @@ def segment(name: str) -> str:
     if name in {"", ".", ".."}:
         raise NotFoundError("object", f"nothing has the name {name!r}", "Give a name or an id")
     return quote(name, safe="")
+
+
+def said(terms: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the terms of a change that say something; an edition and a base do, whatever they are."""
+    return {
+        key: value for key, value in terms.items() if value or (key in {"seen", "base"} and value is not None)
+    }
+
+
+def as_files(files: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """Return definitions, (name, YAML text), as a request carries them."""
+    return [{"name": name, "text": text} for name, text in files]
 
 
 def _read(response: httpx2.Response) -> bytes:

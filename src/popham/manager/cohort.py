@@ -76,12 +76,12 @@ def draw(groups: Mapping[str, Sequence[Member]], ppm: int, rng: Random) -> dict[
 
 
 def allot(sizes: Mapping[str, int], ppm: int, here: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return how many agents of each group may be in the cohort: largest remainders first.
+    """Return how many agents of each group may be in the cohort; what is left of whole ones, by largest remainders.
 
     Args:
         sizes: Group → its members.
         ppm: Share, in parts per million.
-        here: Group → those of them in contact; of equal remainders these go first.
+        here: Group → those of them in contact; a group with such goes before any without.
     """
     exact = {name: ppm * size for name, size in sizes.items()}
     quotas = {name: part // PPM for name, part in exact.items()}

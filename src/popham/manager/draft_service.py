@@ -86,21 +86,20 @@ class DraftService(PolicyService):
         texts = await asyncio.to_thread(_read, files, force=terms.force)
         now = self._clock.now()
 
-        def merge(tx: Reading, state: State) -> tuple[Draft, list[DraftChange]]:
-            draft = drafts.begin(tx, name, terms)
+        def merge(draft: Draft, state: State) -> tuple[Draft, list[DraftChange]]:
             return drafts.merge(draft, texts, state, terms, actor=grant.actor, now=now)
 
         for _ in range(_ATTEMPTS):
-            planned, _changes = await self._store.read(lambda tx: merge(tx, _read_state(tx)))
+            planned, _changes = await self._store.read(
+                lambda tx: merge(drafts.begin(tx, name, terms), _read_state(tx))
+            )
             await asyncio.to_thread(check, planned.files(), force=planned.force)
-            edition = planned.edition
 
-            def work(tx: Writing, edition: int = edition) -> DraftView:
-                state = self._state(tx)
-                draft, changes = merge(tx, state)
-                if draft.edition != edition:
+            def work(tx: Writing, edition: int = planned.edition) -> DraftView:
+                before, state = drafts.begin(tx, name, terms), self._state(tx)
+                if before.edition != edition:
                     raise _ChangedError
-                return self._keep(tx, grant, draft, changes, state)
+                return self._keep(tx, grant, before, *merge(before, state), state)
 
             try:
                 return await self._write(work)
@@ -128,7 +127,7 @@ class DraftService(PolicyService):
         def work(tx: Writing) -> DraftView:
             draft, state = find_draft(tx, name), self._state(tx)
             rest, changes = drafts.remove(draft, objects, Editor(actor=grant.actor, seen=seen, theirs=theirs))
-            return self._keep(tx, grant, rest, changes, state)
+            return self._keep(tx, grant, draft, rest, changes, state)
 
         return await self._write(work)
 
@@ -234,13 +233,12 @@ class DraftService(PolicyService):
         self,
         tx: Writing,
         grant: Grant,
+        before: Draft,
         draft: Draft,
         changes: Sequence[DraftChange],
         state: State,
     ) -> DraftView:
         """Store a changed draft, or nothing if nothing changed; one without documents is deleted."""
-        row = tx.draft(draft.name)
-        before = Draft.of(row) if row else None
         now = self._clock.now()
         if before == draft:
             return view_draft(draft, state, changes=changes)
@@ -251,7 +249,7 @@ class DraftService(PolicyService):
             "draft.save",
             f"draft/{draft.name}",
             now=now,
-            before=_told(before) if before else None,
+            before=_told(before) if before.edition else None,
             after=after,
         )
         documents = {

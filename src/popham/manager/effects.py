@@ -165,7 +165,7 @@ def _compare(effect: GroupEffect, before: Fleet, after: Fleet) -> _Counting:
     group = effect.group
     new = resolve_locations(after.tree, group).value
     old = resolve_locations(before.tree, group).value if group in before.tree else None
-    places = [_place(group, was, now, before if old else None, after) for was, now in _pairs(old, new)]
+    places = [_place(group, was, now, old, before, after) for was, now in _pairs(old, new)]
     words = _tell_locations(old, new) if old and old != new else ""
     if all(place.like(places[0]) for place in places):
         places = [replace(places[0], location="", moves_to="")]
@@ -187,15 +187,17 @@ def _pairs(old: LocationRules | None, new: LocationRules) -> Iterator[tuple[str,
     yield from ((name, new.default) for name in known if name not in new.names)
 
 
-def _place(group: str, was: str, now: str, before: Fleet | None, after: Fleet) -> Place:
-    """Return what changes for agents in the location ``was`` of a group, where then that of ``now`` holds."""
+def _place(group: str, was: str, now: str, old: LocationRules | None, before: Fleet, after: Fleet) -> Place:
+    """Return what changes for agents in the location ``was`` of a group, where then that of ``now`` holds.
+
+    ``old`` are the locations that it had; None for a new group.
+    """
     settings = resolve_communication(after.tree, group, now).value
     held = _policies(after, group, now)
     place = Place(group=group, location=was, moves_to=now if now != was else "")
-    if before is None:
+    if old is None:
         return replace(place, policies=tuple(_moves({}, held)) if settings.download else ())
-    rules = resolve_locations(before.tree, group).value
-    known = was if was in rules.names else rules.default
+    known = was if was in old.names else old.default
     former = resolve_communication(before.tree, group, known).value
     moves: Iterable[PolicyMove] = ()
     if settings.download and not former.download:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 
-from popham.model.fleet import Tree
+from popham.model.fleet import Group, Tree
 from popham.model.policy import STOCK_TYPES
 from popham.model.types.redaction import has_secret
 from popham.resolve.resolved import resolve_assignments, resolve_locations
@@ -48,21 +48,18 @@ def add_changed(groups: Iterable[str], before: Tree, after: Tree) -> tuple[str, 
     return tuple(dict.fromkeys([*groups, *changed]))
 
 
-def find_opened(reading: Reading, tree: Tree, before: Mapping[str, int], names: Iterable[str]) -> list[str]:
+def find_opened(reading: Reading, tree: Tree, before: Mapping[str, Group], names: Iterable[str]) -> list[str]:
     """Return the groups among ``names`` that give their secrets from a lower serial on than before.
 
     Args:
         reading: The transaction, the groups in it as they are to be.
         tree: All groups as they are to be.
-        before: Group → the serial that it asked for, of those that asked for one.
+        before: All groups as they were.
         names: The groups that were written.
     """
-    asked = [name for name in sorted(set(names)) if name in tree]
-    return [
-        name
-        for name in asked
-        if tree[name].minimum_serial < before.get(name, 0) and _find_policies(reading, tree, name)
-    ]
+    known = [name for name in sorted(set(names)) if name in tree and name in before]
+    lower = (name for name in known if tree[name].minimum_serial < before[name].minimum_serial)
+    return [name for name in lower if _find_policies(reading, tree, name)]
 
 
 def warn(reading: Reading, tree: Tree, names: Iterable[str]) -> Iterator[str]:

@@ -116,7 +116,8 @@ def roll_back(
         return (), ""
     _read_body(tx, old)
     why = f"back to revision {revision}" + (f": {message}" if message else "")
-    release = Release(tx, bundles, grant, now=now, everyone=everyone, terms=rollout, message=why)
+    groups = bundles.groups.read(tx)
+    release = Release(tx, bundles, grant, groups, now=now, everyone=everyone, terms=rollout, message=why)
     number = head.revision + 1
     tx.add_revision(replace(old, revision=number, author=grant.actor, at=now, message=why))
     kept = {key: value for key, value in notes.annotations.items() if key != SOURCE}
@@ -125,9 +126,8 @@ def roll_back(
     tx.put_policy(new)
     after = describe_policy(new) | {"message": why}
     note(tx, grant, "policy.rollback", f"policy/{name}", now=now, before=describe_policy(head), after=after)
-    groups = bundles.groups.read(tx).values()
-    touched = [group.name for group in groups if name in group.assigned()]
-    signed = release.publish(touched, tree=Tree(groups)) if touched else ()
+    touched = [group.name for group in groups.values() if name in group.assigned()]
+    signed = release.publish(touched, tree=Tree(groups.values())) if touched else ()
     return signed, release.rollout
 
 

@@ -18,6 +18,7 @@ from popham.manager.objects import (
     describe_policy,
     find_group,
     group_of,
+    last_revision,
     missing_policy,
     notes_of,
     read_lineage,
@@ -83,7 +84,7 @@ def delete_group(
             ``conflict.tokens``, ``conflict.private``, ``conflict.placed``, ``conflict.rollout`` or
             ``conflict.managed``.
     """
-    needs = needs or Needs(tx, now)
+    needs = needs or _needs(tx, now)
     group = needs.group(name)
     if name == ROOT_GROUP:
         raise ConflictError("root", f"the root {name!r} cannot be deleted")
@@ -114,6 +115,10 @@ def delete_group(
     tx.delete_group(name)
     needs.drop_group(name)
     note(tx, grant, "group.delete", f"group/{name}", now=now, before=describe_group(group))
+
+
+def _needs(tx: Reading, now: float) -> Needs:
+    return Needs(tx, map(group_of, tx.groups()), now)
 
 
 def _refuse_in_rollout(reading: Reading, name: str) -> None:
@@ -162,8 +167,7 @@ def copy_policy(tx: Writing, grant: Grant, source: str, target: str, *, now: flo
     found = tx.revision(source, row.revision)
     if found is None:
         raise NotFoundError("policy", f"policy {source!r} has lost its revision {row.revision}")
-    kept = tx.revisions(target)
-    revision = 1 + (kept[0].revision if kept else 0)
+    revision = 1 + last_revision(tx, target)
     message = f"copy of {source} {row.revision}"
     tx.add_revision(
         replace(found, name=target, revision=revision, author=grant.actor, at=now, message=message)
@@ -188,7 +192,7 @@ def delete_policy(
     """
     row = _find(tx, name)
     refuse_edit(f"policy/{name}", notes_of(row).annotations, source)
-    needs = needs or Needs(tx, now)
+    needs = needs or _needs(tx, now)
     groups = needs.assigning(name)
     if groups:
         problem = f"policy {name!r} is assigned to {', '.join(groups[:5])}"
@@ -207,11 +211,11 @@ def _find(reading: Reading, name: str) -> PolicyRow:
 
 def _assigned(reading: Reading) -> dict[str, tuple[str, ...]]:
     """Return policy → the groups that assign it themselves, by name."""
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for group in map(group_of, reading.groups()):
-        for name in sorted(group.assigned()):
-            found[name] = (*found.get(name, ()), group.name)
-    return found
+        for name in group.assigned():
+            found.setdefault(name, []).append(group.name)
+    return {name: tuple(groups) for name, groups in found.items()}
 
 
 def _view_policy(reading: Reading, row: PolicyRow, assigned: Mapping[str, tuple[str, ...]]) -> PolicyView:

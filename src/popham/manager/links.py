@@ -28,6 +28,10 @@ class Links(Protocol):
         """Take note that an agent was accepted, refused or revoked; the change is durable."""
         ...
 
+    def definitions_changed(self, names: Sequence[str]) -> None:
+        """Take note that definitions of kind Agent were made, changed or deleted; that is durable."""
+        ...
+
     async def tokens_changed(self) -> None:
         """Have a token that was made or revoked, durably, hold at the agents' door before this returns."""
         ...
@@ -53,6 +57,9 @@ class NoLinks:
         return False
 
     def agent_changed(self, uid: str) -> None:
+        """Do nothing."""
+
+    def definitions_changed(self, names: Sequence[str]) -> None:
         """Do nothing."""
 
     async def tokens_changed(self) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from popham.errors import NotFoundError
-from popham.manager.objects import group_of
 from popham.manager.tokens import view_token
 from popham.model.fleet import Group
 from popham.model.names import nearest, show
@@ -20,9 +19,9 @@ class Needs:
         groups: Name → group, of those that are left.
     """
 
-    def __init__(self, reading: Reading, now: float) -> None:
-        """Read what there is; tokens are usable or not at ``now``."""
-        self.groups: dict[str, Group] = {row.name: group_of(row) for row in reading.groups()}
+    def __init__(self, reading: Reading, groups: Iterable[Group], now: float) -> None:
+        """Read what there is beside all ``groups``; tokens are usable or not at ``now``."""
+        self.groups = {group.name: group for group in groups}
         self._children: dict[str, dict[str, None]] = {}
         self._assigned: dict[str, dict[str, None]] = {}
         self._private: dict[str, dict[str, None]] = {}

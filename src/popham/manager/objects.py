@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,6 +163,12 @@ def missing_policy(reading: Reading, name: str, hint: str = "") -> NotFoundError
     return NotFoundError("policy", f"there is no policy {show(name)}", hint)
 
 
+def last_revision(reading: Reading, name: str) -> int:
+    """Return the number of the newest revision that a policy has, or had before it was deleted; 0 if none."""
+    kept = reading.revisions(name)
+    return kept[0].revision if kept else 0
+
+
 def read_lineage(reading: Reading, name: str) -> Tree:
     """Return the tree of one group and those above it; asking for others finds nothing.
 
@@ -193,6 +199,12 @@ def read_refs(reading: Reading, heads: Iterable[PolicyRow] | None = None) -> dic
 def read_heads(rows: Iterable[PolicyRow]) -> Mapping[str, PolicyHead]:
     """Return what must be known of each policy to assign it."""
     return {row.name: PolicyHead(type=row.type, private_to=row.private_to) for row in rows}
+
+
+def show_some(names: Collection[str], most: int) -> str:
+    """Return names for a sentence: ``a, b and 3 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(list(names)[:most]) + more
 
 
 def read_texts(text: str) -> dict[str, str]:

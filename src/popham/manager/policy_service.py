@@ -17,6 +17,7 @@ from popham.manager.grant import Grant, Permission, require
 from popham.manager.risks import Bodies, find_risks
 from popham.manager.rollout_service import RolloutService
 from popham.manager.sampled import Sampled
+from popham.manager.told import tell_differences
 from popham.manager.views import DifferenceView, FileView, PolicyView, RevisionView
 from popham.model.definition import Definitions, check
 from popham.model.difference import redact_spec
@@ -89,6 +90,11 @@ class PolicyService(RolloutService):
             applied = planned.applied
         if applied.groups and not dry_run:
             self._on_groups_changed(applied.groups)
+        moved = [
+            one.name for one in applied.result.changes if one.kind == "Agent" and one.action != "unchanged"
+        ]
+        if moved and not dry_run:
+            self._links.definitions_changed(moved)
         return await self._with_costs(applied, definitions, dry_run=dry_run)
 
     async def _with_costs(self, applied: Applied, definitions: Definitions, *, dry_run: bool) -> ApplyResult:
@@ -108,7 +114,7 @@ class PolicyService(RolloutService):
     def _with_effects(
         self, tx: Reading, applied: Applied, definitions: Definitions, result: ApplyResult, sampled: Sampled
     ) -> ApplyResult:
-        """Return the result of a dry run with who gets what, and what that risks."""
+        """Return the result of a dry run with what differs, who gets what, and what that risks."""
         before = Fleet(tree=applied.before, heads={row.name: row for row in applied.heads[0]})
         after = Fleet(tree=applied.after, heads={row.name: row for row in applied.heads[1]})
         effects = find_effects(result.groups, before, after, sampled)
@@ -116,7 +122,8 @@ class PolicyService(RolloutService):
         fresh = {after.heads[one.name].sha256: one.body for one in definitions.policies}
         ask_above = self._bundles.publishing.ask_above
         risks = find_risks(effects.places, result.groups, after.tree, Bodies(tx, fresh), ask_above=ask_above)
-        return replace(result, groups=tuple(effects.groups), risks=risks)
+        changes = tell_differences(result.changes, *applied.objects, applied.before, applied.after)
+        return replace(result, changes=changes, groups=tuple(effects.groups), risks=risks)
 
     async def export(self, grant: Grant) -> tuple[tuple[FileView, ...], tuple[str, ...]]:
         """Return the definitions of all objects, a file for each, and what they cannot say.

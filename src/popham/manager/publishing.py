@@ -35,43 +35,45 @@ class Publishing:
     rng: random.Random = field(default_factory=random.SystemRandom)
 
 
-def check_wide(
-    publishing: Publishing, counts: Mapping[str, int], *, everyone: bool, staged: bool, dry_run: bool
-) -> str:
+def check_wide(publishing: Publishing, counts: Mapping[str, int], *, decided: bool, dry_run: bool) -> str:
     """Return a warning about how far a change reaches; empty if it is decided, or not far.
 
     Args:
         publishing: The bound.
         counts: Group with new content → its agents.
-        everyone: It was decided that all have it at once.
-        staged: It was decided that a few have it first.
+        decided: Whether somebody said that all have it at once, or that a few have it first.
         dry_run: Warn only.
 
     Raises:
         ConflictError: ``conflict.reach``: it reaches too many, and nobody decided that.
     """
-    reach, groups = sum(counts.values()), sum(map(bool, counts.values()))
-    if everyone or staged or not publishing.ask_above or reach <= publishing.ask_above:
-        return ""
-    where = f"{groups} groups" if groups > 1 else "1 group"
-    problem = f"this gives new content to {reach} agents in {where} at once"
     hint = "Let a few have it first: --canary 1% --soak 10m --halt-on 5%; or give it to all: --all"
-    if dry_run:
-        return f"{problem}. {hint}"
-    raise ConflictError("reach", problem, hint)
+    if decided or not _is_far(publishing, counts):
+        return ""
+    return _ask(f"this gives new content to {_where(counts)} at once", hint, dry_run=dry_run)
 
 
-def check_opened(publishing: Publishing, counts: Mapping[str, int], *, everyone: bool, dry_run: bool) -> str:
+def check_opened(publishing: Publishing, counts: Mapping[str, int], *, decided: bool, dry_run: bool) -> str:
     """Return a warning about how many a lower ``minimum_serial`` reaches; arguments and errors as :func:`check_wide`.
 
     It stands in no bundle, so no rollout holds it back.
     """
-    reach, groups = sum(counts.values()), sum(map(bool, counts.values()))
-    if everyone or not publishing.ask_above or reach <= publishing.ask_above:
-        return ""
-    where = f"{groups} groups" if groups > 1 else "1 group"
-    problem = f"a lower 'minimum_serial' lets {reach} agents in {where} have secrets at once"
     hint = "No rollout holds that back: apply it by itself, and with --all"
-    if dry_run:
-        return f"{problem}. {hint}"
-    raise ConflictError("reach", problem, hint)
+    if decided or not _is_far(publishing, counts):
+        return ""
+    return _ask(f"a lower 'minimum_serial' lets {_where(counts)} have secrets at once", hint, dry_run=dry_run)
+
+
+def _is_far(publishing: Publishing, counts: Mapping[str, int]) -> bool:
+    return 0 < publishing.ask_above < sum(counts.values())
+
+
+def _where(counts: Mapping[str, int]) -> str:
+    groups = sum(map(bool, counts.values()))
+    return f"{sum(counts.values())} agents in {groups} group{'s' if groups > 1 else ''}"
+
+
+def _ask(problem: str, hint: str, *, dry_run: bool) -> str:
+    if not dry_run:
+        raise ConflictError("reach", problem, hint)
+    return f"{problem}. {hint}"

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from popham.errors import ConflictError
 from popham.manager.bundles import Bundles
 from popham.manager.cohort import Part, draw
 from popham.manager.grant import Grant
-from popham.manager.guard import find_opened, read_minima
+from popham.manager.guard import find_opened
 from popham.manager.publishing import check_opened, check_wide
-from popham.manager.rollouts import (
-    Former,
-    Place,
-    StoredRollout,
-    check_spill,
-    keep_new,
-    next_number,
-    open_rollout,
-)
+from popham.manager.rollouts import Former, Place, StoredRollout, keep_new, next_number, open_rollout
+from popham.manager.spill import check_spill
 from popham.model.bundle import Bundle
-from popham.model.fleet import Tree
+from popham.model.fleet import Group, Tree
 from popham.model.names import canonical, digest
 from popham.model.rollout import Rollout, RolloutRef, RolloutTerms
 from popham.store.rows import BundleRow, PolicyRow
@@ -56,6 +50,7 @@ class Release:
     """Publishes one change; made before anything is stored, used once.
 
     Attributes:
+        agents: Group with a new bundle → how many it has.
         reach: Agents that get new content.
         rollout: Name of the rollout that begins by it; empty if there is none.
         warnings: Sentences about how far it reaches; of a dry run only.
@@ -66,6 +61,7 @@ class Release:
         tx: Writing,
         bundles: Bundles,
         grant: Grant,
+        groups: Mapping[str, Group],
         *,
         now: float,
         everyone: bool = False,
@@ -79,28 +75,27 @@ class Release:
             tx: The transaction of the change.
             bundles: Sign.
             grant: Who makes it.
+            groups: All groups as they are stored now.
             now: Unix seconds.
             everyone: Whether it may reach any number of agents at once.
             terms: The waves in which it goes out; None for all at once.
             message: Why.
             dry_run: Tell only; the transaction must not be committed.
         """
+        self.agents: Mapping[str, int] = {}
         self.reach = 0
         self.rollout = ""
         self.warnings: list[str] = []
         self._tx, self._bundles, self._grant, self._now = tx, bundles, grant, now
         self._everyone, self._terms, self._message, self._dry_run = everyone, terms, message, dry_run
         self._before: Objects = read_rows(tx) if terms is not None else {}
-        self._minima = read_minima(tx, None)
+        self._groups = groups
+        self._counts: dict[str, int] = {}
         self._open = [open_rollout(row) for row in tx.rollouts(open_only=True)]
         self._parts: Mapping[str, Part] = {}
 
     def publish(
-        self,
-        groups: Iterable[str],
-        *,
-        tree: Tree | None = None,
-        heads: Sequence[PolicyRow] | None = None,
+        self, groups: Sequence[str], *, tree: Tree, heads: Sequence[PolicyRow] | None = None
     ) -> list[BundleRow]:
         """Sign what is new for these groups and those below them; arguments and errors as ``Bundles.publish``.
 
@@ -108,41 +103,43 @@ class Release:
             ConflictError: ``conflict.reach``: it reaches too many at once; ``conflict.contact``: nobody
                 could have it first; ``conflict.rollout``: a group would get what is in another's rollout.
         """
-        written, tree = list(groups), tree or Tree(self._bundles.groups.read(self._tx).values())
         signed = self._bundles.publish(
             self._tx,
-            written,
+            groups,
             now=self._now,
             tree=tree,
             heads=heads,
             staged=self._stage,
-            allow=self._allow,
+            allow=partial(self._allow, tree),
             dry_run=self._dry_run,
         )
-        counts = self._count([row.group for row in signed])
-        opened = self._count(find_opened(self._tx, tree, self._minima, written))
-        self.reach = sum({**opened, **counts}.values())
+        self.agents = self._count([row.group for row in signed])
+        opened = self._count(find_opened(self._tx, tree, self._groups, groups))
+        self.reach = sum({**opened, **self.agents}.values())
         publishing, everyone, dry_run = self._bundles.publishing, self._everyone, self._dry_run
-        staged = self._terms is not None
-        wide = check_wide(publishing, counts, everyone=everyone, staged=staged, dry_run=dry_run)
-        wide = wide or check_opened(publishing, opened, everyone=everyone, dry_run=dry_run)
+        decided = everyone or self._terms is not None
+        wide = check_wide(publishing, self.agents, decided=decided, dry_run=dry_run)
+        wide = wide or check_opened(publishing, opened, decided=everyone, dry_run=dry_run)
         self.warnings += [wide] * bool(wide)
         if self._parts and not self._dry_run:
             self._keep(signed)
         return signed
 
-    def _allow(self, bundles: Sequence[Bundle]) -> None:
+    def _allow(self, tree: Tree, bundles: Sequence[Bundle]) -> None:
         if self._open:
-            check_spill(self._open, bundles, self._count([bundle.group for bundle in bundles]))
+            check_spill(self._open, bundles, tree, self._count([bundle.group for bundle in bundles]))
 
     def _count(self, groups: Sequence[str]) -> Mapping[str, int]:
-        found = self._tx.agent_counts(groups) if groups else {}
-        return {name: found.get(name, 0) for name in groups}
+        """Return group → agents; nobody moves meanwhile, so each group is asked about once."""
+        unknown = [name for name in groups if name not in self._counts]
+        if unknown:
+            found = self._tx.agent_counts(unknown)
+            self._counts |= {name: found.get(name, 0) for name in unknown}
+        return {name: self._counts[name] for name in groups}
 
     def _stage(self, groups: Sequence[str]) -> Mapping[str, RolloutRef]:
         """Draw who is to have it first; where nobody is yet, nobody is: who joins there waits as the others do."""
-        counts = self._tx.agent_counts(groups) if self._terms is not None else {}
-        if self._terms is None or not any(counts.values()):
+        if self._terms is None or not any(self._count(groups).values()):
             return {}
         # One that was deleted once and is made anew goes back to nothing.
         held = [name for name in groups if f"group/{name}" in self._before]

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from popham.manager.apply_views import GroupEffect, RiskView
 from popham.manager.effects import Place, PolicyMove
+from popham.manager.objects import show_some
 from popham.model.fleet import Tree
 from popham.model.names import ROOT_GROUP
 from popham.model.policy import TYPES
@@ -140,7 +141,7 @@ def _tell_commands(places: Sequence[Place], bodies: Bodies) -> str:
             yield f"policy {move.after.name} ({', '.join(commands)})"
 
     agents, policies = _gather(places, named)
-    return f"commands run on {_agents(agents)}: {_some(policies)}" if policies else ""
+    return f"commands run on {_agents(agents)}: {show_some(policies, _SHOWN)}" if policies else ""
 
 
 def _tell_reach(groups: Sequence[GroupEffect], tree: Tree, ask_above: int) -> str:
@@ -160,7 +161,7 @@ def _tell_way(places: Sequence[Place]) -> str:
         return ""
     agents = sum(place.agents for place in changed)
     settings = ", ".join(dict.fromkeys(name for place in changed for name in place.way))
-    groups = _some(dict.fromkeys(place.group for place in changed))
+    groups = show_some(dict.fromkeys(place.group for place in changed), _SHOWN)
     return f"the way to the Manager changes for {_agents(agents)} of {groups}: {settings}"
 
 
@@ -170,7 +171,9 @@ def _tell_network(places: Sequence[Place], bodies: Bodies) -> str:
         yield from (path for path in sorted({*was, *now}) if was.get(path) != now.get(path))
 
     agents, paths = _gather(places, named)
-    return f"what decides the network of {_agents(agents)} changes: {_some(paths)}" if paths else ""
+    return (
+        f"what decides the network of {_agents(agents)} changes: {show_some(paths, _SHOWN)}" if paths else ""
+    )
 
 
 def _tell_policies(places: Sequence[Place]) -> str:
@@ -179,7 +182,7 @@ def _tell_policies(places: Sequence[Place]) -> str:
             yield f"policy {move.before.name}"
 
     agents, policies = _gather(places, named)
-    return f"taken from {_agents(agents)}: {_some(policies)}" if policies else ""
+    return f"taken from {_agents(agents)}: {show_some(policies, _SHOWN)}" if policies else ""
 
 
 def _tell_files(places: Sequence[Place], bodies: Bodies) -> str:
@@ -188,7 +191,7 @@ def _tell_files(places: Sequence[Place], bodies: Bodies) -> str:
             yield from sorted(bodies.facts(move.before).paths - bodies.facts(move.after).paths)
 
     agents, paths = _gather(places, named)
-    return f"removed from {_agents(agents)}: {_some(paths)}" if paths else ""
+    return f"removed from {_agents(agents)}: {show_some(paths, _SHOWN)}" if paths else ""
 
 
 def _gather(
@@ -205,11 +208,6 @@ def _gather(
         agents += place.agents if here else 0
         found |= dict.fromkeys(here)
     return agents, found
-
-
-def _some(names: Mapping[str, None]) -> str:
-    shown = list(names)[:_SHOWN]
-    return ", ".join(shown) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _agents(number: int) -> str:

@@ -8,11 +8,11 @@ from types import MappingProxyType
 
 from popham.manager.agent_service import AgentService
 from popham.manager.grant import Grant, Permission, require
-from popham.manager.rollout_telling import Progress, view_rollout
+from popham.manager.rollout_telling import view_rollout
 from popham.manager.rollout_views import RolloutView
 from popham.manager.rollouts import StoredRollout, find_open, find_rollout, open_rollout, step
 from popham.manager.undoing import undo
-from popham.model.rollout import Rollout, RolloutState
+from popham.model.rollout import RolloutState
 from popham.store.rows import BundleRow
 from popham.store.seam import Reading, Writing
 
@@ -86,7 +86,7 @@ class RolloutService(AgentService):
         return await self._become(grant, name, RolloutState.PROMOTED, why, of=set(RolloutState))
 
     async def undo_rollout(self, grant: Grant, name: str) -> RolloutView:
-        """Bring back what held before it; errors as :meth:`pause_rollout`, and ``conflict.changed``."""
+        """Bring back what held before it; errors as :meth:`pause_rollout` and :func:`popham.manager.undoing.undo`."""
         require(grant, Permission.APPLY)
         now = self._clock.now()
 
@@ -112,7 +112,7 @@ class RolloutService(AgentService):
     def _step(
         self, tx: Writing, grant: Grant, was: StoredRollout, state: RolloutState, reason: str, now: float
     ) -> tuple[StoredRollout, list[BundleRow]]:
-        after: Rollout = was.rollout.became(state, reason, now=now)
+        after = was.rollout.became(state, reason, now=now)
         return step(tx, self._bundles, grant, f"rollout.{METHODS[state]}", was, after, now=now)
 
     async def _change(self, name: str, change: Change) -> RolloutView:
@@ -137,8 +137,7 @@ class RolloutService(AgentService):
             self._on_groups_changed(list(groups))
 
     def _show(self, stored: StoredRollout, *, detailed: bool = False) -> RolloutView:
-        progress: Progress | None = self._progress(stored.number)
-        return view_rollout(stored, progress, self._clock.now(), detailed=detailed)
+        return view_rollout(stored, self._progress(stored.number), self._clock.now(), detailed=detailed)
 
 
 METHODS = MappingProxyType(

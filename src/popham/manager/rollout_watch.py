@@ -28,6 +28,7 @@ from popham.manager.rollout_look import Followed, Look, Seen
 from popham.manager.rollout_telling import Progress
 from popham.manager.rollout_views import Troubled
 from popham.manager.rollouts import StoredRollout, open_rollout, step
+from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
 from popham.model.rollout import Action, Rollout, RolloutState, Tally
 from popham.model.status import Downtime
@@ -96,6 +97,7 @@ class RolloutWatch:
         self._clock = clock
         self._on_groups_changed = on_groups_changed
         self._woken = asyncio.Event()
+        self._opened: dict[int, tuple[RolloutRow, StoredRollout]] = {}
         self._watched: dict[int, _Watched] = {}
         self._progress: dict[int, Progress] = {}
 
@@ -136,7 +138,8 @@ class RolloutWatch:
     async def look(self) -> bool:
         """Look once at every rollout that goes on, and take the steps that are due; return if there was one."""
         going: dict[int, _Watched] = {}
-        for row, stored in await self._store.read(self._read):
+        self._opened = await self._store.read(self._read)
+        for row, stored in self._opened.values():
             known = self._watched.get(row.number)
             if stored.rollout.state not in _GOING:
                 continue
@@ -153,12 +156,12 @@ class RolloutWatch:
             await self._look_at(watched)
         return bool(going)
 
-    def _read(self, tx: Reading) -> list[tuple[RolloutRow, StoredRollout]]:
-        """Return the rollouts that are not over; they can be large, and are taken apart where no link waits."""
-        found = []
+    def _read(self, tx: Reading) -> dict[int, tuple[RolloutRow, StoredRollout]]:
+        """Return the rollouts that are not over; they can be large, and are taken apart once, where no link waits."""
+        found = {}
         for row in tx.rollouts(open_only=True):
-            known = self._watched.get(row.number)
-            found.append((row, known.stored if known and known.row == row else open_rollout(row)))
+            known = self._opened.get(row.number)
+            found[row.number] = known if known and known[0] == row else (row, open_rollout(row))
         return found
 
     async def _look_at(self, watched: _Watched) -> None:
@@ -222,19 +225,15 @@ class RolloutWatch:
         return True
 
     async def _open(self, row: RolloutRow, stored: StoredRollout) -> _Watched:
-        names = sorted(stored.groups)
-
-        def work(tx: Reading) -> list[BundleRow | None]:
-            return [tx.bundle(name) for name in names]
+        def work(tx: Reading) -> list[Bundle]:
+            # As rollouts, bundles are taken apart where no link waits for it.
+            return [open_row(held) for held in map(tx.bundle, stored.groups) if held is not None]
 
         groups = {}
-        for number, held in enumerate(await self._store.read(work)):
-            bundle = open_row(held) if held else None
-            if bundle is not None and bundle.candidate is not None:
-                digests = frozenset({*stored.groups[names[number]].digests, bundle.content_digest})
-                groups[names[number]] = Followed(bundle, bundle.candidate, digests)
-            if number % _LOOK == 0:
-                await asyncio.sleep(0)
+        for bundle in await self._store.read(work):
+            if bundle.candidate is not None:
+                digests = frozenset({*stored.groups[bundle.group].digests, bundle.content_digest})
+                groups[bundle.group] = Followed(bundle, bundle.candidate, digests)
         waves = stored.rollout.waves
         seen = Seen(begun=min(waves[0].began, stored.rollout.wave.began))
         return _Watched(row=row, stored=stored, groups=groups, seen=seen)

@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -164,36 +164,6 @@ def find_open(reading: Reading, name: str) -> StoredRollout:
         problem = f"rollout {stored.rollout.id} is over: it was {stored.rollout.state}"
         raise ConflictError("over", problem, "Apply the definitions that are to hold, or roll back a policy")
     return stored
-
-
-def check_spill(
-    stored: Iterable[StoredRollout], bundles: Iterable[Bundle], counts: Mapping[str, int]
-) -> None:
-    """Return if no other group gets at once what is in a rollout: by inheriting it, or by assigning it.
-
-    Where nobody is yet, it may; but not while the rollout is halted.
-
-    Args:
-        stored: The rollouts that are open.
-        bundles: What was signed just now, besides what begins a rollout.
-        counts: Group → agents.
-
-    Raises:
-        ConflictError: ``conflict.rollout``.
-    """
-    for one in stored:
-        about = {name.removeprefix("policy/") for name in one.former if name.startswith("policy/")}
-        halted = one.rollout.state is RolloutState.HALTED
-        for bundle in bundles:
-            held = {ref.name for held in bundle.locations.values() for ref in held.policies}
-            spilt = sorted(held & about)
-            if spilt and bundle.group not in one.groups and (halted or counts.get(bundle.group)):
-                name, how = one.rollout.id, "is halted" if halted else "is under way"
-                problem = (
-                    f"group {bundle.group} would get policy {spilt[0]} at once, whose rollout {name} {how}"
-                )
-                hint = f"First end it: popham rollout promote {name}, or popham rollout undo {name}"
-                raise ConflictError("rollout", problem, hint)
 
 
 def describe(stored: StoredRollout) -> dict[str, Any]:

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +20,16 @@ from popham.manager.audit import note
 from popham.manager.bundles import Bundles
 from popham.manager.grant import Grant
 from popham.manager.inventory import delete_group, delete_policy
-from popham.manager.objects import describe_policy, parse_group, read_refs
+from popham.manager.needs import Needs
+from popham.manager.objects import describe_policy, last_revision, notes_of, read_refs, show_some
 from popham.manager.release import Objects, read_rows, row_digest
-from popham.manager.rollouts import Former, StoredRollout, describe
+from popham.manager.rollouts import Former, StoredRollout, describe, open_rollout
+from popham.manager.spill import check_spill
 from popham.model.bundle import Bundle
 from popham.model.fleet import Group, Tree
 from popham.model.managed import SOURCE
 from popham.model.rollout import RolloutState
-from popham.resolve.build import build_side, withdraw
+from popham.resolve.build import advance, build_side
 from popham.store.rows import BundleRow, GroupRow, PlacementRow, PolicyRow
 from popham.store.seam import Writing
 
@@ -41,7 +43,8 @@ def undo(
     """End a rollout with what held before it; return it, and the bundles that are new.
 
     Raises:
-        ConflictError: ``conflict.changed``: something of it was edited since; ``conflict.bundle``.
+        ConflictError: ``conflict.changed``: something of it was edited since; ``conflict.rollout``: a group
+            would get what is in another rollout; ``conflict.bundle``.
         StateError: ``state.blob``: the body of a policy is gone.
     """
     rows = read_rows(tx)
@@ -50,20 +53,28 @@ def undo(
     back.put_policies()
     back.put_groups()
     back.put_placements()
-    _check_circle(stored, bundles.groups.read(tx))
-    kept = back.delete_created()
+    groups = bundles.groups.read(tx)
+    _check_circle(stored, groups)
+    kept = back.delete_created(groups)
     groups = bundles.groups.read(tx)
     tree = Tree(groups.values())
     _check_whole(groups, {row.name: row.private_to for row in tx.policies()})
     refs = read_refs(tx)
+    others = [open_rollout(row) for row in tx.rollouts(open_only=True) if row.number != stored.number]
+    counts = tx.agent_counts() if others else {}
+
+    def allow(found: Sequence[Bundle]) -> None:
+        check_spill(others, found, tree, counts)
 
     def change(bundle: Bundle) -> Bundle:
-        return withdraw(bundle, build_side(tree, refs, bundle.group), now=now)
+        after = advance(bundle, build_side(tree, refs, bundle.group), now=now)
+        allow([after])
+        return after
 
     signed = [bundles.follow(tx, name, change) for name in sorted(stored.groups)]
     touched = back.touched(groups)
     if touched:
-        signed += bundles.publish(tx, sorted(touched), now=now, tree=tree)
+        signed += bundles.publish(tx, sorted(touched), now=now, tree=tree, allow=allow)
     reason = f"{', '.join(kept)} stayed, since something needs it" if kept else ""
     after = replace(stored, rollout=stored.rollout.became(RolloutState.UNDONE, reason, now=now))
     tx.put_rollout(after.row())
@@ -107,8 +118,7 @@ def _check_whole(groups: Mapping[str, Group], policies: Mapping[str, str]) -> No
 
 
 def _changed(stored: StoredRollout, moved: list[str], what: str) -> ConflictError:
-    named = ", ".join(moved[:_NAMED]) + (f" and {len(moved) - _NAMED} more" if len(moved) > _NAMED else "")
-    problem = f"{named} {what}, so rollout {stored.rollout.id} cannot be undone as a whole"
+    problem = f"{show_some(moved, _NAMED)} {what}, so rollout {stored.rollout.id} cannot be undone as a whole"
     hint = f"Stop it: popham rollout halt {stored.rollout.id}; then apply the definitions that are to hold"
     return ConflictError("changed", problem, hint)
 
@@ -155,7 +165,7 @@ class _Back:
             if old is None or not encoded:
                 problem = f"the content of revision {was['revision']} of policy {name!r} is gone"
                 raise StateError("blob", problem, "Apply the definitions that are to hold")
-            revision = 1 + self._tx.revisions(name)[0].revision
+            revision = 1 + last_revision(self._tx, name)
             message = f"{self._why}: back to revision {was['revision']}"
             self._tx.add_revision(
                 replace(
@@ -201,43 +211,35 @@ class _Back:
             self._tx.put_placement(PlacementRow(name=name, body=body, edition=edition))
             self._note(f"placement/{name}", json.loads(row.body) if row else None, json.loads(body))
 
-    def delete_created(self) -> list[str]:
-        """Delete what the change created; return what stays, since something needs it."""
-        groups = [name for name, former in self._of("group") if former.was is None]
+    def delete_created(self, stored: Mapping[str, Group]) -> list[str]:
+        """Delete what the change created; return what stays, since something needs it.  ``stored`` are all groups."""
+        created = {name for name, former in self._of("group") if former.was is None}
         policies = [name for name, former in self._of("policy") if former.was is None]
-        going = [f"policy/{name}" for name in policies]
-        kept = []
-        # Leaves first: the deeper of two groups goes before the one above it.
-        for name in sorted(groups, key=self._depth, reverse=True):
-            source = self._source(f"group/{name}")
+        if not created and not policies:
+            return []
+        going, kept = {f"policy/{name}" for name in policies}, []
+        needs = Needs(self._tx, stored.values(), self._now)
+        # Whoever may undo may undo what a source applied.  Leaves first: of two groups the deeper one goes first.
+        for name in sorted(created, key=lambda name: (-_depth(needs.groups, name), name)):
+            source = needs.group(name).annotations.get(SOURCE, "")
             try:
-                delete_group(self._tx, self._grant, name, now=self._now, source=source, going=going)
+                delete_group(
+                    self._tx, self._grant, name, now=self._now, source=source, going=going, needs=needs
+                )
             except ConflictError:
                 kept.append(f"group/{name}")
         for name in policies:
-            source = self._source(f"policy/{name}")
+            head = self._tx.policy(name)
+            source = notes_of(head).annotations.get(SOURCE, "") if head else ""
             try:
-                delete_policy(self._tx, self._grant, name, now=self._now, source=source)
+                delete_policy(self._tx, self._grant, name, now=self._now, source=source, needs=needs)
             except ConflictError:
                 kept.append(f"policy/{name}")
         return kept
 
-    def _depth(self, name: str) -> int:
-        depth, row = 0, self._tx.group(name)
-        while row is not None and (parent := json.loads(row.body)["parent"]):
-            depth, row = depth + 1, self._tx.group(parent)
-        return depth
 
-    def _source(self, about: str) -> str:
-        """Return as which source an object may be deleted: whoever may undo may undo what a source applied."""
-        kind, _, name = about.partition("/")
-        if kind == "group":
-            row = self._tx.group(name)
-            return owner(parse_group(name, row.body).annotations) if row else ""
-        head = self._tx.policy(name)
-        return owner(describe_policy(head).get("annotations", {})) if head else ""
-
-
-def owner(annotations: Mapping[str, str]) -> str:
-    """Return the source that an object belongs to; empty if none."""
-    return annotations.get(SOURCE, "")
+def _depth(groups: Mapping[str, Group], name: str) -> int:
+    depth, parent = 0, groups[name].parent
+    while parent in groups:
+        depth, parent = depth + 1, groups[parent].parent
+    return depth

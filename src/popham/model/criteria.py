@@ -232,7 +232,7 @@ def evaluate(criterion: Criterion, around: Surroundings) -> tuple[bool | None, t
     return held, tuple(word for _, why in results for word in why)
 
 
-def _in_range(text: str, addresses: Sequence[str]) -> bool:
+def in_range(text: str, addresses: Sequence[str]) -> bool:
     """Return whether one of ``addresses`` is in the range ``text``."""
     version, mask, number = _range(text)
     return any(one == version and held & mask == number for one, held in _numbers(tuple(addresses)))
@@ -283,7 +283,7 @@ def _resolves(value: str, around: Surroundings) -> bool | None:
     found = around.names.get(name)
     if found is None:
         return None
-    return _in_range(wanted, found) if wanted else bool(found)
+    return in_range(wanted, found) if wanted else bool(found)
 
 
 def _manager(value: str, around: Surroundings) -> bool | None:
@@ -303,9 +303,9 @@ def is_like(text: str, pattern: str) -> bool:
 
 _CONDITIONS: Final[Mapping[Kind, Callable[[str, Surroundings], bool | None]]] = MappingProxyType(
     {
-        Kind.ADDRESS: lambda value, around: _in_range(value, around.addresses),
-        Kind.GATEWAY: lambda value, around: _in_range(value, around.gateways),
-        Kind.DNS_SERVER: lambda value, around: _in_range(value, around.dns_servers),
+        Kind.ADDRESS: lambda value, around: in_range(value, around.addresses),
+        Kind.GATEWAY: lambda value, around: in_range(value, around.gateways),
+        Kind.DNS_SERVER: lambda value, around: in_range(value, around.dns_servers),
         Kind.DNS_SUFFIX: _suffix,
         Kind.DNS_NAME: _resolves,
         Kind.INTERFACE: _is_up,

@@ -68,10 +68,6 @@ class Placement:
         held = {key: data[key] for key in KEYS}
         return cls(name=name, **{**held, "address": tuple(data["address"])})
 
-    def fits(self, *, token: str, labels: Mapping[str, str], address: str) -> bool:
-        """Return whether an agent is meant that joins by ``token``, from ``address``, with its own ``labels``."""
-        return self.admits(token, address) and parse_selector(self.selector).matches(labels)
-
     def admits(self, token: str, address: str) -> bool:
         """Return whether an agent may be meant that joins by ``token`` from ``address``, whatever its labels."""
         if self.token and self.token != token:

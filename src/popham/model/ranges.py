@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 
-from popham.model.criteria import read_address
+from popham.model.criteria import in_range, read_address
 
 
 def in_ranges(ranges: Iterable[str], address: str) -> bool:
@@ -14,7 +13,7 @@ def in_ranges(ranges: Iterable[str], address: str) -> bool:
     An IPv4 address that came over an IPv6 socket counts as the IPv4 address it is.
     """
     try:
-        found = read_address(address)
+        read_address(address)
     except ValueError:
         return False
-    return any(found in ipaddress.ip_network(one) for one in ranges)
+    return any(in_range(one, (address,)) for one in ranges)

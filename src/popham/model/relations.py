@@ -77,6 +77,32 @@ def check_relations(definitions: Definitions, findings: Findings, stored: Stored
             findings.add(error)
 
 
+def check_places(definitions: Definitions, findings: Findings) -> None:
+    """Add to ``findings`` where two definitions name one place, or one agent."""
+    places: dict[str, str] = {}
+    uids: dict[str, str] = {}
+    for wanted in definitions.agents:
+        found = wanted.definition
+        other = places.setdefault(found.where, wanted.name)
+        if other != wanted.name:
+            findings.add(wanted.place.wrong("address", "agent_place", *same_place(found.where, other)))
+        other = uids.setdefault(found.uid, wanted.name) if found.uid else wanted.name
+        if other != wanted.name:
+            findings.add(wanted.place.wrong("uid", "agent_uid", *same_uid(found.uid, other)))
+
+
+def same_place(where: str, other: str) -> tuple[str, str]:
+    """Return the sentence and the hint for a place that another definition has."""
+    problem = f"address: {where} is the place of agent definition {other!r}"
+    return problem, "Keep one of them: one service is one agent"
+
+
+def same_uid(uid: str, other: str) -> tuple[str, str]:
+    """Return the sentence and the hint for an agent that another definition is bound to."""
+    problem = f"uid: agent {uid} already has the agent definition {other!r}"
+    return problem, f"Keep one of them: popham delete agent-definition {other}"
+
+
 def _circle(name: str, parents: Mapping[str, str]) -> list[str]:
     """Return the circle that ``name`` is part of, from it upwards; empty if there is none."""
     seen = {name: None}

@@ -80,7 +80,6 @@ class Template:
         size = 0
         for part in self.parts:
             text = part if isinstance(part, str) else _find(part, values)
-            # A character has four bytes at most; what fits by this count needs no second one.
             size += len(text) if text.isascii() else len(text.encode())
             if size > MAX_RENDERED:
                 raise ValueError(f"it has more than {MAX_RENDERED} bytes once it is filled")

@@ -202,6 +202,7 @@ async def read_request(request: web.BaseRequest, limits: Limits) -> Request:
         path=request.path,
         peer=request.protocol.peer(request.headers),  # type: ignore[attr-defined]  # ours, made by the gate
         query=dict(request.query),
+        raw_query=request.raw_path.partition("?")[2].partition("#")[0],
         headers=headers,
         body=body,
     )

@@ -13,7 +13,8 @@ import errno
 import logging
 import random
 import ssl
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -37,7 +38,7 @@ from popham.net.http import (
 )
 from popham.net.rate import RoundRate
 from popham.net.route import OPAMP, PROTOBUF
-from popham.net.seam import Answer, HeldLink, Limits, Peer, Refusal, Refused, Service
+from popham.net.seam import Answer, HeldLink, Limits, LinkHandler, Peer, Refusal, Refused, Service
 from popham.net.websocket import CLOSE_TIME, Link, Upgrade
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,10 @@ BACKLOG = 4096
 """Connections that may wait to be accepted: a fleet that returns comes at once."""
 
 
+Opened = Callable[[HeldLink], LinkHandler]
+"""Takes a link that has just been opened."""
+
+
 class Serving(Protocol):
     """What accepts on one host: an :class:`asyncio.Server`, or what stands for one."""
 
@@ -75,11 +80,10 @@ class Serving(Protocol):
         ...
 
 
-class Listener:
-    """Serves agents on one port of one or more addresses.
+class BaseListener(ABC):
+    """Accepts on one port of one or more addresses, within bounds; what a request means is another's matter.
 
     Args:
-        service: What rounds, links and other requests mean.
         context: TLS of the listener; None for plain HTTP.
         limits: Bounds of everything that is read or kept.
         clock: Time of the rate limit.
@@ -87,9 +91,11 @@ class Listener:
         unadmitted: Connections that may be open without having been admitted once.
     """
 
+    hint = "Choose another port, or stop what listens there"
+    """What to do where an address cannot be used."""
+
     def __init__(
         self,
-        service: Service,
         *,
         context: ssl.SSLContext | None,
         limits: Limits,
@@ -98,7 +104,6 @@ class Listener:
         unadmitted: int = UNADMITTED,
     ) -> None:
         self.port = 0
-        self._service = service
         self._context = context
         self._limits = limits
         self._rng = rng
@@ -164,7 +169,7 @@ class Listener:
             raise ConfigError(
                 "listen",
                 f"{host} port {self.port} cannot be listened on: {error.strerror or error}",
-                "Choose another port, or stop what listens there",
+                self.hint,
             ) from error
         self.port = server.sockets[0].getsockname()[1]
         self._servers.append(server)
@@ -232,6 +237,86 @@ class Listener:
         await self._deliver(request, response)
         return response
 
+    @abstractmethod
+    async def _dispatch(self, request: web.BaseRequest, connection: Connection) -> web.StreamResponse:
+        """Answer one request."""
+
+    async def _hold(
+        self, request: web.BaseRequest, connection: Connection, socket: Upgrade, opened: Opened
+    ) -> web.StreamResponse:
+        """Upgrade, and serve the held link until it is closed."""
+        connection.admitted()
+        peer = connection.peer(request.headers)
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the peer went away before the upgrade")
+        loop = asyncio.get_running_loop()
+        await socket.prepare(request)
+        link = Link(peer, transport, limits=self._limits, loop=loop, tasks=self._tasks)
+        socket.link = connection.link = link
+        if request.transport is None:
+            link.lost()
+        self._links.add(link)
+        try:
+            await self._serve(link, socket, opened)
+        finally:
+            self._links.discard(link)
+        return socket
+
+    async def _serve(self, link: Link, socket: Upgrade, opened: Opened) -> None:
+        """Serve one held link until it is closed."""
+        try:
+            handler = opened(link)
+        except PophamError as error:
+            link.close(1008, str(error))
+            await link.gone
+            return
+        if self._window is not None:
+            link.close(1012, self._goodbye(self._window))
+        await link.serve(socket, handler)
+
+    def _goodbye(self, window: float) -> str:
+        """Return the reason of a 1012, with this agent's own time to return."""
+        return f"retry-after={self._rng.random() * window:.1f}"
+
+    async def _deliver(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Send an answer; a reader slower than ``SLOWEST`` is cut off."""
+        transport = request.transport
+        size = response.content_length or 0
+        try:
+            async with asyncio.timeout(self._limits.body_time + size / http.SLOWEST):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if transport is not None:
+                transport.abort()
+
+
+class Listener(BaseListener):
+    """Serves agents on one port of one or more addresses.
+
+    Args:
+        service: What rounds, links and other requests mean.
+        context: TLS of the listener; None for plain HTTP.
+        limits: Bounds of everything that is read or kept.
+        clock: Time of the rate limit.
+        rng: Spreads the return of those who are sent away.
+        unadmitted: Connections that may be open without having been admitted once.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        context: ssl.SSLContext | None,
+        limits: Limits,
+        clock: Clock,
+        rng: random.Random,
+        unadmitted: int = UNADMITTED,
+    ) -> None:
+        super().__init__(context=context, limits=limits, clock=clock, rng=rng, unadmitted=unadmitted)
+        self._service = service
+
     async def _dispatch(self, request: web.BaseRequest, connection: Connection) -> web.StreamResponse:
         if head_size(request) > self._limits.header:
             return refused(Refusal(status=431, body=f"The head is larger than {self._limits.header} bytes."))
@@ -298,50 +383,7 @@ class Listener:
         refusal = self._refusal(request, peer, held=True)
         if refusal is not None:
             return refused(refusal)
-        connection.admitted()
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the peer went away before the upgrade")
-        loop = asyncio.get_running_loop()
-        await socket.prepare(request)
-        link = Link(peer, transport, limits=self._limits, loop=loop, tasks=self._tasks)
-        socket.link = connection.link = link
-        if request.transport is None:
-            link.lost()
-        self._links.add(link)
-        try:
-            await self._hold(link, socket)
-        finally:
-            self._links.discard(link)
-        return socket
-
-    async def _hold(self, link: Link, socket: Upgrade) -> None:
-        """Serve one held link until it is closed."""
-        try:
-            handler = self._service.opened(link)
-        except PophamError as error:
-            link.close(1008, str(error))
-            await link.gone
-            return
-        if self._window is not None:
-            link.close(1012, self._goodbye(self._window))
-        await link.serve(socket, handler)
-
-    def _goodbye(self, window: float) -> str:
-        """Return the reason of a 1012, with this agent's own time to return."""
-        return f"retry-after={self._rng.random() * window:.1f}"
-
-    async def _deliver(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Send an answer; a reader slower than ``SLOWEST`` is cut off."""
-        transport = request.transport
-        size = response.content_length or 0
-        try:
-            async with asyncio.timeout(self._limits.body_time + size / http.SLOWEST):
-                await response.prepare(request)
-                await response.write_eof()
-        except TimeoutError:
-            if transport is not None:
-                transport.abort()
+        return await self._hold(request, connection, socket, self._service.opened)
 
 
 async def _settle(answer: Answer) -> bytes:

@@ -33,14 +33,15 @@ class Peers:
         refused: Connections that were ended since the start.
     """
 
-    def __init__(self, allow: Sequence[str] = (), deny: Sequence[str] = ()) -> None:
-        """Read the ranges, as ``10.0.0.0/8``, ``fd00::/8`` or single addresses.
+    def __init__(self, allow: Sequence[str] = (), deny: Sequence[str] = (), *, where: str = "peers") -> None:
+        """Read the ranges, as ``10.0.0.0/8``, ``fd00::/8`` or single addresses; they stand in the table ``where``.
 
         Raises:
             ConfigError: ``config.peers``: one is none, or there are too many.
         """
-        self._allow = _read("allow", allow)
-        self._deny = _read("deny", deny)
+        self._where = where
+        self._allow = _read(f"{where}.allow", allow)
+        self._deny = _read(f"{where}.deny", deny)
         self._limited = bool(self._allow or self._deny)
         self._silent_until = float("-inf")
         self.refused = 0
@@ -56,7 +57,9 @@ class Peers:
             return True
         self.refused += 1
         if now >= self._silent_until:
-            log.warning("[peers] lets in nobody from %s; connections refused: %d", address, self.refused)
+            log.warning(
+                "[%s] lets in nobody from %s; connections refused: %d", self._where, address, self.refused
+            )
             self._silent_until = now + QUIET
         return False
 
@@ -81,7 +84,7 @@ def _among(ranges: Sequence[_Range], number: int, version: int) -> bool:
 
 def _read(key: str, texts: Sequence[str]) -> tuple[_Range, ...]:
     if len(texts) > RANGES_MAX:
-        problem = f"peers.{key}: more than {RANGES_MAX} ranges"
+        problem = f"{key}: more than {RANGES_MAX} ranges"
         raise ConfigError("peers", problem, "Name larger ranges")
     found = []
     for text in texts:
@@ -89,8 +92,6 @@ def _read(key: str, texts: Sequence[str]) -> tuple[_Range, ...]:
             network = ipaddress.ip_network(text.strip())
         except ValueError as error:
             hint = "Write it like 10.0.0.0/8, 192.0.2.7 or fd00::/8"
-            raise ConfigError(
-                "peers", f"peers.{key}: {text!r} is no range of addresses: {error}", hint
-            ) from None
+            raise ConfigError("peers", f"{key}: {text!r} is no range of addresses: {error}", hint) from None
         found.append((network.version, int(network.network_address), int(network.netmask)))
     return tuple(found)

@@ -71,6 +71,7 @@ class Peer:
         address: IP address as text, without port; empty over a Unix socket.
         certificate: Client certificate as DER, verified up to our CA; None if it sent none.
         bearer: Token of an ``Authorization: Bearer`` header; empty if none.
+        uid, key: Where this end dialled: who signs what comes, and the DER of the key; empty otherwise.
         identity: Set by the service once it has looked; a filling never reads it.
         spent: Loop time until which its quota is spent; the filling's own note.
     """
@@ -78,6 +79,8 @@ class Peer:
     address: str
     certificate: bytes | None = None
     bearer: str = ""
+    uid: str = ""
+    key: bytes = b""
     identity: Any = None
     spent: float = 0.0
 
@@ -107,12 +110,16 @@ class Refused(Exception):  # noqa: N818  # control flow between a service and it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request for another path than ``/v1/opamp``, its body already read and bounded."""
+    """A request for another path than ``/v1/opamp``, its body already read and bounded.
+
+    ``raw_query`` is the query as it stands in the URL, without ``?``: what signatures know.
+    """
 
     method: str
     path: str
     peer: Peer
     query: Mapping[str, str] = field(default_factory=dict)
+    raw_query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 

@@ -64,7 +64,7 @@ def build_bundle(
         raise ConflictError("rollout", f"group {group} is in rollout {name}, and this would change it", hint)
     if _same(side, previous.stable):
         return None
-    return _followed(previous, side, now=now)
+    return advance(previous, side, now=now)
 
 
 def stage(previous: Bundle, fresh: Bundle, rollout: RolloutRef) -> Bundle:
@@ -89,13 +89,26 @@ def widen(previous: Bundle, *, ppm: int, wave: int, now: float) -> Bundle:
     """Return ``previous`` with another cohort, under the same serial: a wave, or a halt with nobody in it."""
     if previous.rollout is None:
         return previous
-    rollout = replace(previous.rollout, ppm=ppm, wave=wave)
-    return replace(previous, rollout=rollout, version=next_version(previous.version, now), issued=int(now))
+    return resign(replace(previous, rollout=replace(previous.rollout, ppm=ppm, wave=wave)), now=now)
 
 
 def promote(previous: Bundle, *, now: float) -> Bundle:
     """Return ``previous`` with its candidate for all, under the same serial."""
-    side = previous.candidate or previous.stable
+    return resign(_with_side(previous, previous.candidate or previous.stable), now=now)
+
+
+def advance(previous: Bundle, side: Side, *, now: float) -> Bundle:
+    """Return the bundle with ``side`` for all under the next serial; it ends a rollout without its candidate."""
+    after = replace(_with_side(previous, side), serial=previous.serial + 1, prev=previous.content_digest)
+    return resign(after, now=now)
+
+
+def _same(side: Side, other: Side) -> bool:
+    return (side.sets(), side.traits()) == (other.sets(), other.traits())
+
+
+def _with_side(previous: Bundle, side: Side) -> Bundle:
+    """Return ``previous`` with ``side`` for all, and in no rollout."""
     return replace(
         previous,
         locations=side.locations,
@@ -103,30 +116,6 @@ def promote(previous: Bundle, *, now: float) -> Bundle:
         download=side.download,
         candidate=None,
         rollout=None,
-        version=next_version(previous.version, now),
-        issued=int(now),
-    )
-
-
-def withdraw(previous: Bundle, side: Side, *, now: float) -> Bundle:
-    """Return the bundle that ends a rollout without its candidate: ``side`` for all, under the next serial."""
-    return _followed(replace(previous, candidate=None, rollout=None), side, now=now, prev=previous)
-
-
-def _same(side: Side, other: Side) -> bool:
-    return (side.sets(), side.traits()) == (other.sets(), other.traits())
-
-
-def _followed(previous: Bundle, side: Side, *, now: float, prev: Bundle | None = None) -> Bundle:
-    return replace(
-        previous,
-        locations=side.locations,
-        rules=side.rules,
-        download=side.download,
-        serial=previous.serial + 1,
-        prev=(prev or previous).content_digest,
-        version=next_version(previous.version, now),
-        issued=int(now),
     )
 
 

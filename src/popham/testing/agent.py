@@ -123,7 +123,7 @@ class SimAgent:
         self.locator = Locator(
             enforcer,
             self.host,
-            lambda: enforcer.settle(self._fetch),
+            lambda: self.end.settle(),  # noqa: PLW0108  # there is none yet
             news.set,
             # What is around it is made up, so there is nothing to be spied out.
             allows=lambda _: True,
@@ -150,6 +150,7 @@ class SimAgent:
         )
         self.health = Health(enforcer, reach=self.ways.reach, check=self._check, draw=draw)
         self.driver = Driver(end, self.ways, draw=draw, said=self._say)
+        end.fetch.dials = lambda: self.driver.dials
         circumstances = Circumstances(
             self.host,
             schedule,

@@ -163,6 +163,16 @@ class TrustedTuf:
         }
         _verify_role(self._targets.signed, DIRECTOR, envelope.pae(), signatures)
 
+    def find_director(self, keyid: str) -> Ed25519PublicKey | None:
+        """Return the director's key of that id; None if it has none, or one that is no Ed25519 key."""
+        role = self._targets.signed.get_delegated_role(DIRECTOR)
+        if keyid not in role.keyids:
+            return None
+        key = self._targets.signed.get_key(keyid)
+        if key.keytype != "ed25519":
+            return None
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.keyval["public"]))
+
     def check_current(self, now: float) -> None:
         """Return if root and targets have not expired at ``now``, in unix seconds.
 

@@ -72,6 +72,10 @@ class Book(Protocol):
         """Return all records."""
         ...
 
+    def name_of_key(self, keyid: str) -> str:
+        """Return the name of the agent whose public key has this SHA-256; empty if there is none."""
+        ...
+
     def wanted(self, group: str) -> Wanted | None:
         """Return what a group's agents are to have; None while there is nothing."""
         ...

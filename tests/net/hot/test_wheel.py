@@ -195,7 +195,8 @@ def test_rel_24_what_came_while_the_loop_stood_still_is_read_before_anybody_is_w
         (near, far), (busy, poke) = pairs
         for one in (near, busy):
             one.setblocking(False)  # noqa: FBT003  # the library's form
-        timed = Timed(loop, loop.time() + 0.05)
+        timed, later, over = Timed(loop, loop.time() + 0.05), Timed(loop, loop.time() + 0.4), asyncio.Event()
+        later.expired = lambda _: over.set()
 
         def read():
             near.recv(1)
@@ -204,13 +205,15 @@ def test_rel_24_what_came_while_the_loop_stood_still_is_read_before_anybody_is_w
         def stall():
             busy.recv(1)
             far.send(b"x")
-            time.sleep(0.2)
+            while time.monotonic() < timed.deadline + 0.1:
+                """Let nothing else run."""
 
         loop.add_reader(near, read)
         loop.add_reader(busy, stall)
         wheel.add(timed)
+        wheel.add(later)
         poke.send(b"x")
-        await asyncio.sleep(0.3)
+        await over.wait()
         loop.remove_reader(near)
         loop.remove_reader(busy)
         wheel.close()

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from popham.agent.permission import Permission, read_body
+from popham.agent.permission import Permission, malformed, read_body
 from popham.agent.types.wanted import WantedHanding, WantedPolicy
-from popham.errors import DefinitionError, PolicyError
+from popham.errors import DefinitionError
 from popham.model.names import canonical
 from popham.model.schema import check_schema, find_fault
 from popham.model.types.redaction import secret_values
@@ -45,11 +45,9 @@ def want_custom(permission: Permission, name: str, body: Mapping[str, Any]) -> W
         try:
             check_schema(asked.schema)
         except DefinitionError as error:
-            problem = f"policy {name!r} is malformed: {error.problem}"
-            raise PolicyError("malformed", problem, "Upgrade the agent or the Manager") from None
+            raise malformed(name, error.problem) from None
         if find_fault(asked.data, asked.schema) is not None:
-            problem = f"policy {name!r} is malformed: its data does not fit its schema"
-            raise PolicyError("malformed", problem, "Upgrade the agent or the Manager")
+            raise malformed(name, "its data does not fit its schema")
     return WantedPolicy(
         name=name,
         handing=WantedHanding(asked.command, canonical(asked.data)),

@@ -7,7 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from popham.api.depends import Granted, Name, Service
-from popham.api.draft_bodies import DraftPlanRequest, DraftRequest, Drafts, PublishRequest, RemoveRequest
+from popham.api.draft_bodies import (
+    DraftPlanRequest,
+    DraftRequest,
+    Drafts,
+    Edition,
+    PublishRequest,
+    RemoveRequest,
+)
 from popham.manager.apply_views import ApplyResult
 from popham.manager.definitions import Terms
 from popham.manager.draft_views import DraftPlan, DraftView, Rebased
@@ -48,7 +55,7 @@ async def discard_draft(
     grant: Granted,
     service: Service,
     name: Name,
-    seen: Annotated[int | None, Query(ge=0, lt=2**63, description="Edition that was looked at.")] = None,
+    seen: Annotated[Edition | None, Query(description="Edition that was looked at.")] = None,
     theirs: Annotated[bool, Query(description="Also what somebody else saved, unseen.")] = False,  # noqa: FBT002 - a query's default, never passed by place
 ) -> None:
     """Forget a draft; 409 `conflict.draft` if it has what somebody else saved."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 
 from popham.api.bodies import ReasonRequest, Rollouts
 from popham.api.depends import Granted, Service
@@ -12,7 +12,14 @@ from popham.manager.rollout_views import RolloutView
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"])
 
+
+async def read_reason(body: ReasonRequest | None = None) -> str:
+    """Return why somebody steps in, if they say so."""
+    return body.reason if body else ""
+
+
 Id = Annotated[str, Path(description="Name of the rollout, such as r12.", max_length=32)]
+Reason = Annotated[str, Depends(read_reason)]
 
 
 @router.get("", response_model=Rollouts)
@@ -21,16 +28,16 @@ async def list_rollouts(
     service: Service,
     open: Annotated[bool, Query(description="Only those that are not over.")] = False,  # noqa: A002, FBT002 - the query's name and default
 ) -> dict[str, tuple[RolloutView, ...]]:
-    """Return all rollouts, the newest first."""
+    """Return the newest rollouts, or the newest of those that are not over; older ones by name only."""
     return {"items": await service.rollouts(grant, open_only=open)}
 
 
 @router.post("/halt", response_model=Rollouts)
 async def halt_rollouts(
-    grant: Granted, service: Service, body: ReasonRequest | None = None
+    grant: Granted, service: Service, reason: Reason
 ) -> dict[str, tuple[RolloutView, ...]]:
-    """Halt every rollout that is running; returns those it halted."""
-    return {"items": await service.halt_rollouts(grant, body.reason if body else "")}
+    """Halt every rollout that runs or is paused; returns those it halted."""
+    return {"items": await service.halt_rollouts(grant, reason)}
 
 
 @router.get("/{name}")
@@ -40,11 +47,9 @@ async def get_rollout(grant: Granted, service: Service, name: Id) -> RolloutView
 
 
 @router.post("/{name}/pause")
-async def pause_rollout(
-    grant: Granted, service: Service, name: Id, body: ReasonRequest | None = None
-) -> RolloutView:
+async def pause_rollout(grant: Granted, service: Service, name: Id, reason: Reason) -> RolloutView:
     """Keep the cohort as it is: nothing widens until the rollout is resumed."""
-    return await service.pause_rollout(grant, name, body.reason if body else "")
+    return await service.pause_rollout(grant, name, reason)
 
 
 @router.post("/{name}/resume")
@@ -54,11 +59,9 @@ async def resume_rollout(grant: Granted, service: Service, name: Id) -> RolloutV
 
 
 @router.post("/{name}/halt")
-async def halt_rollout(
-    grant: Granted, service: Service, name: Id, body: ReasonRequest | None = None
-) -> RolloutView:
+async def halt_rollout(grant: Granted, service: Service, name: Id, reason: Reason) -> RolloutView:
     """Stop: nobody new begins, and who has the new content goes back to the old."""
-    return await service.halt_rollout(grant, name, body.reason if body else "")
+    return await service.halt_rollout(grant, name, reason)
 
 
 @router.post("/{name}/promote")

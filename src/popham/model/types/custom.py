@@ -10,7 +10,7 @@ from popham.model.keys import check_keys
 from popham.model.lines import line_of
 from popham.model.schema import WORDS, Place, check_schema, find_fault
 from popham.model.schema import find_secrets as find_marked
-from popham.model.types.commands import CHECK_SCHEMA, COMMAND_SCHEMA, check_command
+from popham.model.types.commands import CHECK_SCHEMA, COMMAND_SCHEMA, read_command, read_commands
 from popham.model.types.kind import PolicyType
 
 _COMMANDS: Final = ("command", "check")
@@ -23,15 +23,11 @@ def check_custom(spec: Mapping[str, Any]) -> dict[str, Any]:
         DefinitionError: A key is unknown, the schema is none, or the data does not fit it.
     """
     check_keys(spec, {*_COMMANDS, "data", "schema"}, "a policy of type 'custom'")
-    body: dict[str, Any] = {
-        "command": check_command(spec.get("command"), "command", line_of(spec, "command"))
-    }
+    body: dict[str, Any] = {"command": read_command(spec, "command")}
     if "data" not in spec:
         problem, hint = "a policy of type 'custom' has no data", "Add 'data:'; null is data too"
         raise DefinitionError("custom", problem, hint, line=line_of(spec))
-    body["data"] = spec["data"]
-    if spec.get("check") is not None:
-        body["check"] = check_command(spec["check"], "check", line_of(spec, "check"))
+    body |= {"data": spec["data"], **read_commands(spec, ["check"])}
     if spec.get("schema") is None:
         return body
     body["schema"] = spec["schema"]

@@ -14,7 +14,7 @@ from popham.model.lines import line_of
 from popham.model.names import show
 from popham.model.schema import Place
 from popham.model.template import Template
-from popham.model.types.commands import CHECK_SCHEMA, COMMAND_SCHEMA, check_command
+from popham.model.types.commands import CHECK_SCHEMA, OPTIONAL_SCHEMA, read_commands
 from popham.model.types.kind import PolicyType
 
 FILE_MODE: Final = "0644"
@@ -55,11 +55,7 @@ def check_files(spec: Mapping[str, Any]) -> dict[str, Any]:
         if above:
             problem = f"{show(file['path'])} lies below {show(above)}, which is a file of the same policy"
             raise DefinitionError("files", problem, "Rename one of them", line=line_of(entry, "path"))
-    body: dict[str, Any] = {"files": files}
-    for name in _COMMANDS:
-        if spec.get(name) is not None:
-            body[name] = check_command(spec[name], name, line_of(spec, name))
-    return body
+    return {"files": files, **read_commands(spec, _COMMANDS)}
 
 
 def find_secrets(body: Mapping[str, Any]) -> Iterator[Place]:
@@ -221,15 +217,13 @@ FILES: Final = PolicyType(
         "required": ["files"],
         "properties": {
             "files": {"type": "array", "minItems": 1, "items": _FILE_SCHEMA, "description": "what is placed"},
-            "validate": COMMAND_SCHEMA
+            "validate": OPTIONAL_SCHEMA
             | {
-                "type": ["string", "null"],
                 "description": "name of a command; it runs on the staged files before anything is placed, "
                 "and its failure refuses the set",
             },
-            "reload": COMMAND_SCHEMA
+            "reload": OPTIONAL_SCHEMA
             | {
-                "type": ["string", "null"],
                 "description": "name of a command; it runs after all is in place, and its failure puts the last "
                 "good set back",
             },

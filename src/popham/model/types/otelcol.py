@@ -10,7 +10,7 @@ from popham.errors import DefinitionError
 from popham.model.keys import check_keys
 from popham.model.lines import line_of
 from popham.model.schema import Place
-from popham.model.types.commands import CHECK_SCHEMA, check_command
+from popham.model.types.commands import CHECK_SCHEMA, read_commands
 from popham.model.types.kind import PolicyType
 
 _COMMANDS: Final = ("check",)
@@ -39,10 +39,7 @@ def check_otelcol(spec: Mapping[str, Any]) -> dict[str, Any]:
             "Add 'config:' with receivers, exporters and service",
             line=line_of(spec, "config"),
         )
-    body: dict[str, Any] = {"config": dict(config)}
-    if spec.get("check") is not None:
-        body["check"] = check_command(spec["check"], "check", line_of(spec, "check"))
-    return body
+    return {"config": dict(config), **read_commands(spec, _COMMANDS)}
 
 
 def find_secrets(body: Mapping[str, Any]) -> Iterator[Place]:
