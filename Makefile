@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 UV ?= $(shell command -v uv)
-WORKERS ?= 2
+# One more than the cores of CI: what runs real processes mostly waits.
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
 SCHEMA := src/popham/opamp/schema
 

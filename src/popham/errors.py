@@ -10,6 +10,7 @@ One base and one family per area::
     ├── EnrollmentError    an agent may not join
     ├── WireError          the other end broke the protocol
     ├── LinkError          the other end could not be reached, or went away
+    │   └── VisitError     an agent that is to be visited could not be, or not by this visitor
     ├── StateError         a state directory or database cannot be used
     ├── GrantError         the identity may not do this
     ├── ContentError       the agent is not given a body yet
@@ -149,6 +150,15 @@ class LinkError(PophamError):
         super().__init__(reason, problem, hint)
         self.retry_after = retry_after
         self.status = status
+
+
+class VisitError(LinkError):
+    """An agent that is to be visited cannot be reached, or is not who answers, or does not take this visitor.
+
+    Each code names a state of that agent for people, and its hint the next step.
+    """
+
+    area = "visit"
 
 
 class StateError(PophamError):

@@ -234,9 +234,10 @@ def test_what_cannot_be_put_back_stays_reported_and_is_tried_again_less_and_less
         said = [entry.getMessage() for entry in caplog.records]
         assert len(said) == 2, "the reason is said once"
         assert f"what drifted is not put back: {MOTD} is a directory" in said[1]
+        assert till.drift.error == f"{MOTD} is a directory (policy.kind). Remove it"
         till.broken = None
         await pass_time(LONGEST_WAIT)
-        assert (till.drift.paths, till.drift.put_back) == ((), 1)
+        assert (till.drift.paths, till.drift.put_back, till.drift.error) == ((), 1, "")
 
     till.tell_story(story)
 

@@ -58,7 +58,8 @@ def test_f_y15_a_set_that_cuts_the_machine_off_is_undone_in_30_seconds(watched, 
         progress = watched.enforcer.progress
         assert "no server could be reached for" in progress.error
         assert progress.applied_serial == (0 if first else 1)
-        assert [at - cut_off for at in watched.probes] == [after + JITTER / 2 for after in PROBES]
+        asked = [at - cut_off for at in watched.probes]
+        assert asked[: len(PROBES)] == [after + JITTER / 2 for after in PROBES]
         assert [one.ref.name for one in watched.enforcer.find_held()] == list(watched.applier.names)
 
     watched.tell_story(story)

@@ -52,10 +52,11 @@ def test_the_status_is_told_though_the_record_of_what_was_placed_is_damaged(watc
 
 def test_the_status_says_what_drifted_and_what_was_left_over(watched):
     async def story():
-        watched.enforcer.note_drift(Drift(paths=("/etc/a",), path="/etc/a", at=5.0, put_back=3))
+        watched.enforcer.note_drift(Drift(paths=("/etc/a",), path="/etc/a", at=5.0, put_back=3, error="no"))
         status = Status(watched.state, watched.clock)
         found = status.describe()
         assert (found["drifted"], found["drift_path"]) == (["/etc/a"], "/etc/a")
         assert (found["drift_at"], found["put_back"], found["left"]) == (5.0, 3, [])
+        assert found["drift_error"] == "no"
 
     watched.tell_story(story)

@@ -46,3 +46,9 @@ def test_why_a_set_was_undone_is_said_once():
     found = said(undone=[one | {"tried_again": True}], error=ERROR)
     assert found["undone"] == "serial 5 3 s ago, and it was tried again"
     assert found["error"] == ERROR
+
+
+def test_what_drifted_and_cannot_be_put_back_is_said_with_the_reason():
+    found = said(drifted=["/etc/motd"], drift_error="/etc/motd is a directory (policy.kind). Remove it")
+    assert found["drifted"] == "/etc/motd"
+    assert found["not put back"] == "/etc/motd is a directory (policy.kind). Remove it"

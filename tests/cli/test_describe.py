@@ -9,6 +9,7 @@ def test_describe_agent_shows_rollout_drift_withheld_policies_and_the_health_win
     detail = {
         "drifted": ["/etc/popham.d/motd"],
         "drift_path": "/etc/popham.d/motd",
+        "drift_error": "it is a directory",
         "drift_at": NOW - 60,
         "put_back": 3,
         "withheld": ["files"],
@@ -26,6 +27,7 @@ def test_describe_agent_shows_rollout_drift_withheld_policies_and_the_health_win
     assert {
         "rollout: r3, running, wave 2 of 4 (5 %): this agent is to have serial 8",
         "drifted: /etc/popham.d/motd",
+        "not put back: it is a directory",
         "last drift: /etc/popham.d/motd, 2027-01-15T07:59:00Z; put back 3 times today",
         "withheld: files",
         "watched until: 2027-01-15T08:05:00Z",

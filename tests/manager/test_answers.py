@@ -182,6 +182,19 @@ def view(**said):
         ),
         ({"sync": "cannot take it", "reason": "it takes no configuration"}, "takes no configuration", "accept"),
         ({"detail": {"unsupported": ["otelcol"]}}, "except policies of type otelcol", "Upgrade"),
+        (
+            {"sync": "drifted", "detail": {"drifted": ["/etc/motd"]}},
+            "/etc/motd is not as its policy says, and is being put back",
+            "Find what changes it there",
+        ),
+        (
+            {
+                "sync": "drifted",
+                "detail": {"drifted": ["/etc/motd"], "drift_error": "/etc/motd is a directory (policy.kind)"},
+            },
+            "/etc/motd is not as its policy says; it cannot be put back: /etc/motd is a directory (policy.kind)",
+            "remove what stands in the way",
+        ),
         ({}, "has serial 2", ""),
         ({"mode": "push"}, "has serial 2, but holds no link, though its mode is push", "popham agent status"),
         ({"mode": "push", "connected": True}, "has serial 2", ""),

@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 
 from popham.errors import WireError
 from popham.model.bundle import Bundle, LocationSet, PolicyRef, Side
-from popham.model.communication import CommunicationSettings, Mode
+from popham.model.cell import Cell
+from popham.model.communication import CommunicationSettings, Dialer, Mode
 from popham.model.criteria import Condition, Kind
 from popham.model.location import Location, LocationRules
 from popham.model.names import canonical, digest
 from popham.model.rollout import PPM, RolloutRef, bucket
+from popham.model.schedule import Override
 
 REF = PolicyRef(type="files", name="motd", revision=3, sha256="ab" * 32, length=120)
 HELD = LocationSet(policies=(REF,), communication=CommunicationSettings())
@@ -191,6 +193,28 @@ def test_f_c1_with_download_off_older_agents_refuse_instead_of_taking_policies_a
     assert off.as_dict()["crit"] == ["download"]
     assert Bundle.from_payload(off.payload()) == off
     assert replace(off, download=True).as_dict()["crit"] == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        CommunicationSettings(dialer=Dialer.MANAGER),
+        CommunicationSettings(data=Cell(mode=Mode.PULL, dialer=Dialer.MANAGER)),
+        CommunicationSettings(metered=Override(dialer=Dialer.MANAGER)),
+    ],
+)
+def test_f_c3_where_the_manager_is_to_dial_older_agents_refuse_instead_of_waiting_for_ever(settings):
+    visited = replace(HELD, communication=settings)
+    assert BUNDLE.as_dict()["crit"] == []
+    for bundle in (
+        replace(BUNDLE, locations={"default": visited}),
+        replace(BOTH, candidate=Side(locations={"default": visited})),
+        replace(BOTH, locations={"default": visited}),
+    ):
+        assert bundle.as_dict()["crit"] == ["visits"]
+        assert Bundle.from_payload(bundle.payload()) == bundle
+    both = replace(BUNDLE, locations={"default": visited}, download=False)
+    assert both.as_dict()["crit"] == ["download", "visits"]
 
 
 CANDIDATE = Side(

@@ -103,8 +103,6 @@ def test_explicitly_no_policy_is_told_from_a_policy_that_is_not_named():
         (group(spec="\n  inherits: false\n  communication:\n    heartbeat: 0.5s"), "heartbeat", 7, "outside 1 s to 7 days"),
         (group(spec="\n  inherits: false\n  communication:\n    heartbeat: 300"), "duration", 7, "is not a duration"),
         (group(spec="\n  inherits: false\n  communication:\n    mode: pll"), "word", 7, "Did you mean 'pull'?"),
-        (group(spec="\n  inherits: false\n  communication:\n    dialer: manager"), "dialer_manager", 7, "cannot dial agents yet"),
-        (group(spec="\n  inherits: false\n  communication:\n    preset: Pull by visit"), "dialer_manager", 7, "Use 'Push' or 'Pull by heartbeat'"),
         (group("fleet", "\n  parent: a"), "root", 5, "has no parent"),
         (group("fleet", "\n  inherits: true"), "root", 5, "cannot inherit"),
         (group("fleet", "\n  inheritance: {communication: true}"), "root", 5, "cannot inherit"),

@@ -2,28 +2,53 @@ import pytest
 
 from popham.errors import WireError
 from popham.model.communication import Dialer
-from popham.model.generation import GENERATION, OLDEST, STOCK, check_generations
+from popham.model.generation import GENERATION, OLDEST, STOCK, VISITS, check_generations
+
+TABLE = {
+    # upstream, downstream, dialer: the remedy; None where they may talk
+    (1, STOCK, Dialer.AGENT): None,
+    (1, 1, Dialer.AGENT): None,
+    (1, 2, Dialer.AGENT): None,
+    (2, STOCK, Dialer.AGENT): None,
+    (2, 1, Dialer.AGENT): None,
+    (2, 2, Dialer.AGENT): None,
+    (1, STOCK, Dialer.MANAGER): "Let it dial a Proxy Manager in its network, and dial that",
+    (1, 1, Dialer.MANAGER): "Upgrade the agent, or let it dial a Proxy Manager in its network, and dial that",
+    (1, 2, Dialer.MANAGER): "Upgrade the upstream, or let the agent dial",
+    (2, STOCK, Dialer.MANAGER): "Let it dial a Proxy Manager in its network, and dial that",
+    (2, 1, Dialer.MANAGER): "Upgrade the agent, or let it dial a Proxy Manager in its network, and dial that",
+    (2, 2, Dialer.MANAGER): None,
+}
+
+
+def test_the_table_has_every_pair_of_this_version():
+    assert (GENERATION, OLDEST, VISITS) == (2, 1, 2)
+    assert len(TABLE) == GENERATION * (GENERATION + 1) * len(Dialer)
+
+
+@pytest.mark.parametrize(("pair", "remedy"), TABLE.items())
+def test_f_t2_every_pair_may_talk_or_is_told_the_remedy(pair, remedy):
+    if remedy is None:
+        check_generations(*pair)
+        return
+    with pytest.raises(WireError, match="cannot") as caught:
+        check_generations(*pair)
+    assert (caught.value.code, caught.value.hint) == ("wire.generation", remedy)
 
 
 @pytest.mark.parametrize("dialer", Dialer)
-def test_equal_generations_talk_in_every_cell(dialer):
-    check_generations(GENERATION, GENERATION, dialer)
+def test_a_newer_generation_is_the_newer_ends_to_judge(dialer):
+    check_generations(GENERATION + 1, GENERATION, dialer)
+    check_generations(GENERATION, GENERATION + 1, dialer)
 
 
-def test_a_stock_agent_dials_and_is_never_dialled():
-    check_generations(GENERATION, STOCK, Dialer.AGENT)
-    with pytest.raises(WireError, match="cannot be dialled") as caught:
-        check_generations(GENERATION, STOCK, Dialer.MANAGER)
-    assert caught.value.code == "wire.generation"
-    assert "Proxy Manager" in caught.value.hint
-
-
-def test_a_newer_generation_is_the_newer_ends_to_judge():
-    check_generations(GENERATION + 1, GENERATION, Dialer.AGENT)
-    check_generations(GENERATION, GENERATION + 1, Dialer.AGENT)
-
-
-def test_a_generation_that_is_too_old_is_told_the_remedy():
-    with pytest.raises(WireError) as caught:
-        check_generations(OLDEST - 1, GENERATION, Dialer.AGENT)
-    assert "Upgrade the upstream" in caught.value.hint
+@pytest.mark.parametrize("dialer", Dialer)
+def test_a_generation_that_is_too_old_is_told_the_remedy(dialer):
+    for downstream in (STOCK, OLDEST, GENERATION):
+        if (downstream, dialer) == (STOCK, Dialer.MANAGER):
+            continue
+        with pytest.raises(WireError) as caught:
+            check_generations(OLDEST - 1, downstream, dialer)
+        assert "Upgrade the upstream" in caught.value.hint
+    with pytest.raises(WireError, match="agent speaks generation -1"):
+        check_generations(GENERATION, OLDEST - 2, dialer)

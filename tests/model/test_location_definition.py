@@ -1,6 +1,7 @@
 import pytest
 
 from popham.errors import DefinitionError
+from popham.model.communication import CommunicationSettings, Dialer, settings_from_definition
 from popham.model.definition import DefinitionSetError, SourceFile, check
 
 HEAD = "apiVersion: popham/v1\nkind: Group\nmetadata: {name: paris}\nspec:\n  inherits: false\n"
@@ -68,7 +69,6 @@ def test_f_g3_locations_are_read_as_they_are_written():
         (HOME + "    - {name: office, when: {file: /x}, communication: {servers: []}}\n", "servers", 8, "no server"),
         (HOME + "    - {name: office, when: {file: /x}, communication: {download: false}}\n", "download", 8, "belongs to the group"),
         (HOME + "    - {name: office, when: {file: /x}, communication: pull}\n", "form", 8, "is no mapping"),
-        (HOME + "    - {name: office, when: {file: /x}, communication: {dialer: manager}}\n", "dialer_manager", 8, "cannot dial agents yet"),
         (HOME + "    - {name: office, when: {file: /x}, policies: {fils: motd}}\n", "policy_type", 8, "no policy type 'fils'"),
     ],
 )  # fmt: skip
@@ -139,9 +139,11 @@ def test_f_g1_the_root_has_no_box_to_check_or_uncheck(key):
     "settings",
     ["times: [{from: 08:00, to: 18:00, dialer: manager}]", "metered: {preset: Pull by visit}", "data: {dialer: manager}", "preset: Push over the Manager's connection"],
 )  # fmt: skip
-def test_f_c4_the_manager_does_not_dial_at_any_time_of_day(settings):
-    error = only(f"{HEAD}  communication:\n    {settings}\n")
-    assert (error.code, error.line) == ("definition.dialer_manager", 7)
+def test_f_c3_the_manager_may_dial_at_some_times_of_day_or_for_data_alone(settings):
+    files = [SourceFile("a.yaml", f"{HEAD}  communication:\n    {settings}\n")]
+    (group,) = check(files).groups
+    found = settings_from_definition(group.communication, CommunicationSettings())
+    assert Dialer.MANAGER in found.dialers
 
 
 def test_f_g3_check_is_within_a_second_and_an_hour():

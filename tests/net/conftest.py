@@ -130,7 +130,7 @@ async def dial(filling):
         await dialer.aclose()
 
 
-async def _until(claim, *, seconds=10.0):
+async def _until(claim, *, seconds=30.0):
     async with asyncio.timeout(seconds):
         while not claim():  # noqa: ASYNC110 - what is claimed raises no event
             await asyncio.sleep(0.005)
@@ -154,7 +154,7 @@ class Raw:
 
     async def head(self):
         """Return status and headers of the next answer."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             text = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         first, *lines = text.strip().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
@@ -188,7 +188,7 @@ class Raw:
 
     async def frame(self):
         """Return opcode and data of the next frame."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             first, second = await self.reader.readexactly(2)
             size = second & 0x7F
             if size == 126:
@@ -199,7 +199,7 @@ class Raw:
 
     async def ended(self):
         """Wait for the end of the connection; return what came before it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.reader.read()
 
 

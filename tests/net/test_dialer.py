@@ -280,10 +280,10 @@ async def test_rel_5_a_half_open_link_is_found_by_the_dialling_end(serve, dial, 
 
 
 async def test_both_ends_ping_and_a_quiet_link_stays(serve, dial, service, until):
-    link = await dial(await serve(keepalive=0.02), keepalive=0.02).hold()
+    link = await dial(await serve(keepalive=0.1), keepalive=0.1).hold()
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    await until(lambda: loop.time() > begin + 0.2)
+    await until(lambda: loop.time() > begin + 0.5)
     await link.send(b"x")
     assert await anext(aiter(link)) == b"reply:x"
 

@@ -9,7 +9,6 @@ import platform
 import random
 import socket
 import ssl
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from popham import __version__
-from popham.agent.apply import Applier, in_thread
+from popham.agent.apply import Applier
+from popham.agent.birth import Unborn, waits_for_birth
+from popham.agent.chain import chain_files
 from popham.agent.circumstances import Circumstances
 from popham.agent.credentials import Credentials
 from popham.agent.drift import DriftWatch
@@ -28,15 +29,18 @@ from popham.agent.joining import Joining
 from popham.agent.local import LocalDoor
 from popham.agent.location import Locator
 from popham.agent.probation import Trials
-from popham.agent.programs import Programs
 from popham.agent.schedule import Schedule
-from popham.agent.settings import AgentSettings
+from popham.agent.service import AgentService
+from popham.agent.service_settings import ServiceSettings
+from popham.agent.settings import AgentSettings, load_settings
 from popham.agent.sight import Sight
 from popham.agent.state import AgentState
 from popham.agent.status import Status
 from popham.agent.surroundings import Machine
+from popham.agent.visited import AgentWorld
 from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
+from popham.downstream.visited import Visited
 from popham.errors import StateError
 from popham.link.cadence import phase_of
 from popham.link.driver import Driver
@@ -92,6 +96,10 @@ class Agent:
         self._ways: UpstreamWays | None = None
         self._locator: Locator | None = None
         self._health: Health | None = None
+        self._service: AgentService | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._unborn: Unborn | None = None
+        self._end: AgentEnd | None = None
 
     async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
         """Keep this machine on its orders until ``stopping`` is set.
@@ -104,12 +112,18 @@ class Agent:
         await door.open()
         ready.set()
         try:
-            joining = Joining(self.state, self._clock, self._settings, self.status.say)
-            if self.state.certificate() is None and not await joining.wait(door.news, stopping):
-                return
-            await self._serve(door, stopping)
+            if waits_for_birth(self.state):
+                joined = await self._be_born(door, stopping)
+            else:
+                joining = Joining(self.state, self._clock, self._settings, self.status.say)
+                joined = self.state.certificate() is not None or await joining.wait(door.news, stopping)
+            if joined:
+                await self._serve(door, stopping)
         finally:
             await door.close()
+            if self._serving is not None:
+                self._serving.cancel()
+                await asyncio.gather(self._serving, return_exceptions=True)
             if self._ways is not None:
                 await self._ways.aclose()
 
@@ -121,13 +135,33 @@ class Agent:
             )
         return tuple(join.urls)
 
+    async def _be_born(self, door: LocalDoor, stopping: asyncio.Event) -> bool:
+        """Wait behind the service until a visit brings a certificate; False if the process stops first."""
+        unborn = self._unborn = Unborn(self.state, self._settings, self.status.say)
+        service = self._begin_service(unborn)
+        door.service = service.do
+        self.status.serve(service.describe)
+        waiting = [asyncio.ensure_future(event.wait()) for event in (unborn.born, stopping)]
+        serving: list[asyncio.Future[Any]] = [self._serving] if self._serving else []
+        try:
+            await asyncio.wait({*waiting, *serving}, return_when=asyncio.FIRST_COMPLETED)
+            for one in serving:
+                if one.done():
+                    await one
+        finally:
+            for event in waiting:
+                event.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        if unborn.born.is_set():
+            service.renewed()
+        return unborn.born.is_set()
+
     async def _serve(self, door: LocalDoor, stopping: asyncio.Event) -> None:
         documents = self.state.documents()
         if documents is None:
             raise StateError("not_enrolled", "this machine has no trust documents", "Enroll it again")
         tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
         applier = Applier(self._settings, self._dir.path("applier"), source=self._source, facts=find_facts)
-        self._dir.path("applier").mkdir(mode=0o700, exist_ok=True)
         self.state.room.make_room(first=True)
         trials = Trials(self.state, self._clock, self._settings.health.window)
         enforcer = Enforcer(self.state, applier, tuf, self._clock, door.news.set, trials)
@@ -149,16 +183,24 @@ class Agent:
             hold_now=schedule.at,
             draw=self._rng.random,
         )
+        self._end = end
         ways = self._ways = self._make_ways(end, uid)
-        health = self._health = self._make_health(enforcer, ways)
+        health = self._health = Health(
+            enforcer,
+            reach=ways.reach,
+            check=applier.programs.look,
+            draw=self._rng.random,
+            asleep=time_asleep,
+        )
         door.check_in = end.check_in
         driver = Driver(end, ways, draw=self._rng.random, said=self._said)
+        end.fetch.dials = lambda: driver.dials
         sight = Sight(self._settings.location)
         machine = Machine(sight.choose(os.environ))
-        locator = self._locator = Locator(
-            enforcer, machine, lambda: enforcer.settle(self._fetch), door.news.set, allows=sight.allows
-        )
+        locator = self._locator = Locator(enforcer, machine, end.settle, door.news.set, allows=sight.allows)
         circumstances = self._make_circumstances(machine, schedule, driver, health)
+        service = self._begin_service(AgentWorld(self.state, tuf, driver, end))
+        door.service = service.do
         self.status.attend(
             end,
             lambda: driver.link_wait,
@@ -166,11 +208,11 @@ class Agent:
             schedule=schedule,
             locator=locator,
             left=applier.left,
+            service=service.describe,
         )
+        beside = [locator.run(), circumstances.run(), drift.run(), health.run()]
         try:
-            await self._drive(
-                driver, [locator.run(), circumstances.run(), drift.run(), health.run()], stopping
-            )
+            await self._drive(driver, beside, stopping)
             trials.end_process()
         finally:
             schedule.close()
@@ -180,7 +222,8 @@ class Agent:
     ) -> None:
         """Run the driver, and beside it what never ends by itself, until ``stopping`` is set."""
         driving = asyncio.ensure_future(driver.run())
-        others = [asyncio.ensure_future(one) for one in beside]
+        others: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in beside]
+        others += [self._serving] if self._serving else []
         stop: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
         ends: set[asyncio.Future[Any]] = {driving, *others, stop}
         try:
@@ -208,12 +251,6 @@ class Agent:
             ordered=lambda: end.ordered,
             draw=self._rng.random,
             dialled=end.dialled,
-        )
-
-    def _make_health(self, enforcer: Enforcer, ways: UpstreamWays) -> Health:
-        programs = Programs(self._settings, self._dir.path("applier", "staged"), in_thread)
-        return Health(
-            enforcer, reach=ways.reach, check=programs.look, draw=self._rng.random, asleep=time_asleep
         )
 
     def _make_circumstances(
@@ -244,12 +281,7 @@ class Agent:
 
     def _make_context(self, ca: bytes, certificate: bytes) -> ssl.SSLContext:
         key = self.state.identity_key().pem
-        # The standard library reads a client's key from files only; this one is seen by nobody else.
-        with tempfile.TemporaryDirectory(dir=self._dir.root, prefix=".tmp-") as folder:
-            (Path(folder) / "cert.pem").write_bytes(certificate)
-            (Path(folder) / "key.pem").touch(mode=0o600)
-            (Path(folder) / "key.pem").write_bytes(key)
-            files = (Path(folder) / "cert.pem", Path(folder) / "key.pem")
+        with chain_files(self._dir.root, certificate, key) as files:
             # An expired certificate is not shown; it serves, in a message, for renewal only.
             expired = read_identity(load_certificate(certificate)).not_after <= self._clock.now()
             return client_context(ca.decode(), *((None, None) if expired else files))
@@ -259,6 +291,38 @@ class Agent:
         _log.info("the certificate was renewed")
         if self._ways is not None:
             self._ways.renewed()
+        if self._service is not None:
+            self._service.renewed()
+
+    # Where the Manager dials.
+
+    def _begin_service(self, agent: Visited) -> AgentService:
+        """Return the service behind which ``agent`` is from now on; one that there is goes on."""
+        if self._service is None:
+            self._service = AgentService(
+                self.state,
+                self._dir.root,
+                read=self._read_service,
+                world=agent,
+                clock=self._clock,
+                rng=self._rng,
+                told=self._note_service,
+            )
+            self._serving = asyncio.create_task(self._service.run(), name="service")
+        elif self._unborn is not None:
+            self._unborn.become(agent)
+        self._note_service(self._service.address)
+        return self._service
+
+    def _note_service(self, address: str) -> None:
+        if self._end is not None:
+            self._end.serves(address)
+
+    def _read_service(self) -> ServiceSettings:
+        """Return where the service is to listen, as the configuration says now."""
+        if not self._source.exists():
+            return self._settings.service
+        return load_settings(self._source, env=os.environ).service
 
     def _said(self, text: str, wait: float | None) -> None:
         """Note what the driver says."""
@@ -271,6 +335,9 @@ class Agent:
     async def _fetch(self, sha256: str, limit: int) -> bytes:
         if self._ways is None:
             raise StateError("not_enrolled", "this machine has no upstream yet")
+        brought = self.state.blob(sha256)
+        if brought is not None and len(brought) <= limit:
+            return brought  # a visitor brought it before the bundle that names it
         return await self._ways.dial().fetch(f"/v1/content/sha256/{sha256}", limit=limit)
 
 

@@ -9,7 +9,7 @@ Rules:
 3. What drifted is noted before it is put back, and counted once it was.  What else was done to it
    meanwhile is not kept; the log says which path it was.
 4. A path that is changed again and again is put back less and less often, and stays reported meanwhile.
-   So is one that cannot be put back.
+   So is one that cannot be put back, with the reason.
 """
 
 from __future__ import annotations
@@ -212,7 +212,8 @@ class DriftWatch:
         fresh = [path for path in seen.differing if done or path not in self._differing]
         if done:
             _log.warning("put back: %s", _names(sorted(self._differing)))
-        noted = replace(held, paths=seen.differing[:_NAMED], put_back=held.put_back + done)
+        error = held.error if seen.differing else ""
+        noted = replace(held, paths=seen.differing[:_NAMED], put_back=held.put_back + done, error=error)
         if fresh:
             _log.warning("not as it was placed: %s", _names(fresh))
             put_back = noted.put_back if held.at // _DAY == now // _DAY else 0
@@ -229,8 +230,10 @@ class DriftWatch:
         except (PolicyError, StateError) as error:
             self._patience.failed(paths, now())
             self._say(f"what drifted is not put back: {error}")
+            self._enforcer.note_drift(replace(self._enforcer.drift, error=str(error)))
         else:
             self._patience.done(paths, now())
+            self._enforcer.note_drift(replace(self._enforcer.drift, error=""))
         return True
 
     def _say(self, text: str) -> None:

@@ -10,11 +10,15 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from popham.agent.bringing import AWAITED, Bringing
 from popham.agent.credentials import Credentials, refuse_private_key
+from popham.agent.dialing import FIRST, settings_for
 from popham.agent.downloads import Downloads
 from popham.agent.enforcer import Enforcer, Fetch
 from popham.agent.records import Standing
+from popham.agent.saying import describe, raise_refusal
 from popham.agent.state import AgentState
 from popham.agent.state_record import SENTENCE, make_record
 from popham.errors import LinkError, TrustError, WireError
@@ -25,14 +29,9 @@ from popham.model.names import parse_json
 from popham.model.status import Outcome, StateRecord
 from popham.opamp.codec import custom, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
-    AgentDescription,
     AgentRemoteConfig,
-    AnyValue,
-    KeyValue,
     RemoteConfigStatus,
     RemoteConfigStatuses,
-    ServerErrorResponse,
-    ServerErrorResponseType,
     ServerToAgent,
 )
 from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive, Report
@@ -41,13 +40,9 @@ from popham.opamp.wire import BLOB_KEY, BUNDLE_KEY, OWN_AGENT, REFERENCE_TYPE, S
 from popham.trust.verify import check_blob, seal_state
 
 _log = logging.getLogger(__name__)
-_FIRST = CommunicationSettings(mode=Mode.PULL)
-"""Until a bundle says otherwise: one round brings it, inline and whole."""
 _BUNDLE_LIMIT = 4 * 1024 * 1024
-_LONGEST_WAIT = 86_400.0
-"""Seconds that upstream may ask this agent to stay away; as for HTTP's Retry-After."""
 _FACTS, _FACT = 32, 64
-"""Facts of a machine, and characters of each, for the same reason."""
+"""Facts of a machine, and characters of each: a report has to fit into 8 KiB."""
 STRAY = "link.servers"
 """Code of a fallback: no server of the list answers, so the addresses of the join string are dialled."""
 _GONE = 404
@@ -68,8 +63,11 @@ class AgentEnd:
         retry_window: Seconds from which upstream wants a first retry drawn; 0 while it has named none.
         stretch: Seconds by which upstream wants the next round later; until its next answer.
         fallback: Code of why this end pulls although it is to hold a link; empty if it does not.
+        fetch: Fetches bodies, or has them brought.
         text: The last sentence upstream had for this machine's status page.
         server: URL of the server that answered last; empty before the first.
+        service, serving: Where this machine's service is to be visited; empty while it is off, and whether it is on.
+        unvisited: Code of why this end dials although it is to be visited; empty if it does not.
     """
 
     def __init__(
@@ -104,20 +102,23 @@ class AgentEnd:
         self.fallback = ""
         self.text = ""
         self.server = ""
+        self.service, self.serving = "", False
+        self.unvisited = ""
         self._stray = False
         self._hold_now = hold_now
         self._downloads = Downloads(draw, news.set)
         self._begun = self._asked = self._offered = False
         self._state = state
+        self._walled = bool((join := state.join()) and join.walled)
         self._enforcer = enforcer
         self._credentials = credentials
         self._facts = {key[:_FACT]: value[:_FACT] for key, value in sorted(facts.items())[:_FACTS]}
-        self._fetch = fetch
+        self.fetch = Bringing(fetch)
         self._version = version
         key = uuid.UUID(state.uid).bytes
         # The uid stands in the certificate; nobody upstream can give another.
         self._session = AgentSession(key, int(OWN_AGENT), (SESSION, TRUST), adopts=False)
-        self._description = _describe(state.uid, version, self._facts)
+        self._description = describe(state.uid, version, self._facts)
         self._sealed: tuple[StateRecord, bytes] | None = None
         self._wanted = False
         self._bundle_wanted = False
@@ -136,13 +137,19 @@ class AgentEnd:
 
         Nobody lets such an agent hold a link: it has to renew first, by a round of its own.
         """
-        return _FIRST if self._credentials.expired else self._in_force()
+        in_force = self._in_force()
+        if not self._credentials.expired:
+            return in_force
+        if in_force.dialer is Dialer.MANAGER:
+            return replace(in_force, mode=Mode.PULL)
+        return FIRST
 
     @property
     def ordered(self) -> CommunicationSettings:
         """The communication settings as they were ordered, for all times and links."""
         ordered = self._enforcer.ordered
-        return ordered.held.communication if ordered else _FIRST
+        settings = ordered.held.communication if ordered else None
+        return settings_for(settings, self._enforcer.assignment, walled=self._walled)
 
     def _in_force(self) -> CommunicationSettings:
         return self._hold_now(self.ordered)
@@ -167,6 +174,15 @@ class AgentEnd:
     def fall_back(self, code: str) -> None:
         """Take note that this end pulls instead of holding a link, and why; empty if it does not."""
         self.fallback = code
+
+    def serves(self, service: str) -> None:
+        """Take note of where this machine's service is to be visited from now on; empty if it is off."""
+        self.service, self.serving = service, bool(service)
+        self.news.set()
+
+    def note_unvisited(self, code: str) -> None:
+        """Take note that this end dials although it is to be visited, and why; empty if it does not."""
+        self.unvisited = code
 
     def dialled(self, url: str, stray: bool) -> None:
         """Take note of which server answers, and whether it is none of the list that was ordered."""
@@ -215,6 +231,7 @@ class AgentEnd:
                 error_message=progress.error[:SENTENCE],
             )
         report = Report(generation=GENERATION, state=self._state_envelope())
+        report.lacks.extend(self.fetch.lacks)
         if self._bundle_wanted:
             report.bundle = self._state.bundle() or b""
             self._bundle_wanted = False
@@ -230,8 +247,9 @@ class AgentEnd:
             version=self._version,
             promise=settings.heartbeat,
             mode=Mode.PULL if self.fallback else settings.mode,
-            fallback=self.fallback or (STRAY if self._stray else ""),
+            fallback=self.fallback or self.unvisited or (STRAY if self._stray else ""),
             server=self.server,
+            service=self.service,
             dialer=settings.dialer,
         )
 
@@ -264,7 +282,7 @@ class AgentEnd:
         self._enforcer.heard(answered=self._session.answered > self._mark)
         if message.HasField("error_response"):
             if not self._credentials.refused(message.error_response.error_message):
-                _raise(message.error_response)
+                raise_refusal(message.error_response)
             return
         try:
             try:
@@ -273,18 +291,44 @@ class AgentEnd:
                 self._enforcer.refuse(error)
             if not self._put_off():
                 self._asked = False
-                await self._enforcer.settle(self._fetch)
+                await self.settle()
             self._begun = True
         except LinkError as error:
+            if error.code == AWAITED:
+                return  # the bundle itself
             if error.status != _GONE:
                 raise
             # What was named has been replaced meanwhile; the link is well, and brings what there is now.
             _log.info("what was offered is there no more: %s", error)
 
+    async def settle(self) -> None:
+        """Bring into force what is to be; what has to be brought first is named in the next report.
+
+        Raises:
+            LinkError: A body could not be fetched.
+        """
+        try:
+            await self._enforcer.settle(self.fetch)
+        except LinkError as error:
+            if error.code != AWAITED:
+                raise
+            self.fetch.want(self._enforcer.lacking)
+            self.news.set()
+
+    async def bring(self, sha256: str, body: bytes) -> None:
+        """Take a body that this end named as lacking; with the last one what it belongs to comes into force.
+
+        Raises:
+            VisitError: ``visit.unwanted``: nobody asked for it.
+            TrustError: It is not what its digest says.
+        """
+        if self.fetch.take(sha256, body):
+            await self.settle()
+
     def _put_off(self) -> bool:
         """Return whether bodies that a bundle named in pull still wait for their part of the spread."""
         offered, self._offered = self._offered, False
-        pulls = self.settings.mode is Mode.PULL or bool(self.fallback)
+        pulls = self.fetch.dials() and (self.settings.mode is Mode.PULL or bool(self.fallback))
         begins = offered and pulls and self._begun and not self._asked
         if not begins and not self._downloads.waiting:
             return False
@@ -332,6 +376,7 @@ class AgentEnd:
         if BUNDLE_KEY not in held:
             raise WireError("offer", "an offer has no bundle")
         envelope = held[BUNDLE_KEY].body
+        self.fetch.forget()
         if held[BUNDLE_KEY].content_type == REFERENCE_TYPE:
             envelope = await self._fetch_named(envelope)
         blobs = {
@@ -350,30 +395,6 @@ class AgentEnd:
             raise WireError("reference", "a bundle is named by something that is no digest")
         if length > _BUNDLE_LIMIT:
             raise WireError("too_large", f"a bundle of {length} bytes is offered")
-        envelope = await self._fetch(sha256, length)
+        envelope = await self.fetch(sha256, length)
         check_blob(envelope, sha256, length)
         return envelope
-
-
-def _raise(error: ServerErrorResponse) -> None:
-    if error.type == ServerErrorResponseType.ServerErrorResponseType_Unavailable:
-        asked = error.retry_info.retry_after_nanoseconds / 1e9
-        wait = min(asked, _LONGEST_WAIT) if error.HasField("retry_info") else None
-        raise LinkError("busy", error.error_message or "upstream is busy", retry_after=wait)
-    raise WireError("refused", error.error_message or "upstream refused a message")
-
-
-def _describe(uid: str, version: str, facts: Mapping[str, str]) -> AgentDescription:
-    """Return the description, with OpenTelemetry's names for attributes."""
-
-    def pair(key: str, value: str) -> KeyValue:
-        return KeyValue(key=key, value=AnyValue(string_value=value))
-
-    return AgentDescription(
-        identifying_attributes=[
-            pair("service.name", "popham-agent"),
-            pair("service.version", version),
-            pair("service.instance.id", uid),
-        ],
-        non_identifying_attributes=[pair(key, value) for key, value in sorted(facts.items())],
-    )

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 from popham.agent.apply import Applied
@@ -30,6 +30,7 @@ from popham.agent.storage import FULL
 from popham.agent.undoing import Applies, Undoing
 from popham.clock import Clock
 from popham.errors import PolicyError, StateError, TrustError
+from popham.model.bundle import PolicyRef
 from popham.model.status import Outcome
 from popham.trust.tuf import TrustedTuf
 
@@ -116,12 +117,19 @@ class Enforcer(Undoing):
     @property
     def missing(self) -> bool:
         """Whether a body of the newest bundle, in whatever location, has still to be fetched."""
+        return any(self._bodies.lacks([ref]) for ref in self._named())
+
+    @property
+    def lacking(self) -> list[PolicyRef]:
+        """Policies of the newest bundle, in whatever location, whose bodies are not here."""
+        return [ref for ref in self._named() if self._bodies.lacks([ref])]
+
+    def _named(self) -> Iterator[PolicyRef]:
         newest = self.newest
         if newest is None or self._complete or not newest.bundle.download:
-            return False
-        return any(
-            self._bodies.lacks(self._bodies.known(newest.at(name))) for name in newest.bundle.locations
-        )
+            return
+        for name in newest.bundle.locations:
+            yield from self._bodies.known(newest.at(name))
 
     async def _bring(self, aim: InForce | None, found: Gathered) -> bool:
         """Bring ``aim`` into force; None while download is off, or all was undone, and nothing ever was.
@@ -228,13 +236,6 @@ class Enforcer(Undoing):
         self._complete = whole and self.newest is not None and newest.bundle is self.newest.bundle
 
     # What differs from what is in force.
-
-    def applied(self) -> list[Applied] | None:
-        """Return what is in force; None while that is not settled."""
-        settled = self.progress.withheld or not self._unsettled
-        if self._applying.locked() or self._held is None or not settled:
-            return None
-        return list(self._held)
 
     def find_held(self) -> list[Applied]:
         """Return what is in force as far as it is known, also before the first :meth:`settle` of a process."""

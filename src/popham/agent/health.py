@@ -8,7 +8,9 @@ Rules:
 3. A set that was answered is not undone for a loss that something else explains: the machine slept, its network
    is another one, or the agent was stopped.
 4. A check command of a policy that fails three times in a row undoes the set.
-5. When the window is over the set has proven itself, and whatever happens then is no fault of it.
+5. After an undo for want of contact servers are asked once more in the same way: where none answers still, the
+   set was not the cause, and nothing further back is undone for that loss.
+6. When the window is over the set has proven itself, and whatever happens then is no fault of it.
 """
 
 from __future__ import annotations
@@ -142,10 +144,14 @@ class Health:
 
     def lost(self) -> None:
         """Take note that the link was lost, or that a round failed."""
-        trial = self._trials.trial
-        if trial is not None and trial.contact and self._speaks():
+        if self._trials.suspects or (self._awaits_contact() and self._speaks()):
             self._contact.lost(asyncio.get_running_loop().time())
             self._wake.set()
+
+    def _awaits_contact(self) -> bool:
+        """Return whether a loss of contact would undo what is on trial."""
+        trial = self._trials.trial
+        return trial is not None and trial.contact and not trial.undoing and not trial.lost
 
     def network_changed(self, *, connected: bool) -> None:
         """Take note that the network is another one.
@@ -174,8 +180,7 @@ class Health:
 
     def _changed(self) -> None:
         self._heard()
-        trial = self._trials.trial
-        if trial is not None and trial.contact and not trial.undoing:
+        if self._trials.suspects or self._awaits_contact():
             self._contact.applied(asyncio.get_running_loop().time())
         self._wake.set()
         self._checks_wake.set()
@@ -200,12 +205,12 @@ class Health:
     async def _step(self, number: int, ends: float, now: float) -> None:
         """Do what is due, or wait until something is."""
         trial = self._trials.trial
-        if trial is None:
+        if trial is None and not self._trials.suspects:
             await self._wake.wait()
-        elif trial.undoing:
+        elif trial is not None and trial.undoing:
             await self._sleep(self._wake, AGAIN)
             await self._enforcer.undo(number)
-        elif ends <= now and not self._contact.open:
+        elif trial is not None and ends <= now and not self._contact.open:
             # Another set may be about to take its place; then this one is over without a verdict.
             await self._enforcer.prove(number)
         elif self._contact.due <= now:
@@ -219,7 +224,12 @@ class Health:
         reachable = await self._reach(PROBE_TIME)
         lost_for = self._contact.probed(loop.time(), reachable=reachable)
         trial = self._trials.trial
-        if lost_for and trial is not None and self._speaks():
+        if self._trials.suspects:
+            if reachable:
+                self._trials.suspects = ()
+            elif lost_for:
+                await self._enforcer.excuse(number)
+        elif lost_for and trial is not None and self._speaks():
             problem = (
                 f"serial {trial.serial} was undone: after it came into force no server could be reached for "
                 f"{lost_for:.0f} s; what was in force before holds again"

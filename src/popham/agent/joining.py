@@ -104,17 +104,11 @@ class Joining:
             except LinkError as failure:
                 error = failure
             else:
-                self._keep(enrolled)
+                keep_enrolled(self._state, enrolled)
                 return enrolled
             finally:
                 await dialer.aclose()
         raise error or LinkError("unreachable", "the join string names no address")
-
-    def _keep(self, enrolled: Enrolled) -> None:
-        if enrolled.admission is Admission.ACCEPTED:
-            self._state.save_assignment(enrolled.assignment)
-            self._state.save_certificate(enrolled.certificate)
-            self._state.drop_seed()
 
     async def _find(self, join: JoinString) -> Anchor:
         error: LinkError | None = None
@@ -146,6 +140,14 @@ class Joining:
             news.clear()
             await _first(wait, news, stopping)
         return False
+
+
+def keep_enrolled(state: AgentState, enrolled: Enrolled) -> None:
+    """Keep certificate and assignment, if it was accepted, and forget the token."""
+    if enrolled.admission is Admission.ACCEPTED:
+        state.save_assignment(enrolled.assignment)
+        state.save_certificate(enrolled.certificate)
+        state.drop_seed()
 
 
 async def _first(seconds: float, *events: asyncio.Event) -> None:

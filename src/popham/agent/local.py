@@ -1,7 +1,7 @@
 """The agent's door on its own machine: a Unix socket that only its user may open.
 
 One JSON object per line in, one out: ``{"do": "status"}``, ``{"do": "check-in"}``, or a word about the agent's
-service, such as ``{"do": "service-start"}``.  What cannot be done is answered by ``{"refused": …}``.
+service, such as ``{"do": "service-start"}``.  What cannot be done is answered by ``{"failure": …}``.
 """
 
 from __future__ import annotations
@@ -97,11 +97,11 @@ class LocalDoor:
         if self.service is None:
             problem = "this machine does not belong to a fleet yet, so it has no service"
             hint = "Wait until it is accepted; 'popham agent status' says how it stands"
-            return {"refused": StateError("not_enrolled", problem, hint).as_dict()}
+            return {"failure": StateError("not_enrolled", problem, hint).as_dict()}
         try:
             return await self.service(word)
         except PophamError as error:
-            return {"refused": error.as_dict()}
+            return {"failure": error.as_dict()}
 
 
 async def ask(path: Path, what: str, *, seconds: float = _TIME) -> dict[str, Any]:

@@ -12,6 +12,8 @@ Rules:
    time is final, until other content comes.
 6. Where the machine moves before upstream ever answered, the set may have moved it: the one of the other location
    is watched for contact too, and what is undone then is both.
+7. An undo for want of contact that does not bring contact back is the only one for that loss: nothing that lies
+   further back is undone, and that loss is not counted against the set. So the outage of an upstream costs one step.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ MAX_UNDONE: Final = 16
 """Sets that were undone and are remembered."""
 _TRIES: Final = 2
 """How often a set may come into force that is undone for want of contact; once more if it had contact."""
+_EXCUSES: Final = 8
+"""Losses of a set that was answered that are not counted against it; one if it never was."""
 
 
 class Trials:
@@ -52,6 +56,8 @@ class Trials:
         excused: Whether something else explains that upstream is not heard: the machine slept, its network is
             another one, or the agent was stopped, and upstream was not heard since.
         doubted: Whether a check of it failed when it last ran.
+        suspects: Resolved digests of what was undone for want of contact just now, until it is known whether that
+            brought contact back.
     """
 
     def __init__(self, state: AgentState, clock: Clock, window: float = 0.0) -> None:
@@ -66,6 +72,8 @@ class Trials:
         self.changed: Callable[[], None] = lambda: None
         self.window = window
         self.answered = self.excused = self.doubted = False
+        self.suspects: tuple[str, ...] = ()
+        self._excuses = 1
         self._state = state
         self._clock = clock
         self._unsaved = False
@@ -117,9 +125,11 @@ class Trials:
 
     def hear(self) -> None:
         """Take note that upstream answered under what is on trial; what came before it in vain is undone by that."""
-        self.answered, self.excused = True, False
+        self.answered, self.excused, self.suspects = True, False, ()
         if self._unsaved:
             self._try_keep()
+        if self.trial is not None and self.trial.lost:
+            self._try_keep(trial=replace(self.trial, lost=False))
         trial = self.trial
         if trial is not None and trial.before and not trial.undoing and self._next is None:
             self._try_keep(trial=replace(trial, before=()), undone=self._with(self._all_lost(trial)))
@@ -139,7 +149,7 @@ class Trials:
             return
         self._state.room.make_room()
         held = self._before = self._held.trial
-        waits = held is not None and held.contact and not self.answered
+        waits = held is not None and held.contact and not held.lost and not self.answered
         before: tuple[str, ...] = ()
         if held is not None and waits and not contact:
             unanswered = () if held.undoing else (*held.before, held.resolved)
@@ -235,7 +245,7 @@ class Trials:
     def times(self) -> int:
         """How often what is on trial will have been undone, if it is undone now."""
         one = self._find(self.trial.resolved) if self.trial else None
-        return one.times + 1 if one else 1
+        return one.times + one.excused + 1 if one else 1
 
     def _is_final(self, resolved: str, *, answered: bool) -> bool:
         one = self._find(resolved)
@@ -265,6 +275,7 @@ class Trials:
             error=error,
             at=self._clock.now(),
             times=one.times + 1 if one else 1,
+            excused=one.excused if one else 0,
             final=code == CONTACT and self._is_final(resolved, answered=answered),
         )
 
@@ -285,8 +296,11 @@ class Trials:
             former: Whether it is the former one.
         """
         trial = self.trial
+        lost = trial is not None and trial.undoing == CONTACT
+        suspects = (*trial.before, trial.resolved) if trial is not None and lost else ()
+        self._excuses = _EXCUSES if self.answered else 1
         if trial is None or not former:
-            self._end(trial=None)
+            self._end(trial=None, suspects=suspects)
             return
         until = self._clock.now() + self.window
         again = Trial(
@@ -297,8 +311,18 @@ class Trials:
             location=trial.location,
             proven=trial.proven,
             parts=trial.parts,
+            lost=lost,
         )
-        self._end(trial=again, watched_until=until)
+        self._end(trial=again, suspects=suspects, watched_until=until)
+
+    def excuse(self) -> None:
+        """Take note that an undo for want of contact did not bring it back: what was undone is not to blame."""
+        suspects, self.suspects = self.suspects, ()
+        held = self._held.undone
+        excused = [
+            _excuse(one) if one.resolved in suspects and one.excused < self._excuses else one for one in held
+        ]
+        self._try_keep(undone=tuple(excused))
 
     def release(self, resolved: str, *, asked: bool) -> bool:
         """Let a set that was undone be tried again; return whether it is.
@@ -316,8 +340,9 @@ class Trials:
         self._try_keep(undone=tuple(again if held is one else held for held in self._held.undone))
         return True
 
-    def _end(self, *, durable: bool = True, **said: Any) -> None:
+    def _end(self, *, durable: bool = True, suspects: tuple[str, ...] = (), **said: Any) -> None:
         (self._keep if durable else self._try_keep)(**said)
+        self.suspects = suspects
         self._before = self._next = None
         self.answered = self.excused = self.doubted = False
         self.number += 1
@@ -336,3 +361,13 @@ class Trials:
         except StateError as error:
             _log.warning("what is on trial is not kept yet: %s", error)
             self._held, self._unsaved = replace(self._held, **said), True
+
+
+def _excuse(undone: Undone) -> Undone:
+    """Return what was undone, with that loss not counted: it comes into force again when there is contact."""
+    problem = (
+        f"serial {undone.serial} was undone: after it came into force no server could be reached, nor was one "
+        "after the undo, so it may not be the cause"
+    )
+    error = str(PolicyError("undone_contact", problem, "It is tried again when there is contact again"))
+    return replace(undone, error=error, times=undone.times - 1, excused=undone.excused + 1, final=False)

@@ -20,6 +20,8 @@ class Join:
         ca_sha256: SHA-256 of the CA's SPKI, hexadecimal.
         root_sha256: SHA-256 of the first TUF root, hexadecimal.
         seed: The enrollment token, until a certificate was used; None from then on.
+        walled: Whether it is born by a visit, and may not dial until an assignment lets it; its ``ca`` is empty
+            until the first visit.
     """
 
     urls: tuple[str, ...]
@@ -27,6 +29,7 @@ class Join:
     ca_sha256: str
     root_sha256: str
     seed: bytes | None = field(default=None, repr=False)
+    walled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +118,14 @@ class Drift:
         path: What was found differing last; empty if nothing ever was.
         at: Wall time of that, in unix seconds; 0 for never.
         put_back: How often something was put back on the day (UTC) of ``at``.
+        error: Why what differs could not be put back when that was last tried; empty if it could.
     """
 
     paths: tuple[str, ...] = ()
     path: str = ""
     at: float = 0.0
     put_back: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +148,8 @@ class Trial:
         undoing: Code of why the proven set is being put back; empty if it is not.
         answered: Whether upstream had answered when the last process ended as it should.
         before: Resolved digests of sets of other locations that came before it and that upstream never answered.
+        lost: Whether another was undone for want of contact just before, and upstream was not heard since: then
+            this one is not undone for that.
     """
 
     resolved: str
@@ -159,6 +166,7 @@ class Trial:
     undoing: str = ""
     answered: bool = False
     before: tuple[str, ...] = ()
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +179,10 @@ class Undone:
         code: Code of why.
         error: The sentence.
         at: Wall time of it, in unix seconds.
-        times: How often.
+        times: How often, but for what is excused.
         again: Whether it is in force, or tried, once more.
         final: Whether contact alone does not have it tried again.
+        excused: How often that did not bring contact back, and is not counted.
     """
 
     resolved: str
@@ -184,6 +193,7 @@ class Undone:
     times: int = 1
     again: bool = False
     final: bool = False
+    excused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from popham.agent.service_settings import ServiceSettings, check_service
 from popham.agent.sight import LocationSettings, check_location
 from popham.config import load
 from popham.errors import ConfigError
@@ -96,6 +97,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         labels: Told to the Manager, for people and selections.
         location: What location criteria may look at.
         health: How what came into force is watched.
+        service: Where the agent's service listens, once somebody on this machine starts it.
         metered: Whether the network costs by volume or time; ``auto`` where the only way out is mobile.
     """
 
@@ -109,6 +111,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     labels: dict[_Word, str] = {}
     location: LocationSettings = LocationSettings()
     health: HealthSettings = HealthSettings()
+    service: ServiceSettings = ServiceSettings()
     metered: bool | Literal["auto"] = "auto"
 
     @property
@@ -147,6 +150,9 @@ def load_settings(
     _check_absolute(settings.state, f"{where}: state")
     if settings.socket is not None:
         _check_absolute(settings.socket, f"{where}: socket")
+    if settings.service.socket is not None:
+        _check_absolute(settings.service.socket, f"{where}: service.socket")
+    check_service(settings.service, where)
     for name, argv in settings.commands.items():
         if not _COMMAND_NAME.fullmatch(name):
             problem = f"{where}: commands: {name!r} cannot be the name of a command"

@@ -13,6 +13,8 @@ SENTENCE: Final = 1000
 """Characters of an error in a report: a report has to fit into 8 KiB."""
 _RULES, _RULE, _PATHS, _PATH, _NAMES = 16, 64, 8, 200, 8
 """Conditions that held in a location, paths that drifted and policies withheld, and characters of each, likewise."""
+_REASON = 400
+"""Characters of why what drifted is not put back, likewise."""
 
 
 def make_record(
@@ -69,6 +71,7 @@ def make_record(
         drifted=tuple(path[:_PATH] for path in drift.paths[:_PATHS]),
         drift_path=drift.path[:_PATH],
         drift_at=drift.at,
+        drift_error=drift.error[:_REASON],
         put_back=drift.put_back,
         withheld=progress.withheld[:_NAMES],
         watched_until=enforcer.trials.watched_until,

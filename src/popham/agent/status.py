@@ -77,6 +77,10 @@ class Status:
         self._left = left
         self._service = service
 
+    def serve(self, service: Callable[[], dict[str, Any]]) -> None:
+        """Describe the agent's service, while it waits behind that to be born."""
+        self._service = service
+
     def say(self, text: str, wait: float | None) -> None:
         """Note a sentence (empty: all is well) and in how many seconds the next contact is due."""
         now = self._clock.now()
@@ -103,6 +107,8 @@ class Status:
             found["stretch"] = self._end.stretch
             if self._end.fallback:
                 found["link_again"] = self._clock.now() + max(0.0, self._link_wait())
+        elif found["walled"]:
+            found |= {"mode": "pull", "dialer": "manager"}
         if self._ways is not None:
             found["servers"], found["server"] = list(self._ways.urls), self._ways.current
         if self._service is not None:
@@ -129,6 +135,7 @@ def describe_state(state: AgentState) -> dict[str, Any]:
         "running": False,
         "uid": identity.uid if identity else "",
         "servers": list(join.urls) if join else [],
+        "walled": join is not None and join.walled,
         "admission": "not enrolled"
         if join is None
         else "waiting"
@@ -186,5 +193,6 @@ def _describe_drift(state: AgentState) -> dict[str, Any]:
         "drifted": list(drift.paths),
         "drift_path": drift.path,
         "drift_at": drift.at or None,
+        "drift_error": drift.error,
         "put_back": drift.put_back,
     }

@@ -121,6 +121,24 @@ class Undoing(Documents):
             if trial.undoing or error is not None:
                 await self._go_back()
 
+    async def excuse(self, number: int) -> None:
+        """Take note, and report, that an undo for want of contact did not bring contact back.
+
+        Args:
+            number: The trial at which that was found; nothing is done if it is over.
+        """
+        async with self._applying:
+            if self.trials.number != number:
+                return
+            self.trials.excuse()
+            blocked = self.blocked and self.trials.undone(self.blocked.resolved)
+            if blocked is None or blocked == self.blocked:
+                return
+            _log.warning("%s", blocked.error)
+            self.blocked = blocked
+            if self.progress.outcome is Outcome.FAILED and self.progress.error_code == blocked.code:
+                self._note(error=blocked.error)
+
     async def prove(self, number: int) -> None:
         """Take note that the window of a trial ended well; nothing is done where another set is on trial by now."""
         async with self._applying:

@@ -15,7 +15,17 @@ from popham.api.bodies import Problem
 from popham.api.descriptions import complete
 from popham.api.gate import Gate
 from popham.api.problems import render_error, render_fault, render_http, render_invalid
-from popham.api.routes import agents, audit, definitions, drafts, health, metrics, rollouts, tokens
+from popham.api.routes import (
+    agent_definitions,
+    agents,
+    audit,
+    definitions,
+    drafts,
+    health,
+    metrics,
+    rollouts,
+    tokens,
+)
 from popham.errors import PophamError
 from popham.manager.service import ManagerService
 
@@ -57,7 +67,14 @@ def create_app(service: ManagerService, *, is_ready: Callable[[], bool] = lambda
     app.state.is_ready = is_ready
     app.include_router(health.router)
     app.include_router(metrics.router)
-    parts = (agents.router, definitions.router, definitions.groups, definitions.policies, tokens.router)
+    parts = (
+        agents.router,
+        agent_definitions.router,
+        definitions.router,
+        definitions.groups,
+        definitions.policies,
+        tokens.router,
+    )
     for router in (*parts, drafts.router, rollouts.router, audit.router):
         app.include_router(router, prefix=BASE)
     app.add_middleware(Gate, service=service)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from popham.errors import WireError
 from popham.manager.rollout_views import RolloutView
 from popham.manager.views import (
+    AgentDefinitionView,
     AgentView,
     AuditView,
     CheckIn,
@@ -22,10 +23,15 @@ from popham.manager.views import (
     RevisionView,
     TokenView,
 )
+from popham.model.cell import Dialer
 from popham.model.rollout import HALT_ON, SOAK, SOAK_MAX, WAVES_MAX, RolloutTerms
 
 Text = Annotated[str, Field(max_length=256)]
 Message = Annotated[str, Field(max_length=1000)]
+
+
+Base = Annotated[dict[Annotated[str, Field(max_length=600)], Text], Field(max_length=100_000)]
+"""What a plan rests on: object → digest."""
 
 
 class Strict(BaseModel):
@@ -39,6 +45,9 @@ class DefinitionFile(Strict):
 
     name: Annotated[str, Field(max_length=4096)]
     text: str
+
+
+Files = Annotated[list[DefinitionFile], Field(min_length=1, max_length=1000)]
 
 
 class RolloutRequest(Strict):
@@ -75,14 +84,12 @@ class Reaching(Strict):
 class ApplyRequest(Reaching):
     """Definitions to make hold, all or none."""
 
-    files: Annotated[list[DefinitionFile], Field(min_length=1, max_length=1000)]
+    files: Files
     message: Message = ""
     as_source: Annotated[str, Field(max_length=512)] = ""
     take_over: bool = False
     prune: bool = False
-    base: Annotated[dict[Annotated[str, Field(max_length=600)], Text], Field(max_length=100_000)] | None = (
-        None
-    )
+    base: Base | None = None
 
 
 class RollbackRequest(Reaching):
@@ -129,6 +136,24 @@ class MoveRequest(Strict):
     """The group an agent is to belong to."""
 
     group: Text
+
+
+class DialRequest(Strict):
+    """Who is to dial an agent."""
+
+    by: Literal["manager", "agent", "group"]
+    may_dial: bool = False
+
+    def dialer(self) -> Dialer | None:
+        """Return who dials; None for what the group's settings say."""
+        return None if self.by == "group" else Dialer(self.by)
+
+
+class AgentListRequest(Strict):
+    """An agentlist.cfg."""
+
+    text: str
+    name: Annotated[str, Field(max_length=4096)] = "agentlist.cfg"
 
 
 class LabelRequest(Strict):
@@ -186,6 +211,13 @@ class Placements(BaseModel):
     """The rules that say where agents begin."""
 
     items: list[PlacementView]
+
+
+class AgentDefinitionPage(BaseModel):
+    """Part of the list of where agents are visited."""
+
+    items: list[AgentDefinitionView]
+    cursor: str
 
 
 class Tokens(BaseModel):

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from popham.cli.agent_service import cgi, service
 from popham.cli.exits import FAILED
 from popham.cli.invocation import Invocation
+from popham.cli.machine import Machine, choosing
 from popham.cli.text import clean
 from popham.errors import LinkError
 from popham.model.communication import show_duration
@@ -23,44 +26,12 @@ from popham.model.communication import show_duration
 if TYPE_CHECKING:
     from popham.agent.joining import Joining
     from popham.agent.settings import AgentSettings
+    from popham.agent.state import AgentState
     from popham.downstream.enroll import Enrolled
+    from popham.trust.join import JoinString
 
-_FILE = "/etc/popham/agent.toml"
 _NO_LINK = {"link.full": "refused: the Manager's links are all taken"}
 """Code of a fallback → why there is no held link."""
-
-
-class Machine:
-    """Which agent of this machine a command is about."""
-
-    def __init__(self, run: Invocation, config: Path | None, state: str | None, name: str | None) -> None:
-        self._run = run
-        self._config = config
-        self._flags = {"state": state, "name": name}
-
-    @property
-    def source(self) -> Path:
-        """The configuration file, whether or not it exists."""
-        return self._config or Path(_FILE)
-
-    def settings(self) -> AgentSettings:
-        """Read the local configuration. Raises ConfigError."""
-        from popham.agent.settings import load_settings
-
-        return load_settings(
-            self.source,
-            env=self._run.environ,
-            overrides=self._flags,
-            must_exist=self._config is not None,
-        )
-
-
-def _choosing(command: Any) -> Any:
-    """Give ``command`` the options that say which agent of this machine is meant."""
-    command = click.option("--state", help="State directory, if not the configured one.")(command)
-    return click.option(
-        "--config", type=click.Path(path_type=Path), help=f"Local configuration, if not {_FILE}."
-    )(command)
 
 
 @click.group()
@@ -68,14 +39,26 @@ def agent() -> None:
     """Enroll, run and ask the agent of this machine."""
 
 
+agent.add_command(service)
+agent.add_command(cgi)
+
+
 @agent.command()
 @click.argument("join", metavar="JOIN")
-@_choosing
+@choosing
 @click.option("--name", help="Name shown to people; the host name if not given.")
 @click.option("--wait", default=0.0, help="Seconds to wait until an administrator accepts.")
+@click.option("--listen", is_flag=True, help="Dial nobody: wait to be born by a visit of the Manager.")
 @click.pass_obj
 def enroll(
-    run: Invocation, join: str, config: Path | None, state: str | None, name: str | None, wait: float
+    run: Invocation,
+    join: str,
+    config: Path | None,
+    state: str | None,
+    name: str | None,
+    wait: float,
+    *,
+    listen: bool,
 ) -> None:
     """Join a fleet with the join string that 'popham token create' printed.
 
@@ -85,12 +68,41 @@ def enroll(
 
     text = sys.stdin.read() if join == "-" else join
     settings = Machine(run, config, state, name).settings()
-    enrolled, uid = asyncio.run(_enroll(settings, JoinString.parse(text), wait))
+    parsed = JoinString.parse(text)
+    named = f" --config {clean(str(config))}" if config else ""
+    if listen:
+        _listen(settings, parsed, named)
+        return
+    enrolled, uid = asyncio.run(_enroll(settings, parsed, wait))
     if enrolled.certificate:
-        click.echo(f"Enrolled as {uid}. Next: popham agent run", err=True)
+        click.echo(f"Enrolled as {uid}. Next: popham agent run{named}", err=True)
         return
     click.echo(f"Enrolled as {uid}, {clean(enrolled.text) or enrolled.admission}.", err=True)
     click.echo("Next: an administrator accepts it, and 'popham agent run' waits for that.", err=True)
+
+
+def _listen(settings: AgentSettings, join: JoinString, named: str) -> None:
+    """Have the machine wait to be born, and say what to do next, here and at the Manager."""
+    from popham.agent.birth import wait_for_birth
+
+    with _state(settings) as state:
+        uid = wait_for_birth(state, join)
+    at = settings.service
+    port = at.listens_on
+    where = at.text if port is not None else f"the socket {at.socket}, for a web server on this machine"
+    spec = "address: ADDRESS, " + (f"port: {port}" if port is not None else "port: PORT, prefix: /PREFIX")
+    if port is None or not at.tls:
+        spec += ", tls: web" if port is None else ", tls: off"
+    name = json.dumps(settings.name or socket.gethostname())
+    lines = [
+        f"Waits to be born as {uid}; it dials nobody.",
+        f"Next, here: popham agent run{named}; its service listens at {where}",
+        "Next, at the Manager: popham apply -f FILE, with the address at which it reaches this machine:",
+        *("  apiVersion: popham/v1", "  kind: Agent"),
+        *(f"  metadata: {{name: {name}}}", f"  spec: {{{spec}}}"),
+    ]
+    for line in lines:
+        click.echo(clean(line), err=True)
 
 
 async def _enroll(settings: AgentSettings, join: Any, wait: float) -> tuple[Enrolled, str]:
@@ -107,21 +119,28 @@ async def _enroll(settings: AgentSettings, join: Any, wait: float) -> tuple[Enro
 
 @contextlib.asynccontextmanager
 async def _joining(settings: AgentSettings) -> AsyncIterator[tuple[Joining, Callable[[], str]]]:
-    from popham.agent.app import KIND
     from popham.agent.joining import Joining
-    from popham.agent.state import AgentState
     from popham.clock import SystemClock
+
+    with _state(settings) as state:
+        yield Joining(state, SystemClock(), settings), lambda: state.uid
+
+
+@contextlib.contextmanager
+def _state(settings: AgentSettings) -> Iterator[AgentState]:
+    """Open the agent's state directory, which may be a new one."""
+    from popham.agent.app import KIND
+    from popham.agent.state import AgentState
     from popham.statedir import StateDir
 
     folder = Path(settings.state)
     fresh = not (folder / "FORMAT").exists()
     with StateDir.open(folder, KIND, create=fresh) as directory:
-        state = AgentState(directory)
-        yield Joining(state, SystemClock(), settings), lambda: state.uid
+        yield AgentState(directory)
 
 
 @agent.command("run")
-@_choosing
+@choosing
 @click.option("--log-level", default="info", show_default=True)
 @click.option("--log-json", is_flag=True, help="One JSON object per line.")
 @click.pass_obj
@@ -149,7 +168,7 @@ def run_agent(
 
 
 @agent.command("check-in")
-@_choosing
+@choosing
 @click.pass_obj
 def check_in(run: Invocation, config: Path | None, state: str | None) -> None:
     """Have the running agent get in touch now."""
@@ -161,7 +180,7 @@ def check_in(run: Invocation, config: Path | None, state: str | None) -> None:
 
 
 @agent.command()
-@_choosing
+@choosing
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_obj
 def status(run: Invocation, config: Path | None, state: str | None, output: str) -> int:
@@ -196,7 +215,7 @@ def _lines(found: dict[str, Any], now: float) -> list[str]:
         if value is None:
             return "unknown"
         seconds = round(value - now)
-        return f"in {seconds} s" if seconds >= 0 else f"{-seconds} s ago"
+        return f"in {seconds} s" if seconds > 0 else f"{-seconds} s ago"
 
     rows = [
         ("agent", "running" if found["running"] else "stopped"),
@@ -210,6 +229,7 @@ def _lines(found: dict[str, Any], now: float) -> list[str]:
             *_link_rows(found, age("link_again")),
             ("last contact", age("last_contact")),
             ("next contact", age("next_contact")),
+            ("service", (found.get("service") or {}).get("address") or "off"),
             ("group", found.get("group") or "none"),
             ("newest serial", str(found.get("serial", 0))),
         ]
@@ -235,13 +255,17 @@ def _watch_rows(found: dict[str, Any], now: float) -> list[tuple[str, str]]:
     for one in found.get("undone", ()):
         again = ", and it was tried again" if one["tried_again"] else ""
         ago = max(0, round(now - one["at"]))
-        rows.append(
-            ("undone", f"serial {one['serial']} {ago} s ago ({one['error_code']}){again}: {one['error']}")
-        )
+        # What it says names serial and code already, and is not said twice.
+        said = "" if one["error"] == found.get("error") else f": {one['error']}"
+        rows.append(("undone", f"serial {one['serial']} {ago} s ago{again}{said}"))
     if found.get("drifted"):
         rows.append(("drifted", ", ".join(found["drifted"])))
+        if found.get("drift_error"):
+            rows.append(("not put back", found["drift_error"]))
     if found.get("put_back"):
-        rows.append(("put back", f"{found['put_back']} times on that day, last {found['drift_path']}"))
+        times = "once" if found["put_back"] == 1 else f"{found['put_back']} times"
+        last = f"{found['drift_path']} at {_moment(found['drift_at'])}"
+        rows.append(("put back", f"last {last}; {times} on that day"))
     if found.get("left"):
         rows.append(("left over", ", ".join(found["left"])))
     return rows
@@ -252,8 +276,12 @@ def _location(found: dict[str, Any]) -> str:
     since, rules = found.get("location_since"), found.get("location_rules")
     text = str(found["location"])
     if since:
-        text += f" since {datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        text += f" since {_moment(since)}"
     return f"{text}, because {' and '.join(rules)}" if rules else text
+
+
+def _moment(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _upstream(found: dict[str, Any]) -> str:

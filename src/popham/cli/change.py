@@ -35,7 +35,7 @@ def copy_policy(run: Invocation, source: str, target: str) -> None:
 
 @click.group(cls=NounGroup)
 def delete() -> None:
-    """Delete a policy or a group that nothing uses, or a placement."""
+    """Delete a policy or a group that nothing uses, a placement, or an agent definition."""
 
 
 @delete.command("policy")
@@ -63,6 +63,15 @@ def delete_group(run: Invocation, name: str, *, yes: bool) -> None:
 def delete_placement(run: Invocation, name: str, *, yes: bool) -> None:
     """Delete a rule of placement; agents stay where they are."""
     _delete(run, "placement", name, lambda client: client.delete_placement(name), yes=yes)
+
+
+@delete.command("agent-definition")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete_agent_definition(run: Invocation, name: str, *, yes: bool) -> None:
+    """Delete where an agent is visited (short: ad); the agent stays."""
+    _delete(run, "agent definition", name, lambda client: client.delete_agent_definition(name), yes=yes)
 
 
 def _delete(run: Invocation, kind: str, name: str, ask: Callable[[Client], None], *, yes: bool) -> None:

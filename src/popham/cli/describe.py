@@ -28,7 +28,7 @@ LIFTED = ("ordered", "withheld", "labels_of_operators", "labels_of_agent")
 """Details of an agent that belong beside what they explain."""
 ORDER = {
     "agent": "name uid group kind admission presence link sync reason wanted applied since rollout withheld "
-    "drifted last_drift watched_until mode ordered fallback "
+    "drifted not_put_back last_drift watched_until mode ordered fallback "
     "dialer heartbeat location rules location_since age last_contact next_contact first_seen address version "
     "certificate_until labels labels_of_operators labels_of_agent",
     "group": "name path parent managed_by agents serial version edition minimum_serial inherits exceptions preset labels annotations",
@@ -100,6 +100,7 @@ def agent_lines(detail: dict[str, Any], now: float) -> dict[str, Any]:
         part = f" ({percent(share)})" if share else ""
         said["rollout"] = f"{rollout}, {state}, wave {wave} of {waves}{part}: this agent {side}"
     said["drifted"] = detail.pop("drifted", ())
+    said["not_put_back"] = detail.pop("drift_error", "")
     path, at, times = detail.pop("drift_path", ""), detail.pop("drift_at", 0.0), detail.pop("put_back", 0)
     if at:
         today = int(at // _DAY) == int(now // _DAY)

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from popham.cli.columns import AGENTS, DRAFTS, GROUPS, PLACEMENTS, POLICIES, ROLLOUTS, TOKENS
+from popham.cli.columns import (
+    AGENT_DEFINITIONS,
+    AGENTS,
+    DRAFTS,
+    GROUPS,
+    PLACEMENTS,
+    POLICIES,
+    ROLLOUTS,
+    TOKENS,
+)
 from popham.cli.draft import NO_DRAFTS
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
@@ -68,12 +77,15 @@ def _agents(group: str | None, selector: str) -> Noun:
 NO_GROUPS = "No groups. 'popham init' makes the root group; is this the right Manager?"
 NO_POLICIES = "No policies yet. Write one and run 'popham apply -f FILE'."
 NO_PLACEMENTS = "No placements: agents begin in the group of their token."
+NO_AGENT_DEFINITIONS = (
+    "No agent definitions: the Manager dials nobody. Apply one of 'kind: Agent', or import an agentlist.cfg."
+)
 NO_TOKENS = "No tokens. 'popham token create' makes one."
 
 
 @click.group(cls=NounGroup)
 def get() -> None:
-    """List agents, groups, policies, drafts, rollouts, placements or tokens."""
+    """List agents, groups, policies, drafts, rollouts, placements, agent definitions or tokens."""
 
 
 def _options(command: Callable[..., None]) -> Any:
@@ -141,6 +153,16 @@ def placements(run: Invocation, name: str | None, form: str, *, watched: bool) -
     _show(
         run, Noun(PLACEMENTS, Client.placements, _one_placement, NO_PLACEMENTS), name, form, watched=watched
     )
+
+
+@get.command("agent-definitions")
+@click.argument("name", required=False)
+@_options
+@click.pass_obj
+def agent_definitions(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
+    """List where agents are visited (short: ad); never their passwords."""
+    noun = Noun(AGENT_DEFINITIONS, Client.agent_definitions, Client.agent_definition, NO_AGENT_DEFINITIONS)
+    _show(run, noun, name, form, watched=watched)
 
 
 @get.command()

@@ -21,7 +21,9 @@ from popham.errors import ConfigError, PophamError
 
 ENTRIES = {
     "get": Entry(
-        "popham.cli.get", "get", "List agents, groups, policies, drafts, rollouts, placements or tokens."
+        "popham.cli.get",
+        "get",
+        "List agents, groups, policies, drafts, rollouts, placements, agent definitions or tokens.",
     ),
     "describe": Entry("popham.cli.describe", "describe", "Show all about one agent, group or policy."),
     "explain": Entry("popham.cli.answers", "explain", "Say where the values of an agent come from."),
@@ -49,16 +51,22 @@ ENTRIES = {
     "export": Entry(
         "popham.cli.export", "export", "Write all definitions as files; applying them changes nothing."
     ),
+    "import": Entry("popham.cli.importing", "import_", "Take over lists of other systems."),
     "token": Entry("popham.cli.token", "token", "Make and revoke the tokens by which agents join."),
     "accept": Entry("popham.cli.admission", "accept", "Accept agents into the fleet."),
     "refuse": Entry("popham.cli.admission", "refuse", "Refuse agents that wait to be accepted."),
     "revoke": Entry("popham.cli.admission", "revoke", "Take agents out of the fleet."),
     "move": Entry("popham.cli.belonging", "move", "Put agents into another group."),
     "label": Entry("popham.cli.belonging", "label", "Set labels of agents, or take them away."),
+    "dial": Entry(
+        "popham.cli.dialing", "dial", "Say who dials one agent, whatever its group's settings say."
+    ),
     "check-in": Entry("popham.cli.check_in", "check_in", "Ask agents to get in touch now."),
     "copy": Entry("popham.cli.change", "copy", "Copy a policy under a new name."),
     "delete": Entry(
-        "popham.cli.change", "delete", "Delete a policy or a group that nothing uses, or a placement."
+        "popham.cli.change",
+        "delete",
+        "Delete a policy or a group that nothing uses, a placement, or an agent definition.",
     ),
     "audit": Entry("popham.cli.audit", "audit", "Show who changed what, when and from where."),
     "context": Entry("popham.cli.context", "context", "Choose which Manager commands talk to."),

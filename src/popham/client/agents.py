@@ -41,6 +41,27 @@ class AgentCalls(Transport):
         """Set an operator's labels of an agent; None takes one away."""
         return self._call("PATCH", f"/agents/{segment(ref)}/labels", body={"labels": dict(labels)})
 
+    def dial(self, ref: str, by: str, *, may_dial: bool = False) -> dict[str, Any]:
+        """Say who dials an agent: ``by`` is manager, agent, or group for what its group's settings say."""
+        return self._call("PATCH", f"/agents/{segment(ref)}/dial", body={"by": by, "may_dial": may_dial})
+
+    def agent_definitions(self) -> list[dict[str, Any]]:
+        """Return where agents are visited, by name; never their passwords."""
+        return list(self._pages("/agent-definitions", {}))
+
+    def agent_definition(self, name: str) -> dict[str, Any]:
+        """Return one definition, without its passwords."""
+        return self._call("GET", f"/agent-definitions/{segment(name)}")
+
+    def delete_agent_definition(self, name: str) -> None:
+        """Delete a definition; the agent stays, and is not visited there any more."""
+        self._call("DELETE", f"/agent-definitions/{segment(name)}")
+
+    def import_agentlist(self, text: str, *, name: str, dry_run: bool = False) -> dict[str, Any]:
+        """Make definitions of an agentlist.cfg; ``name`` is the file's, for messages."""
+        query = {"dry_run": "true" if dry_run else "false"}
+        return self._call("POST", "/agent-definitions/import", body={"text": text, "name": name}, query=query)
+
     def check_in(
         self,
         refs: Sequence[str] = (),
@@ -53,5 +74,4 @@ class AgentCalls(Transport):
         body: dict[str, Any] = {"agents": list(refs), "group": group, "all": everyone}
         if selector:
             body["selector"] = selector
-        found: list[dict[str, Any]] = self._call("POST", "/check-ins", body=body)["items"]
-        return found
+        return self._items("/check-ins", method="POST", body=body)

@@ -10,7 +10,6 @@ In this order, so that nothing is told to a stranger and the token never travels
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,11 +24,13 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     CertificateRequest,
     ConnectionSettingsRequest,
     OpAMPConnectionSettingsRequest,
+    ServerToAgent,
 )
 from popham.opamp.schema.popham.v1.popham_pb2 import Admission as Said
 from popham.opamp.schema.popham.v1.popham_pb2 import Enroll
 from popham.opamp.session import AgentSession
 from popham.opamp.wire import OWN_AGENT, SESSION, TRUST
+from popham.trust.birth import read_refusal
 from popham.trust.identity import load_certificate, make_csr, read_identity
 from popham.trust.issuer import check_issued, find_anchor
 from popham.trust.join import EnrollmentKey, JoinString
@@ -40,9 +41,6 @@ from popham.trust.verify import open_assignment
 CA_PATH = "/v1/trust/ca"
 ROOT_PATH = "/v1/trust/root"
 TARGETS_PATH = "/v1/trust/targets"
-_SENTENCE = re.compile(
-    r"(?P<problem>.{1,500}) \(enrollment\.(?P<reason>[a-z_]{1,40})\)(?:\. (?P<hint>.{1,500}))?"
-)
 _LIMIT = 512 * 1024
 """Bytes of one trust document. Source: python-tuf's limit for a root."""
 RETRY_AFTER = 60.0
@@ -133,6 +131,16 @@ async def ask(
         TrustError: What it gives may not be believed.
         LinkError: It could not be reached.
     """
+    message = request_admission(key, uid, token, name=name, labels=labels)
+    session = AgentSession(uuid.UUID(uid).bytes, int(OWN_AGENT), (SESSION, TRUST))
+    answer = session.receive(await dialer.exchange(session.request(message)))
+    return read_answer(answer, anchor, key, uid)
+
+
+def request_admission(
+    key: IdentityKey, uid: str, token: EnrollmentKey, *, name: str, labels: Mapping[str, str]
+) -> AgentToServer:
+    """Return the message that asks to be admitted: a CSR, and the token's signature over it; arguments as :func:`ask`."""
     csr = make_csr(key, uid)
     enroll = Enroll(
         generation=GENERATION,
@@ -142,14 +150,21 @@ async def ask(
         labels=dict(labels),
     )
     wanted = OpAMPConnectionSettingsRequest(certificate_request=CertificateRequest(csr=csr))
-    message = AgentToServer(
+    return AgentToServer(
         connection_settings_request=ConnectionSettingsRequest(opamp=wanted),
         custom_message=custom(enroll),
     )
-    session = AgentSession(uuid.UUID(uid).bytes, int(OWN_AGENT), (SESSION, TRUST))
-    answer = session.receive(await dialer.exchange(session.request(message)))
+
+
+def read_answer(answer: ServerToAgent, anchor: Anchor, key: IdentityKey, uid: str) -> Enrolled:
+    """Return what came of asking, once it is verified; arguments as :func:`ask`.
+
+    Raises:
+        EnrollmentError: The Manager refuses, with its sentence.
+        TrustError: What it gives may not be believed.
+    """
     if answer.HasField("error_response"):
-        raise _refusal(answer.error_response.error_message)
+        raise read_refusal(answer.error_response.error_message)
     said = parse_custom(answer.custom_message)
     if not isinstance(said, Said):
         raise EnrollmentError(
@@ -160,14 +175,6 @@ async def ask(
         problem = "a private key was offered; keys never leave the machine they are made on"
         raise TrustError("private_key", problem)
     return _read(said, offered.cert, anchor, key, uid)
-
-
-def _refusal(text: str) -> EnrollmentError:
-    """Return the Manager's own error where its sentence has the form of one."""
-    found = _SENTENCE.fullmatch(text)
-    if found is None:
-        return EnrollmentError("refused", text)
-    return EnrollmentError(found["reason"], found["problem"], found["hint"] or "")
 
 
 def _read(said: Said, certificate: bytes, anchor: Anchor, key: IdentityKey, uid: str) -> Enrolled:

@@ -6,52 +6,37 @@ report is said, a directive is heard, an outcome is said if there is one.
 
 Rules:
 
-1. A held link is a round that does not end: what is sent on it at once is what
-   the next heartbeat would have brought.
-2. A change of mode is make before break: the held link is let go only after a
+1. A change of mode or dialer is make before break: the way in use is let go only after a
    round by the other way succeeded.
-3. Only a successful round ends a row of failures.
-4. Where a held link cannot be opened although rounds work, because upstream has
+2. Only a successful round ends a row of failures.
+3. Where a held link cannot be opened although rounds work, because upstream has
    no room or something in between lets none through, the agent pulls by itself,
    says why, and asks for the link again when it was told to, or after a heartbeat.
-5. A change of server is make before break too: over a link the first message has
-   to be answered by the new one before the old one is let go.
+4. Who is visited opens nothing; who is to be visited and is not dials as before (:mod:`popham.link.visits`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 from popham.errors import LinkError, PophamError
-from popham.link.backoff import Backoff
 from popham.link.end import End
-from popham.link.pace import Pace
-from popham.link.waits import Waits
+from popham.link.holding import Talk
 from popham.link.ways import Ways
-from popham.model.communication import CommunicationSettings, Mode, Preset
-from popham.model.communication import Dialer as Dials
+from popham.model.communication import Dialer as Who
+from popham.model.communication import Mode
 from popham.net.seam import FULL, Dialer, HeldConnection
-from popham.opamp.codec import decode_frame, encode_frame
-from popham.opamp.wire import HELD_MESSAGE_LIMIT
 
-_Found = TypeVar("_Found")
-MAX_EXCHANGES = 8
-"""Exchanges of one round; what is left waits for the next."""
-MOVE_AGAIN = 60.0
-"""Seconds until a way that did not work is tried again, while a link is held by the old one."""
-ANSWER_TIME = 15.0
-"""Seconds in which a server that is changed to has to answer the first message on a held link."""
-SETTLED = 2.0
-"""Seconds after a message before a link is opened beside: upstream counts the one on which it heard last."""
 _ROUNDS_MAY_WORK = frozenset({"link.denied", "link.unexpected", "link.status", "link.closed"})
 """Why a held link was not opened, where it need not mean that nobody answers at all."""
+_WELL = frozenset({0, 1000, 1001, 1012})
+"""Close codes of an upstream that means to end the link."""
 
 
-class Driver:
-    """Keeps one agent in touch with its upstream, where the agent dials."""
+class Driver(Talk):
+    """Keeps one agent in touch with its upstream, whichever end dials."""
 
     def __init__(
         self,
@@ -70,42 +55,41 @@ class Driver:
             said: Told what happens, as a sentence, and in how many seconds the
                 next contact is due; for the machine's own status page.
         """
-        self._end = end
-        self._ways = ways
-        self._backoff = Backoff(draw)
-        self._pace = Pace(end.uid, draw)
-        self._said = said
-        self._moved_by_round = False
-        self._tried: CommunicationSettings | None = None
-        self._again = 0.0
+        super().__init__(end, ways, draw=draw, said=said)
         self._asks_again = self._due = -math.inf  # times of the loop, while there is no link to be had
-        self._spoke = -math.inf  # time of the loop: the last message on the held link
-        self._contact = -math.inf  # time of the loop: upstream answered
-        self._heard = False
-        self._waiting, self._pausing = Waits(), Waits(once=True)
-        self._stopping = asyncio.Event()
-        self._look_again = asyncio.Event()
 
     def stop(self) -> None:
         """Ask :meth:`run` to say goodbye and return."""
         self._stopping.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have every loop look whether it is still wanted."""
         self._look_again.set()
-        self._end.news.set()
+        if self._stopping.is_set() or not self.dials or self._served is not None:
+            self._end.news.set()
 
     async def run(self) -> None:
         """Keep in touch until :meth:`stop`; no failure of a link ends it."""
+        self._visits.begin(self._end.settings, asyncio.get_running_loop().time())
         while not self._stopping.is_set():
+            await self._decided.wait()
             try:
-                if self._end.settings.dialer is Dials.MANAGER:
+                if not self.dials:
                     await self._be_visited()
                 elif self._end.settings.mode is Mode.PUSH:
                     await (self._make_do() if self.link_wait > 0 else self._hold())
                 else:
                     await self._pull()
             except PophamError as error:
-                self._end.lost()
+                if not self.dials:
+                    continue  # what ended was the way of before
                 wait = self._after(error)
-                self._said(str(error), wait)
+                if self._served is None:
+                    self._end.lost()
+                    self._said(str(error), wait)
+                else:
+                    self._said(f"the link that upstream opened stays, because dialling failed: {error}", None)
                 asked = isinstance(error, LinkError) and error.retry_after is not None
                 # News waits too, or a broken link would be dialled in a loop.
                 await self._pausing.wait(self._stopping, wait, fixed=asked)
@@ -134,20 +118,14 @@ class Driver:
             return self._backoff.elsewhere(most)
         return self._backoff.failed(asked)
 
-    def _worked(self) -> None:
-        """Take note that upstream answered."""
-        self._contact = asyncio.get_running_loop().time()
-        self._backoff.succeeded()
-        self._pausing.renew()
-
-    def _wait_after_round(self) -> float:
-        stirred = self._end.stirred()
-        return self._pace.after_round(self._end.settings, self._end.stretch, stirred=stirred)
-
     # Pull: a round per heartbeat.
 
+    @property
+    def _pulls(self) -> bool:
+        return self._end.settings.mode is Mode.PULL and self.dials and not self._stopping.is_set()
+
     async def _pull(self) -> None:
-        while self._end.settings.preset is Preset.PULL_BY_HEARTBEAT and not self._stopping.is_set():
+        while self._pulls:
             if self._moved_by_round:
                 self._moved_by_round = False
             else:
@@ -155,77 +133,43 @@ class Driver:
                 await self._round()
             wait = self._wait_after_round()
             self._said("", wait)
-            if self._end.settings.preset is Preset.PULL_BY_HEARTBEAT:
+            if self._pulls:
                 await self._waiting.wait(self._end.news, wait)
                 self._pace.passed()
         if self._stopping.is_set():
             await self._leave(self._ways.dial().exchange)
 
-    async def _round(self) -> None:
-        """Make a round by a way that is preferred, if it is time to try one; else by the one in use."""
-
-        async def talk(better: Dialer) -> bool:
-            await self._talk(better.exchange, lambda: self._ways.tried(works=True))
-            return True
-
-        if not await self._try_better(talk):
-            await self._talk(self._ways.dial().exchange, self._ways.succeeded)
-
-    async def _try_better(self, attempt: Callable[[Dialer], Awaitable[_Found]]) -> _Found | None:
-        """Return what ``attempt`` returns by a way that is preferred; None if there is none, or it fails."""
-        while (better := self._ways.better()) is not None:
-            try:
-                found = await attempt(better)
-            except (PophamError, TimeoutError, StopAsyncIteration) as error:
-                self._end.lost()
-                self._ways.tried(works=False)
-                self._said(f"the server in use stays, because another one failed: {error}", None)
-            else:
-                self._ways.tried(works=True)
-                return found
-        return None
-
-    async def _talk(self, exchange: Callable[[bytes], Awaitable[bytes]], worked: Callable[[], None]) -> None:
-        """Report, hear, and say what came of it; at most :data:`MAX_EXCHANGES` times."""
-        message = self._end.report(force=True)
-        for number in range(MAX_EXCHANGES):
-            if message is None:
-                break
-            await self._end.receive(await exchange(message))
-            if number == 0:
-                worked()
-            message = self._end.report(force=False)
-        if message is None and not self._stopping.is_set():
-            self._end.news.clear()  # what came up on the way was said
-        self._worked()
-
-    async def _leave(self, send: Callable[[bytes], Awaitable[object]]) -> None:
-        try:
-            async with asyncio.timeout(2.0):
-                await send(self._end.goodbye())
-        except (LinkError, TimeoutError):
-            self._said("left without goodbye", None)
-
     # Push: a held link.
 
     async def _hold(self) -> None:
-        self._heard = False
+        self._heard = opened = False
+        beside = self._served is not None
         try:
-            link = await self._try_better(lambda better: better.hold())
-            link = link or await self._ways.dial().hold()
+            dial = self._open_beside if beside else _hold
+            link = await self._try_better(dial) or await dial(self._ways.dial())
+            opened = True
+            if not (beside or self.dials):
+                await link.close()  # upstream came meanwhile
+                return
             self._asks_again = self._due = -math.inf
-            self._end.opened()
+            if not beside:
+                self._end.opened()
             self._tried, self._moved_by_round = None, False
             while link is not None:
                 try:
-                    other = await self._keep(link)
+                    other = await self._keep(link, greeted=beside)
                 finally:
                     await link.close()
-                link = other
+                link, beside = other, True
         except LinkError as error:
+            if opened and (not self.dials or self._served is not None):
+                return  # another link takes its place, or has
+            if beside:
+                raise
             await self._do_without(error)
             return
-        self._end.lost()
+        if self._speaker is None:
+            self._end.lost()
 
     async def _do_without(self, error: LinkError) -> None:
         """Pull from now on, because no link can be had although rounds work; raise if they do not either."""
@@ -254,7 +198,7 @@ class Driver:
     async def _make_do(self) -> None:
         """Pull until a held link is asked for again: a round at once, and then one per heartbeat."""
         now = asyncio.get_running_loop().time
-        while self._end.settings.preset is Preset.PUSH and not self._stopping.is_set():
+        while self._end.settings.mode is Mode.PUSH and self.dials and not self._stopping.is_set():
             if now() >= self._due or self._end.news.is_set():
                 self._end.news.clear()
                 await self._round()
@@ -270,131 +214,81 @@ class Driver:
         if self._stopping.is_set():
             await self._leave(self._ways.dial().exchange)
 
-    async def _keep(self, link: HeldConnection) -> HeldConnection | None:
-        """Speak and listen until the link ends, or is no longer wanted; return the one that takes its place."""
-        held = self._end.settings
-        await self._send(link, self._end.report(force=True))
-        listening = asyncio.ensure_future(self._listen(link))
-        try:
-            while not listening.done():
-                if self._stopping.is_set():
-                    await self._leave(lambda data: self._send(link, data))
-                    return None
-                if self._end.settings != held and await self._moved(held):
-                    return None
-                other = await self._change_over()
-                if other is not None:
-                    return other
-                await self._speak(link, listening)
-            await listening
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
-        return None
+    # Where upstream dials, this end only answers.
 
-    async def _change_over(self) -> HeldConnection | None:
-        """Return a link to a server that is preferred, once it answered on it; None if there is none."""
-        return None if self._until_change_over() > 0 else await self._try_better(self._open_beside)
-
-    async def _open_beside(self, better: Dialer) -> HeldConnection:
-        link = await better.hold()
-        try:
-            # The old link is still listened to; what it brings is obeyed, and said over the new one.
-            self._end.opened()
-            await self._send(link, self._end.report(force=True))
-            async with asyncio.timeout(ANSWER_TIME):
-                await self._end.receive(decode_frame(await anext(aiter(link))))
-        except BaseException:
-            self._end.opened()
-            await link.close()
-            raise
-        return link
-
-    def _until_change_over(self) -> float:
-        if self._end.settings.dialer is Dials.MANAGER:
-            return math.inf
-        settled = self._spoke + min(SETTLED, self._end.settings.heartbeat / 4)
-        return max(self._ways.until_better, settled - asyncio.get_running_loop().time())
-
-    async def _moved(self, held: CommunicationSettings) -> bool:
-        """Return whether the link's time is over: the settings ask for another way, and that works."""
-        settings, now = self._end.settings, asyncio.get_running_loop().time()
-        if settings.preset is held.preset or (settings == self._tried and now < self._again):
-            return False
-        if settings.preset is Preset.PULL_BY_HEARTBEAT:
-            try:
-                await self._round()
-                self._moved_by_round = True
-            except LinkError as error:
-                self._end.lost()  # what that round said is said again, over the link
-                self._tried, self._again = settings, now + MOVE_AGAIN
-                self._said(f"the held link stays, because a round by heartbeat failed: {error}", None)
-                return False
-        return True
-
-    async def _speak(self, link: HeldConnection, listening: asyncio.Future[None]) -> None:
-        """Say what is new, else wait for news or the heartbeat, whichever is first."""
-        self._end.news.clear()
-        message = self._end.report(force=False)
-        if message is not None:
-            await self._send(link, message)
-            return
-        now = asyncio.get_running_loop().time()
-        beat = self._spoke + self._pace.heartbeat(self._end.settings, self._end.stretch) - now
-        again = self._again - now if self._end.settings == self._tried else math.inf
-        wait = min(beat, self._until_change_over(), max(again, 0.0))
-        self._said("", beat)
-        news: asyncio.Future[Any] = asyncio.ensure_future(self._end.news.wait())
-        ends: set[asyncio.Future[Any]] = {news, listening}
-        try:
-            done, _ = await asyncio.wait(ends, timeout=max(wait, 0.0), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            news.cancel()
-            await asyncio.gather(news, return_exceptions=True)
-        if not done and wait >= beat:
-            self._pace.passed()
-            await self._send(link, self._end.report(force=True))
-
-    # Where the Manager dials, this end only answers.
+    def _note_visit(self) -> None:
+        self._visits.note(asyncio.get_running_loop().time())
+        self._note_unvisited()
+        self._worked()
+        self._wake()
 
     async def visited(self, body: bytes) -> bytes:
-        """Answer one exchange of a visit: do what ``body`` says, then report."""
-        await self._end.receive(body)
-        self._look_again.set()
+        """Answer one exchange of a visit: do what ``body`` says, then report.
+
+        The first exchange of a visit has no body.  Bodies that this end lacks are named in the report, and
+        brought by the visitor.
+        """
+        if not body:
+            self._end.lost()  # what was said in a visit that broke off may not have arrived
+        self._note_visit()
+        try:
+            await self._end.receive(body)
+        finally:
+            self._note_visit()  # it may be to dial now
+        return self.report()
+
+    def report(self) -> bytes:
+        """Return what there is to report while an exchange is still being worked on."""
         return self._end.report(force=True) or b""
 
     async def serve(self, link: HeldConnection) -> None:
-        """Keep a link that the Manager opened, until it ends."""
-        self._end.opened()
+        """Keep a link that upstream opened, until it ends."""
+        if self._speaker is not None and self._end.settings.dialer is not Who.MANAGER:
+            await link.close(1000, "this agent dials, and holds a link")
+            return
+        self._served = link
+        self._decided.clear()
         try:
-            await self._keep(link)
+            try:
+                await self._greet(link)
+                self._speaker = link
+                self._note_visit()
+            finally:
+                self._decided.set()
+            await self._keep(link, greeted=True)
         except PophamError as error:
-            self._said(str(error), None)
+            # The one that took its place, and upstream's own farewell, are no faults.
+            ended = isinstance(error, LinkError) and error.code == "link.closed" and error.status in _WELL
+            self._said("" if ended or self._speaker not in {None, link} else str(error), None)
         finally:
             await link.close()
-            self._end.lost()
-            self._look_again.set()
+            if self._served is link:
+                self._served = None
+            if self._speaker is None:
+                self._end.lost()
+            self._wake()
 
     async def _be_visited(self) -> None:
-        while self._end.settings.dialer is Dials.MANAGER and not self._stopping.is_set():
+        """Wait, and look again whether this end has to dial: when settings change, and when visits do not come."""
+        while not self.dials and not self._stopping.is_set():
+            settings, now = self._end.settings, asyncio.get_running_loop().time()
+            self._note_unvisited()
+            self._said("", settings.heartbeat)
+            left = self._visits.left(settings, now, serving=self._end.serving)
             self._look_again.clear()
-            await self._look_again.wait()
+            if self._served is None:
+                self._end.news.clear()  # there is nobody else to whom it is news
+            wait = left if left < math.inf else None
+            looks = [asyncio.ensure_future(self._look_again.wait())]
+            if self._served is None:
+                looks.append(asyncio.ensure_future(self._end.news.wait()))
+            try:
+                await asyncio.wait(looks, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for look in looks:
+                    look.cancel()
+                await asyncio.gather(*looks, return_exceptions=True)
 
-    async def _listen(self, link: HeldConnection) -> None:
-        async for data in link:
-            await self._end.receive(decode_frame(data))
-            if not self._heard:
-                self._heard = True
-                self._ways.succeeded()
-            self._worked()
-        raise LinkError("closed", "the link was closed by the other end")
 
-    async def _send(self, link: HeldConnection, message: bytes | None) -> None:
-        """Send on the link; what is too large for it goes as a request of this end, where it dials."""
-        if message is None:
-            return
-        self._spoke = asyncio.get_running_loop().time()
-        if len(message) >= HELD_MESSAGE_LIMIT and self._end.settings.dialer is Dials.AGENT:
-            await self._end.receive(await self._ways.dial().exchange(message))
-            return
-        await link.send(encode_frame(message))
+async def _hold(dialer: Dialer) -> HeldConnection:
+    return await dialer.hold()

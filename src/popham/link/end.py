@@ -13,9 +13,11 @@ class End(Protocol):
 
     Attributes:
         news: Set by the end when it has something to say, or wants a round now.
+        serving: Whether this end's service is there to be visited.
     """
 
     news: asyncio.Event
+    serving: bool
 
     @property
     def uid(self) -> bytes:
@@ -47,6 +49,10 @@ class End(Protocol):
 
     def fall_back(self, code: str) -> None:
         """Take note that this end pulls instead of holding a link, and why; empty if it does not."""
+        ...
+
+    def note_unvisited(self, code: str) -> None:
+        """Take note that this end dials although it is to be visited, and why; empty if it does not."""
         ...
 
     def lost(self) -> None:

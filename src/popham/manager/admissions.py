@@ -95,8 +95,8 @@ class Admissions:
 
         return await self._store.write(work)
 
-    async def renew(self, uid: str, csr: bytes, request: Renew) -> Admitted:
-        """Give a new certificate for an old one of the same key.
+    async def renew(self, uid: str, csr: bytes, request: Renew) -> tuple[AgentRow, Admitted]:
+        """Give a new certificate for an old one of the same key; return it with the agent's row.
 
         Raises:
             EnrollmentError: The agent is not, or no longer, accepted.
@@ -107,13 +107,13 @@ class Admissions:
         identity = verify_renewal(self._keys.ca, request.certificate, csr, request.signature, now)
         checked = check_csr(csr, uid)
 
-        def work(tx: Writing) -> Admitted:
+        def work(tx: Writing) -> tuple[AgentRow, Admitted]:
             row = tx.agent(identity.uid)
             if identity.uid != uid or row is None or row.spki != checked.spki_sha256:
                 raise EnrollmentError(
                     "unknown_agent", "this certificate's agent is not known here", "Enroll it again"
                 )
-            return self._give(tx, row, csr)[1]
+            return self._give(tx, row, csr)
 
         return await self._store.write(work)
 

@@ -68,6 +68,7 @@ class AgentService:
         ask_above: int = ASK_ABOVE,
         members: Members | None = None,
         progress: Callable[[int], Progress | None] = lambda _number: None,
+        holders: Callable[[StoredRollout], Awaitable[int]] | None = None,
     ) -> None:
         """Wire the service.
 
@@ -84,6 +85,7 @@ class AgentService:
             ask_above: Agents that a change may give new content at once without a decision; 0 for any number.
             members: Returns who could be in the cohort of a rollout; None to read them from the database.
             progress: Returns how the cohort of a rollout is doing, by its number; None if nobody looks.
+            holders: Counts the agents that still have what a rollout brought; None if nobody looks.
         """
         self._store = store
         self._keys = keys
@@ -94,6 +96,7 @@ class AgentService:
         self._measures = measures
         self._basis = basis
         self._progress = progress
+        self._holders = holders
         publishing = Publishing(ask_above=ask_above, members=members or self._stored_members, rng=rng)
         self._bundles = Bundles(keys.director, publishing)
 

@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from popham.errors import ConflictError, EnrollmentError, NotFoundError
+from popham.manager.agent_definitions import bind_named
 from popham.manager.audit import note
 from popham.manager.grant import Grant, Role
+from popham.manager.overrides import Overrides
 from popham.model.fleet import Admission, AgentKind
 from popham.model.names import nearest, show
 from popham.store.rows import AgentRow, TokenRow
@@ -86,6 +88,7 @@ def join_agent(
     if token.accepts:
         row = assign(row, director, now=now)
     tx.put_agent(row)
+    bind_named(tx, row)
     actor = Grant(actor=f"token {token.id}", role=Role.VIEWER, source=address)
     how = {"placement": placement, "labels": json.loads(row.operator_labels)} if placement else {}
     note(tx, actor, "agent.join", f"agent/{uid}", now=now, after=_describe(row) | how)
@@ -101,8 +104,16 @@ def assign(row: AgentRow, director: Signer, *, now: float, group: str = "") -> A
     if row.kind != AgentKind.OWN or not row.spki:
         return row
     seq = max(row.assignment_seq + 1, int(now * 1000))
+    overrides = Overrides.of(row)
     signed = Assignment(
-        tenant=row.tenant, uid=row.uid, spki_sha256=row.spki, group=row.group, seq=seq, issued=int(now)
+        tenant=row.tenant,
+        uid=row.uid,
+        spki_sha256=row.spki,
+        group=row.group,
+        seq=seq,
+        issued=int(now),
+        dialer=overrides.dialer,
+        may_dial=overrides.may_dial,
     )
     return replace(row, assignment=seal(ASSIGNMENT_TYPE, signed.payload(), director), assignment_seq=seq)
 

@@ -41,6 +41,7 @@ def _switch(value: bool) -> str:  # one value of a table of readers
 
 _DAY = 86400.0
 _FIND = "Find what changes it there; or change the policy; or let the machine have its way: 'locked: false'"
+_UNBLOCK = "On the machine, remove what stands in the way; it is tried again within five minutes"
 _SETTINGS: dict[str, Callable[[CommunicationSettings], str]] = {
     "preset": lambda held: str(held.preset),
     "heartbeat": lambda held: show_duration(held.heartbeat),
@@ -56,6 +57,7 @@ _SETTINGS: dict[str, Callable[[CommunicationSettings], str]] = {
         " ".join(f"{one.url} ({one.priority})" for one in held.servers) or "those of the join string"
     ),
     "hold": lambda held: show_duration(held.hold),
+    "never_dial": lambda held: "yes" if held.never_dial else "no",
 }
 """Setting → its value in words."""
 
@@ -223,7 +225,13 @@ def _drifted(view: AgentView) -> tuple[str, str]:
     paths: tuple[str, ...] = tuple(view.detail.get("drifted") or ())
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     back = _put_back(view)
-    sentence = f"{paths[0] if paths else 'something'}{more} is not as its policy says, and is being put back"
+    sentence = f"{paths[0] if paths else 'something'}{more} is not as its policy says"
+    error = str(view.detail.get("drift_error") or "")
+    if error:
+        # It ends with what to do about it, if there is anything to be said.
+        sentence = f"{f'{sentence}; {back}' if back else sentence}; it cannot be put back: {error}"
+        return sentence, _UNBLOCK
+    sentence += ", and is being put back"
     return f"{sentence}; {back}" if back else sentence, _FIND
 
 

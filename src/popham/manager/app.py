@@ -19,6 +19,8 @@ from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName
 
 from popham.clock import Clock
 from popham.errors import StateError
+from popham.manager.agentlist import ListTaker
+from popham.manager.agentlist_watch import AgentListWatch
 from popham.manager.agents import reassign_all
 from popham.manager.backup import RESTORED
 from popham.manager.book import ManagerBook
@@ -108,7 +110,11 @@ class Manager:
             ask_above=settings.publish.ask_above,
             members=self._rollouts.members,
             progress=self._rollouts.progress,
+            holders=self._rollouts.holders,
         )
+        path = settings.visits.agentlist
+        taker = ListTaker(store, clock, self.live.definitions_changed)
+        self._agentlist = AgentListWatch(path, taker) if path else None
         context = open_tls(state, keys, clock)
         self.listener = HotListener(
             self.hub,
@@ -158,6 +164,7 @@ class Manager:
             for part in (
                 *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
                 *(self.lag.run(), self._steering.run(), self._census.run(), self._rollouts.run()),
+                *([self._agentlist.run()] if self._agentlist else []),
             )
         ]
         stop = asyncio.ensure_future(stopping.wait())

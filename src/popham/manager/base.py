@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from popham.errors import ConflictError
-from popham.manager.objects import describe_group, describe_policy, notes_of
+from popham.manager.agent_definitions import Known, base_of
+from popham.manager.objects import describe_group, describe_policy, notes_of, show_some
 from popham.model.definition import Definitions
 from popham.model.fleet import Group, Tree
 from popham.model.managed import SOURCE
@@ -40,11 +41,13 @@ class State:
         groups: Name → group.
         policies: Name → head of the policy.
         placements: Name → body of the rule's row.
+        agents: Where agents are visited.
     """
 
     groups: Mapping[str, Group]
     policies: Mapping[str, PolicyRow]
     placements: Mapping[str, str]
+    agents: Known
 
     def digest(self, about: str) -> str:
         """Return the digest of an object (``policy/motd``), or of what a source has; empty if it is not there."""
@@ -58,6 +61,9 @@ class State:
             del held["sha256"]
         elif kind == "placement" and name in self.placements:
             held = json.loads(self.placements[name])
+        elif kind == "agent":
+            row = self.agents.row(name)
+            held = base_of(row) if row else None
         elif kind == "source":
             held = self.of_source(name)
         return "" if held is None else digest(canonical(held))
@@ -68,12 +74,24 @@ class State:
         owners = {f"placement/{name}": annotations for name, annotations in rules}
         owners |= {f"group/{name}": group.annotations for name, group in self.groups.items()}
         owners |= {f"policy/{name}": notes_of(row).annotations for name, row in self.policies.items()}
-        return sorted(about for about, annotations in owners.items() if annotations.get(SOURCE) == source)
+        found = [about for about, annotations in owners.items() if annotations.get(SOURCE) == source]
+        return sorted([*found, *(f"agent/{name}" for name in self.agents.of_source(source))])
 
 
-def read_state(reading: Reading, groups: Mapping[str, Group]) -> State:
-    """Return all objects; ``groups`` are all that there are."""
+def read_state(
+    reading: Reading, groups: Mapping[str, Group], definitions: Definitions | None = None, source: str = ""
+) -> State:
+    """Return all objects; ``groups`` are all that there are.
+
+    Agents' definitions are too many to be read; what is asked for them after a change must be named here:
+    what ``definitions`` are about, and what a ``source`` has.
+    """
+    known = Known(reading)
+    for wanted in definitions.agents if definitions else ():
+        known.row(wanted.name)
+    known.of_source(source)
     return State(
+        agents=known,
         groups=groups,
         policies={row.name: row for row in reading.policies()},
         placements={row.name: row.body for row in reading.placements()},
@@ -91,6 +109,7 @@ def concerned(definitions: Definitions, tree: Tree, groups: Iterable[str], sourc
     """
     found = {f"policy/{policy.name}" for policy in definitions.policies}
     found |= {f"placement/{placement.name}" for placement in definitions.placements}
+    found |= {f"agent/{wanted.name}" for wanted in definitions.agents}
     if source:
         found.add(f"source/{source}")
     names = [group.name for group in definitions.groups] + [name for name in groups if name in tree]
@@ -145,9 +164,8 @@ def check_reach(reading: Reading, groups: Iterable[str], base: Mapping[str, str]
 
 
 def _moved(reading: Reading, moved: list[str], since: str = PLANNED, hint: str = LOOK_AGAIN) -> ConflictError:
-    named = moved[:_NAMED]
-    more = f" and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
-    problem = f"this has changed since {since}: {', '.join(tell_changes(reading, named))}{more}"
+    told = [*tell_changes(reading, moved[:_NAMED]), *moved[_NAMED:]]
+    problem = f"this has changed since {since}: {show_some(told, _NAMED)}"
     return ConflictError("base", problem, hint)
 
 

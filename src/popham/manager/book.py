@@ -14,50 +14,37 @@ import asyncio
 import hashlib
 import json
 import logging
-import sys
+import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from popham.clock import Clock
-from popham.errors import GrantError, PophamError, StateError
+from popham.errors import GrantError, PophamError
 from popham.manager.admissions import Admissions
-from popham.manager.bundles import open_row
-from popham.manager.guard import find_guarded, read_minima
+from popham.manager.kept import decide, record_of
+from popham.manager.key_names import KeyNames
 from popham.manager.keys import ManagerKeys
-from popham.manager.saving import STATUS, Saving
-from popham.manager.stock import stock_config
+from popham.manager.saving import Saving
 from popham.manager.tokens import find_stock
-from popham.model.bundle import Bundle
-from popham.model.fleet import Admission, AgentKind
+from popham.manager.wanted import read_wanted
+from popham.model.fleet import Admission
 from popham.model.names import digest
-from popham.model.policy import Policy
 from popham.model.registry import IdentityKind
 from popham.model.status import Downtime
 from popham.net.seam import Peer, Refusal, Refused
 from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
-from popham.opamp.session import Ear
-from popham.opamp.wire import SESSION
-from popham.store.rows import AgentRow, BundleRow, Contact, Kept, TokenRow
+from popham.store.rows import AgentRow, Contact, Kept, TokenRow
 from popham.store.seam import Reading, Store, Writing
 from popham.trust.identity import identity_of
 from popham.upstream.book import Admitted, Identity
-from popham.upstream.record import Record, RemoteStatus, Wanted
+from popham.upstream.record import Record, Wanted
 
 _log = logging.getLogger(__name__)
 _ALIVE, _DOWNTIMES, _LINK_RATE = "alive_at", "downtimes", "link_rate"
 _KEPT_DOWNTIMES = 100
 PAGE = 4096
 """Agents read at once at the start."""
-_CUSTOM: Mapping[AgentKind, frozenset[str] | None] = {
-    AgentKind.UNKNOWN: None,
-    AgentKind.OWN: frozenset({SESSION}),
-    AgentKind.STOCK: frozenset(),
-}
-"""What is remembered of custom capabilities, by kind."""
-_KINDS: Mapping[str, AgentKind] = {str(kind): kind for kind in AgentKind}
-_ADMISSIONS: Mapping[str, Admission] = {str(admission): admission for admission in Admission}
-_NO_REMOTE = RemoteStatus()
 SHOWN = 20_000
 """Certificates that are remembered as read; some 500 bytes each. One more than that is read again."""
 
@@ -67,6 +54,7 @@ class ManagerBook:
 
     Attributes:
         link_rate: What was noted of the rate of new links before this start; None if nothing was.
+        on_joined: Told the uid of an agent that joined, or was given a certificate; must not wait.
     """
 
     def __init__(
@@ -80,6 +68,8 @@ class ManagerBook:
         """Keep what is needed; :meth:`load` reads it.  ``note_rate`` notes the rate of new links."""
         self._note_rate = note_rate
         self.link_rate: str | None = None
+        self.on_joined: Callable[[str], None] = lambda _uid: None
+        self._names = KeyNames()
         self._store = store
         self._clock = clock
         self._ca = keys.ca
@@ -116,7 +106,7 @@ class ManagerBook:
         while True:
             rows = await self._store.read(partial(_page, after=after))
             for row in rows:
-                record = _record_of(row)
+                record = record_of(row)
                 self._records[record.key] = record
             if len(rows) < PAGE:
                 return
@@ -125,7 +115,7 @@ class ManagerBook:
     async def refresh(self, groups: Iterable[str] | None) -> None:
         """Read again what these groups (None: all) are to have."""
         names = None if groups is None else set(groups)
-        fresh = await self._store.read(lambda tx: _read_wanted(tx, names))
+        fresh = await self._store.read(lambda tx: read_wanted(tx, names))
         for gone in (self._wanted.keys() if names is None else names) - fresh.keys():
             self._wanted.pop(gone, None)
         for name, found in fresh.items():
@@ -146,10 +136,8 @@ class ManagerBook:
             self._records.pop(uuid.UUID(uid).bytes, None)
             return None
         record = self.record(uid) or self._add(row)
-        record.settled = None
         record.name, record.group = row.name, row.group
-        record.admission = Admission(row.admission)
-        record.assignment, record.assignment_seq = row.assignment, row.assignment_seq
+        decide(record, row)
         return record
 
     # What the hub asks, answered from memory.
@@ -165,6 +153,8 @@ class ManagerBook:
                 return known
         if peer.certificate is not None:
             return self._identify_certificate(peer.certificate)
+        if peer.key:
+            return self._identify_dialled(peer)
         if peer.bearer:
             return self._identify_bearer(peer)
         return Identity(caller=IdentityKind.NONE)
@@ -195,6 +185,21 @@ class ManagerBook:
         return Identity(
             caller=IdentityKind.AGENT, uid=found.uid, public_key=found.public_der, until=found.not_after
         )
+
+    def _identify_dialled(self, peer: Peer) -> Identity:
+        """Return who answers where this Manager dialled: its key signs what comes, so nothing else is looked at.
+
+        One whose certificate has ended may ask for a new one, and for nothing else, as where it dials.
+        """
+        record = self.record(peer.uid)
+        if record is None or not record.public_key or record.public_key != peer.key:
+            raise Refused(Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)"))
+        if record.admission in {Admission.REFUSED, Admission.REVOKED}:
+            raise Refused(Refusal(status=403, body=f"this agent was {record.admission} by an administrator"))
+        until = record.certificate_until or math.inf
+        if until <= self._clock.now():
+            return Identity(caller=IdentityKind.NONE)
+        return Identity(caller=IdentityKind.AGENT, uid=record.uid, public_key=record.public_key, until=until)
 
     def _identify_bearer(self, peer: Peer) -> Identity:
         """Return whose token it is; one that serves from everywhere is looked up once per table of tokens."""
@@ -227,6 +232,11 @@ class ManagerBook:
     def records(self) -> Iterable[Record]:
         """Return all records."""
         return self._records.values()
+
+    def name_of_key(self, keyid: str) -> str:
+        """Return the name of the agent whose public key has this SHA-256; empty if there is none."""
+        record = self._names.find(keyid, self._records.values())
+        return record.name if record else ""
 
     def wanted(self, group: str) -> Wanted | None:
         """Return what a group's agents are to have."""
@@ -277,7 +287,9 @@ class ManagerBook:
 
     async def renew(self, peer: Peer, key: bytes, csr: bytes, request: Renew) -> Admitted:  # noqa: ARG002  # the seam's form
         """Give a new certificate for an old one."""
-        return await self._admissions.renew(str(uuid.UUID(bytes=key)), csr, request)
+        row, admitted = await self._admissions.renew(str(uuid.UUID(bytes=key)), csr, request)
+        self._remember(row)
+        return admitted
 
     async def claim(self, record: Record, bundle: bytes) -> None:
         """Take note of a genuine bundle that is above ours."""
@@ -289,15 +301,14 @@ class ManagerBook:
         if record is None:
             record = self._add(row)
         else:
-            record.settled = None
-            record.admission = Admission(row.admission)
-            record.assignment, record.assignment_seq = row.assignment, row.assignment_seq
-            record.public_key = row.public_key
+            decide(record, row)
+        self.on_joined(row.uid)
         return record
 
     def _add(self, row: AgentRow) -> Record:
-        record = _record_of(row)
+        record = record_of(row)
         self._records[record.key] = record
+        self._names.add(record)
         return record
 
 
@@ -313,80 +324,6 @@ class _Tokens:
 
 def _page(tx: Reading, *, after: str) -> list[Kept]:
     return tx.agents_kept(after=after, limit=PAGE)
-
-
-def _record_of(row: AgentRow | Kept) -> Record:
-    """Return the record of a row; a hundred thousand of them are to take seconds, so nothing is parsed."""
-    kind = _KINDS[row.kind]
-    described = row.description != "{}"
-    ear = Ear(sequence=row.sequence, capabilities=row.capabilities, described=described)
-    ear.custom = _CUSTOM[kind]
-    return Record(
-        uid=row.uid,
-        key=bytes.fromhex(row.uid.replace("-", "")),
-        name=row.name,
-        group=sys.intern(row.group),
-        kind=kind,
-        admission=_ADMISSIONS[row.admission],
-        public_key=row.public_key,
-        assignment=row.assignment,
-        assignment_seq=row.assignment_seq,
-        ear=ear,
-        envelope=row.state,
-        described=row.description,
-        remote=_remote(row.remote),
-        last_contact=row.last_contact,
-        promise=row.promise,
-        address=row.address,
-    )
-
-
-def _remote(text: str) -> RemoteStatus:
-    if text == "{}":
-        return _NO_REMOTE
-    said = json.loads(text)
-    return RemoteStatus(bytes.fromhex(said["hash"]), STATUS.index(said["status"]), said["error"])
-
-
-def _open_kept(row: BundleRow) -> Bundle:
-    """Return the bundle of a row; a row that somebody altered is named."""
-    try:
-        return open_row(row)
-    except PophamError as error:
-        problem = f"the database's bundle {row.version} of group {row.group!r} is damaged: {error.problem}"
-        raise StateError("damaged", problem, "Restore a backup: popham restore") from error
-
-
-def _read_wanted(tx: Reading, names: set[str] | None) -> dict[str, Wanted]:
-    found = {}
-    rows = tx.bundles() if names is None else [tx.bundle(name) for name in sorted(names)]
-    minima = read_minima(tx, names)
-    for row in rows:
-        if row is None:
-            continue
-        bundle = _open_kept(row)
-        held = bundle.locations[bundle.default_location]
-        blobs = {sha256: tx.encoded(sha256) or b"" for sha256 in bundle.blobs()}
-        policies = [
-            Policy(name=ref.name, type=ref.type, body=json.loads(blobs[ref.sha256])["body"])
-            for ref in held.policies
-        ]
-        minimum = minima.get(row.group, 0)
-        objects, objects_digest = stock_config(policies, guarded=bool(minimum))
-        found[row.group] = Wanted(
-            group=row.group,
-            serial=row.serial,
-            version=row.version,
-            content_digest=row.content_digest,
-            envelope=row.envelope,
-            blobs=blobs,
-            objects=objects,
-            objects_digest=objects_digest,
-            communication=held.communication,
-            guarded=find_guarded(blobs) if minimum else frozenset(),
-            minimum_serial=minimum,
-        )
-    return found
 
 
 def _note_downtime(tx: Writing, now: float) -> tuple[Downtime, ...]:

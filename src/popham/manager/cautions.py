@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from popham.manager.merge import holder
+from popham.model.agent_definition import Tls
 from popham.model.criteria import hangs_on_manager
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Group, Tree
 from popham.model.location import LocationRules, overlapping
@@ -27,6 +28,11 @@ def find_warnings(definitions: Definitions, before: Mapping[str, Group], tree: T
         found += _copied(definition, before, tree)
         if definition.locations is not None and not definition.inherits_item(LOCATIONS):
             found += _of_rules(definition.name, definition.locations, tree)
+    for wanted in definitions.agents:
+        if wanted.definition.password and wanted.definition.tls is Tls.OFF:
+            found.append(
+                f"agent {wanted.name!r}: its password goes over the network as it is, since 'tls' is off"
+            )
     names = {definition.name for definition in definitions.groups}
     moved = {name for name in names if name not in before or _rules(before, name) != _rules(tree, name)}
     names |= {below.name for name in moved for below in tree.below(name)}

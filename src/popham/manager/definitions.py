@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from popham.manager.agent_definitions import check_agents, put_agents
 from popham.manager.apply_views import ApplyResult, Change, GroupEffect
 from popham.manager.audit import note
 from popham.manager.base import check_base, check_reach, concerned, read_state
 from popham.manager.bundles import Bundles
 from popham.manager.cautions import find_warnings
+from popham.manager.exported import Object
 from popham.manager.grant import Grant
 from popham.manager.guard import add_changed, warn
 from popham.manager.merge import discarded, holder, merge, parents_first
@@ -24,13 +26,14 @@ from popham.manager.objects import (
     Notes,
     describe_group,
     describe_policy,
+    last_revision,
     notes_of,
     read_heads,
     row_of,
 )
 from popham.manager.prune import find_abandoned, prune
 from popham.manager.release import Release
-from popham.manager.told import check_tests, read_objects, tell_differences
+from popham.manager.told import check_tests, read_objects
 from popham.model.communication import CommunicationSettings
 from popham.model.definition import Definitions, PolicyDefinition
 from popham.model.findings import Findings
@@ -43,7 +46,7 @@ from popham.model.relations import PolicyHead, Stored, check_relations, private
 from popham.model.rollout import RolloutTerms
 from popham.resolve.resolved import own_locations
 from popham.store.rows import BundleRow, PolicyRow, RevisionRow
-from popham.store.seam import Reading, Writing
+from popham.store.seam import Writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,7 @@ class Applied:
     """What an apply did: the result for people, and all groups before and after.
 
     ``groups`` are those of which the hub must know: with a new bundle, or another minimum serial.
-    ``heads`` are all policies before and after.
+    ``heads`` are all policies before and after; ``objects`` what a dry run compares, before and after.
     """
 
     result: ApplyResult
@@ -59,6 +62,7 @@ class Applied:
     before: Tree
     after: Tree
     heads: tuple[Sequence[PolicyRow], Sequence[PolicyRow]]
+    objects: tuple[Mapping[str, Object], Mapping[str, Object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ class Terms:
         take_over: Take objects of other sources.
         prune: Delete what the source has and the definitions lack.
         base: What a plan rested on: object → digest; refused if it has moved.
-        dry_run: Leave signatures out, and tell every difference; the transaction must not be committed.
+        dry_run: Leave signatures out, and keep what can be compared; the transaction must not be committed.
         everyone: Whether it may reach however many agents at once.
         rollout: The waves in which it goes out; None for all at once.
     """
@@ -123,8 +127,10 @@ def apply_definitions(
             or something needs what was to be deleted; or as for :meth:`Release.publish`.
     """
     before = bundles.groups.read(tx)
-    release = _release(tx, bundles, grant, now, terms)
-    state = read_state(tx, before) if terms.dry_run or terms.base is not None else None
+    release = _release(tx, bundles, grant, before, now, terms)
+    state = None
+    if terms.dry_run or terms.base is not None:
+        state = read_state(tx, before, definitions, terms.source)
     if state is not None and terms.base is not None:
         check_base(tx, state, terms.base)
     work = _Applying(tx, definitions, grant, now, terms, before=before)
@@ -134,9 +140,7 @@ def apply_definitions(
     was, tree = Tree(before.values()), Tree(work.after.values())
     heads = tx.policies() if definitions.policies or terms.prune else work.stored
     check_tests(tx, definitions, tree, heads)
-    signed: Sequence[BundleRow] = ()
-    if work.touched:
-        signed = release.publish(sorted(work.touched), tree=tree, heads=heads)
+    signed = release.publish(sorted(work.touched), tree=tree, heads=heads) if work.touched else []
     signed_groups = tuple(row.group for row in signed)
     if terms.base is not None:
         check_reach(tx, signed_groups, terms.base)
@@ -145,7 +149,7 @@ def apply_definitions(
     result = ApplyResult(
         dry_run=terms.dry_run,
         changes=tuple(work.changes),
-        groups=_effects(signed, tx.agent_counts(signed_groups)) if signed else (),
+        groups=_effects(signed, release.agents),
         warnings=tuple(warnings),
         rollout=release.rollout,
         reach=release.reach,
@@ -153,16 +157,21 @@ def apply_definitions(
     if state is not None and terms.dry_run:
         about = concerned(definitions, tree, signed_groups, terms.source if terms.prune else "")
         result = replace(result, base={one: state.digest(one) for one in sorted(about)})
-        result = replace(result, changes=tell_differences(tx, result.changes, old, was, tree))
+    new = read_objects(tx, definitions) if terms.dry_run else {}
     told = add_changed(signed_groups, was, tree)
-    return Applied(result=result, groups=told, before=was, after=tree, heads=(work.stored, heads))
+    return Applied(
+        result=result, groups=told, before=was, after=tree, heads=(work.stored, heads), objects=(old, new)
+    )
 
 
-def _release(tx: Writing, bundles: Bundles, grant: Grant, now: float, terms: Terms) -> Release:
+def _release(
+    tx: Writing, bundles: Bundles, grant: Grant, before: Mapping[str, Group], now: float, terms: Terms
+) -> Release:
     return Release(
         tx,
         bundles,
         grant,
+        before,
         now=now,
         everyone=terms.everyone,
         terms=terms.rollout,
@@ -206,6 +215,7 @@ class _Applying:
         self._check_private(findings)
         self._check_locations(findings)
         self._check_placements(findings)
+        check_agents(self.tx, self.definitions.agents, findings)
         findings.finish()
 
     def put(self) -> list[str]:
@@ -213,6 +223,8 @@ class _Applying:
         self._put_policies()
         self._put_groups()
         self._put_placements()
+        agents = self.definitions.agents
+        self.changes += put_agents(self.tx, agents, own=self._own, edit=self._edit, noted=self._note)
         return self._prune() if self.terms.prune else []
 
     def _prune(self) -> list[str]:
@@ -221,7 +233,13 @@ class _Applying:
         abandoned = find_abandoned(self.tx, self.definitions, self.after, source)
         obstacles = []
         done = prune(
-            self.tx, abandoned, grant=self.grant, source=source, now=self.now, dry_run=self.terms.dry_run
+            self.tx,
+            abandoned,
+            self.after,
+            grant=self.grant,
+            source=source,
+            now=self.now,
+            dry_run=self.terms.dry_run,
         )
         for change, obstacle in done:
             self.changes.append(change)
@@ -370,14 +388,8 @@ class _Applying:
                     findings.add(policies[name].place.wrong("private_to", "private", problem, hint))
 
 
-def last_revision(tx: Reading, name: str) -> int:
-    """Return the number of the newest revision that a policy has, or had before it was deleted; 0 if none."""
-    kept = tx.revisions(name)
-    return kept[0].revision if kept else 0
-
-
 def _effects(signed: Sequence[BundleRow], agents: Mapping[str, int]) -> tuple[GroupEffect, ...]:
     return tuple(
-        GroupEffect(group=row.group, before=row.serial - 1, after=row.serial, agents=agents.get(row.group, 0))
+        GroupEffect(group=row.group, before=row.serial - 1, after=row.serial, agents=agents[row.group])
         for row in signed
     )

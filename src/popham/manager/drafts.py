@@ -23,10 +23,13 @@ from typing import Any
 from popham.errors import ConflictError, DefinitionError, NotFoundError
 from popham.manager.base import State, find_moved, last_change, who
 from popham.manager.draft_views import DraftChange, DraftDocument, DraftView
+from popham.manager.objects import show_some
+from popham.model.agent_definition import without_secrets
 from popham.model.difference import redact_spec
 from popham.model.documents import MAX_TEXT, SourceFile, read_documents
 from popham.model.names import canonical, nearest
 from popham.model.policy import check_policy
+from popham.model.types.redaction import HIDDEN
 from popham.model.yaml_text import write_yaml
 from popham.store.rows import DraftRow
 from popham.store.seam import Reading
@@ -90,8 +93,7 @@ class Draft:
     def reason(self) -> str:
         """Return the message of its revisions where the one who publishes gives none."""
         authors = sorted({saved.author for saved in self.documents.values()})
-        more = f" and {len(authors) - _NAMED} more" if len(authors) > _NAMED else ""
-        by = f"draft {self.name} by {', '.join(authors[:_NAMED])}{more}"
+        by = f"draft {self.name} by {show_some(authors, _NAMED)}"
         return f"{self.message} ({by})" if self.message else by
 
     def row(self) -> DraftRow:
@@ -140,17 +142,12 @@ class Editor:
         Raises:
             ConflictError: ``conflict.draft``: it names the documents, who saved them and when.
         """
-        found = [about for about in objects if not self.owns(draft.documents[about])]
+        others = [(about, draft.documents[about]) for about in objects]
+        found = [f"{about} ({who(one.author, one.at)})" for about, one in others if not self.owns(one)]
         if not found:
             return
-        told = [
-            f"{about} ({who(one.author, one.at)})"
-            for about in found[:_NAMED]
-            for one in [draft.documents[about]]
-        ]
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         since = "which you did not save" if self.seen is None else f"which came after edition {self.seen}"
-        problem = f"draft {draft.name!r} has a text {since}: {', '.join(told)}{more}"
+        problem = f"draft {draft.name!r} has a text {since}: {show_some(found, _NAMED)}"
         hint = f"Nothing was changed. Look at it: popham draft show {draft.name}. Then name the edition with --seen, or give --replace-theirs"
         raise ConflictError("draft", problem, hint)
 
@@ -246,9 +243,10 @@ def begin(reading: Reading, name: str, terms: SaveTerms) -> Draft:
         NotFoundError: ``not_found.draft``: somebody looked at one that is gone.
         ConflictError: ``conflict.drafts``: there are too many.
     """
-    if terms.seen is not None or reading.draft(name) is not None:
+    names = reading.draft_names()
+    if terms.seen is not None or name in names:
         return find_draft(reading, name)
-    if len(reading.draft_names()) >= DRAFTS_MAX:
+    if len(names) >= DRAFTS_MAX:
         problem = f"there are {DRAFTS_MAX} drafts already"
         raise ConflictError("drafts", problem, "Publish or discard one: popham get drafts")
     return Draft(name=name, documents={})
@@ -357,10 +355,12 @@ def view_draft(
 
 def _without_secrets(about: str, text: str, mark: Mapping[str, Any] | None) -> str:
     """Return a document without what its type, or the policy as it is, calls secret; in the type's normal form."""
-    if not about.startswith("policy/"):
+    if not about.startswith(("policy/", "agent/")):
         return text
     (document,) = read_documents([SourceFile(about, text)])
     spec = document.data["spec"]
+    if about.startswith("agent/"):
+        return write_yaml({**document.data, "spec": without_secrets(spec, HIDDEN)})
     head = {key: spec[key] for key in _HEAD if key in spec}
     body = check_policy(spec["type"], spec.without(*_HEAD))
     return write_yaml({**document.data, "spec": redact_spec({**head, **body}, marks=[mark] if mark else [])})

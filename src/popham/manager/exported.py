@@ -13,9 +13,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from popham.manager.agent_definitions import annotations_of, definition_of
 from popham.manager.objects import notes_of, read_tree
 from popham.manager.settings_form import write_settings
-from popham.model.cell import Dialer
 from popham.model.criteria import hangs_on_manager
 from popham.model.definition import API_VERSION
 from popham.model.duration import show_duration
@@ -27,7 +27,7 @@ from popham.model.policy import TYPES
 from popham.model.yaml_text import write_yaml
 from popham.resolve.lineage import origin
 from popham.resolve.resolved import own_communication, own_locations, resolve_locations
-from popham.store.rows import PlacementRow, PolicyRow
+from popham.store.rows import AgentDefinitionRow, PlacementRow, PolicyRow
 from popham.store.seam import Reading
 
 Object = Mapping[str, Any]
@@ -39,6 +39,7 @@ def export(reading: Reading) -> tuple[list[tuple[str, str]], list[str]]:
     files = [(f"groups/{group.name}.yaml", write_group(tree, group.name)) for group in tree]
     files += [(f"policies/{row.name}.yaml", write_policy(reading, row)) for row in reading.policies()]
     files += [(f"placements/{row.name}.yaml", write_placement(row)) for row in reading.placements()]
+    files += [(f"agents/{row.name}.yaml", write_agent(row)) for row in reading.agent_definitions()]
     warnings = [warning for group in tree for warning in _warnings(tree, group)]
     return [(name, write_yaml(held)) for name, held in sorted(files)], sorted(warnings)
 
@@ -67,10 +68,10 @@ def write_group(tree: Tree, name: str) -> Object:
     return _object("Group", name, group.labels, group.annotations, spec | _tests(group.tests))
 
 
-def write_policy(reading: Reading, row: PolicyRow, sha256: str = "") -> Object:
-    """Return the definition of a policy, with its newest body, or that of another digest."""
+def write_policy(reading: Reading, row: PolicyRow) -> Object:
+    """Return the definition of a policy, with the body that its head names."""
     notes = notes_of(row)
-    body = json.loads(reading.encoded(sha256 or row.sha256) or b"{}").get("body", {})
+    body = json.loads(reading.encoded(row.sha256) or b"{}").get("body", {})
     private = {"private_to": row.private_to} if row.private_to else {}
     body = _ordered(body, TYPES[row.type].schema if row.type in TYPES else {})
     spec = {"type": row.type, **private, **body, **_tests(notes.tests)}
@@ -97,6 +98,11 @@ def write_placement(row: PlacementRow) -> Object:
         del rule["order"]
     spec = {key: value for key, value in rule.items() if value or key == "order"}
     return _object("Placement", row.name, {}, data.get("annotations", {}), spec)
+
+
+def write_agent(row: AgentDefinitionRow) -> Object:
+    """Return the definition of where an agent is visited, passwords included."""
+    return _object("Agent", row.name, {}, annotations_of(row), definition_of(row).as_dict())
 
 
 def _object(
@@ -203,6 +209,3 @@ def _warnings(tree: Tree, group: Group) -> Iterator[str]:
     own = () if group.inherits_item(LOCATIONS) else own_locations(group).locations
     if any(one.when is not None and hangs_on_manager(one.when) for one in own):
         yield f"group {group.name!r} has a location that hangs on the Manager alone: apply it with --force"
-    settings = [group.communication, *(held.communication for held in group.values.values())]
-    if any(one is not None and Dialer.MANAGER in one.dialers for one in settings):
-        yield f"group {group.name!r} has a Manager that dials: no definition can say it in this version"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from popham.errors import StateError
 from popham.manager.book import ManagerBook
@@ -22,7 +22,11 @@ RETRY = 1.0
 
 
 class Live:
-    """The open links, as the service sees them, and the way of its changes to them."""
+    """The open links, as the service sees them, and the way of its changes to them.
+
+    Attributes:
+        on_definitions_changed: Told the names of definitions of kind Agent that changed; must not wait.
+    """
 
     def __init__(self, book: ManagerBook, hub: Hub) -> None:
         """Keep what is needed; :meth:`run` does the work."""
@@ -33,6 +37,7 @@ class Live:
         self._tokens = False
         self._woken = asyncio.Event()
         self._reading = asyncio.Lock()
+        self.on_definitions_changed: Callable[[Sequence[str]], None] = lambda _names: None
 
     # What the service asks; only tokens are waited for.
 
@@ -63,6 +68,10 @@ class Live:
         """Take note that groups have new bundles."""
         self._groups.update(groups)
         self._woken.set()
+
+    def definitions_changed(self, names: Sequence[str]) -> None:
+        """Take note that agents are visited elsewhere."""
+        self.on_definitions_changed(names)
 
     async def tokens_changed(self) -> None:
         """Have a token that was made or revoked hold from now on, whatever else waits to be brought.

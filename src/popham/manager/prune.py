@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from popham.errors import ConflictError, DefinitionError
+from popham.manager.agent_definitions import delete_agent_definition
 from popham.manager.apply_views import Change
 from popham.manager.base import read_state
 from popham.manager.bundles import newest, open_row
@@ -24,7 +25,7 @@ from popham.model.fleet import Group, Tree
 from popham.model.names import ROOT_GROUP
 from popham.store.seam import Reading, Writing
 
-KINDS = {"group": "Group", "policy": "Policy", "placement": "Placement"}
+KINDS = {"group": "Group", "policy": "Policy", "placement": "Placement", "agent": "Agent"}
 
 
 def find_abandoned(
@@ -49,26 +50,38 @@ def find_abandoned(
     kept = {f"policy/{policy.name}" for policy in definitions.policies}
     kept |= {f"group/{group.name}" for group in definitions.groups} | {f"group/{ROOT_GROUP}"}
     kept |= {f"placement/{placement.name}" for placement in definitions.placements}
+    kept |= {f"agent/{wanted.name}" for wanted in definitions.agents}
     owned = set(read_state(reading, groups).of_source(source)) - kept
     # A group goes after those below it, and before what it assigns.
     leaves_first = [f"group/{group.name}" for group in reversed(Tree(groups.values()).below(ROOT_GROUP))]
-    placements, policies = (
-        sorted(about for about in owned if about.startswith(f"{kind}/")) for kind in ("placement", "policy")
+    agents, placements, policies = (
+        sorted(about for about in owned if about.startswith(f"{kind}/"))
+        for kind in ("agent", "placement", "policy")
     )
-    return [*placements, *(about for about in leaves_first if about in owned), *policies]
+    return [*agents, *placements, *(about for about in leaves_first if about in owned), *policies]
 
 
 def prune(
-    tx: Writing, abandoned: list[str], *, grant: Grant, source: str, now: float, dry_run: bool
+    tx: Writing,
+    abandoned: list[str],
+    groups: Mapping[str, Group],
+    *,
+    grant: Grant,
+    source: str,
+    now: float,
+    dry_run: bool,
 ) -> Iterator[tuple[Change, str]]:
     """Delete ``abandoned``; yield each with what stands in the way of it, which only a dry run can have.
+
+    ``groups`` are all as they are stored.
 
     Raises:
         ConflictError: Something needs it, and this is no dry run.
     """
     if not abandoned:
         return
-    concerned, needs, going = _agents(tx), Needs(tx, now), frozenset(abandoned)
+    needs, going = Needs(tx, groups.values(), now), frozenset(abandoned)
+    concerned = _agents(tx, abandoned)
     for about in abandoned:
         kind, _, name = about.partition("/")
         obstacle = ""
@@ -77,6 +90,8 @@ def prune(
                 delete_group(tx, grant, name, now=now, source=source, going=going, needs=needs)
             elif kind == "policy":
                 delete_policy(tx, grant, name, now=now, source=source, needs=needs)
+            elif kind == "agent":
+                delete_agent_definition(tx, grant, name, now=now, source=source)
             else:
                 delete_placement(tx, grant, name, now=now, source=source)
                 needs.drop_placement(name)
@@ -87,11 +102,13 @@ def prune(
         yield Change(kind=KINDS[kind], name=name, action="deleted", agents=concerned.get(about, 0)), obstacle
 
 
-def _agents(reading: Reading) -> dict[str, int]:
+def _agents(reading: Reading, abandoned: list[str]) -> dict[str, int]:
     """Return object → how many agents have it: those of a group, and of the groups whose bundle has a policy."""
     counts = reading.agent_counts()
     found = {f"group/{name}": agents for name, agents in counts.items()}
-    for name, row in newest(reading).items():
+    # All bundles are many, and to be opened for a policy only.
+    bundles = newest(reading) if any(about.startswith("policy/") for about in abandoned) else {}
+    for name, row in bundles.items():
         sets = open_row(row).locations.values() if counts.get(name) else ()
         for policy in {ref.name for held in sets for ref in held.policies}:
             about = f"policy/{policy}"

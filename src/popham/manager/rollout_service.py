@@ -32,12 +32,12 @@ class RolloutService(AgentService):
             # They can be large, and are taken apart where no link waits for it.
             return [open_rollout(row) for row in tx.rollouts(open_only=open_only, limit=SHOWN)]
 
-        return tuple(map(self._show, await self._store.read(work)))
+        return await self._show_all(await self._store.read(work))
 
     async def rollout(self, grant: Grant, name: str) -> RolloutView:
         """Return one rollout, and whom it troubles; raises NotFoundError ``not_found.rollout``."""
         require(grant, Permission.READ)
-        return self._show(await self._store.read(lambda tx: find_rollout(tx, name)), detailed=True)
+        return await self._show(await self._store.read(lambda tx: find_rollout(tx, name)), detailed=True)
 
     async def pause_rollout(self, grant: Grant, name: str, reason: str = "") -> RolloutView:
         """Keep the cohort as it is; one that is halted stays so.
@@ -46,8 +46,7 @@ class RolloutService(AgentService):
             NotFoundError: ``not_found.rollout``.
             ConflictError: ``conflict.over``.
         """
-        why = reason or f"paused by {grant.actor}"
-        return await self._become(grant, name, RolloutState.PAUSED, why, of={RolloutState.RUNNING})
+        return await self._become(grant, name, RolloutState.PAUSED, reason, of={RolloutState.RUNNING})
 
     async def resume_rollout(self, grant: Grant, name: str) -> RolloutView:
         """Let the wave go on that held when it was paused or halted; errors as :meth:`pause_rollout`."""
@@ -56,14 +55,13 @@ class RolloutService(AgentService):
 
     async def halt_rollout(self, grant: Grant, name: str, reason: str = "") -> RolloutView:
         """Let nobody begin, and those go back who have it; errors as :meth:`pause_rollout`."""
-        why = reason or f"halted by {grant.actor}"
         going = {RolloutState.RUNNING, RolloutState.PAUSED}
-        return await self._become(grant, name, RolloutState.HALTED, why, of=going)
+        return await self._become(grant, name, RolloutState.HALTED, reason, of=going)
 
     async def halt_rollouts(self, grant: Grant, reason: str = "") -> tuple[RolloutView, ...]:
         """Halt every rollout that goes on, in one transaction; return those that it halted."""
         require(grant, Permission.APPLY)
-        why, now = reason or f"halted by {grant.actor}", self._clock.now()
+        now = self._clock.now()
 
         def work(tx: Writing) -> tuple[list[StoredRollout], list[BundleRow]]:
             halted, signed = [], []
@@ -71,19 +69,18 @@ class RolloutService(AgentService):
                 was = self._noted(open_rollout(row))
                 if was.rollout.state is RolloutState.HALTED:
                     continue
-                stored, rows = self._step(tx, grant, was, RolloutState.HALTED, why, now)
+                stored, rows = self._step(tx, grant, was, RolloutState.HALTED, reason, now)
                 halted.append(stored)
                 signed += rows
             return halted, signed
 
         halted, signed = await self._write(work)
         self._tell(signed)
-        return tuple(self._show(stored) for stored in halted)
+        return await self._show_all(halted)
 
     async def promote_rollout(self, grant: Grant, name: str) -> RolloutView:
         """Give the candidate to all now, whatever waves are left; errors as :meth:`pause_rollout`."""
-        why = f"promoted by {grant.actor}"
-        return await self._become(grant, name, RolloutState.PROMOTED, why, of=set(RolloutState))
+        return await self._become(grant, name, RolloutState.PROMOTED, "", of=set(RolloutState))
 
     async def undo_rollout(self, grant: Grant, name: str) -> RolloutView:
         """Bring back what held before it; errors as :meth:`pause_rollout` and :func:`popham.manager.undoing.undo`."""
@@ -112,7 +109,7 @@ class RolloutService(AgentService):
     def _step(
         self, tx: Writing, grant: Grant, was: StoredRollout, state: RolloutState, reason: str, now: float
     ) -> tuple[StoredRollout, list[BundleRow]]:
-        after = was.rollout.became(state, reason, now=now)
+        after = was.rollout.became(state, reason, now=now, by=grant.actor)
         return step(tx, self._bundles, grant, f"rollout.{METHODS[state]}", was, after, now=now)
 
     async def _change(self, name: str, change: Change) -> RolloutView:
@@ -124,7 +121,7 @@ class RolloutService(AgentService):
         about = (one.partition("/") for one in stored.former)
         back = [name for kind, _, name in about if kind == "group" and stored.rollout.state.is_over]
         self._tell(signed, back)
-        return self._show(stored, detailed=True)
+        return await self._show(stored, detailed=True)
 
     def _noted(self, stored: StoredRollout) -> StoredRollout:
         """Return a rollout with how its cohort is doing now: what is kept once nobody looks any more."""
@@ -136,8 +133,18 @@ class RolloutService(AgentService):
         if groups:
             self._on_groups_changed(list(groups))
 
-    def _show(self, stored: StoredRollout, *, detailed: bool = False) -> RolloutView:
-        return view_rollout(stored, self._progress(stored.number), self._clock.now(), detailed=detailed)
+    async def _show(self, stored: StoredRollout, *, detailed: bool = False) -> RolloutView:
+        halted = stored.rollout.state is RolloutState.HALTED
+        return view_rollout(
+            stored,
+            self._progress(stored.number),
+            self._clock.now(),
+            detailed=detailed,
+            holding=await self._holders(stored) if halted and self._holders else None,
+        )
+
+    async def _show_all(self, found: Sequence[StoredRollout]) -> tuple[RolloutView, ...]:
+        return tuple([await self._show(stored) for stored in found])
 
 
 METHODS = MappingProxyType(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from types import MappingProxyType
 
 from popham.manager.judgement import show_span
 from popham.manager.rollout_views import RolloutView, Troubled, WaveView
@@ -26,11 +25,13 @@ class Progress:
     stuck: tuple[Troubled, ...] = ()
 
 
-_HELD = MappingProxyType({RolloutState.HALTED: "nobody has it now", RolloutState.PAUSED: "nothing widens"})
-
-
 def view_rollout(
-    stored: StoredRollout, progress: Progress | None, now: float, *, detailed: bool = False
+    stored: StoredRollout,
+    progress: Progress | None,
+    now: float,
+    *,
+    detailed: bool = False,
+    holding: int | None = None,
 ) -> RolloutView:
     """Return the view of one rollout.
 
@@ -39,6 +40,7 @@ def view_rollout(
         progress: Of a rollout that goes on; None for what is stored.
         now: Unix seconds.
         detailed: Name agents.
+        holding: Agents that still have what was halted; None if unknown.
     """
     rollout = stored.rollout
     going = rollout.state in {RolloutState.RUNNING, RolloutState.PAUSED}
@@ -48,7 +50,9 @@ def view_rollout(
         id=rollout.id,
         state=str(rollout.state),
         reason=rollout.reason,
-        next=_next(rollout, progress.tally, now),
+        since=rollout.since,
+        by=rollout.by,
+        next=_next(rollout, progress.tally, now, holding),
         author=stored.author,
         at=stored.at,
         message=stored.message,
@@ -78,10 +82,22 @@ def show_share(ppm: int) -> str:
     return f"{ppm * 100 / PPM:g} %"
 
 
-def _next(rollout: Rollout, tally: Tally, now: float) -> str:
+def _held(state: RolloutState, holding: int | None) -> str:
+    """Return what holds while a rollout is stopped; empty if it is over."""
+    if state is RolloutState.PAUSED:
+        return "nothing widens"
+    if state is not RolloutState.HALTED:
+        return ""
+    if holding:
+        have = "1 agent still has it" if holding == 1 else f"{holding} agents still have it"
+        return f"nobody begins it, and {have}, until the next contact"
+    return "nobody begins it, and who has it goes back" if holding is None else "nobody has it now"
+
+
+def _next(rollout: Rollout, tally: Tally, now: float, holding: int | None) -> str:
     """Return what happens next, and when; empty if it is over."""
     if rollout.state is not RolloutState.RUNNING:
-        held = _HELD.get(rollout.state, "")
+        held = _held(rollout.state, holding)
         return held and f"{held}: popham rollout resume {rollout.id}, or popham rollout undo {rollout.id}"
     action, why = rollout.decide(tally, now=now)
     last = rollout.current == len(rollout.waves) - 1

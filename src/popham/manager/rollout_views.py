@@ -36,6 +36,8 @@ class RolloutView:
         id: Its name, such as ``r12``.
         state: ``running``, ``paused``, ``halted``, ``promoted`` or ``undone``.
         reason: Why it is paused or halted; empty otherwise.
+        since: When it came into this state; 0 while it is as it began.
+        by: Who brought it there; ``popham`` for the Manager itself.
         next: What happens next, and when, in a sentence.
         author: Who began it.
         at: When.
@@ -73,3 +75,5 @@ class RolloutView:
     away: int = 0
     errors: tuple[Troubled, ...] = ()
     stuck: tuple[Troubled, ...] = ()
+    since: float = 0.0
+    by: str = ""

@@ -115,6 +115,19 @@ class RolloutWatch:
         """Return how the cohort of a rollout was doing at the last look; None if it does not go on."""
         return self._progress.get(number)
 
+    async def holders(self, stored: StoredRollout) -> int:
+        """Return how many agents have what a rollout that was halted brought, by what they said last."""
+        found, turn = 0, self._clock.monotonic()
+        for number, record in enumerate(list(self._book.records())):
+            if number % _LOOK == 0 and self._clock.monotonic() - turn > SLICE:
+                await asyncio.sleep(REST)
+                turn = self._clock.monotonic()
+            place = stored.groups.get(record.group)
+            if place is None or record.state is None or not is_member(record):
+                continue
+            found += record.state.applied_digest in place.digests and stored.had(record.group, record.uid)
+        return found
+
     async def run(self) -> None:
         """Look and take steps, until cancelled.
 
@@ -212,7 +225,7 @@ class RolloutWatch:
             after = rollout.widened(now=now)
         else:
             state = RolloutState.HALTED if action is Action.HALT else RolloutState.PROMOTED
-            after = rollout.became(state, why if action is Action.HALT else "", now=now)
+            after = rollout.became(state, why if action is Action.HALT else "", now=now, by=MYSELF.actor)
         was = replace(kept, rollout=rollout)
         return step(tx, self._bundles, MYSELF, f"rollout.{action}", was, after, now=now)[1]
 

@@ -23,7 +23,7 @@ from popham.manager.grant import Grant
 from popham.manager.rollout_views import Troubled
 from popham.model.bundle import Bundle
 from popham.model.names import canonical, show
-from popham.model.rollout import PPM, Rollout, RolloutState, Tally
+from popham.model.rollout import PPM, Rollout, RolloutState, Tally, bucket
 from popham.resolve.build import promote, widen
 from popham.store.rows import BundleRow, RolloutRow
 from popham.store.seam import Reading, Writing
@@ -91,6 +91,11 @@ class StoredRollout:
             return 0
         first = not rollout.current and rollout.state is not RolloutState.PROMOTED
         return min(self.groups[group].first, rollout.ppm) if first else rollout.ppm
+
+    def had(self, group: str, uid: str) -> bool:
+        """Return whether an agent of a group was in the cohort of the wave that holds, or held when it halted."""
+        place, ppm = self.groups[group], self.rollout.wave.ppm
+        return bucket(place.salt, uid) * PPM < (ppm if self.rollout.current else min(place.first, ppm))
 
     def row(self) -> RolloutRow:
         """Return the row that keeps it."""
@@ -224,9 +229,8 @@ def pause_restored(tx: Writing, bundles: Bundles, grant: Grant, *, now: float) -
     for row in tx.rollouts(open_only=True):
         was = open_rollout(row)
         if was.rollout.state is RolloutState.RUNNING:
-            paused = was.rollout.became(
-                RolloutState.PAUSED, "this Manager was restored from a backup", now=now
-            )
+            why = "this Manager was restored from a backup"
+            paused = was.rollout.became(RolloutState.PAUSED, why, now=now, by=grant.actor)
             step(tx, bundles, grant, "rollout.pause", was, paused, now=now)
             count += 1
     return count

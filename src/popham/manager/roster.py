@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from popham.manager.agent_definitions import definition_of
 from popham.manager.bundles import open_row
 from popham.manager.guard import read_minima
 from popham.manager.judgement import Sight, has_candidate, judge, serial_of
 from popham.manager.links import Links
 from popham.manager.moves import labels_of
 from popham.manager.objects import read_lineage, read_policies, read_refs, read_texts
+from popham.manager.overrides import Overrides
 from popham.manager.rollouts import open_rollout
 from popham.manager.stock import stock_config
 from popham.manager.views import AgentView
@@ -119,6 +121,12 @@ class Roster:
         }
         if bundle is not None and bundle.rollout is not None:
             found |= self._rollout(bundle, bundle.rollout, row, record)
+        overrides = Overrides.of(row).as_dict()
+        if overrides:
+            found["overrides"] = overrides
+        visited = self._reading.agent_definition_of(row.uid)
+        if visited is not None:
+            found["visited_at"] = definition_of(visited).url
         if row.kind == AgentKind.STOCK:
             found["remote"] = json.loads(row.remote)
         if record is not None:
@@ -139,6 +147,7 @@ class Roster:
                 "drifted": list(record.drifted),
                 "drift_path": record.drift_path,
                 "drift_at": record.drift_at,
+                "drift_error": record.drift_error,
                 "put_back": record.put_back,
                 "watched_until": record.watched_until,
             }

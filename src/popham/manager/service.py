@@ -12,9 +12,9 @@ from functools import partial
 from popham.errors import StateError
 from popham.manager import grant as grants
 from popham.manager import inventory
+from popham.manager.agent_definition_service import AgentDefinitionService
 from popham.manager.agent_service import PAGE_MAX
 from popham.manager.digests import hide_in_audit, sees_digests
-from popham.manager.draft_service import DraftService
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.measures import Measures
 from popham.manager.tokens import create_token, revoke_token, view_token
@@ -31,7 +31,7 @@ from popham.store.rows import AuditRow
 from popham.store.seam import Reading, Writing
 
 
-class ManagerService(DraftService):
+class ManagerService(AgentDefinitionService):
     """The Manager's methods. One per process; safe to call from many tasks."""
 
     async def authenticate(self, bearer: str, source: str) -> Grant:

@@ -109,6 +109,21 @@ class PublishSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ask_above: Annotated[int, msgspec.Meta(ge=0)] = ASK_ABOVE
 
 
+class VisitsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How agents are visited.
+
+    Attributes:
+        agentlist: Absolute path of an agentlist.cfg that is followed as it changes; empty for none.
+    """
+
+    agentlist: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a path that depends on where the process was started."""
+        if self.agentlist and not Path(self.agentlist).is_absolute():
+            raise ValueError("agentlist: write the whole path, from the root")
+
+
 class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one Manager.
 
@@ -120,6 +135,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         limits: Bounds of the agents' listener.
         peers: From which addresses agents may connect.
         publish: How far a change reaches by itself.
+        visits: How agents are visited.
     """
 
     state: str = DEFAULT_STATE
@@ -129,6 +145,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     limits: LimitsSettings = LimitsSettings()
     peers: PeersSettings = PeersSettings()
     publish: PublishSettings = PublishSettings()
+    visits: VisitsSettings = VisitsSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ def _forms(settings: CommunicationSettings) -> dict[str, Any]:
         "metered": _override(settings.metered) if settings.metered else None,
         "servers": [server.as_dict() for server in settings.servers] or None,
         "hold": _duration(settings.hold),
+        "never_dial": settings.never_dial,
     }
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from popham.manager.apply_views import Change
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentView:
@@ -228,6 +230,51 @@ class PlacementView:
     address: tuple[str, ...]
     group: str
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentDefinitionView:
+    """Where an agent is visited; fields as :class:`popham.model.agent_definition.AgentDefinition`.
+
+    Attributes:
+        url: What is dialled.
+        secrets: Which passwords there are; none of them is shown.
+        uid, agent: Of the agent that is bound to it, and its name; empty before there is one.
+    """
+
+    name: str
+    url: str
+    address: str
+    port: int
+    prefix: str
+    tls: str
+    ca: str
+    http_proxy: str
+    secrets: tuple[str, ...]
+    uid: str
+    agent: str
+    annotations: Mapping[str, str]
+    edition: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportView:
+    """What became of a list of agents: how many definitions, and what is wrong with it.
+
+    Attributes:
+        changes: What became of each definition; the first ones.
+        findings: Wrong lines, in sentences with file and line; the first ones.
+        wrong: How many lines are wrong.
+    """
+
+    dry_run: bool
+    created: int
+    changed: int
+    unchanged: int
+    deleted: int
+    changes: tuple[Change, ...]
+    findings: tuple[str, ...]
+    wrong: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ Rules:
    unless they are listed in ``crit``.
 3. The location is resolved on the agent, so a bundle carries all of them, and the rules.
 4. With download off it carries settings and rules only; agents keep the policies they have.  ``crit`` says so,
-   since an agent that does not know this would take its policies away.
+   since an agent that does not know this would take its policies away.  So it does where the Manager is to
+   dial, on either side: an agent that cannot be visited would wait for ever.
 5. What a later version added stands in it only where it is used, so nobody's serial rises by an upgrade.
 6. During a rollout it carries two sides, *stable* and *candidate*, and the agent itself decides by its bucket
    which one holds for it.  A reader that knows no rollouts stays on the stable side.  Its waves are signed
@@ -25,13 +26,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from popham.errors import DefinitionError, WireError
-from popham.model.communication import CommunicationSettings
+from popham.model.communication import CommunicationSettings, Dialer
 from popham.model.location import LocationRules
 from popham.model.names import DEFAULT_LOCATION, DEFAULT_TENANT, canonical, digest, parse_json
 from popham.model.rollout import RolloutRef, bucket
 
 BUNDLE_TYPE = "application/vnd.popham.bundle.v1+json"
-CRITICAL = frozenset({"download"})
+CRITICAL = frozenset({"download", "visits"})
 """What this program knows of ``crit``."""
 _NOT_CONTENT = ("version", "issued", "content_digest")
 
@@ -165,7 +166,7 @@ class Bundle:
     @property
     def default_location(self) -> str:
         """Name of the location that holds where no other does."""
-        return self.rules.default if self.rules else DEFAULT_LOCATION
+        return self.stable.default_location
 
     @property
     def content_digest(self) -> str:
@@ -187,8 +188,9 @@ class Bundle:
 
     def serial_for(self, uid: str) -> int:
         """Return the serial of the content that holds for an agent: an older one on the stable side."""
-        held_back = self.rollout is not None and not self.is_candidate(uid)
-        return self.rollout.stable_serial if self.rollout and held_back else self.serial
+        if self.rollout is None or self.is_candidate(uid):
+            return self.serial
+        return self.rollout.stable_serial
 
     def chosen(self, uid: str) -> Bundle:
         """Return the bundle as it holds for one agent, one side of it; digest and numbers are the whole one's."""
@@ -206,8 +208,8 @@ class Bundle:
         return {ref.sha256: ref.length for held in sets for ref in held.policies}
 
     def _content(self) -> dict[str, Any]:
-        used = self.stable.traits()
-        sets = {"stable": self.stable.sets()}
+        stable = self.stable
+        used, sets = stable.traits(), {"stable": stable.sets()}
         if self.candidate is not None and self.rollout is not None:
             sets["candidate"] = self.candidate.sets()
             used |= {"candidate": self.candidate.traits(), "rollout": self.rollout.as_dict()}
@@ -218,9 +220,15 @@ class Bundle:
             "prev": self.prev,
             "tuf": dict(self.tuf),
             "sets": sets,
-            "crit": [*self.crit, *([] if self.download else ["download"])],
+            "crit": [*self.crit, *([] if self.download else ["download"]), *(["visits"] * self._visits())],
             **used,
         }
+
+    def _visits(self) -> bool:
+        """Return whether the Manager is to dial in some location, at some time, on either side."""
+        sides = [self.stable] if self.candidate is None else [self.stable, self.candidate]
+        sets = (held for side in sides for held in side.locations.values())
+        return any(Dialer.MANAGER in held.communication.dialers for held in sets)
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Bundle:

@@ -75,6 +75,7 @@ class CommunicationSettings:
         metered: Other values on a metered link; None for the same.
         servers: Whom to dial; empty for the URLs of the join string.
         hold: Seconds on another server before the first is tried again.
+        never_dial: Whether an agent that is to be visited waits, however many visits do not come.
     """
 
     mode: Mode = Mode.PUSH
@@ -90,6 +91,7 @@ class CommunicationSettings:
     metered: Override | None = None
     servers: tuple[Server, ...] = ()
     hold: float = HOLD_DEFAULT
+    never_dial: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
@@ -171,6 +173,8 @@ class CommunicationSettings:
             found["servers"] = [server.as_dict() for server in self.servers]
         if self.hold != HOLD_DEFAULT:
             found["hold"] = float(self.hold)
+        if self.never_dial:
+            found["never_dial"] = True
         return found
 
     @classmethod
@@ -190,6 +194,7 @@ class CommunicationSettings:
             metered=Override.from_dict(data["metered"]) if "metered" in data else None,
             servers=servers_from_dicts(data.get("servers", ())),
             hold=float(data.get("hold", HOLD_DEFAULT)),
+            never_dial=bool(data.get("never_dial", False)),
         )
 
 
@@ -272,5 +277,6 @@ _READERS: Mapping[str, Callable[[object, str], Any]] = {
     "metered": lambda value, setting: None if value is None else read_override(value, setting),
     "servers": lambda value, _: () if value is None else read_servers(value),
     "hold": parse_duration,
+    "never_dial": _read_flag,
 }
 _KNOWN = frozenset({"preset", "mode", "dialer", *_READERS})

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from popham.errors import DefinitionError
-from popham.model.communication import CommunicationSettings, Dialer, settings_from_definition
+from popham.model.agent_definition import read_agent_definition
+from popham.model.communication import CommunicationSettings, settings_from_definition
 from popham.model.documents import Document, SourceFile, read_documents
 from popham.model.duration import parse_duration, show_duration
 from popham.model.expectation import Expectation, read_tests
@@ -25,7 +26,7 @@ from popham.model.location_definition import read_locations
 from popham.model.names import ROOT_GROUP, check_name, nearest, show
 from popham.model.placement import read_placement
 from popham.model.policy import TYPES, check_policy
-from popham.model.relations import check_relations
+from popham.model.relations import check_places, check_relations
 from popham.model.selector import LABEL_KEY
 from popham.model.wanted import (
     Definitions,
@@ -34,6 +35,7 @@ from popham.model.wanted import (
     Place,
     PlacementDefinition,
     PolicyDefinition,
+    WantedAgent,
 )
 
 __all__ = [
@@ -48,7 +50,7 @@ __all__ = [
 ]
 
 API_VERSION = "popham/v1"
-_KINDS = ("Group", "Policy", "Placement")
+_KINDS = ("Group", "Policy", "Placement", "Agent")
 _KEYS = {
     "definition": ("apiVersion", "kind", "metadata", "spec"),
     "metadata": ("name", "labels", "annotations"),
@@ -62,7 +64,7 @@ SERIAL_MAX = 2**53 - 1
 _TEXTS_MAX = 64
 _TEXT_LENGTH = {"labels": 256, "annotations": 4096}
 """Characters of one value."""
-_Named = TypeVar("_Named", GroupDefinition, PolicyDefinition, PlacementDefinition)
+_Named = TypeVar("_Named", GroupDefinition, PolicyDefinition, PlacementDefinition, WantedAgent)
 
 
 def check(files: Sequence[SourceFile], *, force: bool = False) -> Definitions:
@@ -82,16 +84,19 @@ def check(files: Sequence[SourceFile], *, force: bool = False) -> Definitions:
     groups: dict[str, GroupDefinition] = {}
     policies: dict[str, PolicyDefinition] = {}
     placements: dict[str, PlacementDefinition] = {}
+    agents: dict[str, WantedAgent] = {}
     for document in documents:
         reader = _Reader(document, findings, force=force)
         with findings.collect(document.source, document.line):
-            reader.read(groups, policies, placements)
+            reader.read(groups, policies, placements, agents)
     definitions = Definitions(
         groups=tuple(groups.values()),
         policies=tuple(policies.values()),
         placements=tuple(placements.values()),
+        agents=tuple(agents.values()),
     )
     check_relations(definitions, findings)
+    check_places(definitions, findings)
     findings.finish()
     return definitions
 
@@ -110,6 +115,7 @@ class _Reader:
         groups: dict[str, GroupDefinition],
         policies: dict[str, PolicyDefinition],
         placements: dict[str, PlacementDefinition],
+        agents: dict[str, WantedAgent],
     ) -> None:
         """Add the definition to those of its kind."""
         data = self._mapping(self.document.data, "a definition")
@@ -135,6 +141,8 @@ class _Reader:
                 self._add(groups, self._group(name, metadata, spec))
             elif kind == "Placement":
                 self._add(placements, self._placement(name, metadata, spec))
+            elif kind == "Agent":
+                self._add(agents, self._agent(name, metadata, spec))
             else:
                 self._add(policies, self._policy(name, metadata, spec))
 
@@ -210,6 +218,17 @@ class _Reader:
         self.lines["group"] = line_of(spec, "group")
         rule = read_placement(name, spec.without("labels"), self._texts(spec, "labels"))
         return PlacementDefinition(name=name, rule=rule, annotations=annotations, place=self._place())
+
+    def _agent(self, name: str, metadata: LinedDict, spec: LinedDict) -> WantedAgent:
+        if metadata.get("labels"):
+            problem = "labels: a definition of kind Agent has none"
+            hint = f"Label the agent itself: popham label agent {name} KEY=VALUE"
+            raise DefinitionError("agent", problem, hint, line=line_of(metadata, "labels"))
+        annotations = self._texts(metadata, "annotations")
+        for key in ("address", "uid"):
+            self.lines[key] = line_of(spec, key)
+        found = read_agent_definition(name, spec)
+        return WantedAgent(name=name, definition=found, annotations=annotations, place=self._place())
 
     def _policy(self, name: str, metadata: LinedDict, spec: LinedDict) -> PolicyDefinition:
         kind = spec.get("type")
@@ -363,9 +382,4 @@ def _root_inherits(key: str) -> DefinitionError:
 
 
 def _check_communication(held: LinedDict) -> None:
-    settings = settings_from_definition(held, CommunicationSettings())
-    if Dialer.MANAGER in settings.dialers:
-        problem = "The Manager cannot dial agents yet: this version has no visits"
-        keys = ("preset", "dialer") if settings.dialer is Dialer.MANAGER else ("data", "times", "metered")
-        line = next((line_of(held, key) for key in keys if key in held), line_of(held))
-        raise DefinitionError("dialer_manager", problem, "Use 'Push' or 'Pull by heartbeat'", line=line)
+    settings_from_definition(held, CommunicationSettings())

@@ -1,22 +1,37 @@
 """Who may talk to whom: protocol generations, as one table.
 
+| agent | may dial | may be dialled |
+|---|---|---|
+| stock | yes | no |
+| generation 1 (before 0.5.0) | yes | no |
+| generation 2 | yes | yes |
+
+Who dials must be of a generation that can: a Manager or Proxy Manager of generation 1 dials nobody.
+
 Source: Systemwalker SQC's version rule (new Agents cannot reach old Managers
 by pull; a new Proxy Manager stands between old Agents and a new Manager).
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from popham.errors import WireError
 from popham.model.communication import Dialer
 
-GENERATION = 1
+GENERATION = 2
 """The generation this program speaks. Raised by a change that an older peer cannot ignore."""
 
 OLDEST = 1
 """The oldest generation this program still talks to, in any cell."""
 
+VISITS: Final = 2
+"""The first generation whose agents can be dialled, and whose Managers dial."""
+
 STOCK = 0
 """Stands for a stock agent, which has no generation of ours."""
+
+_BETWEEN: Final = "dial a Proxy Manager in its network, and dial that"
 
 
 def check_generations(upstream: int, downstream: int, dialer: Dialer) -> None:
@@ -25,16 +40,20 @@ def check_generations(upstream: int, downstream: int, dialer: Dialer) -> None:
     Raises:
         WireError: They may not; the sentence names the remedy.
     """
+    visit = dialer is Dialer.MANAGER
     if downstream == STOCK:
-        if dialer is Dialer.MANAGER:
-            problem = "a stock agent cannot be dialled"
-            raise WireError(
-                "generation", problem, "Let it dial a Proxy Manager in its network, and dial that"
-            )
-        return
+        if visit:
+            raise WireError("generation", "a stock agent cannot be dialled", f"Let it {_BETWEEN}")
+        downstream = OLDEST
     for name, generation in (("upstream", upstream), ("agent", downstream)):
         if generation < OLDEST:
             problem = f"the {name} speaks generation {generation}; {OLDEST} is the oldest understood here"
             raise WireError(
                 "generation", problem, f"Upgrade the {name}, or put a newer Proxy Manager between"
             )
+    if visit and downstream < VISITS:
+        problem = f"the agent speaks generation {downstream}, and cannot be dialled before {VISITS}"
+        raise WireError("generation", problem, f"Upgrade the agent, or let it {_BETWEEN}")
+    if visit and upstream < VISITS:
+        problem = f"the upstream speaks generation {upstream}, and cannot dial before {VISITS}"
+        raise WireError("generation", problem, "Upgrade the upstream, or let the agent dial")

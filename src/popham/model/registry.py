@@ -171,6 +171,12 @@ ROUTES: tuple[Route, ...] = (
     _people("POST", "/api/v1/rollouts/{name}/undo", ADMINS),
     _people("GET", "/api/v1/placements", READERS),
     _people("DELETE", "/api/v1/placements/{name}", ADMINS),
+    _people("PATCH", "/api/v1/agents/{ref}/dial", ADMINS),
+    _people("GET", "/api/v1/agent-definitions", READERS),
+    _people("GET", "/api/v1/agent-definitions/{name}", READERS),
+    _people("DELETE", "/api/v1/agent-definitions/{name}", ADMINS),
+    # A dry run is for readers too.
+    _people("POST", "/api/v1/agent-definitions/import", READERS),
     _people("GET", "/api/v1/tokens", READERS),
     _people("POST", "/api/v1/tokens", ADMINS),
     _people("DELETE", "/api/v1/tokens/{id}", ADMINS),

@@ -214,6 +214,8 @@ class Rollout:
         waves: All its waves.
         current: Index of the wave in ``waves`` that holds, or held when it halted.
         reason: Why it is paused or halted, in a sentence.
+        since: When it came into this state, in unix seconds; 0 while it is as it began, or unknown.
+        by: Who brought it there; empty likewise.
     """
 
     id: str
@@ -222,6 +224,8 @@ class Rollout:
     waves: tuple[Wave, ...]
     current: int = 0
     reason: str = ""
+    since: float = 0.0
+    by: str = ""
 
     @classmethod
     def begin(cls, name: str, terms: RolloutTerms, *, now: float) -> Rollout:
@@ -294,14 +298,14 @@ class Rollout:
         done = self.with_wave(ended=now)
         return replace(done, current=self.current + 1, reason="").with_wave(began=now)
 
-    def became(self, state: RolloutState, reason: str = "", *, now: float) -> Rollout:
+    def became(self, state: RolloutState, reason: str = "", *, now: float, by: str = "") -> Rollout:
         """Return the rollout in another state; a wave that is taken up again begins anew."""
+        after = replace(self, state=state, reason=reason, since=now, by=by)
         if state is RolloutState.RUNNING and self.state is RolloutState.HALTED:
-            again = replace(self, state=state, reason=reason)
-            return again.with_wave(began=now, settled=0.0, ended=0.0, marks={})
+            return after.with_wave(began=now, settled=0.0, ended=0.0, marks={})
         if state in {RolloutState.RUNNING, RolloutState.PAUSED}:
-            return replace(self, state=state, reason=reason)
-        return replace(self.with_wave(ended=now), state=state, reason=reason)
+            return after
+        return after.with_wave(ended=now)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the rollout as it is stored."""
@@ -312,6 +316,8 @@ class Rollout:
             "state": str(self.state),
             "current": self.current,
             "reason": self.reason,
+            "since": self.since,
+            "by": self.by,
             "waves": [
                 {
                     "ppm": wave.ppm,
@@ -345,6 +351,9 @@ class Rollout:
             waves=waves,
             current=data["current"],
             reason=data["reason"],
+            # 0.3.0 did not keep them.
+            since=data.get("since", 0.0),
+            by=data.get("by", ""),
         )
 
 

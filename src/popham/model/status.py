@@ -26,7 +26,7 @@ PROMISE_MAX = 8 * 86400.0
 _TEXTS = (
     *("uid", "group", "mode", "dialer", "tenant", "content_digest", "location", "resolved"),
     *("applied_resolved", "applied_digest", "error_code", "error", "agent_version", "fallback", "server"),
-    "drift_path",
+    *("drift_path", "drift_error", "service"),
 )
 _NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment", "put_back")
 _LISTS = ("unsupported", "rules", "drifted", "withheld")
@@ -90,9 +90,11 @@ class StateRecord:
         facts: Host name, operating system and the like.
         fallback: Code of why ``mode``, or the server, is not the one that was ordered; empty if it is.
         server: URL of the server that it dials; empty from agents that do not say.
+        service: Where its service is to be visited: scheme, what it listens on and port, or ``unix``; empty while off.
         drifted: Paths that are not as the policies want them, and are still to be put back; the first few.
         drift_path: The path that was found differing last; empty if none ever was.
         drift_at: Agent's wall time of that, in unix seconds; 0 for never.
+        drift_error: Why what drifted could not be put back when that was last tried; empty if it could.
         put_back: How often something was put back on the day (UTC) of ``drift_at``.
         withheld: Policies whose bodies upstream does not give this agent yet.
         watched_until: Agent's wall time at which the health window of what is in force ends; 0 for none.
@@ -125,9 +127,11 @@ class StateRecord:
     facts: Mapping[str, str] = field(default_factory=dict)
     fallback: str = ""
     server: str = ""
+    service: str = ""
     drifted: tuple[str, ...] = ()
     drift_path: str = ""
     drift_at: float = 0.0
+    drift_error: str = ""
     put_back: int = 0
     withheld: tuple[str, ...] = ()
     watched_until: float = 0.0

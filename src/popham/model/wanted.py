@@ -1,4 +1,4 @@
-"""What a set of definitions wants: groups and policies, not yet compared with what is stored."""
+"""What a set of definitions wants: groups, policies and others, not yet compared with what is stored."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from popham.errors import DefinitionError
+from popham.model.agent_definition import AgentDefinition
 from popham.model.criteria import Criterion
 from popham.model.expectation import Expectation
 from popham.model.placement import Placement
@@ -122,9 +123,20 @@ class PlacementDefinition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WantedAgent:
+    """Where an agent is visited, as it is wanted."""
+
+    name: str
+    definition: AgentDefinition
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    place: Place = field(default_factory=Place, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Definitions:
     """A checked set."""
 
     groups: tuple[GroupDefinition, ...] = ()
     policies: tuple[PolicyDefinition, ...] = ()
     placements: tuple[PlacementDefinition, ...] = ()
+    agents: tuple[WantedAgent, ...] = ()

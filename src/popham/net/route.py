@@ -7,3 +7,6 @@ OPAMP = "/v1/opamp"
 
 PROTOBUF = "application/x-protobuf"
 """Content type of a round, without parameters: real agents compare it as a whole."""
+
+VISIT = "/v1/visit"
+"""End of the path of an agent's service, whatever prefix a web server has before it."""

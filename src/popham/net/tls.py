@@ -67,6 +67,29 @@ def server_context(cert_pem: Path, key: Path, client_ca: Path) -> ssl.SSLContext
     return context
 
 
+def service_context(cert_pem: Path, key: Path) -> ssl.SSLContext:
+    """Return the context of an agent's service: nobody is asked for a certificate, requests are signed instead.
+
+    Args:
+        cert_pem: The agent's certificate.
+        key: Its private key, as PEM without a password.
+
+    Raises:
+        ConfigError: A file is missing, is no PEM, or key and certificate do not fit.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 1
+    context.set_alpn_protocols(ALPN)
+    _load_chain(context, cert_pem, key)
+    return context
+
+
+def show_certificate(context: ssl.SSLContext, cert_pem: Path, key: Path) -> None:
+    """Have a listener's context show another certificate from its next handshake on. Raises ConfigError as above."""
+    _load_chain(context, cert_pem, key)
+
+
 class ResumingContext(ssl.SSLContext):
     """The context of one dialer, which resumes its last session on each new connection.
 

@@ -77,6 +77,8 @@ def show_communication(settings: CommunicationSettings) -> str:
     parts += [f"{name} off" for name in ("download", "upload", "critical") if not getattr(settings, name)]
     if settings.accelerated != ACCELERATED_DEFAULT:
         parts.append(f"accelerated {show_duration(settings.accelerated) if settings.accelerated else 'off'}")
+    if settings.never_dial:
+        parts.append("agents never dial")
     if settings.data is not None:
         parts.append(f"data: {settings.data.preset}")
     parts += [period.describe() for period in settings.times]

@@ -17,6 +17,7 @@ from popham.store.audit import chain
 from popham.store.refusal import closed, taken_bundle, taken_revision
 from popham.store.rows import (
     AdminRow,
+    AgentDefinitionRow,
     AgentRow,
     AuditRow,
     BundleRow,
@@ -83,6 +84,30 @@ class MemoryReading:
         """Return one rule of placement."""
         return self._row(PlacementRow, name)
 
+    def agent_definitions(self, *, after: str = "", limit: int | None = None) -> list[AgentDefinitionRow]:
+        """Return where agents are visited, by name, those above ``after`` only."""
+        return [row for row in self._rows(AgentDefinitionRow) if row.name > after][:limit]
+
+    def agent_definition(self, name: str) -> AgentDefinitionRow | None:
+        """Return the definition of this name."""
+        return self._row(AgentDefinitionRow, name)
+
+    def agent_definition_at(self, place: str) -> AgentDefinitionRow | None:
+        """Return the definition that names this place."""
+        return next((row for row in self._rows(AgentDefinitionRow) if row.place == place), None)
+
+    def agent_definition_of(self, uid: str) -> AgentDefinitionRow | None:
+        """Return the definition that is bound to this agent, the first by name."""
+        return next((row for row in self._rows(AgentDefinitionRow) if uid and row.uid == uid), None)
+
+    def agent_definitions_from(self, source: str) -> list[AgentDefinitionRow]:
+        """Return the definitions that are kept there, by name; none for an empty ``source``."""
+        return [row for row in self._rows(AgentDefinitionRow) if source and row.source == source]
+
+    def agent_definition_count(self) -> int:
+        """Return how many definitions of agents there are."""
+        return len(self._rows(AgentDefinitionRow))
+
     def rollouts(self, *, open_only: bool = False, limit: int | None = None) -> list[RolloutRow]:
         """Return rollouts, the newest first: ``limit`` of them, or all; or those that are not over."""
         found = [row for row in reversed(self._rows(RolloutRow)) if not (open_only and row.over)]
@@ -115,6 +140,10 @@ class MemoryReading:
     def revisions(self, name: str) -> list[RevisionRow]:
         """Return all revisions of a policy, the newest first."""
         return [row for row in reversed(self._rows(RevisionRow)) if row.name == name]
+
+    def revision_numbers(self, name: str) -> list[int]:
+        """Return the numbers of all revisions of a policy, the newest first."""
+        return [row.revision for row in self.revisions(name)]
 
     def encoded(self, sha256: str) -> bytes | None:
         """Return a policy body by its digest, whichever policy has it."""
@@ -222,6 +251,14 @@ class MemoryWriting(MemoryReading):
     def delete_placement(self, name: str) -> None:
         """Delete a rule of placement, if it is there."""
         self._open(PlacementRow).pop((self._tenant, name), None)
+
+    def put_agent_definition(self, row: AgentDefinitionRow) -> None:
+        """Insert or replace where an agent is visited."""
+        self._open(AgentDefinitionRow)[row.tenant, row.name] = row
+
+    def delete_agent_definition(self, name: str) -> None:
+        """Delete where an agent is visited, if it is there."""
+        self._open(AgentDefinitionRow).pop((self._tenant, name), None)
 
     def put_rollout(self, row: RolloutRow) -> None:
         """Insert or replace a rollout."""

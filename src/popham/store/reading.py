@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, String, func, select, type_coe
 
 from popham.store.rows import (
     AdminRow,
+    AgentDefinitionRow,
     AgentRow,
     AuditRow,
     BundleRow,
@@ -87,6 +88,37 @@ class SqlReading:
         """Return one rule of placement."""
         return self._row(PlacementRow, TABLES[PlacementRow].c.name == name)
 
+    def agent_definitions(self, *, after: str = "", limit: int | None = None) -> list[AgentDefinitionRow]:
+        """Return where agents are visited, by name, those above ``after`` only."""
+        columns = TABLES[AgentDefinitionRow].c
+        return self._rows(AgentDefinitionRow, columns.name > after, order=[columns.name], limit=limit)
+
+    def agent_definition(self, name: str) -> AgentDefinitionRow | None:
+        """Return the definition of this name."""
+        return self._row(AgentDefinitionRow, TABLES[AgentDefinitionRow].c.name == name)
+
+    def agent_definition_at(self, place: str) -> AgentDefinitionRow | None:
+        """Return the definition that names this place."""
+        return self._row(AgentDefinitionRow, TABLES[AgentDefinitionRow].c.place == place)
+
+    def agent_definition_of(self, uid: str) -> AgentDefinitionRow | None:
+        """Return the definition that is bound to this agent, the first by name."""
+        found = self._rows(AgentDefinitionRow, TABLES[AgentDefinitionRow].c.uid == uid) if uid else []
+        return min(found, key=lambda row: row.name, default=None)
+
+    def agent_definitions_from(self, source: str) -> list[AgentDefinitionRow]:
+        """Return the definitions that are kept there, by name; none for an empty ``source``."""
+        columns = TABLES[AgentDefinitionRow].c
+        return (
+            self._rows(AgentDefinitionRow, columns.source == source, order=[columns.name]) if source else []
+        )
+
+    def agent_definition_count(self) -> int:
+        """Return how many definitions of agents there are."""
+        columns = TABLES[AgentDefinitionRow].c
+        query = select(func.count()).select_from(TABLES[AgentDefinitionRow])
+        return int(self._connection.execute(query.where(columns.tenant == self._tenant)).scalar_one())
+
     def policies(self) -> list[PolicyRow]:
         """Return the heads of all policies by name."""
         return self._rows(PolicyRow, order=[TABLES[PolicyRow].c.name])
@@ -104,6 +136,12 @@ class SqlReading:
         """Return all revisions of a policy, the newest first."""
         columns = TABLES[RevisionRow].c
         return self._rows(RevisionRow, columns.name == name, order=[columns.revision.desc()])
+
+    def revision_numbers(self, name: str) -> list[int]:
+        """Return the numbers of all revisions of a policy, the newest first, without reading any body."""
+        columns = TABLES[RevisionRow].c
+        query = select(columns.revision).where(columns.tenant == self._tenant, columns.name == name)
+        return list(self._connection.scalars(query.order_by(columns.revision.desc())))
 
     def encoded(self, sha256: str) -> bytes | None:
         """Return a policy body by its digest, whichever policy has it."""

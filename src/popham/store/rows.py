@@ -62,6 +62,26 @@ class PlacementRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentDefinitionRow:
+    """Where an agent is visited.
+
+    Attributes:
+        body: JSON: the spec, passwords included, and annotations.
+        place: ``host:port/prefix``; no two have the same.
+        uid: The agent that is bound to it; empty before there is one.
+        source: Where it is kept, as its annotation says; empty if it is kept here.
+    """
+
+    name: str
+    body: str
+    place: str
+    uid: str = ""
+    edition: int = 1
+    source: str = ""
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRow:
     """A rollout. ``body`` is JSON: how it goes on, what it is about, and what an undo brings back."""
 
@@ -92,6 +112,7 @@ class AgentRow:
         kind: ``own``, ``stock`` or ``unknown``.
         labels: JSON of what the machine's own configuration calls it.
         operator_labels: JSON of what operators call it; they win.
+        overrides: JSON of what its assignment says of this agent alone.
         spki: SHA-256 of the public key, hexadecimal; empty for stock agents.
         public_key: DER of the public key; empty for stock agents.
         certificate_serial: Of the newest certificate issued, hexadecimal.
@@ -131,6 +152,7 @@ class AgentRow:
     sequence: int = -1
     token: str = ""
     operator_labels: str = "{}"
+    overrides: str = "{}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +267,8 @@ class Kept(NamedTuple):
     promise: float
     address: str
     sequence: int
+    certificate_until: float
+    overrides: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from popham.store.rows import (
     AdminRow,
+    AgentDefinitionRow,
     AgentRow,
     AuditRow,
     BundleRow,
@@ -61,6 +62,30 @@ class Reading(Protocol):
         """Return one rule of placement."""
         ...
 
+    def agent_definitions(self, *, after: str = "", limit: int | None = None) -> list[AgentDefinitionRow]:
+        """Return where agents are visited, by name, those above ``after`` only."""
+        ...
+
+    def agent_definition(self, name: str) -> AgentDefinitionRow | None:
+        """Return the definition of this name."""
+        ...
+
+    def agent_definition_at(self, place: str) -> AgentDefinitionRow | None:
+        """Return the definition that names this place."""
+        ...
+
+    def agent_definition_of(self, uid: str) -> AgentDefinitionRow | None:
+        """Return the definition that is bound to this agent, the first by name."""
+        ...
+
+    def agent_definitions_from(self, source: str) -> list[AgentDefinitionRow]:
+        """Return the definitions that are kept there, by name; none for an empty ``source``."""
+        ...
+
+    def agent_definition_count(self) -> int:
+        """Return how many definitions of agents there are."""
+        ...
+
     def rollouts(self, *, open_only: bool = False, limit: int | None = None) -> list[RolloutRow]:
         """Return rollouts, the newest first: ``limit`` of them, or all; or those that are not over."""
         ...
@@ -91,6 +116,10 @@ class Reading(Protocol):
 
     def revisions(self, name: str) -> list[RevisionRow]:
         """Return all revisions of a policy, the newest first."""
+        ...
+
+    def revision_numbers(self, name: str) -> list[int]:
+        """Return the numbers of all revisions of a policy, the newest first, without reading any body."""
         ...
 
     def encoded(self, sha256: str) -> bytes | None:
@@ -177,6 +206,14 @@ class Writing(Reading, Protocol):
 
     def delete_placement(self, name: str) -> None:
         """Delete a rule of placement, if it is there."""
+        ...
+
+    def put_agent_definition(self, row: AgentDefinitionRow) -> None:
+        """Insert or replace where an agent is visited."""
+        ...
+
+    def delete_agent_definition(self, name: str) -> None:
+        """Delete where an agent is visited, if it is there."""
         ...
 
     def put_rollout(self, row: RolloutRow) -> None:

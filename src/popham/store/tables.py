@@ -28,6 +28,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from popham.store.rows import (
     AdminRow,
+    AgentDefinitionRow,
     AgentRow,
     AuditRow,
     BundleRow,
@@ -127,6 +128,7 @@ TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
         GroupRow: _table("groups", GroupRow, ("name",)),
         PolicyRow: _table("policies", PolicyRow, ("name",)),
         PlacementRow: _table("placements", PlacementRow, ("name",)),
+        AgentDefinitionRow: _table("agent_definitions", AgentDefinitionRow, ("name",)),
         RolloutRow: _table("rollouts", RolloutRow, ("number",)),
         DraftRow: _table("drafts", DraftRow, ("name",)),
         RevisionRow: _table("revisions", RevisionRow, ("name", "revision")),
@@ -140,9 +142,13 @@ TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
 
 _agents: Final = TABLES[AgentRow].c
 _revisions: Final = TABLES[RevisionRow].c
+_visited: Final = TABLES[AgentDefinitionRow].c
 INDEXES: Final = (
     Index("agents_by_group", _agents.tenant, _agents.group, _agents.uid),
     Index("agents_by_name", _agents.tenant, _agents.name),
     Index("agents_by_spki", _agents.tenant, _agents.spki),
+    Index("agent_definitions_by_place", _visited.tenant, _visited.place),
+    Index("agent_definitions_by_uid", _visited.tenant, _visited.uid),
+    Index("agent_definitions_by_source", _visited.tenant, _visited.source, _visited.name),
     Index("revisions_by_sha256", _revisions.tenant, _revisions.sha256),
 )

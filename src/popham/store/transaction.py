@@ -25,6 +25,7 @@ from popham.store.reading import SqlReading
 from popham.store.refusal import taken_bundle, taken_revision
 from popham.store.rows import (
     AdminRow,
+    AgentDefinitionRow,
     AgentRow,
     AuditRow,
     BundleRow,
@@ -115,6 +116,14 @@ class SqlWriting(SqlReading):
     def delete_placement(self, name: str) -> None:
         """Delete a rule of placement, if it is there."""
         self._delete(PlacementRow, "name", name)
+
+    def put_agent_definition(self, row: AgentDefinitionRow) -> None:
+        """Insert or replace where an agent is visited."""
+        self._put(row)
+
+    def delete_agent_definition(self, name: str) -> None:
+        """Delete where an agent is visited, if it is there."""
+        self._delete(AgentDefinitionRow, "name", name)
 
     def put_rollout(self, row: RolloutRow) -> None:
         """Insert or replace a rollout."""

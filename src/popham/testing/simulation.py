@@ -101,6 +101,7 @@ class SimManager:
             links=self.live,
             members=self.rollouts.members,
             progress=self.rollouts.progress,
+            holders=self.rollouts.holders,
         )
         await self.book.load()
         work = (

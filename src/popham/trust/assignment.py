@@ -8,14 +8,17 @@ move a machine to a laxer group.  It does not expire; a newer one has a higher
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from popham.errors import PophamError, TrustError
+from popham.model.cell import Dialer
 from popham.model.names import DEFAULT_TENANT, canonical, check_name
 from popham.trust.document import parse_strict
 
 ASSIGNMENT_TYPE = "application/vnd.popham.assignment.v1+json"
+_OPTIONAL = frozenset({"dialer", "may_dial"})
+"""Fields that stand in it only where they say something; older agents do not know them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,8 @@ class Assignment:
         group: Name of the group.
         seq: Rises with each: max(previous + 1, unix milliseconds).
         issued: Unix seconds of the signing.
+        dialer: Who opens connections, whatever the group's settings say; None for what they say.
+        may_dial: Whether it may dial although it was born by a visit; if not, that stays as it is.
     """
 
     uid: str
@@ -36,10 +41,13 @@ class Assignment:
     seq: int
     issued: int
     tenant: str = DEFAULT_TENANT
+    dialer: Dialer | None = None
+    may_dial: bool = False
 
     def payload(self) -> bytes:
         """Return the bytes to sign."""
-        return canonical(asdict(self))
+        held = asdict(self)
+        return canonical({key: value for key, value in held.items() if key not in _OPTIONAL or value})
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Assignment:
@@ -53,7 +61,9 @@ class Assignment:
         try:
             data = parse_strict(payload)
             refuse_critical(data)
-            return cls(**{name.name: _field(data, name.name, str(name.type)) for name in fields(cls)})
+            named = (field for field in fields(cls) if field.name not in _OPTIONAL)
+            found = cls(**{field.name: _field(data, field.name, str(field.type)) for field in named})
+            return replace(found, dialer=_dialer(data), may_dial=_flag(data, "may_dial"))
         except ValueError as error:
             raise TrustError("document", f"the assignment is malformed: {error}") from error
 
@@ -70,6 +80,22 @@ def refuse_critical(data: dict[str, Any], known: Collection[str] = ()) -> None:
         named = ", ".join(map(str, unknown)) if isinstance(unknown, list) else repr(unknown)
         problem = f"the document needs {named[:200]}, which this program does not know"
         raise TrustError("crit", problem, "Upgrade this program")
+
+
+def _dialer(data: dict[str, Any]) -> Dialer | None:
+    value = data.get("dialer")
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in set(Dialer):
+        raise ValueError("dialer is neither agent nor manager")
+    return Dialer(value)
+
+
+def _flag(data: dict[str, Any], name: str) -> bool:
+    value = data.get(name, False)
+    if value is True or value is False:
+        return bool(value)
+    raise ValueError(f"{name} is of another kind")
 
 
 def _field(data: dict[str, Any], name: str, kind: str) -> Any:

@@ -7,6 +7,7 @@ names and lifetimes in it are ignored, so it cannot ask for a right (SEC-19).
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import uuid
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from popham.model.names import digest
 from popham.trust.keys import IdentityKey, PublicKey
 
 AGENT = "agent"
+_ALWAYS = dt.datetime(2000, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
 CSR_LIMIT = 4 * 1024
 """Bytes of a CSR; one with a P-384 key has about 600."""
 CERTIFICATE_LIMIT = 16 * 1024
@@ -138,6 +140,24 @@ def make_csr(key: IdentityKey, uid: str) -> bytes:
     """Return a CSR (PEM) by which the agent ``uid`` asks for a certificate for ``key``."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uid)])
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    return builder.sign(key.crypto, SHA256()).public_bytes(Encoding.PEM)
+
+
+def make_self_signed(key: IdentityKey, uid: str) -> bytes:
+    """Return a certificate (PEM) that ``key`` gives itself, for TLS before a fleet has given one.
+
+    It proves nothing but the key; it is valid at all times, so that no clock stands in the way.
+    """
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uid)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.crypto.public_key())
+        .serial_number(1)
+        .not_valid_before(_ALWAYS[0])
+        .not_valid_after(_ALWAYS[1])
+    )
     return builder.sign(key.crypto, SHA256()).public_bytes(Encoding.PEM)
 
 

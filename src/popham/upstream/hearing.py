@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from popham.model.communication import Dialer
@@ -17,6 +18,9 @@ from popham.upstream.record import Record, RemoteStatus
 
 _ATTRIBUTES = 64
 _TEXT = 256
+LACKS_MAX = 32
+"""Bodies that an agent may ask for in one report."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _HASH = 64
 """Bytes of a hash that is kept; ours have 32, and a longer one differs from them anyway."""
 
@@ -68,6 +72,7 @@ def note(record: Record, message: AgentToServer) -> Heard:
         return Heard(changed)
     if state is not None:
         record.note_state(state, report.state)
+    record.lacks = tuple(one for one in report.lacks[:LACKS_MAX] if _DIGEST.fullmatch(one))
     return Heard(changed or state is not None, hello=report.generation > 0, bundle=report.bundle)
 
 

@@ -80,6 +80,7 @@ class Hub:
         steering: Steering | None = None,
         shedder: Shedder | None = None,
         new_uid: Callable[[], bytes] = lambda: uuid7().bytes,
+        reported: Callable[[Record], None] = lambda _record: None,
     ) -> None:
         """Keep what is needed.
 
@@ -92,6 +93,7 @@ class Hub:
             steering: Says by how much rounds are put off under load; None for never.
             shedder: Says what is left out under load; None to leave out nothing.
             new_uid: Makes instance_uids for stock agents that ask for one.
+            reported: Told of a record in which something changed that an agent said.
         """
         self._book = book
         self._clock = clock
@@ -100,6 +102,7 @@ class Hub:
         self.room = room or Room(clock)
         self._steering = steering or Steering()
         self._new_uid = new_uid
+        self._reported = reported
         self._contacts = Contacts(book, clock)
         self._dirty = self._contacts.dirty
         self._heartbeats = Heartbeats(book, clock, self._dirty, self._steering)
@@ -205,6 +208,8 @@ class Hub:
         record.contact(self._clock.now(), peer.address)
         self._dirty[record.key] = record
         record.edition += heard.changed
+        if heard.changed or record.lacks:
+            self._reported(record)
         if message.HasField("agent_disconnect"):
             self._forget(record, end)
             goodbye = quiet(record.key)

@@ -12,9 +12,10 @@ from hashlib import sha256
 from typing import Any
 
 from popham.errors import PophamError
-from popham.model.communication import CommunicationSettings
+from popham.model.communication import CommunicationSettings, Dialer
 from popham.model.fleet import Admission, AgentKind
 from popham.model.names import canonical
+from popham.model.rollout import RolloutRef, bucket
 from popham.model.status import STATE_TYPE, StateRecord
 from popham.net.seam import HeldLink
 from popham.opamp.session import Ear
@@ -30,7 +31,7 @@ STOCK_PROMISE = 30.0
 """Seconds a stock agent is expected to keep at first. Source: OpAMP's default heartbeat."""
 _INTERVALS = 10
 _SHARED = (
-    *("group", "mode", "dialer", "fallback", "server", "tenant"),
+    *("group", "mode", "dialer", "fallback", "server", "service", "tenant"),
     *("content_digest", "location", "resolved", "applied_resolved"),
 )
 """Texts of a state record that many agents have in common."""
@@ -42,6 +43,28 @@ class ConfigObject:
 
     body: bytes
     content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Communication settings of a group, on one side of a rollout.
+
+    Attributes:
+        default: The location that holds where no other does.
+        settings: Location → its settings.
+    """
+
+    default: str
+    settings: Mapping[str, CommunicationSettings]
+
+    def at(self, location: str) -> CommunicationSettings:
+        """Return the settings of a location, or of the default where there is none of that name."""
+        return self.settings.get(location) or self.settings[self.default]
+
+    @property
+    def is_visited(self) -> bool:
+        """Whether the Manager is to dial in some location, at some time."""
+        return any(Dialer.MANAGER in one.dialers for one in self.settings.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +81,9 @@ class Wanted:
         communication: Settings of the default location.
         guarded: Digests of the bodies that hold secrets, where ``minimum_serial`` is not 0; else empty.
         minimum_serial: Serial that must be in force on an agent before it is given these; 0 for none.
+        within: Settings of each location; None where only those of the default are known.
+        candidate, rollout: Settings of those on the candidate side, and who that is; None without a rollout.
+        is_visited: Whether the Manager is to dial in some location, at some time, on either side.
         offers: Encoded offers of all this, once they were needed: (own, held, guarded left out) → bytes.
         settings: Digests of offers of connection settings, once they were needed: endpoint → 32 bytes.
     """
@@ -73,8 +99,19 @@ class Wanted:
     communication: CommunicationSettings
     guarded: frozenset[str] = frozenset()
     minimum_serial: int = 0
+    within: Within | None = None
+    candidate: Within | None = None
+    rollout: RolloutRef | None = None
+    is_visited: bool = False
     offers: dict[tuple[bool, bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
     settings: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def settings_for(self, uid: str) -> Within:
+        """Return the settings that are to hold for an agent, in each location."""
+        on_trial = self.rollout is not None and bucket(self.rollout.salt, uid) < self.rollout.share
+        if on_trial and self.candidate is not None:
+            return self.candidate
+        return self.within or Within("", {"": self.communication})
 
     def guards(self, record: Record) -> bool:
         """Return whether an agent is not given bodies with secrets yet.
@@ -129,6 +166,9 @@ class Record:
         quiet: Prebuilt answer to a heartbeat with nothing new.
         settled: What there was nothing to say about when it was last looked at; None if
             something changed since.
+        lacks: Digests of bodies that it wants brought, since it does not dial.
+        certificate_until: Unix seconds at which its certificate ends; 0 if it has none, or that is not known.
+        dialer: Who opens connections by its assignment; None for what its group's settings say.
         edition: Rises when something changes that must be durable.
         saved: Newest edition that is.
     """
@@ -156,6 +196,9 @@ class Record:
     quiet: bytes = b""
     settled: Wanted | None = None
     intervals: deque[float] | None = None
+    lacks: tuple[str, ...] = ()
+    certificate_until: float = 0.0
+    dialer: Dialer | None = None
     edition: int = 0
     saved: int = 0
     _state: StateRecord | None = None

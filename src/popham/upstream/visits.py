@@ -1,45 +1,303 @@
-"""What an upstream does where it dials: visits, and links it opened itself.
+"""One visit, and one link that an upstream opens: what is signed, what is believed, and what is brought.
 
-Only the first word differs from an agent that dials: the upstream says it,
-and says nothing in it.  Everything after is the hub's, as in every cell.
+Only the first word differs from an agent that dials: the upstream says it, and says nothing in it.  Everything
+after is the hub's, as in every cell.
+
+Rules:
+
+1. Nothing is believed that the agent's own key has not signed as the answer to this very request.
+2. A request whose nonce is old is repeated once, with the one that came back; so a lost answer, or an agent
+   that was started anew, costs one repeat.
+3. What an agent lacks is brought by requests of this end, as it may not fetch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from popham.errors import WireError
-from popham.net.seam import Peer, Refused, Service
+from popham.clock import Clock
+from popham.errors import VisitError, WireError
+from popham.net.seam import HeldConnection, Peer, Refused, Service
+from popham.net.signing import (
+    ANYBODY,
+    STALE,
+    Answered,
+    Asked,
+    Frames,
+    Operation,
+    PrivateKey,
+    PublicKey,
+    open_answer,
+    sign_request,
+)
+from popham.net.visiting import Reply
 from popham.opamp.codec import parse_agent
+from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
+from popham.trust.ca import check_csr
+from popham.trust.keys import PublicKey as TrustedKey
 from popham.upstream.directive import quiet
 
-MAX_EXCHANGES = 8
+MAX_EXCHANGES = 16
 """Exchanges of one visit; what is left waits for the next."""
+_SENTENCE = 500
 
 
-async def visit(service: Service, peer: Peer, exchange: Callable[[bytes], Awaitable[bytes]]) -> None:
-    """Make one visit: hear the report, say the directive, hear the outcome.
+class Dials(Protocol):
+    """Opens connections to one agent's service, as :class:`popham.net.visiting.VisitDialer` does."""
 
-    Args:
-        service: The hub.
-        peer: Who is visited; the hub decides who that is.
-        exchange: Sends one message to the agent's service and returns its answer.
+    async def post(self, asked: Asked) -> Reply:
+        """Send one request and return the answer. Raises VisitError."""
+        ...
+
+    async def hold(self, asked: Asked) -> tuple[HeldConnection | None, Reply]:
+        """Open a held link; None and the answer if the agent answers otherwise. Raises VisitError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """The key by which an upstream signs its requests, and its id."""
+
+    key: PrivateKey
+    keyid: str
+
+
+@dataclass(slots=True)
+class Nonce:
+    """The newest nonce that an agent gave; empty before the first."""
+
+    text: str = ""
+
+
+class Visit:
+    """What is asked of one agent."""
+
+    def __init__(
+        self,
+        dials: Dials,
+        signer: Signer,
+        nonce: Nonce,
+        *,
+        uid: str,
+        key: bytes,
+        clock: Clock,
+        known: Callable[[str], str] = lambda _keyid: "",
+    ) -> None:
+        """Ask nothing yet.
+
+        Args:
+            dials: The way to its service.
+            signer: Signs what is asked.
+            nonce: Its newest; kept between visits by the caller.
+            uid: Its instance_uid; empty if that is not known.
+            key: DER of the key that it has to sign with; empty if that is not known.
+            clock: For the time in signatures.
+            known: keyid → name of another agent of this fleet, for sentences.
+        """
+        self._dials = dials
+        self._signer = signer
+        self._nonce = nonce
+        self._clock = clock
+        self._known = known
+        self.uid = uid
+        self.key = key
+
+    async def run(self, service: Service, peer: Peer, lacks: Callable[[], Mapping[str, bytes]]) -> None:
+        """Make one visit: hear the report, say the directive, hear the outcome.
+
+        Args:
+            service: The hub.
+            peer: Who is visited; who that is follows from the key that signs.
+            lacks: Digest → body of what the agent said that it lacks, and may have.
+
+        Raises:
+            VisitError: The agent could not be reached, or not believed.
+            WireError: It may not be served, or does not answer as an agent.
+        """
+        said = b""
+        for _ in range(MAX_EXCHANGES):
+            heard = await self.exchange(said)
+            answer = await hear(service, peer, heard)
+            brought = False
+            for sha256, body in lacks().items():
+                await self.bring(sha256, body)
+                brought = True
+            if answer != quiet(parse_agent(heard).instance_uid):
+                said = answer
+            elif brought:
+                said = b""
+            else:
+                return
+
+    async def exchange(self, body: bytes) -> bytes:
+        """Say ``body`` and return the agent's report."""
+        reply, _ = await self._ask(Operation.VISIT, body)
+        if parse_agent(reply.body).instance_uid.hex() != self.uid.replace("-", ""):
+            raise WireError("instance_uid", "the agent's report is about another agent")
+        return reply.body
+
+    async def bring(self, sha256: str, body: bytes) -> None:
+        """Bring a body that the agent lacks."""
+        await self._ask(Operation.CONTENT, body, query=f"sha256={sha256}")
+
+    async def birth(self, documents: bytes) -> bytes:
+        """Show whoever waits there the trust documents, and return its request for a certificate.
+
+        It is believed by the key in its own request, which it has to have; the hub believes the token.
+
+        Raises:
+            AlreadyBorn: An agent of a fleet answers; perhaps of this one.
+            VisitError: As elsewhere.
+        """
+        asked, reply = await self._repeat(Operation.BIRTH, documents, query="", audience=self.uid or ANYBODY)
+        if reply.status != 200:
+            raise _refusal(reply)
+        message = parse_agent(reply.body)
+        uid, key = _proven(message)
+        answered = _open(asked, reply, key)
+        self._nonce.text = answered.nonce
+        self.uid, self.key = uid, key
+        return reply.body
+
+    async def hold(self) -> tuple[HeldConnection, Frames]:
+        """Open a link, and return it with what signs its frames."""
+        key = self._expected()
+        for _ in range(2):
+            asked = self._sign("GET", Operation.HOLD, b"", "", self.uid)
+            used = self._nonce.text
+            link, reply = await self._dials.hold(asked)
+            try:
+                self._nonce.text = self._open(asked, reply, self.key).nonce
+            except VisitError:
+                if link is not None:
+                    await link.close()
+                raise
+            if link is not None:
+                return link, Frames(self._signer.key, key, nonce=used, up=False)
+            if reply.status != STALE:
+                raise _refusal(reply)
+        raise _restless()
+
+    # One request.
+
+    async def _ask(self, operation: Operation, body: bytes, *, query: str = "") -> tuple[Reply, Asked]:
+        asked, reply = await self._repeat(operation, body, query=query, audience=self.uid)
+        answered = self._open(asked, reply, self.key)
+        self._nonce.text = answered.nonce
+        if reply.status not in {200, 204}:
+            raise _refusal(reply)
+        return reply, asked
+
+    async def _repeat(
+        self, operation: Operation, body: bytes, *, query: str, audience: str
+    ) -> tuple[Asked, Reply]:
+        """Send a request, and once more if its nonce was old."""
+        for _ in range(2):
+            asked = self._sign("POST", operation, body, query, audience)
+            reply = await self._dials.post(asked)
+            if reply.status != STALE:
+                return asked, reply
+            # A nonce that somebody else made up is refused by the agent; so it need not be believed.
+            self._nonce.text = _header(reply, "popham-nonce")
+        raise _restless()
+
+    def _sign(self, method: str, operation: Operation, body: bytes, query: str, audience: str) -> Asked:
+        return sign_request(
+            self._signer.key,
+            self._signer.keyid,
+            method=method,
+            query=query,
+            body=body,
+            audience=audience,
+            operation=operation,
+            nonce=self._nonce.text,
+            now=self._clock.now(),
+        )
+
+    def _expected(self) -> PublicKey:
+        return TrustedKey.from_der(self.key).crypto
+
+    def _open(self, asked: Asked, reply: Reply, key: bytes) -> Answered:
+        try:
+            return _open(asked, reply, key)
+        except VisitError as error:
+            name = self._known(_claimed(reply))
+            if not name:
+                raise
+            problem = f"the agent {name} answers instead"
+            hint = "Correct the address of one of the two, or what the web server in between sends where"
+            raise VisitError("identity", problem, hint) from error
+
+
+async def hear(service: Service, peer: Peer, heard: bytes) -> bytes:
+    """Return the hub's answer to what an agent said in a visit.
 
     Raises:
-        LinkError: The agent could not be reached.
-        WireError: It may not be served, or does not answer as an agent.
+        WireError: It may not be served.
     """
     refusal = service.admit(peer, held=False, uid=b"")
     if refusal is not None:
         raise WireError("refused", refusal.body)
-    said = b""
-    for _ in range(MAX_EXCHANGES):
-        heard = await exchange(said)
-        key = parse_agent(heard).instance_uid
-        try:
-            answer = service.round(peer, heard)
-            said = answer if isinstance(answer, bytes) else await answer
-        except Refused as error:
-            raise WireError("refused", error.refusal.body) from error
-        if said == quiet(key):
-            return
+    try:
+        answer = service.round(peer, heard)
+        return answer if isinstance(answer, bytes) else await _settled(answer)
+    except Refused as error:
+        raise WireError("refused", error.refusal.body) from error
+
+
+async def _settled(answer: Awaitable[bytes]) -> bytes:
+    return await answer
+
+
+def _open(asked: Asked, reply: Reply, key: bytes) -> Answered:
+    """Return what a signed answer says, if ``key`` signed it."""
+    expected = TrustedKey.from_der(key)
+
+    def find(keyid: str) -> PublicKey | None:
+        return expected.crypto if keyid == expected.keyid else None
+
+    return open_answer(asked, status=reply.status, headers=reply.headers, body=reply.body, find=find)
+
+
+def _proven(message: AgentToServer) -> tuple[str, bytes]:
+    """Return uid and key of whoever asks for a certificate."""
+    uid = message.instance_uid.hex()
+    dashed = f"{uid[:8]}-{uid[8:12]}-{uid[12:16]}-{uid[16:20]}-{uid[20:]}"
+    csr = check_csr(message.connection_settings_request.opamp.certificate_request.csr, dashed)
+    return dashed, csr.public_key_der
+
+
+def _refusal(reply: Reply) -> VisitError:
+    """Return the agent's own refusal, as far as it has the form of one."""
+    try:
+        said: dict[str, Any] = json.loads(reply.body)
+        code, problem, hint = (str(said.get(name, ""))[:_SENTENCE] for name in ("code", "detail", "hint"))
+    except (ValueError, AttributeError):
+        code, problem, hint = "", "", ""
+    reason = code.removeprefix("visit.") if code.startswith("visit.") else "failed"
+    told = problem or f"the agent's service answers with status {reply.status}"
+    if not code.startswith("visit.") and code:
+        told = f"{told} ({code})"
+    return VisitError(reason, told, hint or "See the log of the agent", status=reply.status)
+
+
+def _claimed(reply: Reply) -> str:
+    """Return the keyid that an answer names, which nobody has proven."""
+    _, _, rest = _header(reply, "signature-input").partition('keyid="')
+    return rest.partition('"')[0][:128]
+
+
+def _header(reply: Reply, name: str) -> str:
+    return next((value for key, value in reply.headers.items() if key.lower() == name), "")
+
+
+def _restless() -> VisitError:
+    problem = "the agent takes none of the nonces it gives"
+    return VisitError("nonce", problem, "Look whether several agents answer at one address")

@@ -1,0 +1,103 @@
+"""The agent behind its service: what a believed visitor reaches."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from popham.agent.state import AgentState
+
+from popham.net.seam import HeldConnection
+from popham.trust.birth import AlreadyBorn
+from popham.trust.keys import IdentityKey
+from popham.trust.tuf import TrustedTuf
+
+
+class Visits(Protocol):
+    """What answers a visit; :class:`popham.link.driver.Driver` is one."""
+
+    async def visited(self, body: bytes) -> bytes:
+        """Answer one exchange."""
+        ...
+
+    def report(self) -> bytes:
+        """Return what there is to report while an exchange is still worked on."""
+        ...
+
+    async def serve(self, link: HeldConnection) -> None:
+        """Keep a link until it ends."""
+        ...
+
+
+class Tells(Protocol):
+    """What reports; :class:`popham.agent.end.AgentEnd` is one."""
+
+    async def bring(self, sha256: str, body: bytes) -> None:
+        """Take a body that was named as lacking."""
+        ...
+
+    def lost(self) -> None:
+        """Take note that what was said and not answered may not have arrived."""
+        ...
+
+
+class AgentWorld:
+    """One enrolled agent; implements :class:`popham.downstream.visited.Visited`."""
+
+    def __init__(self, state: AgentState, tuf: TrustedTuf, visits: Visits, end: Tells) -> None:
+        """Answer with what these are and say.
+
+        Args:
+            state: What this machine keeps.
+            tuf: Says who the director is.
+            visits: Answers exchanges and keeps links.
+            end: Takes bodies, and is told what did not arrive.
+        """
+        self._state = state
+        self._tuf = tuf
+        self._visits = visits
+        self._end = end
+
+    @property
+    def uid(self) -> str:
+        """instance_uid."""
+        return self._state.uid
+
+    @property
+    def identity(self) -> IdentityKey:
+        """The key that signs answers."""
+        return self._state.identity_key()
+
+    def find_director(self, keyid: str) -> Ed25519PublicKey | None:
+        """Return the director's key of that id, None if it is another's."""
+        return self._tuf.find_director(keyid)
+
+    def find_founder(self, keyid: str, documents: bytes) -> Ed25519PublicKey | None:  # noqa: ARG002  # the seam's form
+        """Return None: this machine belongs to a fleet."""
+        return None
+
+    async def visited(self, body: bytes) -> bytes:
+        """Do what a ServerToAgent says, and return the report."""
+        return await self._visits.visited(body)
+
+    def report(self) -> bytes:
+        """Return what there is to report while an exchange is still worked on."""
+        return self._visits.report()
+
+    async def serve(self, link: HeldConnection) -> None:
+        """Keep a link that the visitor opened, until it ends."""
+        await self._visits.serve(link)
+
+    async def content(self, sha256: str, body: bytes) -> None:
+        """Take a body that was named as lacking. Raises VisitError ``visit.unwanted`` for any other."""
+        await self._end.bring(sha256, body)
+
+    async def birth(self, documents: bytes) -> bytes:
+        """Raise AlreadyBorn: this machine belongs to a fleet, and says which agent it is."""
+        del documents
+        raise AlreadyBorn(self.uid)
+
+    def lost(self) -> None:
+        """Take note that what was reported last did not reach the visitor."""
+        self._end.lost()

@@ -1,0 +1,48 @@
+"""Which agent of this machine a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from popham.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from popham.agent.settings import AgentSettings
+
+FILE = "/etc/popham/agent.toml"
+
+
+class Machine:
+    """Which agent of this machine a command is about."""
+
+    def __init__(self, run: Invocation, config: Path | None, state: str | None, name: str | None) -> None:
+        self._run = run
+        self._config = config
+        self._flags = {"state": state, "name": name}
+
+    @property
+    def source(self) -> Path:
+        """The configuration file, whether or not it exists."""
+        return self._config or Path(FILE)
+
+    def settings(self) -> AgentSettings:
+        """Read the local configuration. Raises ConfigError."""
+        from popham.agent.settings import load_settings
+
+        return load_settings(
+            self.source,
+            env=self._run.environ,
+            overrides=self._flags,
+            must_exist=self._config is not None,
+        )
+
+
+def choosing(command: Any) -> Any:
+    """Give ``command`` the options that say which agent of this machine is meant."""
+    command = click.option("--state", help="State directory, if not the configured one.")(command)
+    return click.option(
+        "--config", type=click.Path(path_type=Path), help=f"Local configuration, if not {FILE}."
+    )(command)

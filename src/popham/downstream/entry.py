@@ -1,0 +1,144 @@
+"""Who may come in to an agent's service: whose signature holds, and whose nonce is the current one."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import random
+import re
+from collections.abc import Callable
+
+from popham.clock import Clock
+from popham.downstream.visited import Visited
+from popham.errors import VisitError
+from popham.net.rate import RoundRate
+from popham.net.seam import Request
+from popham.net.signing import NONCE_MAX, Asked, Claim, Operation, open_request
+
+BODY_LIMIT = 4 * 1024 * 1024
+"""Bytes of a request's body. Source: guarantees SEC-9."""
+VISITORS = 16
+"""Visitors whose nonce is kept; the one that has been away longest goes first."""
+CHECKS = 10.0
+"""Signatures checked in a second of those with the current nonce, and as many of all others."""
+CHECKS_BURST = 2.0
+"""Seconds of that which may come at once."""
+QUEUE = 2
+"""Requests with the current nonce that may wait for their share; each holds a body."""
+SHORTEST = 0.001
+"""Seconds of the shortest wait for a share."""
+_KEYID = re.compile(r';\s*keyid="([0-9a-f]{64})"')
+_NONCE = re.compile(r';\s*nonce="([\x21\x23-\x5b\x5d-\x7e]{1,64})"')
+_INPUT_MAX = 2048
+
+
+class Unheard(Exception):  # noqa: N818  # control flow of the service
+    """Raised where nobody is believed yet; the answer is not signed."""
+
+    def __init__(self, error: VisitError, status: int, retry_after: float = 0.0) -> None:
+        self.error, self.status, self.retry_after = error, status, retry_after
+        super().__init__(str(error))
+
+
+class Entry:
+    """Lets in whoever is believed, and bounds what all others cost."""
+
+    def __init__(self, world: Visited, *, clock: Clock, nonce: Callable[[], str]) -> None:
+        """Begin without a nonce.
+
+        Args:
+            world: Knows the keys.
+            clock: Monotonic time, for shares.
+            nonce: Returns a new nonce, at most 64 characters that nobody can guess.
+        """
+        self._world = world
+        self._draw = nonce
+        self._nonces: dict[str, str] = {}
+        rng = random.Random(0)  # noqa: S311  # it draws nothing: only tokens are taken
+        self._known, self._others = (
+            RoundRate(CHECKS, clock=clock, rng=rng, burst=CHECKS_BURST) for _ in range(2)
+        )
+        self._waiting = 0
+
+    async def believe(self, asked: Asked, request: Request) -> Claim:
+        """Return what a request says, once it is known who says it, and to whom.
+
+        Raises:
+            Unheard: It is not believed.
+        """
+        if len(request.body) > BODY_LIMIT:
+            problem = f"the request has more than {BODY_LIMIT} bytes"
+            raise Unheard(VisitError("too_large", problem, "Send less at a time"), 413)
+        hint = request.headers.get("signature-input", "")[:_INPUT_MAX]
+        claimed = _KEYID.findall(hint)
+        keyid = claimed[0] if len(claimed) == 1 else ""
+        if not keyid:
+            problem = "this is the service of a Popham agent, and the request is not signed"
+            raise Unheard(
+                VisitError("signature", problem, "Its Manager visits it; people ask the Manager"), 403
+            )
+        key = self._world.find_director(keyid)
+        founds = key is None and request.headers.get("popham-operation", "") == Operation.BIRTH
+        if key is not None or founds:
+            await self._share(keyid, hint)
+        if founds:
+            key = self._world.find_founder(keyid, request.body)
+        if key is None:
+            problem = "the request is signed by nobody of this agent's fleet"
+            raise Unheard(
+                VisitError(
+                    "stranger", problem, "Visit it from the Manager that it belongs to, or enroll it again"
+                ),
+                403,
+            )
+        try:
+            return open_request(asked, lambda found: key if found == keyid else None)
+        except VisitError as error:
+            raise Unheard(error, 403) from error
+
+    async def _share(self, keyid: str, hint: str) -> None:
+        """Take a share of the signatures that are checked; whoever has the current nonce waits for one.
+
+        Raises:
+            Unheard: There is none left.
+        """
+        nonces = _NONCE.findall(hint)
+        current = len(nonces) == 1 and self._is_current(keyid, nonces[0])
+        if not current:
+            wait = self._others.take()
+        elif self._waiting < QUEUE:
+            self._waiting += 1
+            try:
+                while (wait := self._known.take()) > 0:  # noqa: ASYNC110  # a share comes with time alone
+                    await asyncio.sleep(max(wait, SHORTEST))
+            finally:
+                self._waiting -= 1
+        else:
+            wait = 1.0
+        if wait > 0:
+            problem = "more requests come to this agent than it looks at"
+            raise Unheard(
+                VisitError("busy", problem, "Come again later", retry_after=max(1.0, wait)), 429, wait
+            )
+
+    def current(self, keyid: str) -> str:
+        """Return the current nonce of a visitor."""
+        return self._nonces.get(keyid) or self._renew(keyid)
+
+    def _is_current(self, keyid: str, nonce: str) -> bool:
+        held = self._nonces.get(keyid, "")
+        return bool(held) and hmac.compare_digest(held.encode(), nonce.encode())
+
+    def take_nonce(self, claim: Claim) -> bool:
+        """Use up the nonce of a request; False if it is not the current one."""
+        if not self._is_current(claim.keyid, claim.nonce):
+            return False
+        self._renew(claim.keyid)
+        return True
+
+    def _renew(self, keyid: str) -> str:
+        self._nonces.pop(keyid, None)
+        while len(self._nonces) >= VISITORS:
+            del self._nonces[next(iter(self._nonces))]
+        self._nonces[keyid] = fresh = self._draw()[:NONCE_MAX]
+        return fresh

@@ -1,0 +1,81 @@
+"""What an agent's service asks of whoever is behind it, and what it tells people of those who came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from popham.net.seam import HeldConnection
+from popham.trust.keys import IdentityKey
+
+
+class Visited(Protocol):
+    """Whoever is behind the service."""
+
+    @property
+    def uid(self) -> str:
+        """instance_uid as text; empty before birth."""
+        ...
+
+    @property
+    def identity(self) -> IdentityKey:
+        """The key that signs answers."""
+        ...
+
+    def find_director(self, keyid: str) -> Ed25519PublicKey | None:
+        """Return the fleet's key of that id that may visit; None for nobody's."""
+        ...
+
+    def find_founder(self, keyid: str, documents: bytes) -> Ed25519PublicKey | None:
+        """Return the director's key that a fleet's documents name, where this machine waits to be born into that fleet.
+
+        Nobody has checked who sent them; None if they are not of the fleet that it waits for, or it waits for none.
+        """
+        ...
+
+    async def visited(self, body: bytes) -> bytes:
+        """Do what a ServerToAgent says (nothing, if it is empty) and return what is to be reported then."""
+        ...
+
+    def report(self) -> bytes:
+        """Return what there is to report while an exchange is still worked on."""
+        ...
+
+    async def serve(self, link: HeldConnection) -> None:
+        """Keep a link that the visitor opened, until it ends."""
+        ...
+
+    async def content(self, sha256: str, body: bytes) -> None:
+        """Take a body that is what its digest says; with the last one that was lacking, something may be applied."""
+        ...
+
+    async def birth(self, documents: bytes) -> bytes:
+        """Take a fleet's documents, and return what proves that this machine is to belong to it."""
+        ...
+
+    def lost(self) -> None:
+        """Take note that what was reported last did not reach the visitor."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who came last, and was believed: key, address (empty over a Unix socket), operation, and when (unix seconds)."""
+
+    keyid: str
+    address: str
+    operation: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """The last refusal: its code and sentence, who got it, when (unix seconds), and how many there were until then."""
+
+    code: str
+    text: str
+    address: str
+    at: float
+    count: int

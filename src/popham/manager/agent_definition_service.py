@@ -1,0 +1,79 @@
+"""What people can do about visits: say where agents are found, and who dials them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from popham.manager.agent_definitions import (
+    delete_agent_definition,
+    find_definition,
+    view_definition,
+)
+from popham.manager.agent_service import PAGE_MAX
+from popham.manager.agentlist import ListTaker
+from popham.manager.dialing import dial_agent
+from popham.manager.draft_service import DraftService
+from popham.manager.grant import Grant, Permission, require
+from popham.manager.views import AgentDefinitionView, AgentView, ImportView, Page
+from popham.model.agentlist import read_agentlist
+from popham.model.cell import Dialer
+from popham.store.seam import Reading
+
+
+class AgentDefinitionService(DraftService):
+    """The part of the service that is about where and how agents are dialled."""
+
+    async def agent_definitions(self, grant: Grant, *, after: str = "", limit: int = 500) -> Page:
+        """Return a page of agents' definitions by name, those above ``after``; never their passwords."""
+        require(grant, Permission.READ)
+        limit = max(1, min(limit, PAGE_MAX))
+
+        def work(tx: Reading) -> Page:
+            rows = tx.agent_definitions(after=after, limit=limit + 1)
+            views = tuple(view_definition(tx, row) for row in rows[:limit])
+            return Page(items=views, cursor=views[-1].name if len(rows) > limit else "")
+
+        return await self._store.read(work)
+
+    async def agent_definition(self, grant: Grant, name: str) -> AgentDefinitionView:
+        """Return one definition without its passwords; raises NotFoundError ``not_found.agent_definition``."""
+        require(grant, Permission.READ)
+        return await self._store.read(lambda tx: view_definition(tx, find_definition(tx, name)))
+
+    async def delete_agent_definition(self, grant: Grant, name: str) -> None:
+        """Delete a definition; errors as :func:`popham.manager.agent_definitions.delete_agent_definition`."""
+        require(grant, Permission.APPLY)
+        now = self._clock.now()
+        await self._write(lambda tx: delete_agent_definition(tx, grant, name, now=now))
+        self._links.definitions_changed([name])
+
+    async def import_agentlist(
+        self, grant: Grant, text: str, *, source: str = "agentlist.cfg", dry_run: bool = False
+    ) -> ImportView:
+        """Make definitions of the entries of a list, once; wrong lines are told, and the others work.
+
+        Args:
+            grant: Who imports; a dry run asks for less.
+            text: Of the file.
+            source: Its name, for messages.
+            dry_run: Only tell what would be.
+
+        Raises:
+            DefinitionError: ``definition.agent``: there would be too many; what came before stays.
+        """
+        require(grant, Permission.PLAN if dry_run else Permission.APPLY)
+        listed = await asyncio.to_thread(read_agentlist, text, source)
+        taker = ListTaker(self._store, self._clock, self._links.definitions_changed)
+        return await taker.take(listed, grant=grant, dry_run=dry_run)
+
+    async def dial(
+        self, grant: Grant, ref: str, *, dialer: Dialer | None, may_dial: bool = False
+    ) -> AgentView:
+        """Say who dials an agent; arguments and errors as :func:`popham.manager.dialing.dial_agent`."""
+        require(grant, Permission.ADMIT)
+        now, director = self._clock.now(), self._keys.director
+        row = await self._write(
+            lambda tx: dial_agent(tx, grant, ref, director, dialer=dialer, may_dial=may_dial, now=now)
+        )
+        self._links.agent_changed(row.uid)
+        return await self._store.read(lambda tx: self._view(tx, row))
