@@ -66,7 +66,7 @@ def test_the_lock_ends_with_the_process_that_held_it_however_it_ends(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("popham-agent 2\n", "state.newer"),
+        ("popham-agent 3\n", "state.newer"),
         ("popham-manager 1\n", "state.kind"),
         ("popham-manager 7\n", "state.kind"),
         ("popham-agent 0\n", "state.format"),

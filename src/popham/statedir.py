@@ -15,8 +15,9 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Literal, Self
 
 from popham import posix
@@ -25,7 +26,10 @@ from popham.errors import StateError
 Kind = Literal["manager", "agent"]
 
 FORMAT: Final = "FORMAT"
-FORMAT_VERSION: Final = 1
+FORMATS: Final[Mapping[Kind, int]] = MappingProxyType({"manager": 1, "agent": 2})
+"""The newest form of each that this program understands; a new directory is of form 1."""
+WALLED: Final = "popham-agent 2\n"
+"""``FORMAT`` of an agent that may not dial: programs before 0.5.0 would dial on its state, and refuse this."""
 LOCK: Final = "lock"
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -84,7 +88,7 @@ class StateDir:
             directory = cls(path, kind, lock)
             _remove_unfinished(path)
             if create and not (path / FORMAT).exists():
-                directory.write(FORMAT, f"popham-{kind} {FORMAT_VERSION}\n".encode())
+                directory.write(FORMAT, f"popham-{kind} 1\n".encode())
             read_format(path, kind)
         except BaseException:
             posix.unlock_file(lock)
@@ -188,8 +192,8 @@ def read_format(path: Path, kind: Kind) -> int:
     if found[1] != kind:
         problem = f"{path} holds the state of a Popham {found[1]}, not of a {kind}"
         raise StateError("kind", problem, "Name the right directory")
-    if int(found[2]) > FORMAT_VERSION:
-        problem = f"{path} was written by a newer Popham (format {found[2]}, known here: {FORMAT_VERSION})"
+    if int(found[2]) > FORMATS[kind]:
+        problem = f"{path} was written by a newer Popham (format {found[2]}, known here: {FORMATS[kind]})"
         raise StateError("newer", problem, "Use the newer Popham, or restore a backup made by this one")
     return int(found[2])
 

@@ -14,11 +14,13 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from popham.agent.local import SERVICE_TIME, LocalDoor, ask
 from popham.agent.occupant import who_listens, who_serves
 from popham.agent.service import ENABLED, WORDS, AgentService, enable, is_enabled, say_next
 from popham.agent.service_settings import PORT, ServiceSettings, check_service
 from popham.agent.settings import load_settings
 from popham.agent.state import AgentState
+from popham.agent.status import Status
 from popham.clock import SystemClock
 from popham.errors import ConfigError
 from popham.statedir import StateDir
@@ -51,9 +53,17 @@ class Machine:
         self.key = IdentityKey.create()
         self.state.create_identity(str(uuid.uuid4()), self.key)
         self.settings = ServiceSettings(port=free_ports(1)[0], hosts=("127.0.0.1",))
-        self.told = []
+        self.told, self.reads = [], 0
+        self.tried_again, self.listens = asyncio.Event(), asyncio.Event()
+
+    def tell(self, address):
+        self.told.append(address)
+        self.listens.set()
 
     def read(self):
+        self.reads += 1
+        if self.reads > 1:
+            self.tried_again.set()
         if isinstance(self.settings, Exception):
             raise self.settings
         return self.settings
@@ -66,7 +76,7 @@ class Machine:
             world=Nobody(),
             clock=SystemClock(),
             rng=random.Random(1),
-            told=self.told.append,
+            told=self.tell,
         )
 
 
@@ -150,6 +160,9 @@ async def test_f_l3_another_port_needs_no_restart_and_a_wrong_one_is_a_sentence(
     service = home.service()
     home.settings = ConfigError("service", "it is wrong", "Correct it")
     assert service.describe()["problem"]["problem"] == "it is wrong"
+    home.settings, wrong = ServiceSettings(), home.settings
+    assert service.describe()["problem"] is None
+    home.settings = wrong
     with pytest.raises(ConfigError):
         await service.start()
     (port,) = free_ports(1)
@@ -188,15 +201,16 @@ async def test_f_l3_enabled_it_starts_with_the_agent_and_a_busy_port_is_tried_ag
     assert not (await service.do("service"))["enabled"]
     assert (await service.do("service-enable"))["enabled"]
     assert not service.describe()["on"]
+    home.reads = 0
+    home.tried_again.clear()
     with socket.create_server(("127.0.0.1", home.settings.port)):
         running = asyncio.ensure_future(service.run())
         async with asyncio.timeout(PATIENCE):
-            while service.describe()["problem"] is None:
-                await asyncio.sleep(0.01)
-        assert not running.done()
+            await home.tried_again.wait()
+        assert (running.done(), service.describe()["problem"]["code"]) == (False, "config.listen")
     async with asyncio.timeout(PATIENCE):
-        while not service.describe()["on"]:
-            await asyncio.sleep(0.01)
+        await home.listens.wait()
+    assert service.describe()["on"]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert not answers(home.settings.port)
@@ -246,6 +260,23 @@ def test_what_to_do_next_is_said_in_each_standing():
     assert "Manager" in say_next(base | {"on": True, "enabled": True})
     assert say_next(base | {"on": True, "enabled": True, "visitor": {}}) == ""
     assert say_next(base | {"problem": {"hint": "Stop that"}}).startswith("Stop that")
+
+
+async def test_f_l3_the_door_passes_words_on_and_says_what_could_not_be_done(home, tmp_path):
+    path = tmp_path / "door.sock"
+    door = LocalDoor(path, Status(home.state, SystemClock()))
+    await door.open()
+    early = await ask(path, "service-start")
+    assert early["failure"]["code"] == "state.not_enrolled"
+    service = home.service()
+    door.service = service.do
+    assert (await ask(path, "service-start", seconds=SERVICE_TIME))["on"]
+    assert (await ask(path, "service-stop", seconds=SERVICE_TIME))["on"] is False
+    home.settings = ConfigError("service", "it is wrong", "Correct it")
+    failed = await ask(path, "service-start", seconds=SERVICE_TIME)
+    assert failed == {"failure": home.settings.as_dict()}
+    assert "error" in await ask(path, "service-sing")
+    await door.close()
 
 
 def test_the_words_of_the_door_are_these():

@@ -22,6 +22,9 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
         links=3,
         link_rate=400.0,
         left_out={"content": 5},
+        visited=12,
+        visits={"made": 40, "failed": 2},
+        dialled=1,
     )
     answer = await rig.client("viewer").get("/metrics")
     assert answer.status_code == 200
@@ -35,6 +38,9 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
         "popham_loop_late_seconds",
         "popham_turned_away",
         "popham_links",
+        "popham_links_dialled",
+        "popham_visited_agents",
+        "popham_visits",
         "popham_links_admitted_per_second",
         "popham_shed",
         "popham_store_waiting",
@@ -46,6 +52,8 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
     assert agents == {("on time", "held", "in sync"): 3.0, ("missing", "none", "pending"): 1.0}
     late = {s.labels.get("le", s.name[-3:]): s.value for s in found["popham_loop_late_seconds"].samples}
     assert late == {"0.05": 98.0, "+Inf": 100.0, "unt": 100.0, "sum": 1.5}
+    visits = {one.labels["outcome"]: one.value for one in found["popham_visits"].samples}
+    assert visits == {"made": 40.0, "failed": 2.0}
     (links,) = found["popham_links"].samples
     assert links.value == 3
 

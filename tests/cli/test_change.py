@@ -231,7 +231,30 @@ def test_revoke_changes_nothing_if_something_else_is_typed(popham, manager, type
 
 def test_revoke_without_anybody_to_ask_changes_nothing(popham, manager):
     found = popham("revoke", "agent", "web-1", stdin="")
+    assert (found.exit_code, manager.requests) == (64, [])
+    *consequence, line = found.stderr.splitlines()
+    assert consequence == ["Agent web-1 will be given nothing more, until it is accepted again."]
+    assert line == (
+        "popham: there is nobody to ask whether that is meant, and nothing was changed (conflict.no_terminal). "
+        "Give --yes, or web-1 on standard input."
+    )
+
+
+def test_revoke_that_is_interrupted_changes_nothing(popham, manager, monkeypatch):
+    def interrupted(*_args, **_rest):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("popham.cli.admission.confirm", interrupted)
+    found = popham("revoke", "agent", "web-1")
     assert (found.exit_code, manager.requests) == (130, [])
+    assert found.stderr.endswith("popham: interrupted\n")
+
+
+@pytest.mark.parametrize("head", ["abc", "A" * 64, "0" * 65])
+def test_f_o6_a_head_that_is_no_digest_is_refused_in_one_sentence(popham, manager, head):
+    found = popham("audit", "--verify", "--head", head)
+    assert (found.exit_code, manager.requests) == (64, [])
+    assert found.stderr.startswith("popham: --head takes a digest as --verify prints it: 64 digits")
 
 
 def test_yes_asks_nothing(popham, manager):

@@ -15,7 +15,9 @@ def test_describe_agent_shows_rollout_drift_withheld_policies_and_the_health_win
         "withheld": ["files"],
         "watched_until": NOW + 300,
         "rollout": "r3",
-        "rollout_state": "running",
+        "rollout_state": "paused",
+        "rollout_since": NOW - 60,
+        "rollout_by": "ada",
         "wave": 2,
         "waves": 4,
         "share": 0.05,
@@ -25,7 +27,7 @@ def test_describe_agent_shows_rollout_drift_withheld_policies_and_the_health_win
     manager.on("GET /agents/web-1", agent(1, detail=detail))
     lines = [" ".join(line.split()) for line in popham("describe", "agent", "web-1").stdout.splitlines()]
     assert {
-        "rollout: r3, running, wave 2 of 4 (5 %): this agent is to have serial 8",
+        "rollout: r3, paused since 2027-01-15T07:59:00Z by ada, wave 2 of 4 (5 %): this agent is to have serial 8",
         "drifted: /etc/popham.d/motd",
         "not put back: it is a directory",
         "last drift: /etc/popham.d/motd, 2027-01-15T07:59:00Z; put back 3 times today",

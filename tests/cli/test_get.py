@@ -19,7 +19,8 @@ TITLES = [
     "LAST",
     "CONTACT",
 ]
-WIDE = ["LOCATION", "UID", "DIALER", "HEARTBEAT", "ADDRESS", "SINCE", "REASON", "LABELS", "VERSION"]
+WIDE = ["LOCATION", "UID", "DIALER", "HEARTBEAT", "ADDRESS", "SINCE", "REASON", "LABELS", "VERSION",
+        *["VISITED", "AT", "LAST", "VISIT", "NEXT", "VISIT", "VISIT", "FAILS"]]  # fmt: skip
 
 GROUP = {
     "name": "paris", "path": "fleet/paris", "parent": "fleet", "inherits": True, "exceptions": {},

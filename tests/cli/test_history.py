@@ -64,6 +64,7 @@ def test_f_y5_diff_of_files_shows_each_object_that_differs(popham, manager):
     found = popham("diff", "-f", "-", stdin="x: 1")
     assert (found.exit_code, found.stdout) == (1, DIFF.replace("\x1b", "\\x1b"))
     assert manager.requests[0][1] == "/apply?dry_run=true"
+    assert manager.requests[0][2]["compare"] is True
 
 
 def test_f_y5_rollback_says_what_it_made(popham, manager):

@@ -95,6 +95,23 @@ def test_f_c11_a_plan_shows_changes_and_costs_before_and_after_and_changes_nothi
     assert "Nothing was changed" in found.stderr
 
 
+@pytest.mark.parametrize(
+    ("said", "end"),
+    [
+        ({}, "Make it so: popham apply with the same files."),
+        ({"asks": "canary"}, "Make it so: popham apply with the same files and --canary 1%, or --all."),
+        ({"asks": "all"}, "Make it so: popham apply with the same files and --all."),
+        (
+            {"changes": [RESULT["changes"][0] | {"action": "unchanged"}], "groups": []},
+            "Nothing would change.",
+        ),
+    ],
+)
+def test_f_y7_a_plan_ends_with_the_command_that_makes_it_so(popham, manager, file, said, end):
+    manager.on("POST /apply", RESULT | said)
+    assert popham("plan", "-f", file).stderr == f"Nothing was changed. {end}\n"
+
+
 def test_f_c11_a_plan_names_the_longest_heartbeat_that_keeps_an_age(popham, manager, file):
     manager.on("POST /apply", RESULT)
     found = popham("plan", "-f", file, "--age", "10m")

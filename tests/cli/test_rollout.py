@@ -25,6 +25,8 @@ ROLLOUT = {
     "id": "r3",
     "state": "running",
     "reason": "",
+    "since": 0.0,
+    "by": "",
     "next": "wave 3 begins when all in contact have applied and 10m have passed",
     "author": "ada",
     "at": NOW - 700,
@@ -63,7 +65,13 @@ DONE = ROLLOUT | {
     "errors": [],
     "stuck": [],
 }
-HALTED = ROLLOUT | {"state": "halted", "reason": "1 failed of 12 in wave 2", "next": ""}
+HALTED = ROLLOUT | {
+    "state": "halted",
+    "reason": "1 failed of 12 in wave 2",
+    "next": "",
+    "since": NOW - 60,
+    "by": "popham",
+}
 
 
 def test_the_rollouts_of_these_tests_have_the_fields_of_the_api():
@@ -108,8 +116,26 @@ def test_f_y17_status_says_how_long_a_wave_still_soaks_and_why_one_is_halted(pop
     assert "soaks, 9m left" in popham("rollout", "status", "r3").stdout
     manager.on("GET /rollouts/r4", HALTED)
     lines = popham("rollout", "status", "r4").stdout.splitlines()
-    assert lines[0] == "rollout: r3, halted: 1 failed of 12 in wave 2"
+    assert lines[0] == "rollout: r3, halted since 2027-01-15T07:59:00Z by popham: 1 failed of 12 in wave 2"
     assert " halted " in lines[lines.index("") + 3]
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("paused", "paused since"),
+        ("running", "running since"),
+        ("promoted", "promoted"),
+        ("undone", "undone"),
+    ],
+)
+def test_f_y17_status_says_since_when_and_by_whom(popham, manager, state, words):
+    manager.on("GET /rollouts/r3", ROLLOUT | {"state": state, "since": NOW - 60, "by": "ada"})
+    lines = popham("rollout", "status", "r3").stdout.splitlines()
+    assert lines[0] == f"rollout: r3, {words} 2027-01-15T07:59:00Z by ada"
+    shown = popham("get", "rollouts", "r3", "-o", "wide").stdout.splitlines()
+    assert "2027-01-15T07:59:00Z" in shown[1]
+    assert "ada" in shown[1]
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl", "yaml"])
@@ -297,3 +323,36 @@ def test_sec_13_the_name_of_a_halted_rollout_cannot_move_the_cursor(popham, mana
     found = popham("rollout", "status", "r3", "-w")
     assert "resume r3\\x1b[2J. Go back" in found.stderr
     assert "\x1b" not in found.output
+
+
+@pytest.mark.parametrize("act", ["promote", "undo"])
+@pytest.mark.parametrize("state", ["promoted", "undone"])
+def test_f_y17_what_is_over_is_not_asked_about(popham, manager, act, state):
+    manager.on("GET /rollouts/r3", ROLLOUT | {"state": state})
+    problem = {"code": "conflict.over", "detail": "rollout r3 is over", "hint": "", "retryable": False}
+    manager.on(f"POST /rollouts/r3/{act}", problem, status=409)
+    found = popham("rollout", act, "r3", stdin="")
+    assert found.exit_code == 1
+    assert found.stderr == "popham: rollout r3 is over (conflict.over)\n"
+
+
+def test_f_y17_promote_names_one_agent_as_one(popham, manager):
+    manager.on("GET /rollouts/r3", ROLLOUT | {"agents": 1})
+    found = popham("rollout", "promote", "r3", stdin="no\n")
+    assert found.stderr.startswith("The one agent gets policy/motd now, without the waves that remain: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--canary", "0%"), "--canary 0%: the first wave has 0.01 % at least"),
+        (("--canary", "10%,5%"), "--canary 10%,5%: a rollout has 1 to 20 waves, each wider"),
+        (("--canary", "1%", "--soak", "60d"), "a soak takes 0 to 30 days"),
+    ],
+)
+def test_f_y17_waves_that_no_manager_takes_are_refused_in_one_sentence(popham, manager, args, words):
+    found = popham("rollback", "policy", "motd", "--to", "2", *args)
+    assert (found.exit_code, manager.requests) == (64, [])
+    assert words in found.stderr
+    assert "For example --" in found.stderr
+    assert len(found.stderr.splitlines()) == 1

@@ -296,6 +296,24 @@ def test_strangers_cost_at_most_so_many_checks_a_second_and_the_visitor_comes_th
     scene.run(story)
 
 
+def test_a_flood_from_one_address_leaves_a_visitor_its_first_request(scene):
+    async def story():
+        far = next(
+            f"198.51.100.{n}"
+            for n in range(99)
+            if entry.set_of(f"198.51.100.{n}") != entry.set_of("192.0.2.7")
+        )
+        for _ in range(10):
+            for _ in range(100):
+                await scene.service.answer(scene.visits(scene.director, address=far).request(nonce="old"))
+            await pass_time(0.1)
+        assert (await scene.visitor.ask()).status == 200
+        near = scene.visits(scene.director, address=far)
+        assert (await near.ask(again=False)).status == 429
+
+    scene.run(story)
+
+
 def test_who_has_the_nonce_is_paced_and_not_refused(scene):
     async def story():
         await scene.visitor.ask()

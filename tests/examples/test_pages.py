@@ -28,7 +28,7 @@ DEFINITIONS = [(where, text) for where, text in snippets("yaml") if "apiVersion:
 @pytest.mark.parametrize(("where", "text"), DEFINITIONS, ids=[where for where, _ in DEFINITIONS])
 def test_every_definition_on_a_page_is_accepted(where, text):
     found = check([SourceFile(name=where, text=text)])
-    assert found.groups or found.policies or found.placements
+    assert found.groups or found.policies or found.placements or found.agents
 
 
 def test_there_are_definitions_on_the_page_about_them():

@@ -43,6 +43,7 @@ class FakeLinks:
     asked: list = field(default_factory=list)
     changed: list = field(default_factory=list)
     down: list = field(default_factory=list)
+    visits: dict = field(default_factory=dict)
 
     def connected(self, uid):
         return uid in self.held
@@ -53,6 +54,12 @@ class FakeLinks:
 
     def agent_changed(self, uid):
         self.changed.append(uid)
+
+    def visit(self, uid):
+        return self.visits.get(uid)
+
+    def visit_of_definition(self, name):
+        return self.visits.get(name)
 
     def definitions_changed(self, names):
         self.changed += [f"definition {name}" for name in names]

@@ -126,6 +126,13 @@ async def test_a_uid_that_another_definition_has_is_refused(bench):
     assert (await row(bench, "web3")).uid == ""
 
 
+async def test_an_agent_that_one_definition_names_leaves_the_one_it_answered_at_before(bench):
+    await bench.apply(agent("b", "address: b"))
+    await bench.store.write(lambda tx: bind(tx, ADMIN, "b", UID, now=NOW))
+    await bench.apply(agent("a", f"address: a, uid: {UID}"), agent("b", "address: b"))
+    assert {one.name: one.uid for one in await listed(bench)} == {"a": UID, "b": ""}
+
+
 async def test_stock_agents_and_names_of_several_agents_are_bound_to_nothing(bench):
     await join(bench, "web1", kind="stock")
     await join(bench, "twin", uid=UID.replace("a", "b"))

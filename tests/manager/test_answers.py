@@ -1,5 +1,7 @@
 """Where an agent's values come from, and why it is where it is."""
 
+from types import SimpleNamespace
+
 import pytest
 from tests.manager.conftest import ADMIN, NOW, VIEWER
 from tests.manager.test_agents import join
@@ -180,6 +182,15 @@ def view(**said):
             "refused what came: needs download",
             "Upgrade the agent",
         ),
+        (
+            {
+                "sync": "pending",
+                "visit": SimpleNamespace(code="visit.refused", failures=1),
+                "detail": {"error_code": "trust.crit", "error": "needs visits"},
+            },
+            "refused what came: needs visits",
+            "Upgrade the agent",
+        ),
         ({"sync": "cannot take it", "reason": "it takes no configuration"}, "takes no configuration", "accept"),
         ({"detail": {"unsupported": ["otelcol"]}}, "except policies of type otelcol", "Upgrade"),
         (
@@ -210,6 +221,41 @@ def test_f_y19_it_says_where_the_agent_is_and_why():
     found = explain_why(view(location="office", rules=("interface ethernet",)))
     assert found.here == "in location office because interface ethernet"
     assert (found.presence, found.link, found.sync) == ("on time", "none", "in sync")
+
+
+ROLLOUT = {
+    "rollout": "r3", "rollout_state": "halted", "rollout_reason": "", "rollout_since": NOW - 60,
+    "rollout_by": "ada", "wave": 1, "waves": 4, "share": 0.01, "is_candidate": False, "rollout_serial": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "how"),
+    [
+        ({}, "which is halted, by ada at 2027-01-15T07:59:00Z"),
+        ({"rollout_reason": "smoke"}, "which is halted, by ada at 2027-01-15T07:59:00Z: smoke"),
+        ({"rollout_state": "paused"}, "which is paused, by ada at 2027-01-15T07:59:00Z"),
+        ({"rollout_since": 0.0, "rollout_reason": "halted by ada"}, "which is halted: halted by ada"),
+        ({"rollout_state": "running"}, "wave 1 of 4 (1 %)"),
+    ],
+)
+def test_f_y19_it_says_by_whom_and_since_when_a_rollout_holds_an_agent_back(said, how):
+    found = explain_why(view(detail=ROLLOUT | said))
+    assert found.sentence == f"has serial 2; serial 3 is held back by rollout r3, {how}"
+
+
+@pytest.mark.parametrize(
+    ("said", "since"),
+    [
+        ({"since": NOW - 9}, NOW - 9),
+        ({"since": NOW - 9, "sync": "failed"}, NOW - 9),
+        ({"since": NOW - 9, "sync": "drifted", "detail": {"drift_at": NOW - 5}}, NOW - 5),
+        ({"since": NOW - 9, "sync": "pending", "detail": {"content_digest": "a", "wanted_digest": "b"}}, None),
+        ({"since": NOW - 9, "sync": "pending", "detail": {"content_digest": "b", "wanted_digest": "b"}}, NOW - 9),
+    ],
+)  # fmt: skip
+def test_f_y19_it_says_since_when(said, since):
+    assert explain_why(view(**said)).since == since
 
 
 async def test_why_is_asked_of_the_service(paris):

@@ -1,5 +1,7 @@
 """Who dials one agent, whatever its group says."""
 
+from dataclasses import replace
+
 import pytest
 from tests.manager.conftest import ADMIN, NOW, VIEWER, group, machine
 
@@ -111,3 +113,17 @@ async def test_what_a_newer_program_kept_is_read_as_far_as_it_is_known(bench, ke
     newer = dataclasses.replace(row, overrides='{"colour":"blue","dialer":"agent"}')
     assert Overrides.of(newer) == Overrides(dialer=Dialer.AGENT)
     assert Overrides().encoded() == "{}" == row.overrides
+
+
+async def test_f_t2_an_agent_too_old_to_be_dialled_is_not_told_to_be(bench, keys):
+    uid = await join(bench, keys)
+
+    def age(tx):
+        tx.put_agent(replace(tx.agent(uid), description='{"service.version": "0.4.0"}'))
+
+    await bench.store.write(age)
+    with pytest.raises(ConflictError, match=r"of version 0\.4\.0") as caught:
+        await bench.service.dial(ADMIN, uid, dialer=Dialer.MANAGER)
+    assert caught.value.code == "conflict.generation"
+    assert "Upgrade the agent" in caught.value.hint
+    await bench.service.dial(ADMIN, uid, dialer=Dialer.AGENT)

@@ -8,6 +8,7 @@ from tests.manager.conftest import ADMIN, NOW, VIEWER, group, otelcol, policy
 
 from popham.errors import ConflictError, GrantError, NotFoundError, StateError
 from popham.manager.grant import Grant, Role
+from popham.store.memory import MemoryReading
 from popham.store.rows import RevisionRow
 
 OWN = "{inheritance: {policies: {files: false}}, policies: {files: motd}}"
@@ -145,3 +146,26 @@ async def test_f_y5_a_viewer_sees_a_policy_without_its_secrets(bench):
     assert seen.spec["files"][0]["path"] == "/etc/popham.d/motd"
     assert "hunter2" not in repr(seen)
     assert (await bench.service.policy(ADMIN, "motd")).spec["files"][0]["content"] == "hunter2"
+
+
+async def test_f_y5_whether_a_revision_ever_was_is_answered_by_numbers_alone(bench, monkeypatch):
+    await fill(bench)
+
+    def whole(*_args):
+        raise AssertionError("bodies are read where numbers will do")
+
+    kept = MemoryReading.revisions
+
+    def numbers(tx, name):
+        return [row.revision for row in kept(tx, name)]
+
+    monkeypatch.setattr(MemoryReading, "revision_numbers", numbers)
+    monkeypatch.setattr(MemoryReading, "revisions", whole)
+    with pytest.raises(NotFoundError, match="has no revision 9") as caught:
+        await bench.service.roll_back(ADMIN, "motd", 9)
+    assert "It has 1 to 2" in caught.value.hint
+    with pytest.raises(NotFoundError, match="there is no policy 'mot'"):
+        await bench.service.roll_back(ADMIN, "mot", 1)
+    await bench.apply(policy(content="three"))
+    monkeypatch.undo()
+    assert (await bench.service.policy(VIEWER, "motd")).revision == 3

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popham.manager.book import _record_of
 from popham.manager.judgement import Sight, judge, judge_record, show_span
+from popham.manager.kept import record_of
 from popham.manager.roster import read_record
 from popham.manager.saving import STATUS
 from popham.model.bundle import Bundle, LocationSet
@@ -113,6 +113,11 @@ def remote(**more):
             "told over its held link; waits for its first report",
         ),
         (sight(record=OLD), "pending", "waits for its heartbeat in 4m"),
+        (
+            sight(record=replace(OLD, applied_resolved=BUNDLE.locations["default"].resolved_digest)),
+            "pending",
+            "has serial 3 already, by a rollout that went on since; waits for its heartbeat in 4m",
+        ),
         (sight(record=OLD, connected=True), "pending", "told over its held link; waits for its answer"),
         (sight(record=OLD, next_contact=NOW - 90), "pending", "waits for its heartbeat, due 1m ago"),
         (
@@ -258,4 +263,4 @@ def test_the_census_and_the_table_of_agents_judge_alike(
         config_hash=objects if bundle and kind is AgentKind.STOCK else b"",
         connected=connected,
     )
-    assert judge_record(_record_of(row), wanted) is judge(seen)[0]
+    assert judge_record(record_of(row), wanted) is judge(seen)[0]

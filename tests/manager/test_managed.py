@@ -55,6 +55,20 @@ async def test_f_y18_what_a_source_applied_refuses_other_edits_and_says_where_to
             await call
 
 
+async def test_f_y18_what_differs_may_be_asked_by_everybody_and_changes_nothing(bench):
+    await bench.apply(policy(), group("paris", OWN), source=GIT)
+    edited = policy(content="other")
+    compared = await bench.apply(edited, grant=VIEWER, dry_run=True, compare=True)
+    (changed,) = compared.changes
+    assert changed.action == "changed"
+    assert "other" in changed.difference
+    assert SOURCE not in changed.difference, "nothing is taken from whom it belongs to"
+    with pytest.raises(ConflictError, match="is managed in"):
+        await bench.apply(edited, compare=True)
+    with pytest.raises(ConflictError, match="is managed in"):
+        await bench.apply(edited, dry_run=True)
+
+
 async def test_f_y18_the_same_again_is_no_edit_and_a_copy_belongs_to_nobody(bench):
     await bench.apply(policy(), source=GIT)
     assert [change.action for change in (await bench.apply(policy())).changes] == ["unchanged"]

@@ -267,3 +267,29 @@ async def test_f_y17_the_first_errors_and_the_stuck_are_bounded_and_in_order(ben
     for number in range(15, 20):
         crew.fails(number)
     assert {one.name for one in (await crew.look(1)).errors} == had
+
+
+async def test_f_y17_a_halted_rollout_says_how_many_still_have_it(crew):
+    first = crew.first
+    crew.applies(*first[:4])
+    await crew.look()
+    crew.bench.service._holders = crew.watch.holders
+    service = crew.bench.service
+    before = crew.bundle.content_digest
+    view = await service.halt_rollout(ADMIN, "r1")
+    assert view.next.startswith(
+        "nobody begins it, and 4 agents still have it, until the next contact: popham"
+    )
+    halted = await crew.bench.bundle("paris")
+    assert halted.content_digest != before
+    for number in first[:3]:
+        crew.say(number, content_digest=halted.content_digest, applied_digest=halted.content_digest)
+    (view,) = await service.rollouts(VIEWER)
+    assert view.next.startswith("nobody begins it, and 1 agent still has it, until the next contact: popham")
+    crew.say(first[3], content_digest=halted.content_digest, applied_digest=halted.content_digest)
+    # Who is not in the cohort has the bundle, and not what is new.
+    outside = next(number for number in range(crew.agents) if number not in first)
+    crew.say(outside, content_digest=before, applied_digest=before)
+    assert (await service.rollout(VIEWER, "r1")).next.startswith(
+        "nobody has it now: popham rollout resume r1"
+    )

@@ -162,7 +162,8 @@ async def test_sec_42_a_change_that_reaches_many_needs_a_decision(bench, keys):
     assert (await bench.service.policy(VIEWER, "motd")).revision == 1
     planned = await bench.apply(policy(content="two"), grant=VIEWER, dry_run=True)
     assert "12 agents in 1 group" in planned.warnings[0]
-    assert planned.reach == 12
+    assert (planned.reach, planned.asks) == (12, "canary")
+    assert (await bench.apply(policy(content="two"), dry_run=True, everyone=True)).asks == ""
     assert (await bench.apply(policy(content="two"), everyone=True)).rollout == ""
     with pytest.raises(ConflictError, match="12 agents"):
         await bench.service.roll_back(ADMIN, "motd", 1)
@@ -218,7 +219,7 @@ async def test_f_y17_a_rollout_is_halted_resumed_paused_and_promoted(bench):
     await bench.apply(policy(content="two"), rollout=TERMS)
     first = await bench.bundle("paris")
     view = await bench.service.halt_rollout(ADMIN, "r1", "it smells")
-    assert (view.state, view.reason) == ("halted", "it smells")
+    assert (view.state, view.reason, view.by, view.since) == ("halted", "it smells", "ada", NOW)
     halted = await bench.bundle("paris")
     assert (halted.rollout.ppm, halted.serial) == (0, 2)
     assert halted.version > first.version
@@ -230,11 +231,12 @@ async def test_f_y17_a_rollout_is_halted_resumed_paused_and_promoted(bench):
     assert (again.rollout.ppm, again.rollout.salt) == (first.rollout.ppm, first.rollout.salt)
     told = len(bench.told)
     view = await bench.service.pause_rollout(ADMIN, "r1")
-    assert (view.state, view.reason) == ("paused", "paused by ada")
+    assert (view.state, view.reason, view.by, view.since) == ("paused", "", "ada", NOW + 60)
     assert (await bench.bundle("paris"), len(bench.told)) == (again, told)
     view = await bench.service.promote_rollout(ADMIN, "r1")
     done = await bench.bundle("paris")
     assert (done.rollout, done.serial, view.state, view.next) == (None, 2, "promoted", "")
+    assert (view.reason, view.by, view.since) == ("", "ada", NOW + 60)
     for act in ("halt", "pause", "resume", "promote", "undo"):
         with pytest.raises(ConflictError) as caught:
             await getattr(bench.service, f"{act}_rollout")(ADMIN, "r1")

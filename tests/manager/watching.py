@@ -88,6 +88,7 @@ class Crew:
             self.say(
                 number,
                 content_digest=self.bundle.content_digest,
+                applied_digest=self.bundle.content_digest,
                 resolved=digest,
                 applied_resolved=digest,
                 outcome=Outcome.APPLIED,

@@ -86,7 +86,7 @@ def test_f_o10_an_address_is_a_host_or_an_ip_address_of_either_family(address, u
         ("  address: '2001:db8::7::'\n", "agent", 5, "is no host name"),
         ("  address: 'web1:80'\n", "agent", 5, "is no host name"),
         ("  address: 'https://web1'\n", "agent", 5, "is no host name"),
-        ("  address: 'user@web1'\n", "agent", 5, "is no host name"),
+        ("  address: 'user:hunter2@web1'\n", "agent", 5, "this is no host name"),
         ("  address: 'fe80::1%eth0'\n", "agent", 5, "names an interface of one machine"),
         ("  address: 0.0.0.0\n", "agent", 5, "is no address of one machine"),
         ("  address: '::'\n", "agent", 5, "is no address of one machine"),

@@ -2,7 +2,7 @@ import pytest
 
 from popham.errors import WireError
 from popham.model.communication import Dialer
-from popham.model.generation import GENERATION, OLDEST, STOCK, VISITS, check_generations
+from popham.model.generation import GENERATION, OLDEST, STOCK, VISITS, check_generations, generation_of
 
 TABLE = {
     # upstream, downstream, dialer: the remedy; None where they may talk
@@ -52,3 +52,11 @@ def test_a_generation_that_is_too_old_is_told_the_remedy(dialer):
         assert "Upgrade the upstream" in caught.value.hint
     with pytest.raises(WireError, match="agent speaks generation -1"):
         check_generations(GENERATION, OLDEST - 2, dialer)
+
+
+@pytest.mark.parametrize(
+    ("version", "generation"),
+    [("0.1.0", 1), ("0.4.9", 1), ("0.5.0", 2), ("0.10.0", 2), ("1.0.0", 2), ("", 2), ("of a branch", 2)],
+)
+def test_f_t2_an_agents_version_says_its_generation(version, generation):
+    assert generation_of(version) == generation

@@ -44,7 +44,6 @@ async def watched(simulation, settings, number):
         await agent.crash()
         agent.window = WINDOW
         agent.start()
-        simulation.manager.visit(agent)
     await pass_time(HEARTBEAT)
     await simulation.manager.publish(LAB.format(text="one"))
     await pass_time(WINDOW + 2 * HEARTBEAT)

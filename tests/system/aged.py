@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TREES = {
     "0.1.0": "8dca8390d7de544c56a5e5a26887fd0b462de716",
     "0.3.0": "19b50e9c5514c20958b4e1550acb8a57ad5abe74",
+    "0.4.0": "d8eb15ef63e8a3d1c555ac196efaf81b02ab45a5",
 }
 """Git's name of everything that a release consists of."""
 
@@ -74,9 +75,10 @@ class Aged(Machine):
         with program(self.fleet, self.env):
             return super().start()
 
-    def renew(self):
-        """Start the agent of this release on the state that the earlier one left, and permit it to look."""
-        self.config.write_text(f'{self.config.read_text()}[location]\nfiles = ["{self.fleet.folder}"]\n')
+    def renew(self, toml=""):
+        """Start the agent of this release on the state that the earlier one left; it may look, if nothing is said."""
+        toml = toml or f'[location]\nfiles = ["{self.fleet.folder}"]\n'
+        self.config.write_text(self.config.read_text() + toml)
         self.env = self.fleet.env
         return self.start()
 

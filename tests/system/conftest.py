@@ -21,6 +21,7 @@ from popham.errors import LinkError
 from popham.testing.ports import free_ports
 
 from .stock import Bridge
+from .web_servers import apache, nginx, sockets, web_authority  # noqa: F401  # fixtures
 
 PATIENCE = 60.0
 """Seconds until a condition is given up."""

@@ -2,8 +2,12 @@
 
 import pytest
 
+from popham.errors import WireError
 from popham.model.fleet import AgentKind
-from popham.model.status import Presence, presence
+from popham.model.status import Presence, StateRecord, presence
+from popham.trust.keys import IdentityKey
+from popham.trust.verify import seal_state
+from popham.upstream import record as records
 from popham.upstream.record import (
     APPLIED,
     APPLYING,
@@ -119,3 +123,36 @@ def test_f_o16_what_was_said_of_older_settings_does_not_count(record):
 )
 def test_f_o16_an_agent_that_holds_something_is_to_lose_it_with_its_policies(objects, held, wanted):
     assert stock_digest(objects, held) == wanted
+
+
+# What it said last, read when it is asked for, by whatever thread.
+
+
+def said(revision):
+    state = StateRecord(uid="u", revision=revision, group="fleet", promise=60.0, mode="pull", dialer="agent")
+    return state, seal_state(state, IdentityKey.create())
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_newer_state_that_comes_while_the_kept_one_is_read_is_the_one_that_stays(
+    record, monkeypatch, damaged
+):
+    newer, envelope = said(2)
+    record.envelope = said(1)[1]
+    slim = records._slim
+
+    def meanwhile(state, uid):
+        monkeypatch.undo()
+        record.note_state(newer, envelope)
+        if damaged:
+            raise WireError("state", "it is malformed")
+        return slim(state, uid)
+
+    monkeypatch.setattr(records, "_slim", meanwhile)
+    assert record.state.revision == 2
+    assert (record.state.revision, record.envelope) == (2, envelope)
+
+
+def test_a_kept_state_that_cannot_be_read_is_forgotten(record):
+    record.envelope = b"{"
+    assert (record.state, record.envelope) == (None, b"")

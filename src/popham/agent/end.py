@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,14 +17,14 @@ from popham.agent.dialing import FIRST, settings_for
 from popham.agent.downloads import Downloads
 from popham.agent.enforcer import Enforcer, Fetch
 from popham.agent.records import Standing
-from popham.agent.saying import describe, raise_refusal
+from popham.agent.saying import describe, raise_refusal, read_reference
 from popham.agent.state import AgentState
 from popham.agent.state_record import SENTENCE, make_record
 from popham.errors import LinkError, TrustError, WireError
 from popham.link.cadence import bound_stretch
 from popham.model.communication import CommunicationSettings, Dialer, Mode
 from popham.model.generation import GENERATION, check_generations
-from popham.model.names import parse_json
+from popham.model.names import digest
 from popham.model.status import Outcome, StateRecord
 from popham.opamp.codec import custom, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
@@ -40,13 +39,11 @@ from popham.opamp.wire import BLOB_KEY, BUNDLE_KEY, OWN_AGENT, REFERENCE_TYPE, S
 from popham.trust.verify import check_blob, seal_state
 
 _log = logging.getLogger(__name__)
-_BUNDLE_LIMIT = 4 * 1024 * 1024
 _FACTS, _FACT = 32, 64
 """Facts of a machine, and characters of each: a report has to fit into 8 KiB."""
 STRAY = "link.servers"
 """Code of a fallback: no server of the list answers, so the addresses of the join string are dialled."""
 _GONE = 404
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _STATUS = {
     Outcome.NONE: RemoteConfigStatuses.RemoteConfigStatuses_UNSET,
     Outcome.APPLYING: RemoteConfigStatuses.RemoteConfigStatuses_APPLYING,
@@ -277,6 +274,7 @@ class AgentEnd:
             LinkError: What it names could not be fetched, or it asks to stay away.
         """
         if not data:
+            self._enforcer.heard(answered=self._session.answered > self._mark)
             return
         message = self._session.receive(data)
         self._enforcer.heard(answered=self._session.answered > self._mark)
@@ -295,7 +293,8 @@ class AgentEnd:
             self._begun = True
         except LinkError as error:
             if error.code == AWAITED:
-                return  # the bundle itself
+                self.news.set()  # that the bundle itself is to be brought
+                return
             if error.status != _GONE:
                 raise
             # What was named has been replaced meanwhile; the link is well, and brings what there is now.
@@ -375,26 +374,21 @@ class AgentEnd:
         held = offer.config.config_map
         if BUNDLE_KEY not in held:
             raise WireError("offer", "an offer has no bundle")
-        envelope = held[BUNDLE_KEY].body
-        self.fetch.forget()
+        envelope, newest = held[BUNDLE_KEY].body, self._state.bundle()
         if held[BUNDLE_KEY].content_type == REFERENCE_TYPE:
-            envelope = await self._fetch_named(envelope)
+            envelope = await self._fetch_named(envelope, newest or b"")
+        if envelope != newest:
+            self.fetch.forget()
         blobs = {
             key.removeprefix(BLOB_KEY): value.body for key, value in held.items() if key.startswith(BLOB_KEY)
         }
         self._enforcer.take(envelope, blobs)
         self._offered = True
 
-    async def _fetch_named(self, body: bytes) -> bytes:
-        try:
-            named = parse_json(body)
-            sha256, length = str(named["sha256"]), int(named["length"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise WireError("reference", "a bundle is named in a way this agent does not know") from error
-        if not _DIGEST.fullmatch(sha256):
-            raise WireError("reference", "a bundle is named by something that is no digest")
-        if length > _BUNDLE_LIMIT:
-            raise WireError("too_large", f"a bundle of {length} bytes is offered")
+    async def _fetch_named(self, body: bytes, newest: bytes) -> bytes:
+        sha256, length = read_reference(body)
+        if digest(newest) == sha256:
+            return newest  # it was on its way when this was said
         envelope = await self.fetch(sha256, length)
         check_blob(envelope, sha256, length)
         return envelope

@@ -41,7 +41,7 @@ ENABLED: Final = "service-enabled"
 RETRY = 30.0
 """Seconds until an enabled service that could not listen tries again."""
 STOP_TIME = 5.0
-"""Seconds that a stop may take."""
+"""Seconds that people wait for a stop, at most; who is being answered then is let finish."""
 CONNECTIONS = 32
 """Connections of one service: one visitor has few, and behind a web server all come from one address."""
 SOCKET_MODE = 0o660
@@ -92,6 +92,7 @@ class AgentService:
         self._since: float | None = None
         self._problem: PophamError | None = None
         self._wanted = False
+        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def enabled(self) -> bool:
@@ -223,18 +224,24 @@ class AgentService:
             return
         self._tell("")
         _log.info("the service is off")
-        try:
-            async with asyncio.timeout(STOP_TIME):
-                if self._service is not None:
-                    await self._service.close_links()
-                await listener.stop()
-        except TimeoutError:
-            _log.warning("a connection to the service did not end in time")
+        ending = asyncio.create_task(self._close(listener), name="end of the service's listener")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        # Nobody comes in any more; who is being answered is let finish.
+        await asyncio.wait({ending}, timeout=STOP_TIME)
+
+    async def _close(self, listener: VisitListener) -> None:
+        if self._service is not None:
+            await self._service.close_links()
+        await listener.stop()
 
     async def _end(self) -> None:
         await self._stop()
+        for ending in self._ending:
+            ending.cancel()
         if self._service is not None:
             await self._service.aclose()
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _tell(self, address: str) -> None:
         self.address = address
@@ -246,10 +253,16 @@ class AgentService:
 
     def describe(self) -> dict[str, Any]:
         """Return everything as plain data; times are unix seconds, None where unknown."""
-        found = describe_off(self._state, self._settings or self._read_quietly())
+        settings, problem = self._settings, self._problem
+        if settings is None:
+            try:
+                settings = self._read()
+            except ConfigError as error:
+                problem = problem or error
+        found = describe_off(self._state, settings)
         found |= {"on": self._listener is not None, "address": self.address, "since": self._since}
-        if self._problem is not None:
-            found["problem"] = self._problem.as_dict()
+        if problem is not None:
+            found["problem"] = problem.as_dict()
         service = self._service
         if service is not None:
             found["held"] = service.held
@@ -257,13 +270,6 @@ class AgentService:
             found["refused"] = _fields(service.refused)
         found["next"] = say_next(found)
         return found
-
-    def _read_quietly(self) -> ServiceSettings | None:
-        try:
-            return self._read()
-        except ConfigError as error:
-            self._problem = self._problem or error
-            return None
 
 
 WORDS: Mapping[str, Callable[[AgentService], Awaitable[None]]] = MappingProxyType(

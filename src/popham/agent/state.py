@@ -38,6 +38,7 @@ from popham.errors import PophamError, StateError, TrustError, WireError
 from popham.model.bundle import BUNDLE_TYPE, Bundle
 from popham.model.names import digest
 from popham.model.policy import MAX_BODY
+from popham.statedir import FORMAT, WALLED
 from popham.trust.dsse import ENVELOPE_LIMIT, Envelope
 from popham.trust.keys import IdentityKey, load_private
 from popham.trust.verify import Floor, check_blob
@@ -88,6 +89,8 @@ class AgentState:
 
     def save_join(self, join: Join) -> None:
         """Keep how this machine joined."""
+        if join.walled:
+            self._storage.write(FORMAT, WALLED.encode())
         self._save("join.json", join)
 
     def drop_join(self) -> None:

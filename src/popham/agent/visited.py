@@ -7,7 +7,6 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from popham.agent.state import AgentState
-
 from popham.net.seam import HeldConnection
 from popham.trust.birth import AlreadyBorn
 from popham.trust.keys import IdentityKey

@@ -90,6 +90,7 @@ class ApplyRequest(Reaching):
     take_over: bool = False
     prune: bool = False
     base: Base | None = None
+    compare: bool = False
 
 
 class RollbackRequest(Reaching):

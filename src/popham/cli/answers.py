@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from popham.cli.columns import NOTHING, field
+from popham.cli.columns import NOTHING, field, moment
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
 from popham.cli.show import Column, output_option, show_list, show_object
@@ -74,8 +74,14 @@ def why_agent(run: Invocation, name: str, form: str) -> None:
     if form != "text":
         show_object(form, found)
         return
-    here = f"; {clean(found['here'])}" if found["here"] else ""
-    click.echo(f"{clean(found['name'])}: {clean(found['sentence'])}{here}.")
+    sentence, here = clean(found["sentence"]).rstrip("."), clean(found["here"])
+    # What an agent says of an error ends with a hint, to which this does not belong.
+    apart = ". " in sentence
+    click.echo(f"{clean(found['name'])}: {sentence}{'' if apart or not here else f'; {here}'}.")
     click.echo(f"presence: {found['presence']}, link: {found['link']}, sync: {found['sync']}")
+    if here and apart:
+        click.echo(f"location: {here.removeprefix('in location ')}")
+    if found.get("since"):
+        click.echo(f"since: {moment(found['since'])}")
     if found["step"]:
         click.echo(f"next: {clean(found['step'])}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from popham.cli.columns import AUDIT
 from popham.cli.invocation import Invocation
 from popham.cli.show import output_option, show_list, show_object
 from popham.cli.text import clean
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @click.command()
@@ -24,6 +28,10 @@ def audit(run: Invocation, form: str, head: str, *, verify: bool) -> None:
     """
     if head and not verify:
         raise click.UsageError("--head goes with --verify")
+    if head and not _DIGEST.fullmatch(head):
+        raise click.UsageError(
+            "--head takes a digest as --verify prints it: 64 digits from 0 to 9 and a to f"
+        )
     with run.client() as client:
         if verify:
             found = client.verify_audit(head)

@@ -75,6 +75,20 @@ def mode(item: Shown) -> str:
     return f"{used} ({item['fallback']})" if item.get("fallback") else used
 
 
+def state_of(rollout: Shown) -> str:
+    """Return a rollout's state, and since when and by whom it is in it: ``paused since … by ada``."""
+    state = str(rollout["state"])
+    if not rollout.get("since"):
+        return state
+    over = state in {"promoted", "undone"}
+    return f"{state} {'' if over else 'since '}{moment(rollout['since'])} by {rollout['by']}"
+
+
+def visited(key: str) -> Callable[[Shown], str]:
+    """Return a cell that shows ``key`` of how the Manager visits an agent, ``-`` where it does not."""
+    return lambda item: str((item.get("visit") or {}).get(key) or NOTHING)
+
+
 def wave_of(rollout: Shown) -> str:
     """Return ``2 of 4``."""
     return f"{rollout['wave']} of {len(rollout['waves'])}"
@@ -110,6 +124,10 @@ AGENTS: Sequence[Column] = (
     Column("REASON", field("reason"), wide=True),
     Column("LABELS", lambda item: pairs(item.get("labels") or {}), wide=True),
     Column("VERSION", field("version"), wide=True),
+    Column("VISITED AT", visited("url"), wide=True),
+    Column("LAST VISIT", lambda item: moment((item.get("visit") or {}).get("last")), wide=True),
+    Column("NEXT VISIT", lambda item: moment((item.get("visit") or {}).get("next")), wide=True),
+    Column("VISIT FAILS", visited("code"), wide=True),
 )
 
 GROUPS: Sequence[Column] = (
@@ -152,6 +170,10 @@ AGENT_DEFINITIONS: Sequence[Column] = (
     Column("TLS", field("tls")),
     Column("HTTP PROXY", field("http_proxy")),
     Column("AGENT", field("agent")),
+    Column("STATE", field("state")),
+    Column("LAST VISIT", lambda item: moment((item.get("visit") or {}).get("last"))),
+    Column("NEXT VISIT", lambda item: moment((item.get("visit") or {}).get("next")), wide=True),
+    Column("VISIT FAILS", visited("code"), wide=True),
     Column("UID", field("uid"), wide=True),
     Column("SECRETS", lambda item: ",".join(item.get("secrets") or ()) or NOTHING, wide=True),
     Column("MANAGED BY", lambda item: str((item.get("annotations") or {}).get(SOURCE) or NOTHING), wide=True),
@@ -170,6 +192,8 @@ ROLLOUTS: Sequence[Column] = (
     Column("BEGUN", lambda item: moment(item.get("at"))),
     Column("AUTHOR", field("author")),
     Column("CHANGES", lambda item: some(item.get("changes") or (), 2)),
+    Column("SINCE", lambda item: moment(item.get("since")), wide=True),
+    Column("BY", field("by"), wide=True),
     Column("PENDING", number("pending"), wide=True),
     Column("AWAY", number("away"), wide=True),
     Column("GROUPS", lambda item: some(item.get("groups") or (), 4), wide=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from popham.cli.text import clean
@@ -17,12 +19,21 @@ def confirm(consequence: str, name: str, *, yes: bool) -> None:
         yes: Whether ``--yes`` was given.
 
     Raises:
-        ConflictError: Something else was typed (``conflict.not_confirmed``).
-        click.Abort: There is nobody to ask.
+        ConflictError: Something else was typed (``conflict.not_confirmed``), or there is nobody to ask
+            (``conflict.no_terminal``).
+        click.Abort: The person wants to end it.
     """
     if yes:
         return
     click.echo(consequence, err=True)
-    typed = click.prompt(f"Type {clean(name)} to go on", err=True, default="", show_default=False)
+    if sys.stdin is not None and sys.stdin.isatty():
+        typed = click.prompt(f"Type {clean(name)} to go on", err=True, default="", show_default=False)
+    else:
+        # Nobody reads a prompt; but a script may hand the name on.
+        line = sys.stdin.readline() if sys.stdin is not None else ""
+        if not line:
+            problem = "there is nobody to ask whether that is meant, and nothing was changed"
+            raise ConflictError("no_terminal", problem, f"Give --yes, or {clean(name)} on standard input")
+        typed = line.rstrip("\r\n")
     if typed != name:
         raise ConflictError("not_confirmed", "nothing was changed", "Type the name, or give --yes")

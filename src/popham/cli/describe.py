@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from popham.cli.columns import ago, moment, percent
+from popham.cli.columns import ago, count, moment, percent, state_of
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
 from popham.cli.show import Shown, output_option, show_object
@@ -19,17 +19,17 @@ INDENT = "  "
 _DAY = 86400.0
 TIMES = frozenset(
     {"next_contact", "since", "location_since", "first_seen", "last_contact", "certificate_until", "changed"}
-    | {"watched_until"}
+    | {"watched_until", "last", "next"}
 )
 """Fields that hold a moment, in unix seconds."""
-DURATIONS = frozenset({"heartbeat", "spread", "promise"})
+DURATIONS = frozenset({"heartbeat", "spread", "promise", "age_bound", "interval"})
 """Fields that hold a number of seconds."""
-LIFTED = ("ordered", "withheld", "labels_of_operators", "labels_of_agent")
+LIFTED = ("ordered", "unvisited", "withheld", "labels_of_operators", "labels_of_agent")
 """Details of an agent that belong beside what they explain."""
 ORDER = {
     "agent": "name uid group kind admission presence link sync reason wanted applied since rollout withheld "
     "drifted not_put_back last_drift watched_until mode ordered fallback "
-    "dialer heartbeat location rules location_since age last_contact next_contact first_seen address version "
+    "unvisited dialer heartbeat service visit location rules location_since age age_bound last_contact next_contact first_seen address version "
     "certificate_until labels labels_of_operators labels_of_agent",
     "group": "name path parent managed_by agents serial version edition minimum_serial inherits exceptions preset labels annotations",
     "policy": "name type revision sha256 private_to managed_by groups changed author labels annotations",
@@ -57,6 +57,9 @@ def agent(run: Invocation, name: str, form: str) -> None:
     head = {key: value for key, value in found.items() if key not in {"connected", "detail"}}
     head["link"] = "connected" if found.get("connected") else "none"
     head |= {key: detail.pop(key) for key in LIFTED if key in detail}
+    if head.get("visit"):
+        head["visit"] = visit_lines(head["visit"])
+    detail.pop("unvisited_step", "")
     _print(head | agent_lines(detail, run.now()), "agent")
     _print(detail, "")
     if found.get("admission") == "new":
@@ -90,6 +93,8 @@ def agent_lines(detail: dict[str, Any], now: float) -> dict[str, Any]:
     rollout, state = detail.pop("rollout", ""), detail.pop("rollout_state", "")
     wave, waves, share = detail.pop("wave", 0), detail.pop("waves", 0), detail.pop("share", 0.0)
     serial = detail.pop("rollout_serial", 0)
+    since, by = detail.pop("rollout_since", 0.0), detail.pop("rollout_by", "")
+    state = state_of({"state": state, "since": since, "by": by})
     side = (
         f"is to have serial {serial}"
         if detail.pop("is_candidate", False)
@@ -110,6 +115,24 @@ def agent_lines(detail: dict[str, Any], now: float) -> dict[str, Any]:
     until = detail.pop("watched_until", 0.0)
     if until > now:
         said["watched_until"] = until
+    return said
+
+
+def visit_lines(visit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how an agent is visited as people read it: what failed only where something did."""
+    said = {
+        key: value
+        for key, value in visit.items()
+        if key not in {"since", "failures", "problem", "hint", "code"}
+    }
+    if visit.get("code"):
+        why = f"{visit.get('problem')} ({visit['code']})"
+        if visit.get("failures"):
+            times = count(int(visit["failures"]), "time")
+            said["fails"] = f"since {moment(visit.get('since'))}, {times}: {why}"
+        else:
+            said["no_link"] = f"visited in its place: {why}"
+        said["hint"] = visit.get("hint")
     return said
 
 

@@ -43,7 +43,7 @@ def diff(ctx: click.Context, names: tuple[str, ...], *, force: bool) -> int | No
     def find() -> list[str]:
         files = read_definitions(names)
         with run.client() as client:
-            return _told(client.apply(files, dry_run=True, force=force))
+            return _told(client.apply(files, dry_run=True, force=force, compare=True))
 
     return _end(find)
 

@@ -13,7 +13,7 @@ from popham.cli.confirm import confirm
 from popham.cli.costs import cost_warnings
 from popham.cli.files import read_definitions
 from popham.cli.invocation import Invocation
-from popham.cli.plan import DETAILED, DIFFERENCES, exit_status, plan_lines
+from popham.cli.plan import DETAILED, DIFFERENCES, exit_status, next_step, plan_lines
 from popham.cli.reach import look_at_begun, reach_options, take_reach
 from popham.cli.show import FORMS, output_option, show_list, show_object
 from popham.cli.text import clean, clean_lines
@@ -113,7 +113,7 @@ def plan(
     for line in plan_lines(result, None, differences=differences):
         click.echo(line)
     _warn_moved(found["moved"])
-    how = f"Make it so: popham draft publish {clean(name)} --seen {found['edition']}"
+    how = next_step(result, f"popham draft publish {clean(name)} --seen {found['edition']}")
     if found["moved"]:
         how = f"Publishing it waits for you: popham draft rebase {clean(name)}"
     click.echo(f"Nothing was changed. {how}", err=True)

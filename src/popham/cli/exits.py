@@ -32,6 +32,8 @@ def exit_code(error: PophamError) -> int:
     """Return the exit code that ``error`` ends a command with."""
     if error.code == "link.timeout":
         return TIMEOUT
+    if error.code == "conflict.no_terminal":
+        return USAGE
     if isinstance(error, GrantError | EnrollmentError):
         return DENIED
     if isinstance(error, ConfigError):

@@ -88,8 +88,16 @@ def plan(
     for line in plan_lines(result, asked, differences=differences, agents=agents):
         click.echo(line)
     how = f"popham apply --plan {clean(save)}" if save else "popham apply with the same files"
-    click.echo(f"Nothing was changed. Make it so: {how}.", err=True)
+    click.echo(f"Nothing was changed. {next_step(result, how)}", err=True)
     return status
+
+
+def next_step(result: dict[str, Any], how: str) -> str:
+    """Return how to make a plan hold, by the command ``how``; or that there is nothing to be done."""
+    if not result["groups"] and not exit_status(result, detailed=True):
+        return "Nothing would change."
+    decision = {"canary": " and --canary 1%, or --all", "all": " and --all"}.get(result.get("asks", ""), "")
+    return f"Make it so: {how}{decision}."
 
 
 def exit_status(result: dict[str, Any], *, detailed: bool) -> int:

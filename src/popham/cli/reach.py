@@ -110,7 +110,22 @@ def take_reach(options: dict[str, Any]) -> dict[str, Any]:
         if len(halt_on) != 1:
             raise click.UsageError("--halt-on takes one percentage, such as 5%")
         rollout["halt_on"] = halt_on[0]
+    _check(canary, rollout)
     return {"rollout": rollout}
+
+
+def _check(canary: tuple[float, ...], rollout: Mapping[str, Any]) -> None:
+    """Refuse waves that no Manager takes; raises click.UsageError."""
+    from popham.model.rollout import RolloutTerms
+
+    terms = {key: value for key, value in rollout.items() if key != "waves"}
+    try:
+        RolloutTerms.of(canary, **terms)
+    except DefinitionError as error:
+        message = (
+            f"--canary {','.join(f'{share * 100:g}%' for share in canary)}: {error.problem}. {error.hint}"
+        )
+        raise click.UsageError(message) from error
 
 
 def look_at_begun(

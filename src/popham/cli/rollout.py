@@ -171,9 +171,11 @@ def promote(run: Invocation, name: str, *, yes: bool) -> None:
     It ends the rollout, without the waves that remain.
     """
     with run.client() as client:
-        if not yes:
-            held = client.rollout(name)
-            text = f"All {held['agents']} agents get {_changes(held)} now, without the waves that remain: {counts(held)}."
+        held = {} if yes else client.rollout(name)
+        # What is refused anyway is not asked about.
+        if held and held["state"] not in OVER:
+            get = "The one agent gets" if held["agents"] == 1 else f"All {held['agents']} agents get"
+            text = f"{get} {_changes(held)} now, without the waves that remain: {counts(held)}."
             confirm(text, held["id"], yes=False)
         _said(client.steer_rollout(name, "promote"))
     click.echo("See it arrive: popham get agents -w", err=True)
@@ -190,8 +192,8 @@ def undo(run: Invocation, name: str, *, yes: bool) -> None:
     any of it since.
     """
     with run.client() as client:
-        if not yes:
-            held = client.rollout(name)
+        held = {} if yes else client.rollout(name)
+        if held and held["state"] not in OVER:
             text = f"{_changes(held)} will be again as before rollout {clean(held['id'])}, for all agents."
             confirm(text, held["id"], yes=False)
         _said(client.steer_rollout(name, "undo"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from popham.cli.columns import NOTHING, UNITS, ago, moment, percent, share_of, some, span, wave_of
+from popham.cli.columns import NOTHING, UNITS, ago, moment, percent, share_of, some, span, state_of, wave_of
 from popham.cli.show import Shown
 from popham.cli.text import GAP, align, clean, pad
 from popham.model.rollout import MARKS, RolloutState
@@ -59,7 +59,7 @@ def status_lines(rollout: Shown, *, now: float) -> list[str]:
 
 
 def _head(rollout: Shown) -> Iterator[str]:
-    state = clean(rollout["state"])
+    state = clean(state_of(rollout))
     reason = f": {_sentence(rollout['reason'])}" if rollout["reason"] else ""
     rows = [("rollout", f"{clean(rollout['id'])}, {state}{reason}")]
     rows.append(("changes", clean(some(rollout["changes"], SHOWN))))

@@ -41,6 +41,8 @@ COLOURS = {
     "revoked": "red",
     "refused": "red",
     "halted": "red",
+    "visited": "green",
+    "fails": "red",
 }
 
 

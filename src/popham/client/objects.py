@@ -16,7 +16,7 @@ class ObjectCalls(Transport):
     ) -> dict[str, Any]:
         """Make definitions hold, all or none; ``files`` are (name, YAML text). ``force`` takes what is unwise.
 
-        ``terms`` are message, as_source, take_over, prune, base, and either everyone or rollout (``waves``,
+        ``terms`` are message, as_source, take_over, prune, base, compare, and either everyone or rollout (``waves``,
         ``soak``, ``halt_on``); those that say nothing are left out.
         """
         body = {"files": as_files(files), **said(terms)}

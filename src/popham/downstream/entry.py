@@ -23,6 +23,11 @@ CHECKS = 10.0
 """Signatures checked in a second of those with the current nonce, and as many of all others."""
 CHECKS_BURST = 2.0
 """Seconds of that which may come at once."""
+SOURCES, SOURCE_CHECKS, SOURCE_BURST = 16, 2.0, 2.5
+"""Addresses fall into so many sets; of the others' share each set has so many checks a second, and seconds of burst.
+
+So one address cannot take from all others what a visitor needs that comes for the first time.
+"""
 QUEUE = 2
 """Requests with the current nonce that may wait for their share; each holds a body."""
 SHORTEST = 0.001
@@ -54,10 +59,14 @@ class Entry:
         self._world = world
         self._draw = nonce
         self._nonces: dict[str, str] = {}
-        rng = random.Random(0)  # noqa: S311  # it draws nothing: only tokens are taken
-        self._known, self._others = (
-            RoundRate(CHECKS, clock=clock, rng=rng, burst=CHECKS_BURST) for _ in range(2)
-        )
+
+        def rate(per_second: float, burst: float) -> RoundRate:
+            # It draws nothing: only tokens are taken.
+            return RoundRate(per_second, clock=clock, rng=random.Random(0), burst=burst)  # noqa: S311  # as it says
+
+        self._known = rate(CHECKS, CHECKS_BURST)
+        self._others = rate(CHECKS, CHECKS_BURST / 2)
+        self._sources = [rate(SOURCE_CHECKS, SOURCE_BURST) for _ in range(SOURCES)]
         self._waiting = 0
 
     async def believe(self, asked: Asked, request: Request) -> Claim:
@@ -80,7 +89,7 @@ class Entry:
         key = self._world.find_director(keyid)
         founds = key is None and request.headers.get("popham-operation", "") == Operation.BIRTH
         if key is not None or founds:
-            await self._share(keyid, hint)
+            await self._share(keyid, hint, request.peer.address)
         if founds:
             key = self._world.find_founder(keyid, request.body)
         if key is None:
@@ -96,7 +105,7 @@ class Entry:
         except VisitError as error:
             raise Unheard(error, 403) from error
 
-    async def _share(self, keyid: str, hint: str) -> None:
+    async def _share(self, keyid: str, hint: str, address: str) -> None:
         """Take a share of the signatures that are checked; whoever has the current nonce waits for one.
 
         Raises:
@@ -105,7 +114,7 @@ class Entry:
         nonces = _NONCE.findall(hint)
         current = len(nonces) == 1 and self._is_current(keyid, nonces[0])
         if not current:
-            wait = self._others.take()
+            wait = self._sources[set_of(address)].take() or self._others.take()
         elif self._waiting < QUEUE:
             self._waiting += 1
             try:
@@ -142,3 +151,8 @@ class Entry:
             del self._nonces[next(iter(self._nonces))]
         self._nonces[keyid] = fresh = self._draw()[:NONCE_MAX]
         return fresh
+
+
+def set_of(address: str) -> int:
+    """Return the set that an address falls into; nobody can choose it, since each process has other hashes."""
+    return hash(address) % SOURCES

@@ -146,9 +146,9 @@ class Driver(Talk):
         beside = self._served is not None
         try:
             dial = self._open_beside if beside else _hold
-            link = await self._try_better(dial) or await dial(self._ways.dial())
+            link: HeldConnection | None = await self._try_better(dial) or await dial(self._ways.dial())
             opened = True
-            if not (beside or self.dials):
+            if link is not None and not (beside or self.dials):
                 await link.close()  # upstream came meanwhile
                 return
             self._asks_again = self._due = -math.inf
@@ -243,8 +243,8 @@ class Driver(Talk):
 
     async def serve(self, link: HeldConnection) -> None:
         """Keep a link that upstream opened, until it ends."""
-        if self._speaker is not None and self._end.settings.dialer is not Who.MANAGER:
-            await link.close(1000, "this agent dials, and holds a link")
+        if self._visits.works and self._end.settings.dialer is not Who.MANAGER:
+            await link.close(1000, "this agent dials, and that works")
             return
         self._served = link
         self._decided.clear()

@@ -84,12 +84,16 @@ class Talk:
         self._end.note_unvisited(self._visits.why(self._end.settings, now, serving=serving))
 
     def _note_dialled(self) -> None:
-        """Take note that this end's own way worked; the link that upstream opened is let go, if it is not wanted."""
-        self._visits.dialled()
+        """Take note that this end's own way worked."""
+        if self._visits.dialled():
+            self._end.news.set()
         self._note_unvisited()
-        if self._served is not None and self._end.settings.dialer is not Who.MANAGER:
-            if self._speaker is self._served:
-                self._speaker = None
+
+    def _let_go(self) -> None:
+        """Let go of the link that upstream opened, where this end is to dial, and that works."""
+        held = self._served is not None and self._speaker is self._served
+        if held and self._end.settings.dialer is not Who.MANAGER:
+            self._speaker = None
             self._end.news.set()
 
     def _worked(self) -> None:
@@ -140,6 +144,7 @@ class Talk:
             message = self._end.report(force=False)
         if message is None and not self._stopping.is_set():
             self._end.news.clear()  # what came up on the way was said
+        self._let_go()
         self._worked()
 
     async def _leave(self, send: Callable[[bytes], Awaitable[object]]) -> None:
@@ -204,6 +209,7 @@ class Talk:
         link = await better.hold()
         await self._greet(link)
         self._note_dialled()
+        self._let_go()
         return link
 
     def _until_change_over(self) -> float:

@@ -31,21 +31,27 @@ class Visits:
     def __init__(self) -> None:
         """Begin without one."""
         self._last = -math.inf
-        self._came = self._kept = False
+        self._came = self._kept = self._works = False
 
     def begin(self, settings: CommunicationSettings, now: float) -> None:
         """Take note that the process starts under ``settings``: visits are waited for as if one had just been."""
         if settings.dialer is Dialer.MANAGER:
             self._last = now
 
+    @property
+    def works(self) -> bool:
+        """Whether this end's own way worked since it is to dial."""
+        return self._works
+
     def note(self, now: float) -> None:
         """Take note of a visit, or of a sign of life on a link that upstream opened."""
-        self._last = now
-        self._came = self._kept = True
+        self._last, self._came = now, True
+        self._kept = not self._works
 
-    def dialled(self) -> None:
-        """Take note that this end's own way worked."""
-        self._kept = False
+    def dialled(self) -> bool:
+        """Take note that this end's own way worked; return whether it was visited until then."""
+        kept, self._kept, self._works = self._kept, False, True
+        return kept
 
     def left(self, settings: CommunicationSettings, now: float, *, serving: bool) -> float:
         """Return the seconds for which this end need not dial; 0 or less if it has to, infinity if it never does."""
@@ -53,6 +59,7 @@ class Visits:
             # Visits of before say nothing of whether those that are ordered the next time come.
             self._last, self._came = -math.inf, False
             return 0.0
+        self._works = False
         if settings.never_dial:
             return math.inf
         return self._last + MISSED * settings.heartbeat - now if serving else 0.0

@@ -11,6 +11,7 @@ from popham.errors import EnrollmentError
 from popham.manager.agents import join_agent, unique_name
 from popham.manager.audit import note
 from popham.manager.bundles import Bundles
+from popham.manager.dialing import visit_born
 from popham.manager.grant import Grant, Role
 from popham.manager.keys import ManagerKeys
 from popham.manager.moves import place_agent
@@ -41,7 +42,7 @@ WAIT = 15.0
 HEARTBEATS = 6
 """Heartbeats that a certificate lives at least. Source: design 7."""
 _TEXT = {
-    Admission.NEW: "waiting to be accepted by an administrator: popham accept agent",
+    Admission.NEW: "waiting to be accepted by an administrator: popham accept agent {name}",
     Admission.REFUSED: "an administrator refused this agent",
     Admission.REVOKED: "an administrator revoked this agent",
 }
@@ -58,8 +59,12 @@ class Admissions:
         self._bundles = Bundles(keys.director)
         self._tuf = TrustedTuf.from_bytes(keys.root, keys.targets)
 
-    async def enroll(self, uid: str, csr: bytes, request: Enroll, address: str) -> tuple[AgentRow, Admitted]:
+    async def enroll(
+        self, uid: str, csr: bytes, request: Enroll, address: str, *, walled: bool = False
+    ) -> tuple[AgentRow, Admitted]:
         """Let an agent join by a token; asking again with the same key costs nothing.
+
+        One that is ``walled`` was visited to be born, and is visited from then on.
 
         Raises:
             EnrollmentError: The token does not serve, or the agent may not join.
@@ -91,6 +96,8 @@ class Admissions:
                 labels=read_labels(request.labels),
                 placed=place_agent,
             )
+            if walled:
+                row = visit_born(tx, row, self._keys.director, now=now)
             return self._give(tx, row, csr)
 
         return await self._store.write(work)
@@ -122,7 +129,9 @@ class Admissions:
         admission = Admission(row.admission)
         if admission is not Admission.ACCEPTED:
             wait = WAIT if admission is Admission.NEW else 0.0
-            return row, Admitted(admission=admission, retry_after=wait, text=_TEXT[admission])
+            return row, Admitted(
+                admission=admission, retry_after=wait, text=_TEXT[admission].format(name=row.name)
+            )
         lifetime = max(AGENT_LIFETIME, HEARTBEATS * row.promise)
         pem = self._keys.ca.issue_agent(csr, row.uid, lifetime)
         identity = read_identity(load_certificate(pem))

@@ -17,6 +17,7 @@ from popham.manager.grant import Grant, Permission, require
 from popham.manager.views import AgentDefinitionView, AgentView, ImportView, Page
 from popham.model.agentlist import read_agentlist
 from popham.model.cell import Dialer
+from popham.store.rows import AgentDefinitionRow
 from popham.store.seam import Reading
 
 
@@ -30,7 +31,7 @@ class AgentDefinitionService(DraftService):
 
         def work(tx: Reading) -> Page:
             rows = tx.agent_definitions(after=after, limit=limit + 1)
-            views = tuple(view_definition(tx, row) for row in rows[:limit])
+            views = tuple(self._view_definition(tx, row) for row in rows[:limit])
             return Page(items=views, cursor=views[-1].name if len(rows) > limit else "")
 
         return await self._store.read(work)
@@ -38,7 +39,10 @@ class AgentDefinitionService(DraftService):
     async def agent_definition(self, grant: Grant, name: str) -> AgentDefinitionView:
         """Return one definition without its passwords; raises NotFoundError ``not_found.agent_definition``."""
         require(grant, Permission.READ)
-        return await self._store.read(lambda tx: view_definition(tx, find_definition(tx, name)))
+        return await self._store.read(lambda tx: self._view_definition(tx, find_definition(tx, name)))
+
+    def _view_definition(self, tx: Reading, row: AgentDefinitionRow) -> AgentDefinitionView:
+        return view_definition(tx, row, self._links.visit_of_definition(row.name))
 
     async def delete_agent_definition(self, grant: Grant, name: str) -> None:
         """Delete a definition; errors as :func:`popham.manager.agent_definitions.delete_agent_definition`."""

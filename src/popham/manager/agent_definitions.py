@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,8 @@ from popham.manager.apply_views import Change
 from popham.manager.audit import note
 from popham.manager.grant import Grant
 from popham.manager.views import AgentDefinitionView
+from popham.manager.visit_views import VisitView
+from popham.manager.visit_why import state_of_definition
 from popham.model.agent_definition import (
     AGENT_DEFINITIONS_MAX,
     SECRETS,
@@ -33,6 +35,7 @@ from popham.model.names import canonical, nearest, show
 from popham.model.relations import same_place, same_uid
 from popham.model.types.redaction import CHANGED, HIDDEN
 from popham.model.wanted import WantedAgent
+from popham.net.visiting import Place
 from popham.store.rows import AgentDefinitionRow, AgentRow
 from popham.store.seam import Reading, Writing
 
@@ -46,6 +49,18 @@ Noter = Callable[[str, Mapping[str, Any] | None, Mapping[str, Any]], None]
 def definition_of(row: AgentDefinitionRow) -> AgentDefinition:
     """Return the definition that a row keeps."""
     return AgentDefinition.from_dict(row.name, json.loads(row.body)["spec"])
+
+
+def visit_place(definition: AgentDefinition) -> Place:
+    """Return where to go, as who dials takes it."""
+    found = definition.place()
+    return Place(
+        url=found.url,
+        tls=found.tls,
+        http_proxy=found.http_proxy,
+        password=found.password,
+        ca=found.ca,
+    )
 
 
 def annotations_of(row: AgentDefinitionRow) -> dict[str, str]:
@@ -151,12 +166,13 @@ def put_agents(
         noted: Writes the audit.
     """
     old = {wanted.name: tx.agent_definition(wanted.name) for wanted in agents}
+    named = {wanted.definition.uid for wanted in agents}
     # Bound anew are first those that name their agent, so that nobody else's name takes it.
     for wanted in sorted(agents, key=lambda one: not one.definition.uid):
         row = old[wanted.name]
         held = annotations_of(row) if row else {}
         annotations = own(wanted.annotations, held)
-        uid = _bound(tx, wanted.definition, row)
+        uid = _bound(tx, wanted.definition, row, named)
         fresh = definition_row(wanted.definition, annotations, uid=uid, edition=row.edition + 1 if row else 1)
         if row is not None and row.body == fresh.body:
             if row.uid != uid:
@@ -172,11 +188,16 @@ def put_agents(
         yield Change(kind="Agent", name=wanted.name, action=action)
 
 
-def _bound(reading: Reading, definition: AgentDefinition, row: AgentDefinitionRow | None) -> str:
-    """Return the uid of the agent that a definition is bound to; empty if there is none yet."""
+def _bound(
+    reading: Reading, definition: AgentDefinition, row: AgentDefinitionRow | None, named: Collection[str]
+) -> str:
+    """Return the uid of the agent that a definition is bound to; empty if there is none yet.
+
+    ``named`` are those that definitions of the same apply name; they are nobody else's.
+    """
     if definition.uid:
         return definition.uid
-    if row is not None and row.uid and not definition_of(row).uid:
+    if row is not None and row.uid and row.uid not in named and not definition_of(row).uid:
         return row.uid
     return named_agent(reading, definition.name)
 
@@ -241,8 +262,10 @@ def delete_agent_definition(tx: Writing, grant: Grant, name: str, *, now: float,
     note(tx, grant, "agent-definition.delete", f"agent/{name}", now=now, before=describe(row))
 
 
-def view_definition(reading: Reading, row: AgentDefinitionRow) -> AgentDefinitionView:
-    """Return what people are shown of a definition: which passwords there are, and none of them."""
+def view_definition(
+    reading: Reading, row: AgentDefinitionRow, visit: VisitView | None = None
+) -> AgentDefinitionView:
+    """Return what people are shown of a definition and of visits there: which passwords there are, and none of them."""
     found = definition_of(row)
     agent = reading.agent(row.uid) if row.uid else None
     return AgentDefinitionView(
@@ -259,4 +282,6 @@ def view_definition(reading: Reading, row: AgentDefinitionRow) -> AgentDefinitio
         agent=agent.name if agent else "",
         annotations=annotations_of(row),
         edition=row.edition,
+        state=state_of_definition(visit, agent.admission if agent else ""),
+        visit=visit,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from popham.clock import Clock
@@ -24,6 +24,7 @@ from popham.manager.moves import delete_placement, label_agent, labels_of, move_
 from popham.manager.objects import find_group
 from popham.manager.publishing import ASK_ABOVE, Members, Publishing
 from popham.manager.rollout_telling import Progress
+from popham.manager.rollouts import StoredRollout
 from popham.manager.roster import Roster
 from popham.manager.told import check_tests
 from popham.manager.views import AgentView, CheckIn, Explanation, Page, PlacementView, Why

@@ -10,8 +10,10 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from popham.clock import Clock
@@ -28,7 +30,7 @@ from popham.manager.apply_views import Change
 from popham.manager.audit import note
 from popham.manager.grant import Grant
 from popham.manager.views import ImportView
-from popham.model.agent_definition import AGENT_DEFINITIONS_MAX, AgentDefinition
+from popham.model.agent_definition import AGENT_DEFINITIONS_MAX, AgentDefinition, Tls
 from popham.model.agentlist import AgentList, Entry, with_digest
 from popham.model.managed import SOURCE
 from popham.store.rows import AgentDefinitionRow
@@ -39,6 +41,13 @@ SLICE: Final = 200
 SHOWN: Final = 1000
 """Changes that are told one by one."""
 Taken = tuple[Change, AgentDefinitionRow | None]
+
+
+_PAGE: Final = 1000
+
+
+def _page(reading: Reading, *, after: str) -> list[AgentDefinitionRow]:
+    return reading.agent_definitions(after=after, limit=_PAGE)
 
 
 def source_of(path: str) -> str:
@@ -78,8 +87,9 @@ class ListTaker:
         """Make definitions of all entries; with a ``source`` also delete what came from there and is gone."""
         done = _Sum()
         places = frozenset(entry.definition.where for entry in listed.entries)
-        for begin in range(0, len(listed.entries), SLICE):
-            part = listed.entries[begin : begin + SLICE]
+        rest = await self._settle(listed.entries, done, source)
+        for begin in range(0, len(rest), SLICE):
+            part = rest[begin : begin + SLICE]
             await self._do(part, places, done, grant=grant, source=source, dry_run=dry_run)
         if source and places and not listed.unclear and not dry_run:
             await self._delete(places, done, grant=grant, source=source)
@@ -93,6 +103,23 @@ class ListTaker:
             findings=tuple(map(str, listed.findings)),
             wrong=listed.wrong,
         )
+
+    async def _settle(self, entries: Sequence[Entry], done: _Sum, source: str) -> list[Entry]:
+        """Count the entries that change nothing, which are nearly all of a list that was edited; return the others."""
+        wanted = {entry.definition.where: entry.definition for entry in entries}
+        settled: set[str] = set()
+        after = ""
+        while rows := await self._store.read(partial(_page, after=after)):
+            after = rows[-1].name
+            for row in rows:
+                change, fresh = (
+                    _known(row, wanted[row.place], source) if row.place in wanted else (None, None)
+                )
+                if change is not None and fresh is None:
+                    settled.add(row.place)
+                    done.add(change)
+            await asyncio.sleep(0)
+        return [entry for entry in entries if entry.definition.where not in settled]
 
     async def _do(
         self,
@@ -145,8 +172,11 @@ def decide(reading: Reading, entry: Entry, places: frozenset[str], source: str) 
     """
     wanted = entry.definition
     row = reading.agent_definition_at(wanted.where)
-    if row is None:
-        return _new(reading, wanted, places, source)
+    return _known(row, wanted, source) if row else _new(reading, wanted, places, source)
+
+
+def _known(row: AgentDefinitionRow, wanted: AgentDefinition, source: str) -> Taken:
+    """Return what becomes of an entry whose place has a definition."""
     if not source or row.source != source:
         return Change(kind="Agent", name=row.name, action="unchanged"), None
     return _update(row, wanted)
@@ -173,6 +203,7 @@ def _update(row: AgentDefinitionRow, wanted: AgentDefinition) -> Taken:
         port=wanted.port,
         prefix=wanted.prefix,
         tls=wanted.tls,
+        ca=old.ca if wanted.tls is Tls.WEB else "",
         http_proxy=wanted.http_proxy,
         http_proxy_password=old.http_proxy_password if wanted.http_proxy else "",
     )
@@ -201,7 +232,7 @@ def _take(
         if room < 0:
             problem = f"there would be more than {AGENT_DEFINITIONS_MAX} agent definitions"
             raise DefinitionError("agent", problem, "Delete some, or put a Proxy Manager between")
-        row = tx.agent_definition(change.name)
+        row = None if change.action == "created" else tx.agent_definition(change.name)
         tx.put_agent_definition(fresh)
         before, after = describe(row) if row else None, describe(fresh, row)
         note(tx, grant, "agentlist", f"agent/{change.name}", now=now, before=before, after=after)

@@ -13,14 +13,17 @@ import asyncio
 import logging
 import os
 import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from popham.clock import Clock
 from popham.errors import PophamError
 from popham.manager.agentlist import ListTaker, source_of
 from popham.manager.grant import Grant, Role
 from popham.manager.views import ImportView
 from popham.model.agentlist import FILE_MAX, AgentList, decode, read_agentlist
+from popham.store.seam import Store
 
 _log = logging.getLogger(__name__)
 LOOK: Final = 10.0
@@ -129,7 +132,7 @@ class AgentListWatch:
             _log.warning("%s", finding)
         if listed.unclear:
             _log.warning(
-                "%s has %d wrong lines; nothing is deleted until they are corrected",
+                "%s: wrong lines: %d; nothing is deleted until they are corrected",
                 self._path,
                 listed.wrong,
             )
@@ -143,6 +146,13 @@ class AgentListWatch:
             done.changed,
             done.deleted,
         )
+
+
+def follow(
+    path: str, store: Store, clock: Clock, changed: Callable[[Sequence[str]], None]
+) -> AgentListWatch | None:
+    """Return who follows a file; None without one. ``changed`` as of :class:`ListTaker`."""
+    return AgentListWatch(path, ListTaker(store, clock, changed)) if path else None
 
 
 def _stamp(path: Path) -> Stamp:

@@ -85,8 +85,7 @@ def join_agent(
         token=token.id,
     )
     row, placement = placed(tx, row)
-    if token.accepts:
-        row = assign(row, director, now=now)
+    row = assign(row, director, now=now) if token.accepts else row
     tx.put_agent(row)
     bind_named(tx, row)
     actor = Grant(actor=f"token {token.id}", role=Role.VIEWER, source=address)

@@ -12,10 +12,12 @@ from types import MappingProxyType
 from typing import Any
 
 from popham.errors import NotFoundError
+from popham.manager.base import who
 from popham.manager.judgement import show_span
 from popham.manager.objects import read_lineage
 from popham.manager.roster import read_record
 from popham.manager.views import AgentView, Explained, ExplainedStep, Explanation, Why
+from popham.manager.visit_why import comes, failing
 from popham.model.cell import Mode
 from popham.model.communication import CommunicationSettings, show_duration
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Admission, AgentKind, Tree
@@ -171,11 +173,20 @@ def explain_why(view: AgentView) -> Why:
         sentence=sentence,
         step=step,
         here=here,
+        since=_since(view),
     )
 
 
+def _since(view: AgentView) -> float | None:
+    """Return since when an agent is where it is, as far as it says so."""
+    if view.sync == SyncState.DRIFTED:
+        return view.detail.get("drift_at") or None
+    is_new = view.detail.get("content_digest") == view.detail.get("wanted_digest")
+    return None if view.sync == SyncState.PENDING and not is_new else view.since
+
+
 def _why(view: AgentView) -> tuple[str, str]:
-    return _outside(view) or _silent(view) or _BY_SYNC[SyncState(view.sync)](view)
+    return _outside(view) or _unreached(view) or _silent(view) or _BY_SYNC[SyncState(view.sync)](view)
 
 
 def _outside(view: AgentView) -> tuple[str, str] | None:
@@ -184,6 +195,23 @@ def _outside(view: AgentView) -> tuple[str, str] | None:
     if view.admission == Admission.NEW:
         return "waits to be accepted", f"popham accept agent {view.name}"
     return f"{view.admission}: it is given nothing", f"popham accept agent {view.name}, to take it back"
+
+
+def _unreached(view: AgentView) -> tuple[str, str] | None:
+    """Return why visits fail of an agent that does not come another way; None if they do not."""
+    visit = view.visit
+    if visit is None or not visit.code or comes(visit) or view.detail.get("unvisited"):
+        return None
+    if view.detail.get("error_code") == "trust.crit" and view.presence == Presence.ON_TIME:
+        return None  # it is too old for what it is to do, be that only to be visited
+    sentence = failing(visit, _now(view))
+    if view.presence != Presence.ON_TIME and view.age is not None:
+        sentence = f"not seen for {show_span(view.age)}: {sentence}"
+    return sentence, visit.hint or f"Once that is put right: popham check-in {view.name}"
+
+
+def _now(view: AgentView) -> float:
+    return (view.last_contact or 0.0) + (view.age or 0.0)
 
 
 def _silent(view: AgentView) -> tuple[str, str] | None:
@@ -203,7 +231,11 @@ def _in_sync(view: AgentView) -> tuple[str, str]:
         kinds = ", ".join(unsupported)
         return f"{held}, except policies of type {kinds}, which it cannot apply", "Upgrade the agent"
     if view.mode == Mode.PUSH and not view.connected and view.kind == AgentKind.OWN:
+        if view.visit is not None and comes(view.visit):
+            return f"{held}; {failing(view.visit, _now(view))}", view.visit.hint
         return f"{held}, but holds no link, though its mode is push", "On the machine: popham agent status"
+    if view.detail.get("unvisited"):
+        return f"{held}, and dials by itself: {view.detail['unvisited']}", view.detail["unvisited_step"]
     sentence, step = _in_rollout(view, held) or (held, "")
     back = _put_back(view)
     return (f"{sentence}; {back}", step or _FIND) if back else (sentence, step)
@@ -213,8 +245,7 @@ def _put_back(view: AgentView) -> str:
     """Return what drifted and was put back today; empty if nothing was."""
     detail = view.detail
     count, at = int(detail.get("put_back") or 0), float(detail.get("drift_at") or 0.0)
-    now = (view.last_contact or 0.0) + (view.age or 0.0)
-    if not count or int(at // _DAY) != int(now // _DAY):
+    if not count or int(at // _DAY) != int(_now(view) // _DAY):
         return ""
     times = "once" if count == 1 else f"{count} times"
     return f"{detail.get('drift_path')} drifted and was put back {times} today"
@@ -244,10 +275,11 @@ def _in_rollout(view: AgentView, held: str) -> tuple[str, str] | None:
     wave = f"wave {detail['wave']} of {detail['waves']} ({detail['share'] * 100:g} %)"
     if detail["is_candidate"]:
         return f"{held}, as one of the first: rollout {name}, {wave}", f"popham rollout status {name}"
-    how = wave
-    if detail["rollout_state"] == RolloutState.HALTED:
-        reason = detail.get("rollout_reason")
-        how = f"which is halted: {reason}" if reason else "which is halted"
+    how, state = wave, detail["rollout_state"]
+    if state in {RolloutState.HALTED, RolloutState.PAUSED}:
+        reason, since = detail.get("rollout_reason"), detail.get("rollout_since")
+        how = f"which is {state}, {who(detail['rollout_by'], since)}" if since else f"which is {state}"
+        how += f": {reason}" if reason else ""
     sentence = f"{held}; serial {serial} is held back by rollout {name}, {how}"
     if detail.get("rollout_error"):
         sentence += f"; here it was tried: {detail['rollout_error']}"
@@ -291,9 +323,9 @@ def _pending(view: AgentView) -> tuple[str, str]:
     reason = view.reason or "waits"
     detail = view.detail
     is_new = detail.get("content_digest") == detail.get("wanted_digest")
-    kept_back = _kept_back(view) if is_new else ""
-    if kept_back:
-        return reason, kept_back
+    step = (_kept_back(view) if is_new else "") or _step_of_visits(view, is_new=is_new)
+    if step:
+        return reason, step
     if view.connected:
         return reason, f"Wait a moment, then: popham describe agent {view.name}"
     if view.kind == AgentKind.OWN and detail.get("serial", 0) > view.wanted:
@@ -301,6 +333,16 @@ def _pending(view: AgentView) -> tuple[str, str]:
     if _awaits_heartbeat(view, is_new=is_new):
         return reason, "On the machine: popham agent check-in; or give its group push, or a shorter heartbeat"
     return reason, f"popham check-in {view.name}"
+
+
+def _step_of_visits(view: AgentView, *, is_new: bool) -> str:
+    """Return the next step for an agent that the Manager dials, or is to dial; else empty."""
+    detail = view.detail
+    if "unvisited" in detail and view.reason == detail["unvisited"]:
+        return str(detail["unvisited_step"])
+    if view.visit is not None and not view.connected and not is_new:
+        return f"popham check-in {view.name}: it is visited now"
+    return ""
 
 
 def _kept_back(view: AgentView) -> str:

@@ -19,8 +19,7 @@ from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName
 
 from popham.clock import Clock
 from popham.errors import StateError
-from popham.manager.agentlist import ListTaker
-from popham.manager.agentlist_watch import AgentListWatch
+from popham.manager.agentlist_watch import follow
 from popham.manager.agents import reassign_all
 from popham.manager.backup import RESTORED
 from popham.manager.book import ManagerBook
@@ -36,6 +35,7 @@ from popham.manager.rollout_watch import MYSELF, RolloutWatch
 from popham.manager.rollouts import pause_restored
 from popham.manager.service import ManagerService
 from popham.manager.settings import Address, ManagerSettings
+from popham.manager.visits import Visits
 from popham.net.hot.listener import HotListener
 from popham.net.tls import server_context
 from popham.opamp.wire import OPAMP_PATH
@@ -77,7 +77,6 @@ class Manager:
         keys = load_keys(state.root / "keys", urls=settings.urls, clock=clock)
         self.keys: ManagerKeys = keys
         self._book = ManagerBook(store, keys, clock, note_rate=self._note_rate)
-        trust = dict(zip(TRUST_PATHS, (keys.ca.pem, keys.root, keys.targets), strict=True))
         rng = random.SystemRandom()
         self.lag = Lag(clock.monotonic)
         self._steering = Steering(
@@ -85,16 +84,18 @@ class Manager:
             rounds=lambda: self.hub.counts.rounds,
             allowed=lambda: settings.limits.rounds_per_second,
         )
-        self.hub = Hub(
+        self.hub = self._make_hub(settings, rng)
+        self.visits = Visits(
+            settings.visits,
             self._book,
-            clock,
-            endpoint=lambda: _websocket(settings),
-            trust=trust,
-            room=Room(clock, cap=settings.limits.held(), rate=self._link_rate, rng=rng),
-            steering=self._steering,
-            shedder=Shedder(self._load, self._away),
+            self.hub,
+            store,
+            keys,
+            clock=clock,
+            draw=rng.random,
+            limits=settings.limits.bounds(),
         )
-        self.live = Live(self._book, self.hub)
+        self.live = Live(self._book, self.hub, self.visits)
         self._census = Census(self._book, clock)
         bundles = Bundles(keys.director)
         self._rollouts = RolloutWatch(store, self._book, bundles, clock, self.live.groups_changed)
@@ -112,9 +113,7 @@ class Manager:
             progress=self._rollouts.progress,
             holders=self._rollouts.holders,
         )
-        path = settings.visits.agentlist
-        taker = ListTaker(store, clock, self.live.definitions_changed)
-        self._agentlist = AgentListWatch(path, taker) if path else None
+        self._agentlist = follow(settings.visits.agentlist, store, clock, self.live.definitions_changed)
         context = open_tls(state, keys, clock)
         self.listener = HotListener(
             self.hub,
@@ -124,6 +123,19 @@ class Manager:
             rng=rng,
             lag=self.lag.worst,
             peers=settings.peers.read(),
+        )
+
+    def _make_hub(self, settings: ManagerSettings, rng: random.Random) -> Hub:
+        keys = self.keys
+        return Hub(
+            self._book,
+            self._clock,
+            endpoint=lambda: _websocket(settings),
+            trust=dict(zip(TRUST_PATHS, (keys.ca.pem, keys.root, keys.targets), strict=True)),
+            room=Room(self._clock, cap=settings.limits.held(), rate=self._link_rate, rng=rng),
+            steering=self._steering,
+            shedder=Shedder(self._load, self._away),
+            reported=lambda record: self.visits.reported(record),  # noqa: PLW0108  # made later
         )
 
     def _load(self) -> Load:
@@ -143,6 +155,7 @@ class Manager:
             self.hub,
             self._census,
             self.lag,
+            self.visits,
             links=self.listener.links,
             link_rate=self.listener.link_rate.per_second,
             waiting=self._store.waiting,
@@ -164,6 +177,7 @@ class Manager:
             for part in (
                 *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
                 *(self.lag.run(), self._steering.run(), self._census.run(), self._rollouts.run()),
+                self.visits.run(),
                 *([self._agentlist.run()] if self._agentlist else []),
             )
         ]

@@ -139,7 +139,8 @@ class ApplyResult:
     that changes no communication settings; a dry run always has them.  ``base`` is what a dry run
     rests on: object → digest of it as it is stored, empty where it is not there.  ``rollout`` is the name of
     the rollout that it began, empty if there is none; ``reach`` is how many agents get new content.
-    ``risks`` are of a dry run only; they stop nothing.
+    ``risks`` are of a dry run only; they stop nothing.  ``asks`` is what a dry run would be refused without:
+    ``canary`` for a decision, all at once or a few first, ``all`` where no rollout can hold it back.
     """
 
     dry_run: bool
@@ -151,3 +152,4 @@ class ApplyResult:
     rollout: str = ""
     reach: int = 0
     risks: tuple[RiskView, ...] = ()
+    asks: str = ""

@@ -153,7 +153,7 @@ class ManagerBook:
                 return known
         if peer.certificate is not None:
             return self._identify_certificate(peer.certificate)
-        if peer.key:
+        if peer.uid:
             return self._identify_dialled(peer)
         if peer.bearer:
             return self._identify_bearer(peer)
@@ -281,7 +281,7 @@ class ManagerBook:
     async def enroll(self, peer: Peer, key: bytes, csr: bytes, request: Enroll) -> Admitted:
         """Admit, or not yet, or never."""
         uid = str(uuid.UUID(bytes=key))
-        row, admitted = await self._admissions.enroll(uid, csr, request, peer.address)
+        row, admitted = await self._admissions.enroll(uid, csr, request, peer.address, walled=bool(peer.key))
         self._remember(row)
         return admitted
 

@@ -78,6 +78,7 @@ class Terms:
         dry_run: Leave signatures out, and keep what can be compared; the transaction must not be committed.
         everyone: Whether it may reach however many agents at once.
         rollout: The waves in which it goes out; None for all at once.
+        compare: Only say what differs, whoever may edit it; of a dry run.
     """
 
     message: str = ""
@@ -88,6 +89,7 @@ class Terms:
     dry_run: bool = False
     everyone: bool = False
     rollout: RolloutTerms | None = None
+    compare: bool = False
 
 
 PLAIN = Terms()
@@ -153,6 +155,7 @@ def apply_definitions(
         warnings=tuple(warnings),
         rollout=release.rollout,
         reach=release.reach,
+        asks=release.asks,
     )
     if state is not None and terms.dry_run:
         about = concerned(definitions, tree, signed_groups, terms.source if terms.prune else "")
@@ -252,7 +255,8 @@ class _Applying:
 
     def _edit(self, about: str, held: Mapping[str, str]) -> None:
         """Return if the apply may edit an object with these annotations."""
-        refuse_edit(about, held, self.terms.source, take_over=self.terms.take_over)
+        compares = self.terms.compare and self.terms.dry_run
+        refuse_edit(about, held, self.terms.source, take_over=self.terms.take_over or compares)
 
     def _own(self, written: Mapping[str, str], held: Mapping[str, str]) -> dict[str, str]:
         return own(written, held, self.terms.source, take_over=self.terms.take_over)

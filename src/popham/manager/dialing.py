@@ -5,19 +5,23 @@ Rules:
 1. It stands in the agent's assignment, so nobody between can switch it, and every later assignment keeps it.
 2. The agent changes over as it does for any settings: the old way stays until a round came by the new one.
 3. A stock agent dials; it holds nothing that could say otherwise.
+4. An agent before 0.5.0 takes no note of it, so it is not said.
+5. Who was born by a visit is visited until somebody says otherwise: it may not dial.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
-from popham.errors import ConflictError
+from popham.errors import ConflictError, WireError
 from popham.manager.agents import assign, find_agent
 from popham.manager.audit import note
-from popham.manager.grant import Grant
+from popham.manager.grant import Grant, Role
 from popham.manager.overrides import Overrides
 from popham.model.cell import Dialer
 from popham.model.fleet import Admission, AgentKind
+from popham.model.generation import GENERATION, check_generations, generation_of
 from popham.store.rows import AgentRow
 from popham.store.seam import Writing
 from popham.trust.dsse import Signer
@@ -46,7 +50,8 @@ def dial_agent(
 
     Raises:
         NotFoundError: There is no such agent.
-        ConflictError: ``conflict.ambiguous``; ``conflict.stock``; ``conflict.kind``: it has not said yet what it is.
+        ConflictError: ``conflict.ambiguous``; ``conflict.stock``; ``conflict.kind``: it has not said yet what it is;
+            ``conflict.walled``: nobody would dial it; ``conflict.generation``: it is too old to be dialled.
     """
     row = find_agent(tx, ref)
     if row.kind == AgentKind.UNKNOWN:
@@ -56,10 +61,16 @@ def dial_agent(
         problem = f"agent {row.name!r} is a stock agent, and dials by itself"
         hint = "Behind a closed network, let it dial a Proxy Manager there, and dial that"
         raise ConflictError("stock", problem, hint)
+    if dialer is Dialer.MANAGER:
+        _check_version(row)
     before = Overrides.of(row)
-    after = Overrides(dialer=dialer, may_dial=may_dial or before.may_dial)
+    after = replace(before, dialer=dialer, may_dial=may_dial or before.may_dial)
     if after == before:
         return row
+    if after.walled and not after.may_dial and dialer is not Dialer.MANAGER:
+        problem = f"agent {row.name!r} was born by a visit and may not dial, so nobody would"
+        hint = f"If its network lets it now: popham dial {row.name} --by {dialer or 'group'} --may-dial"
+        raise ConflictError("walled", problem, hint)
     changed = replace(row, overrides=after.encoded())
     if row.admission == Admission.ACCEPTED:
         changed = assign(changed, director, now=now)
@@ -71,6 +82,46 @@ def dial_agent(
         f"agent/{row.uid}",
         now=now,
         before=before.as_dict() | {"assignment": row.assignment_seq},
+        after=after.as_dict() | {"assignment": changed.assignment_seq},
+    )
+    return changed
+
+
+def _check_version(row: AgentRow) -> None:
+    """Refuse to have an agent dialled that would take no note of it."""
+    version = str(json.loads(row.description).get("service.version", ""))
+    try:
+        check_generations(GENERATION, generation_of(version), Dialer.MANAGER)
+    except WireError as error:
+        problem = f"agent {row.name!r} is of version {version}, and cannot be dialled"
+        raise ConflictError("generation", problem, error.hint) from error
+
+
+def visit_born(tx: Writing, row: AgentRow, director: Signer, *, now: float) -> AgentRow:
+    """Have an agent visited that is born by a visit; one of which somebody said otherwise stays as it is.
+
+    Args:
+        tx: The transaction.
+        row: The agent, in the transaction of its enrollment.
+        director: Signs the assignment.
+        now: Unix seconds.
+    """
+    before = Overrides.of(row)
+    if before.may_dial or before.walled:
+        return row
+    after = replace(before, dialer=Dialer.MANAGER, walled=True)
+    changed = replace(row, overrides=after.encoded())
+    if row.admission == Admission.ACCEPTED:
+        changed = assign(changed, director, now=now)
+    tx.put_agent(changed)
+    born = Grant(actor=f"token {row.token}", role=Role.VIEWER, source=row.address)
+    note(
+        tx,
+        born,
+        "agent.dial",
+        f"agent/{row.uid}",
+        now=now,
+        before=before.as_dict(),
         after=after.as_dict() | {"assignment": changed.assignment_seq},
     )
     return changed

@@ -102,7 +102,7 @@ def roll_back(
     """
     head = tx.policy(name)
     if head is None:
-        hint = "It was deleted; export an older state, or write it anew" if tx.revisions(name) else ""
+        hint = "It was deleted; export an older state, or write it anew" if tx.revision_numbers(name) else ""
         raise missing_policy(tx, name, hint)
     notes = notes_of(head)
     refuse_edit(f"policy/{name}", notes.annotations, take_over=take_over)
@@ -135,7 +135,7 @@ def _find(reading: Reading, name: str, revision: int) -> RevisionRow:
     row = reading.revision(name, revision)
     if row is not None:
         return row
-    known = [kept.revision for kept in reading.revisions(name)]
+    known = reading.revision_numbers(name)
     if not known:
         raise missing_policy(reading, name)
     problem = f"policy {name!r} has no revision {revision}"

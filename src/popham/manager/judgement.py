@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from popham.manager.cohort import takes_part
 from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
-from popham.model.status import Outcome, Presence, StateRecord, SyncState, sync_state
+from popham.model.status import Outcome, Presence, StateRecord, SyncState, content_state, sync_state
 from popham.store.rows import AgentRow
 from popham.upstream.record import APPLYING, FAILED, Record, Wanted, stock_digest
 
@@ -30,6 +30,8 @@ class Sight:
         next_contact: Promised, in unix seconds; None if unknown.
         now: Unix seconds.
         minimum_serial: Serial that its group asks for before it gives bodies with secrets; 0 for none.
+        next_visit: When it is visited next, in unix seconds; None if it is not, or that is under way.
+        unvisited: Why it dials although it is to be visited, in a sentence; empty if it does not.
     """
 
     row: AgentRow
@@ -41,6 +43,8 @@ class Sight:
     next_contact: float | None
     now: float
     minimum_serial: int = 0
+    next_visit: float | None = None
+    unvisited: str = ""
 
 
 def judge(sight: Sight) -> tuple[SyncState, str]:
@@ -64,6 +68,8 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
     state = sync_state(bundle.content_digest, record)
     if state is SyncState.IN_SYNC:
         why = ""
+    elif content_state(bundle.content_digest, record) is SyncState.IN_SYNC:
+        why = sight.unvisited or "its group wants the Manager to dial, which waits"
     elif record is None:
         why = _awaits(sight, "its first report")
     elif state is SyncState.FAILED:
@@ -82,8 +88,17 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
     elif record.serial > bundle.serial:
         why = f"holds serial {record.serial}, which is newer than this Manager's {bundle.serial}"
     else:
-        why = _awaits(sight, "its answer")
+        why = _has_content(sight, bundle, record) + _awaits(sight, "its answer")
     return state, why
+
+
+def _has_content(sight: Sight, bundle: Bundle, record: StateRecord) -> str:
+    """Return that the content of a newer bundle is in force already, where its rollout widened or ended; else empty."""
+    held = bundle.locations.get(record.location)
+    same = held is not None and held.resolved_digest == record.applied_resolved
+    if not same or record.group != bundle.group or record.applied_serial != serial_of(sight):
+        return ""
+    return f"has serial {record.applied_serial} already, by a rollout that went on since; "
 
 
 def _withheld(sight: Sight, record: StateRecord) -> str:
@@ -138,6 +153,8 @@ def _awaits(sight: Sight, what: str) -> str:
     """Return what is waited for, and when that is to be expected."""
     if sight.connected:
         return f"told over its held link; waits for {what}"
+    if sight.next_visit is not None and not sight.unvisited:
+        return f"waits for its visit in {show_span(sight.next_visit - sight.now)}"
     if sight.presence is Presence.NEVER_SEEN or sight.next_contact is None:
         return f"never seen; waits for {what}"
     if sight.presence is Presence.ON_TIME and sight.next_contact > sight.now:

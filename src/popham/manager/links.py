@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from popham.manager.visit_views import VisitView
 from popham.model.status import Downtime
 
 
 class Links(Protocol):
     """The table of open links, as the service sees it.
 
-    Nothing here waits but ``tokens_changed``.  ``connected``, ``last_contact`` and ``downtimes`` are
+    Nothing here waits but ``tokens_changed``.  ``connected``, ``last_contact``, ``downtimes`` and ``visit`` are
     plain look-ups, since views are computed on a thread of the store;
     the others are called on the event loop's thread only.
     """
@@ -21,7 +22,15 @@ class Links(Protocol):
         ...
 
     def check_in(self, uid: str) -> bool:
-        """Ask for a round over the held link; False if there is none."""
+        """Ask for a round over the held link, or by a visit now; False if there is no way to ask."""
+        ...
+
+    def visit(self, uid: str) -> VisitView | None:
+        """Return how an agent is visited; None if it is not."""
+        ...
+
+    def visit_of_definition(self, name: str) -> VisitView | None:
+        """Return how whoever is at a definition is visited; None if nobody is."""
         ...
 
     def agent_changed(self, uid: str) -> None:
@@ -55,6 +64,14 @@ class NoLinks:
     def check_in(self, uid: str) -> bool:  # noqa: ARG002  # the form of Links
         """Return False."""
         return False
+
+    def visit(self, uid: str) -> VisitView | None:  # noqa: ARG002  # the form of Links
+        """Return None."""
+        return None
+
+    def visit_of_definition(self, name: str) -> VisitView | None:  # noqa: ARG002  # the form of Links
+        """Return None."""
+        return None
 
     def agent_changed(self, uid: str) -> None:
         """Do nothing."""

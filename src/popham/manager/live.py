@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from popham.errors import StateError
 from popham.manager.book import ManagerBook
+from popham.manager.visit_views import VisitView
+from popham.manager.visits import Visits
 from popham.model.fleet import Admission
 from popham.model.status import Downtime
 from popham.upstream.hub import Hub
@@ -22,22 +24,18 @@ RETRY = 1.0
 
 
 class Live:
-    """The open links, as the service sees them, and the way of its changes to them.
+    """The open links, as the service sees them, and the way of its changes to them."""
 
-    Attributes:
-        on_definitions_changed: Told the names of definitions of kind Agent that changed; must not wait.
-    """
-
-    def __init__(self, book: ManagerBook, hub: Hub) -> None:
-        """Keep what is needed; :meth:`run` does the work."""
+    def __init__(self, book: ManagerBook, hub: Hub, visits: Visits | None = None) -> None:
+        """Keep what is needed; :meth:`run` does the work.  ``visits`` None for an upstream that dials nobody."""
         self._book = book
         self._hub = hub
+        self._visits = visits
         self._agents: set[str] = set()
         self._groups: set[str] = set()
         self._tokens = False
         self._woken = asyncio.Event()
         self._reading = asyncio.Lock()
-        self.on_definitions_changed: Callable[[Sequence[str]], None] = lambda _names: None
 
     # What the service asks; only tokens are waited for.
 
@@ -47,8 +45,16 @@ class Live:
         return record is not None and record.link is not None
 
     def check_in(self, uid: str) -> bool:
-        """Ask for a round over the held link; False if there is none."""
-        return self._hub.check_in(uid)
+        """Ask for a round over the held link, or by a visit now; False if there is no way to ask."""
+        return self._hub.check_in(uid) or (self._visits is not None and self._visits.hasten(uid))
+
+    def visit(self, uid: str) -> VisitView | None:
+        """Return how an agent is visited; None if it is not."""
+        return self._visits.visit(uid) if self._visits else None
+
+    def visit_of_definition(self, name: str) -> VisitView | None:
+        """Return how whoever is at a definition is visited; None if nobody is."""
+        return self._visits.visit_of_definition(name) if self._visits else None
 
     def last_contact(self, uid: str) -> float | None:
         """Return the last contact, in unix seconds."""
@@ -71,7 +77,8 @@ class Live:
 
     def definitions_changed(self, names: Sequence[str]) -> None:
         """Take note that agents are visited elsewhere."""
-        self.on_definitions_changed(names)
+        if self._visits is not None:
+            self._visits.definitions_changed(names)
 
     async def tokens_changed(self) -> None:
         """Have a token that was made or revoked hold from now on, whatever else waits to be brought.
@@ -119,12 +126,16 @@ class Live:
         if groups:
             await self._book.refresh(groups)
             self._hub.changed(groups)
+            if self._visits is not None:
+                self._visits.groups_changed(groups)
         for uid in agents:
             record = await self._book.reread(uid)
             if record is None or record.admission in {Admission.REFUSED, Admission.REVOKED}:
                 self._hub.drop(uid, "this agent was refused or revoked")
             else:
                 self._hub.tell(uid)
+            if self._visits is not None:
+                self._visits.agent_changed(uid)
 
     async def _bring_tokens(self) -> None:
         # One after the other: of two at once, the older reading could come last.

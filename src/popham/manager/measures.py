@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from popham.manager.census import Census, Place
 from popham.manager.lag import Lag
+from popham.manager.visits import Visits
 from popham.upstream.hub import Hub
 
 QUANTILES = (0.5, 0.99, 1.0)
@@ -27,6 +28,9 @@ class Measures:
         link_rate: New links admitted in a second.
         waiting: Changes that wait for the database.
         left_out: Kind of work → how often it was left out under load.
+        visited: Agents that this Manager dials.
+        visits: What became of visits → how many since the start.
+        dialled: Links that this Manager opened, and holds.
     """
 
     agents: Mapping[Place, int] = field(default_factory=dict)
@@ -39,12 +43,16 @@ class Measures:
     link_rate: float = 0.0
     waiting: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    visited: int = 0
+    visits: Mapping[str, int] = field(default_factory=dict)
+    dialled: int = 0
 
 
 def measure(
     hub: Hub,
     census: Census,
     lag: Lag,
+    visits: Visits,
     *,
     links: int,
     link_rate: float,
@@ -63,4 +71,7 @@ def measure(
         link_rate=link_rate,
         waiting=waiting,
         left_out=hub.left_out,
+        visited=len(visits.targets.read()),
+        visits={"made": visits.visitor.visits, "failed": visits.visitor.failures},
+        dialled=visits.visitor.held,
     )

@@ -165,8 +165,7 @@ def missing_policy(reading: Reading, name: str, hint: str = "") -> NotFoundError
 
 def last_revision(reading: Reading, name: str) -> int:
     """Return the number of the newest revision that a policy has, or had before it was deleted; 0 if none."""
-    kept = reading.revisions(name)
-    return kept[0].revision if kept else 0
+    return next(iter(reading.revision_numbers(name)), 0)
 
 
 def read_lineage(reading: Reading, name: str) -> Tree:

@@ -18,10 +18,12 @@ class Overrides:
     Attributes:
         dialer: Who opens connections; None for what the group's settings say.
         may_dial: Whether it may dial although it was born by a visit.
+        walled: Whether it was born by a visit; the agent knows that by itself.
     """
 
     dialer: Dialer | None = None
     may_dial: bool = False
+    walled: bool = False
 
     @classmethod
     def of(cls, row: AgentRow) -> Overrides:
@@ -31,7 +33,7 @@ class Overrides:
     def as_dict(self) -> dict[str, Any]:
         """Return what differs as plain data."""
         found: dict[str, Any] = {"dialer": str(self.dialer)} if self.dialer else {}
-        return found | ({"may_dial": True} if self.may_dial else {})
+        return found | {key: True for key in ("may_dial", "walled") if getattr(self, key)}
 
     def encoded(self) -> str:
         """Return what the row keeps."""
@@ -42,4 +44,5 @@ def read_overrides(text: str) -> Overrides:
     """Return what a row's text says; what a newer program added is left out."""
     data = json.loads(text)
     dialer = Dialer(data["dialer"]) if data.get("dialer") else None
-    return Overrides(dialer=dialer, may_dial=bool(data.get("may_dial", False)))
+    flags = {key: bool(data.get(key, False)) for key in ("may_dial", "walled")}
+    return Overrides(dialer=dialer, **flags)

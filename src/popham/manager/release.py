@@ -85,6 +85,7 @@ class Release:
         self.agents: Mapping[str, int] = {}
         self.reach = 0
         self.rollout = ""
+        self.asks = ""
         self.warnings: list[str] = []
         self._tx, self._bundles, self._grant, self._now = tx, bundles, grant, now
         self._everyone, self._terms, self._message, self._dry_run = everyone, terms, message, dry_run
@@ -119,8 +120,10 @@ class Release:
         publishing, everyone, dry_run = self._bundles.publishing, self._everyone, self._dry_run
         decided = everyone or self._terms is not None
         wide = check_wide(publishing, self.agents, decided=decided, dry_run=dry_run)
-        wide = wide or check_opened(publishing, opened, decided=everyone, dry_run=dry_run)
-        self.warnings += [wide] * bool(wide)
+        least = check_opened(publishing, opened, decided=everyone, dry_run=dry_run)
+        # A lower minimum stands in no bundle: no rollout holds it back.
+        self.asks = "all" if least else "canary" if wide else ""
+        self.warnings += [warning for warning in (wide, least) if warning]
         if self._parts and not self._dry_run:
             self._keep(signed)
         return signed

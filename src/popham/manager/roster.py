@@ -22,12 +22,14 @@ from popham.manager.overrides import Overrides
 from popham.manager.rollouts import open_rollout
 from popham.manager.stock import stock_config
 from popham.manager.views import AgentView
+from popham.manager.visit_views import VisitView
+from popham.manager.visit_why import Unvisited, explain_unvisited
 from popham.model.bundle import Bundle
 from popham.model.communication import CommunicationSettings
 from popham.model.fleet import Admission, AgentKind
 from popham.model.policy import STOCK_TYPES
 from popham.model.rollout import RolloutRef
-from popham.model.status import STATE_TYPE, StateRecord, presence
+from popham.model.status import STATE_TYPE, StateRecord, age_bound, presence
 from popham.net.seam import FULL
 from popham.resolve.resolved import resolve, resolve_locations
 from popham.store.rows import AgentRow
@@ -59,7 +61,9 @@ class Roster:
         record = read_record(row)
         bundle = self._side(row, record)
         next_contact = None if last is None else last + row.promise
-        known = presence(last, row.promise, self._now, self._links.downtimes())
+        times = last, row.promise, self._now, self._links.downtimes()
+        known, visit = presence(*times), self._links.visit(row.uid)
+        unvisited = _unvisited(row, record, visit, self._now)
         sight = Sight(
             row=row,
             record=record,
@@ -70,6 +74,8 @@ class Roster:
             next_contact=next_contact,
             now=self._now,
             minimum_serial=self._minimum(row.group) if record and record.withheld else 0,
+            next_visit=visit.next if visit else None,
+            unvisited=unvisited.sentence if unvisited else "",
         )
         state, reason = judge(sight)
         accepted = row.admission == Admission.ACCEPTED
@@ -96,6 +102,7 @@ class Roster:
             applied=record.applied_serial if record else 0,
             last_contact=last,
             age=None if last is None else max(0.0, self._now - last),
+            age_bound=age_bound(*times),
             next_contact=next_contact,
             since=record.since if record and record.since else None,
             first_seen=row.first_seen,
@@ -103,10 +110,12 @@ class Roster:
             version=record.agent_version if record else _version(row),
             labels=labels_of(row),
             certificate_until=row.certificate_until or None,
-            detail=self._detail(row, record, bundle) if detailed else {},
+            service=record.service if record else "",
+            visit=visit,
+            detail=self._detail(row, record, bundle) | _show_unvisited(unvisited) if detailed else {},
         )
 
-    def _detail(self, row: AgentRow, record: StateRecord | None, bundle: Bundle | None) -> Mapping[str, Any]:
+    def _detail(self, row: AgentRow, record: StateRecord | None, bundle: Bundle | None) -> dict[str, Any]:
         found: dict[str, Any] = {
             "description": json.loads(row.description),
             "capabilities": row.capabilities,
@@ -205,6 +214,8 @@ class Roster:
             "rollout": ref.id,
             "rollout_state": str(rollout.state) if rollout else "",
             "rollout_reason": rollout.reason if rollout else "",
+            "rollout_since": rollout.since if rollout else 0.0,
+            "rollout_by": rollout.by if rollout else "",
             "rollout_error": failed[0] if failed else "",
             "wave": ref.wave,
             "waves": len(rollout.waves) if rollout else ref.wave,
@@ -230,6 +241,19 @@ class Roster:
             policies, guarded = read_policies(self._reading, refs), bool(self._minimum(row.group))
             self._hashes[row.group] = stock_config(policies, guarded=guarded)[1]
         return self._hashes[row.group]
+
+
+def _unvisited(
+    row: AgentRow, record: StateRecord | None, visit: VisitView | None, now: float
+) -> Unvisited | None:
+    """Return why an agent dials although it is to be visited; None if it does not."""
+    if record is None or not record.fallback:
+        return None
+    return explain_unvisited(record.fallback, record.service, row.address, visit, now)
+
+
+def _show_unvisited(unvisited: Unvisited | None) -> dict[str, Any]:
+    return {"unvisited": unvisited.sentence, "unvisited_step": unvisited.step} if unvisited else {}
 
 
 def show_ordered(settings: CommunicationSettings | None, record: StateRecord) -> str:

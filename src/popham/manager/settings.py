@@ -15,6 +15,7 @@ from popham.errors import ConfigError
 from popham.manager.publishing import ASK_ABOVE
 from popham.net.peers import Peers
 from popham.net.seam import Limits
+from popham.net.visit_place import parse_proxy
 
 DEFAULT_FILE = Path("/etc/popham/manager.toml")
 DEFAULT_STATE = "/var/lib/popham/manager"
@@ -113,13 +114,23 @@ class VisitsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How agents are visited.
 
     Attributes:
+        enabled: Whether this Manager dials agents at all.
+        concurrency: Visits at once; half as many more of agents whose last visit failed.
+        http_proxy: Web proxy on the way to agents whose definition names none; empty for none.
         agentlist: Absolute path of an agentlist.cfg that is followed as it changes; empty for none.
     """
 
+    enabled: bool = True
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 128
+    http_proxy: str = ""
     agentlist: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a path that depends on where the process was started."""
+        """Refuse a path that depends on where the process was started, and a web proxy that is none."""
+        try:
+            parse_proxy(self.http_proxy)
+        except ConfigError as error:
+            raise ValueError(f"http_proxy: {error.problem}; {error.hint}") from None
         if self.agentlist and not Path(self.agentlist).is_absolute():
             raise ValueError("agentlist: write the whole path, from the root")
 

@@ -76,7 +76,9 @@ def undo(
     if touched:
         signed += bundles.publish(tx, sorted(touched), now=now, tree=tree, allow=allow)
     reason = f"{', '.join(kept)} stayed, since something needs it" if kept else ""
-    after = replace(stored, rollout=stored.rollout.became(RolloutState.UNDONE, reason, now=now, by=grant.actor))
+    after = replace(
+        stored, rollout=stored.rollout.became(RolloutState.UNDONE, reason, now=now, by=grant.actor)
+    )
     tx.put_rollout(after.row())
     about = f"rollout/{stored.rollout.id}"
     note(tx, grant, "rollout.undo", about, now=now, before=describe(stored), after=describe(after))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from popham.manager.apply_views import Change
+from popham.manager.visit_views import VisitView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +35,13 @@ class AgentView:
             rollout holds that back; 0 if there is none.
         applied: Serial in force on the machine; 0 if none or stock.
         last_contact: None if never seen.
-        age: Seconds since the last contact, None if never seen.
+        age: Seconds since the last contact, None if never seen: whatever the agent says of itself is of then.
+        age_bound: Seconds that it is not older than; None unless the agent is on time.
         next_contact: Promised; None if unknown.
         since: When the present outcome began; None if unknown.
         certificate_until: None where there is no certificate.
+        service: Where its service is, as it says; empty while that is off.
+        visit: How this Manager visits it; None if it does not.
         detail: More for ``describe``: the mode that is ordered, description, policies with their
             origin, labels of operators and agent, error, facts, content digests; ``rollout`` and how it stands
             to that, where its group is in one; empty in lists.
@@ -70,6 +74,9 @@ class AgentView:
     location: str = ""
     rules: tuple[str, ...] = ()
     location_since: float | None = None
+    age_bound: float | None = None
+    service: str = ""
+    visit: VisitView | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -128,6 +135,7 @@ class Why:
     sentence: str
     step: str
     here: str
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +248,8 @@ class AgentDefinitionView:
         url: What is dialled.
         secrets: Which passwords there are; none of them is shown.
         uid, agent: Of the agent that is bound to it, and its name; empty before there is one.
+        state: How visits there stand, in words.
+        visit: How whoever is there is visited; None if nobody is.
     """
 
     name: str
@@ -255,6 +265,8 @@ class AgentDefinitionView:
     agent: str
     annotations: Mapping[str, str]
     edition: int
+    state: str = ""
+    visit: VisitView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

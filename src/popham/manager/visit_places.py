@@ -1,15 +1,22 @@
-"""Where an agent is visited that no definition names: as it says itself, at the address of its last contact."""
+"""Where an agent is visited: as its definition says, or as it says itself, at the address of its last contact."""
 
 from __future__ import annotations
 
 import ipaddress
 from urllib.parse import urlsplit
 
+from popham.model.agent_definition import AgentDefinition
 from popham.net.visiting import Place
 
 UNIX = "unix"
 """What an agent reports whose service is on a Unix socket only."""
 _ANY = "*"
+
+
+def defined_place(definition: AgentDefinition, http_proxy: str = "") -> Place:
+    """Return where a definition points, as who dials takes it; ``http_proxy`` where it names none."""
+    found = definition.place()
+    return Place(found.url, found.tls, found.http_proxy or http_proxy, found.password, found.ca)
 
 
 def find_place(service: str, address: str, http_proxy: str = "") -> Place | None:
@@ -47,7 +54,11 @@ def explain_place(service: str, address: str) -> str:
         return "its service is behind a web server, whose address no definition names"
     if not address:
         return "it has not been in touch from any address yet"
-    return f"its service listens on {urlsplit(service).netloc} only, and no definition names its web server"
+    try:
+        where = urlsplit(service).netloc
+    except ValueError:
+        return "what it says of its service cannot be read"
+    return f"its service listens on {where} only, and no definition names its web server"
 
 
 def _is_loopback(host: str) -> bool:

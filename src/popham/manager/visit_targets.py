@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from popham.clock import Clock
 from popham.errors import StateError
 from popham.manager.agent_definitions import bind, definition_of
 from popham.manager.book import ManagerBook
 from popham.manager.grant import Grant, Role
-from popham.manager.visit_places import find_place
+from popham.manager.visit_places import defined_place, find_place
 from popham.model.cell import Dialer, Mode
 from popham.model.communication import VISIT_DEFAULT, CommunicationSettings
 from popham.model.fleet import Admission, AgentKind
+from popham.model.generation import VISITS, generation_of
 from popham.model.status import StateRecord
 from popham.net.visiting import Place
 from popham.store.rows import AgentDefinitionRow
@@ -42,6 +44,8 @@ PAGE = 1000
 """Definitions read at once."""
 SLICE = 64
 """Agents that are looked at in one turn of the loop; a state record that is read for it takes some 50 µs."""
+GLANCE = 500
+"""Agents at which it is only looked whether they may be visited, in one turn of the loop."""
 _DEFINED = "agent/"
 """Stands before the name of a definition in a key; no uid has it."""
 _GONE = frozenset({Admission.REFUSED, Admission.REVOKED})
@@ -119,6 +123,9 @@ class VisitTargets:
         grant = Grant(actor="visit", role=Role.ADMIN, source=target.place.host)
         row = await self._store.write(lambda tx: bind(tx, grant, name, uid, now=now))
         self._define(name, row)
+        record = self._book.record(uid)
+        if record is not None and not record.envelope:
+            record.promise = max(record.promise, target.interval)  # it says so itself once it reports
         self.agent_changed(uid)
 
     # What others say.
@@ -160,7 +167,8 @@ class VisitTargets:
 
     def reported(self, record: Record) -> None:
         """Take note that an agent said something new; costs next to nothing where nobody is visited."""
-        if record.uid in self._names or self._may_be_visited(record):
+        known = record.uid in self._names or record.uid in self._targets
+        if known or self._may_be_visited(record):
             self.agent_changed(record.uid)
 
     # Keeping the mapping.
@@ -195,7 +203,7 @@ class VisitTargets:
         self._dirty_uids, self._dirty_groups = set(), set()
         touched |= {self.key_of(uid) for uid in uids}
         if everything or groups:
-            touched |= {self.key_of(record.uid) for record in self._members(None if everything else groups)}
+            touched |= await self._members(None if everything else groups)
         changed = []
         for number, key in enumerate(touched, 1):
             target = self._of(key)
@@ -211,7 +219,7 @@ class VisitTargets:
         """Read all definitions, page by page; return the keys that they concern."""
         touched, seen, after = set(), set(), ""
         while True:
-            rows = await self._store.read(lambda tx, after=after: tx.agent_definitions(after=after, limit=PAGE))  # type: ignore[misc]  # bound now
+            rows = await self._store.read(partial(_page, after=after))
             for row in rows:
                 touched |= self._define(row.name, row)
                 seen.add(row.name)
@@ -239,23 +247,28 @@ class VisitTargets:
         former = self._definitions.pop(name, None)
         touched = {_DEFINED + name}
         if former is not None and former.uid:
-            self._names.pop(former.uid, None)
+            if self._names.get(former.uid) == name:  # else another one has it by now
+                del self._names[former.uid]
             touched.add(former.uid)
         if row is not None:
-            found = definition_of(row).place()
-            place = Place(found.url, found.tls, found.http_proxy or self._http_proxy, found.password, found.ca)
+            place = defined_place(definition_of(row), self._http_proxy)
             self._definitions[name] = Defined(place, row.uid)
             if row.uid:
                 self._names[row.uid] = name
                 touched.add(row.uid)
         return touched
 
-    def _members(self, groups: Collection[str] | None) -> Iterator[Record]:
-        for record in tuple(self._book.records()):
+    async def _members(self, groups: Collection[str] | None) -> set[str]:
+        """Return the keys of the agents of these groups (None: of all) that may be visited, or were."""
+        found = set()
+        for number, record in enumerate(tuple(self._book.records()), 1):
             if groups is None or record.group in groups:
-                known = record.uid in self._targets
-                if known or record.uid in self._names or self._may_be_visited(record):
-                    yield record
+                key = self.key_of(record.uid)
+                if key in self._targets or key != record.uid or self._may_be_visited(record):
+                    found.add(key)
+            if number % GLANCE == 0:
+                await asyncio.sleep(0)
+        return found
 
     def _put(self, key: str, target: Target | None) -> None:
         if target is None:
@@ -279,10 +292,11 @@ class VisitTargets:
 
     def _at_definition(self, name: str, defined: Defined) -> Target | None:
         record = self._book.record(defined.uid) if defined.uid else None
-        if record is not None and (record.kind is AgentKind.STOCK or record.admission in _GONE):
+        if record is not None and record.kind is AgentKind.STOCK:
             return None
-        born = record is not None and bool(record.certificate_until or record.envelope)
-        if record is not None and born:
+        # Who was refused or revoked is told so; and its machine may have been set up anew, and wait to be born.
+        gone = record is not None and record.admission in _GONE
+        if record is not None and not gone and (record.certificate_until or record.envelope):
             return self._at(record, defined.place, name)
         # The one that was promised by a uid of its own, and is not known, is named as such when it is visited.
         uid = defined.uid if record is None else ""
@@ -291,46 +305,56 @@ class VisitTargets:
     def _at(self, record: Record, place: Place, name: str = "") -> Target | None:
         if record.kind is not AgentKind.OWN or record.admission is not Admission.ACCEPTED:
             return None
-        held = self._settings(record)
-        if held is None:
+        if record.state is not None and generation_of(record.state.agent_version) < VISITS:
+            return None  # it goes on dialling until it is upgraded
+        found = self._cadence(record)
+        if found is None and name and not record.envelope:
+            found = Mode.PULL, VISIT_DEFAULT  # just born, and not heard of since
+        if found is None:
             return None
-        return Target(
-            uid=record.uid, name=name or record.name, place=place, mode=held.mode, interval=held.heartbeat
-        )
+        mode, interval = found
+        return Target(uid=record.uid, name=name or record.name, place=place, mode=mode, interval=interval)
 
     def _may_be_visited(self, record: Record) -> bool:
-        """Return whether an agent may be one to visit, by what costs nothing to know."""
-        if record.dialer is not None:
-            return record.dialer is Dialer.MANAGER
+        """Return whether an agent may be one to visit, by what costs next to nothing to know."""
+        if record.dialer is Dialer.MANAGER:
+            return True
         wanted = self._book.wanted(record.group)
-        return wanted is not None and wanted.is_visited
+        ordered = record.dialer is None and wanted is not None and wanted.is_visited
+        return ordered or record.awaits_dial
 
-    def _settings(self, record: Record) -> CommunicationSettings | None:
-        """Return the settings by which an agent is visited: where it is, or else where it would be visited."""
+    def _cadence(self, record: Record) -> tuple[Mode, float] | None:
+        """Return mode and seconds by which an agent is visited, where it is or where it would be; None for never."""
         wanted = self._book.wanted(record.group)
         if wanted is None or not self._may_be_visited(record):
             return None
         within = wanted.settings_for(record.uid)
-        here = settings_here(within, record)
+        here, state = settings_here(within, record), record.state
         if here.dialer is Dialer.MANAGER:
-            return here
-        others = [
-            one
-            for held in within.settings.values()
-            for one in variants(held)
-            if one.dialer is Dialer.MANAGER
-        ]
-        return min(others, key=lambda one: one.heartbeat, default=None)
+            return here.mode, here.heartbeat
+        if state is not None and record.awaits_dial:
+            # It has not been told otherwise yet, or may not dial since it was born by a visit.
+            return (Mode.PUSH if state.mode == Mode.PUSH else Mode.PULL), state.promise
+        if record.dialer is Dialer.AGENT:
+            return None
+        held = [one for settings in within.settings.values() for one in variants(settings)]
+        others = [one for one in held if one.dialer is Dialer.MANAGER]
+        best = min(others, key=lambda one: one.heartbeat, default=None)
+        return (best.mode, best.heartbeat) if best else None
 
     def _is_elsewhere(self, target: Target) -> bool:
         """Return whether an agent dials by its settings where it is, and came within the visit interval."""
         record = self._book.record(target.uid) if target.uid else None
         wanted = self._book.wanted(record.group) if record else None
-        if record is None or wanted is None or record.last_contact is None:
+        if record is None or wanted is None or record.last_contact is None or record.awaits_dial:
             return False
         if settings_here(wanted.settings_for(record.uid), record).dialer is Dialer.MANAGER:
             return False
         return record.link is not None or self._clock.now() - record.last_contact < target.interval
+
+
+def _page(tx: Reading, *, after: str) -> list[AgentDefinitionRow]:
+    return tx.agent_definitions(after=after, limit=PAGE)
 
 
 def settings_here(within: Within, record: Record) -> CommunicationSettings:

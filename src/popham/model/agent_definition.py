@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
 from popham.errors import DefinitionError
@@ -83,7 +83,7 @@ class VisitPlace:
     """
 
     url: str
-    tls: str
+    tls: Literal["agent", "web", "off"]
     http_proxy: str = ""
     password: str = ""
     ca: str = ""
@@ -140,7 +140,7 @@ class AgentDefinition:
         if proxy and self.http_proxy_password:
             user, _, password = self.http_proxy_password.partition(":")
             proxy = proxy.replace("://", f"://{quote(user, safe='')}:{quote(password, safe='')}@", 1)
-        return VisitPlace(self.url, str(self.tls), proxy, self.password, self.ca)
+        return VisitPlace(self.url, self.tls.value, proxy, self.password, self.ca)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the spec as it is kept: what differs from the defaults, passwords included."""
@@ -205,6 +205,9 @@ def read_address(value: object) -> str:
         ValueError: It is neither; with the problem and the hint.
     """
     hint = "Write a host name or an IP address: web1.example, 192.0.2.7, 2001:db8::7"
+    if isinstance(value, str) and "@" in value:
+        # It may be a password, which is not repeated.
+        raise ValueError("this is no host name: nothing stands before it with '@'", hint)
     bad = ValueError(f"{show(value)} is no host name and no IP address", hint)
     if not isinstance(value, str):
         raise bad

@@ -138,6 +138,11 @@ def _read_line(line: str) -> AgentDefinition:
     """Return the definition of one line, still without a name; raises ValueError with problem and hint."""
     if len(line) > LINE_MAX:
         _refuse(f"the line is longer than {LINE_MAX} characters", _FORM)
+    if "@" in line:
+        # It may be a password, which is not repeated.
+        _refuse(
+            "users and passwords do not belong here", "Apply a definition of kind Agent, which may have them"
+        )
     fields = [field.strip() for field in line.split(",")]
     if len(fields) not in _FIELDS:
         plural = "field" if len(fields) == 1 else "fields"

@@ -14,6 +14,7 @@ by pull; a new Proxy Manager stands between old Agents and a new Manager).
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from popham.errors import WireError
@@ -32,6 +33,15 @@ STOCK = 0
 """Stands for a stock agent, which has no generation of ours."""
 
 _BETWEEN: Final = "dial a Proxy Manager in its network, and dial that"
+_SINCE: Final = (0, 5)
+"""The version whose agents are the first of generation 2."""
+_NUMBERS: Final = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})")
+
+
+def generation_of(version: str) -> int:
+    """Return the generation of one of our agents by its version; one that names none counts as new."""
+    found = _NUMBERS.match(version)
+    return OLDEST if found is not None and (int(found[1]), int(found[2])) < _SINCE else GENERATION
 
 
 def check_generations(upstream: int, downstream: int, dialer: Dialer) -> None:

@@ -28,6 +28,7 @@ LEAST = 100
 GROWTH = 5
 """Factor from one wave to the next where only the first was named."""
 WAVES_MAX = 20
+_EXAMPLE = "For example --canary 1%, or --canary 1%,10%,50%"
 SOAK = 600.0
 """Seconds. Source: guarantees REL-11, the default of the agents' health window."""
 SOAK_MAX = 30 * 86400.0
@@ -130,11 +131,13 @@ class RolloutTerms:
         rising = all(a < b for a, b in zip(self.waves, self.waves[1:], strict=False))
         if not self.waves or len(self.waves) > WAVES_MAX or not rising:
             problem = f"a rollout has 1 to {WAVES_MAX} waves, each wider than the one before"
-            raise DefinitionError("rollout", problem, "For example --canary 1%, or --canary 1%,10%,50%")
+            raise DefinitionError("rollout", problem, _EXAMPLE)
         if self.waves[0] < LEAST or self.waves[-1] != PPM:
-            raise DefinitionError("rollout", "the first wave has 0.01 % at least, and the last has all")
+            problem = "the first wave has 0.01 % at least, and the last has all"
+            raise DefinitionError("rollout", problem, _EXAMPLE)
         if not 0 <= self.soak <= SOAK_MAX or not 0 <= self.halt_on <= 1:
-            raise DefinitionError("rollout", "a soak takes 0 to 30 days, and a share is 0 to 100 %")
+            problem = "a soak takes 0 to 30 days, and a share is 0 to 100 %"
+            raise DefinitionError("rollout", problem, "For example --soak 10m --halt-on 5%")
 
     @classmethod
     def of(cls, shares: Sequence[float], *, soak: float = SOAK, halt_on: float = HALT_ON) -> RolloutTerms:

@@ -20,6 +20,9 @@ OVERDUE = 1.5
 MISSING = 3.0
 """Multiples of the promised next contact. Source: design, presence."""
 
+UNVISITED = frozenset({"visit.off", "visit.awaited"})
+"""Codes of an agent that dials although it is to be visited, and never was: that order is not obeyed yet."""
+
 PROMISE_MAX = 8 * 86400.0
 """Seconds. The longest heartbeat and its spread, and a margin."""
 
@@ -205,8 +208,30 @@ def presence(
     return Presence.OVERDUE if silent <= MISSING * promise else Presence.MISSING
 
 
+def age_bound(
+    last_contact: float | None, promise: float, now: float, downtimes: Sequence[Downtime] = ()
+) -> float | None:
+    """Return the seconds that nothing an agent said is older than; None where nothing bounds it.
+
+    An agent that is on time was heard of within :data:`OVERDUE` of what it promised, the time aside in which nobody
+    could be reached.  What it says is looked up when it reports, so nothing is added for collecting.
+    Arguments as of :func:`presence`.
+    """
+    if last_contact is None or presence(last_contact, promise, now, downtimes) is not Presence.ON_TIME:
+        return None
+    down = (max(0.0, min(one.end, now) - max(one.begin, last_contact)) for one in downtimes)
+    return OVERDUE * promise + sum(down)
+
+
 def sync_state(wanted_digest: str, record: StateRecord | None) -> SyncState:
-    """Return whether one of our agents has the content ``wanted_digest``."""
+    """Return whether one of our agents has the content ``wanted_digest``, and is reached as that says."""
+    state = content_state(wanted_digest, record)
+    waits = record is not None and record.fallback in UNVISITED
+    return SyncState.PENDING if waits and state is SyncState.IN_SYNC else state
+
+
+def content_state(wanted_digest: str, record: StateRecord | None) -> SyncState:
+    """Return whether one of our agents has the content ``wanted_digest``, however it is reached."""
     if record is None or record.content_digest != wanted_digest:
         return SyncState.PENDING
     if record.outcome is Outcome.FAILED:

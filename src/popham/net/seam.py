@@ -71,7 +71,8 @@ class Peer:
         address: IP address as text, without port; empty over a Unix socket.
         certificate: Client certificate as DER, verified up to our CA; None if it sent none.
         bearer: Token of an ``Authorization: Bearer`` header; empty if none.
-        uid, key: Where this end dialled: who signs what comes, and the DER of the key; empty otherwise.
+        uid, key: Where this end dialled: who signs what comes (empty for one that waits to be born), and the DER of
+            the key; both empty otherwise.
         identity: Set by the service once it has looked; a filling never reads it.
         spent: Loop time until which its quota is spent; the filling's own note.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,9 @@ ANSWER_RATE = 1024.0
 
 ASK_RATE = 16 * 1024.0
 """Bytes per second at which a request may leave; a large one has as much more time."""
+
+SLICE = 64 * 1024
+"""Bytes from which on a request leaves in slices, so that others have their turn."""
 
 GLANCE = 2_000
 """Bytes that are read of an answer that is no agent's."""
@@ -214,7 +218,7 @@ class VisitDialer:
             asked.method,
             self._url(asked),
             headers={**asked.headers, **self._headers, "Content-Type": media},
-            data=asked.body,
+            data=io.BytesIO(asked.body) if len(asked.body) > SLICE else asked.body,
             proxy=self._proxy,
             proxy_headers=self._proxy_headers,
             allow_redirects=False,

@@ -23,12 +23,13 @@ from popham.agent.location import Locator
 from popham.agent.probation import Trials
 from popham.agent.schedule import Schedule
 from popham.agent.state import MemoryAgentState
+from popham.agent.visited import AgentWorld
 from popham.agent.ways import UpstreamWays
 from popham.downstream.enroll import ask, find_anchors
+from popham.downstream.service import VisitService
 from popham.errors import PolicyError
 from popham.link.cadence import phase_of
 from popham.link.driver import Driver
-from popham.net.seam import Peer
 from popham.testing.host import SimHost
 from popham.testing.network import MemoryDialer
 from popham.trust.identity import load_certificate
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 MANAGER = "manager"
 URL = f"https://{MANAGER}:4320"
+SERVICE = "https://*:23440"
 
 
 class SimApplier:
@@ -69,6 +71,10 @@ class SimAgent:
 
     Attributes:
         window: Seconds for which a set is watched, from the next :meth:`start` on; 0 for never.
+        serving: Whether its service is on; see :meth:`serve`.
+        said_of_service: Where it says that its service is; ``unix`` for behind a web server that nobody knows.
+        service: What answers visits; None while it is off, or the agent is.
+        dials: How many connections it opened since it was started, or requests it made over one.
     """
 
     def __init__(self, simulation: Simulation, name: str) -> None:
@@ -85,9 +91,14 @@ class SimAgent:
         self.locator: Locator
         self.health: Health
         self.ways: UpstreamWays
+        self.dials = 0
         self.schedule: Schedule | None = None
+        self.serving = True
+        self.said_of_service = SERVICE
+        self.service: VisitService | None = None
         self._task: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
+        self._closing: list[asyncio.Task[None]] = []
         self._dialers: dict[str, tuple[bytes, MemoryDialer]] = {}
 
     async def enroll(self, join: JoinString) -> None:
@@ -159,6 +170,8 @@ class SimAgent:
             happened=self.driver.hurry,
         )
         self.stopped = False
+        self.dials = 0
+        self.serve(on=self.serving)
         self._beside = [
             asyncio.ensure_future(one) for one in (self.locator.run(), circumstances.run(), self.health.run())
         ]
@@ -180,17 +193,45 @@ class SimAgent:
         if wait is not None or not text:
             self.locator.heard(reachable=not text)
 
+    def serve(self, *, on: bool) -> None:
+        """Start or stop the service, as the machine's people do; held links of it end."""
+        self.serving = on
+        if on and self.service is None:
+            documents = self.state.documents()
+            tuf = TrustedTuf.from_bytes(documents.root, documents.targets) if documents else None
+            if tuf is None:
+                raise LookupError(f"{self.name} is not enrolled")
+            world = AgentWorld(self.state, tuf, self.driver, self.end)
+            draw = random.Random(f"{self.name} {self.dials} {self._simulation.clock.elapsed}")  # noqa: S311  # a simulation, not a secret
+            self.service = VisitService(
+                world, clock=self._simulation.clock, nonce=lambda: f"{draw.getrandbits(128):032x}"
+            )
+        elif not on:
+            self._end_service()
+        self.end.serves(self.said_of_service if on else "")
+
+    def _end_service(self) -> None:
+        service, self.service = self.service, None
+        for pipe in [pipe for pipe in self._simulation.network.pipes if pipe.name == self.name]:
+            if pipe.reversed:
+                pipe.end(1006)
+        if service is not None:
+            self._closing = [one for one in self._closing if not one.done()]
+            self._closing.append(asyncio.ensure_future(service.aclose()))
+
     async def stop(self) -> None:
         """Say goodbye and end."""
         self.stopped = True
         self.driver.stop()
         if self._task is not None:
             await self._task
+        self._end_service()
         await self._end_beside()
 
     async def crash(self) -> None:
         """Die without a word."""
         self.stopped = True
+        self._end_service()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -201,8 +242,8 @@ class SimAgent:
     async def _end_beside(self) -> None:
         for task in self._beside:
             task.cancel()
-        await asyncio.gather(*self._beside, return_exceptions=True)
-        self._beside = []
+        await asyncio.gather(*self._beside, *self._closing, return_exceptions=True)
+        self._beside, self._closing = [], []
         if self.schedule is not None:
             self.schedule.close()
 
@@ -211,13 +252,14 @@ class SimAgent:
         pem = self.state.certificate() or b""
         known = self._dialers.get(upstream)
         if known is None or known[0] != pem:
-            dialer = MemoryDialer(self._simulation.network, self.name, upstream, self._certificate())
+            dialer = MemoryDialer(
+                self._simulation.network, self.name, upstream, self._certificate(), self._count
+            )
             known = self._dialers[upstream] = pem, dialer
         return known[1]
 
-    def peer(self) -> Peer:
-        """Return this agent as the Manager sees it when it dials."""
-        return Peer(address=self.name, certificate=self._certificate())
+    def _count(self) -> None:
+        self.dials += 1
 
     def _certificate(self) -> bytes:
         pem = self.state.certificate()

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from popham.errors import LinkError
+from popham.errors import LinkError, PophamError
 from popham.net.seam import FULL, HeldLink, Limits, LinkHandler, Peer, Refusal, Refused, Request, Service
 
 
@@ -72,6 +72,16 @@ class Network:
         pipe.handler = service.opened(pipe.upper)
         return pipe
 
+    def reverse(
+        self, name: str, upstream: str, peer: Peer, opened: Callable[[HeldLink], LinkHandler]
+    ) -> Pipe:
+        """Return a held link that ``upstream`` opened into the service of agent ``name``, taken by that."""
+        pipe = Pipe(self, name, upstream, peer)
+        pipe.reversed = True
+        self.pipes.append(pipe)
+        pipe.handler = opened(pipe.upper)
+        return pipe
+
     def half_open(self, name: str) -> None:
         """Let an agent's held links swallow everything; keepalive finds out after two silent ones."""
         for pipe in self.pipes:
@@ -97,14 +107,17 @@ class Pipe:
         self.upper: HeldLink = _Upper(self, peer)
         self.lower = Lower(self)
         self.code = 0
+        self.reversed = False
         self.swallowing = False
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._down = _Lane(network, self.lower.arrived)
         self._up = _Lane(network, self._arrived)
 
     def down(self, data: bytes) -> bool:
-        """Carry a message to the agent; False if it reads too slowly."""
+        """Carry a message to the end that dialled; False if it reads too slowly."""
         if self.code:
             return False
         if self.lower.waiting + len(data) > self.network.limits.queue:
@@ -114,8 +127,15 @@ class Pipe:
             self._down.put(data)
         return True
 
+    def stall(self) -> None:
+        """Have the agent read nothing any more."""
+        if self.reversed:
+            self.flowing.clear()
+        else:
+            self.lower.stalled = True
+
     def up(self, data: bytes) -> None:
-        """Carry a message to the upstream."""
+        """Carry a message to the end that serves."""
         if not self._lost():
             self._up.put(data)
 
@@ -132,6 +152,7 @@ class Pipe:
         self.code = code
         if self._timer is not None:
             self._timer.cancel()
+        self.flowing.set()
         if self in self.network.pipes:
             self.network.pipes.remove(self)
         self.lower.ended()
@@ -147,7 +168,11 @@ class Pipe:
     def _arrived(self, data: bytes) -> None:
         if self.code or self.handler is None or self.swallowing:
             return
-        answer = self.handler.message(data)
+        try:
+            answer = self.handler.message(data)
+        except PophamError:
+            self.end(1008)
+            return
         if isinstance(answer, bytes):
             self.down(answer)
         elif answer is not None:
@@ -196,7 +221,7 @@ class _Upper:
 
 
 class Lower:
-    """The agent's view of a pipe; a :class:`~popham.net.seam.HeldConnection`."""
+    """The dialling end's view of a pipe; a :class:`~popham.net.seam.HeldConnection`."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
@@ -218,6 +243,7 @@ class Lower:
 
     async def send(self, data: bytes) -> None:
         """Send one message. Raises LinkError when the link is gone."""
+        await self._pipe.flowing.wait()
         if self._pipe.code:
             raise LinkError("closed", "the link is closed", status=self._pipe.code)
         self._pipe.up(data)
@@ -242,14 +268,26 @@ class Lower:
 class MemoryDialer:
     """An agent's way to one upstream; a :class:`~popham.net.seam.Dialer`."""
 
-    def __init__(self, network: Network, name: str, upstream: str, certificate: bytes) -> None:
-        """Dial ``upstream`` as agent ``name``, showing ``certificate``, as over one connection kept alive."""
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        upstream: str,
+        certificate: bytes,
+        count: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Dial ``upstream`` as agent ``name``, showing ``certificate``, as over one connection kept alive.
+
+        ``count`` is called for each request that leaves.
+        """
+        self._count = count
         self._network = network
         self._name = name
         self._upstream = upstream
         self._peer = Peer(address=name, certificate=certificate or None)
 
     async def _reach(self) -> Service:
+        self._count()
         await self._network.travel()
         if not self._network.reachable(self._name, self._upstream):
             raise LinkError("unreachable", f"{self._upstream} does not answer")

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from popham.downstream.enroll import CA_PATH, ROOT_PATH, TARGETS_PATH
-from popham.errors import LinkError, PophamError
+from popham.downstream.service import VisitService
 from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles
 from popham.manager.definitions import PLAIN, Terms, apply_definitions, found_fleet
@@ -27,7 +27,9 @@ from popham.manager.objects import group_of, row_of
 from popham.manager.publishing import Publishing
 from popham.manager.rollout_watch import RolloutWatch
 from popham.manager.service import ManagerService
-from popham.model.communication import CommunicationSettings, Dialer, Mode
+from popham.manager.settings import VisitsSettings
+from popham.manager.visits import Visits
+from popham.model.communication import CommunicationSettings
 from popham.model.definition import check
 from popham.model.documents import SourceFile
 from popham.model.fleet import COMMUNICATION, Group
@@ -35,6 +37,7 @@ from popham.model.names import ROOT_GROUP
 from popham.store.memory import MemoryStore
 from popham.store.seam import Store, Writing
 from popham.testing.agent import MANAGER, SimAgent
+from popham.testing.dials import MemoryDials
 from popham.testing.network import Network
 from popham.testing.virtual import VirtualClock
 from popham.trust.join import JoinString
@@ -42,7 +45,7 @@ from popham.upstream.hub import Hub
 from popham.upstream.room import Room
 from popham.upstream.shedding import Load
 from popham.upstream.steering import Steering
-from popham.upstream.visits import visit
+from popham.upstream.targets import Target
 
 ADMIN = Grant(actor="simulation", role=Role.ADMIN, source="memory")
 FLUSH = 5.0
@@ -67,11 +70,10 @@ class SimManager:
         self.book: ManagerBook
         self.hub: Hub
         self.live: Live
+        self.visits: Visits
         self.rollouts: RolloutWatch
         self.service: ManagerService
         self._tasks: list[asyncio.Task[None]] = []
-        self._visiting: dict[str, asyncio.Task[None]] = {}
-        self._dials = asyncio.Event()
 
     async def start(self) -> None:
         """Begin to serve from what was written."""
@@ -88,8 +90,20 @@ class SimManager:
             trust=trust,
             room=Room(clock, cap=self.cap, rng=rng),
             steering=steering,
+            reported=lambda record: self.visits.reported(record),  # noqa: PLW0108  # made below
         )
-        self.live = Live(self.book, self.hub)
+        self.visits = Visits(
+            VisitsSettings(),
+            self.book,
+            self.hub,
+            self.store,
+            self.keys,
+            clock=clock,
+            draw=rng.random,
+            limits=self._simulation.network.limits,
+            dial=self._dial,
+        )
+        self.live = Live(self.book, self.hub, self.visits)
         self.rollouts = RolloutWatch(self.store, self.book, self.bundles, clock, self.live.groups_changed)
         self.bundles.publishing = Publishing(members=self.rollouts.members, rng=rng)
         self.service = ManagerService(
@@ -110,17 +124,15 @@ class SimManager:
             self.live.run(),
             steering.run(),
             self.rollouts.run(),
+            self.visits.run(),
         )
         self._tasks = [asyncio.ensure_future(one) for one in work]
         self._simulation.network.services[MANAGER] = self.hub
-        for agent in self._simulation.agents.values():
-            self.visit(agent)
 
     async def crash(self) -> None:
         """Die: memory is gone, links break, what was not written is lost."""
         self._simulation.network.stop(MANAGER)
-        tasks = [*self._tasks, *self._visiting.values()]
-        self._tasks, self._visiting = [], {}
+        tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -128,10 +140,8 @@ class SimManager:
     async def put_group(
         self, name: str, settings: CommunicationSettings | None = None, *, parent: str = ROOT_GROUP
     ) -> None:
-        """Make a group with settings of its own; any cell, also those that definitions refuse yet."""
+        """Make a group with settings of its own, whatever a definition would say of them."""
         clock = self._simulation.clock
-        if settings is not None and settings.dialer is Dialer.MANAGER:
-            self._dials.set()
 
         def work(tx: Writing) -> list[str]:
             old = tx.group(name)
@@ -165,46 +175,21 @@ class SimManager:
         self.rollouts.groups_changed(groups)
         return groups
 
-    def visit(self, agent: SimAgent) -> None:
-        """Keep visiting an agent, whenever its settings want that."""
-        old = self._visiting.pop(agent.name, None)
-        if old is not None:
-            old.cancel()
-        self._visiting[agent.name] = asyncio.ensure_future(self._keep_visiting(agent))
-
-    async def _keep_visiting(self, agent: SimAgent) -> None:
-        """Dial one agent, for as long as its settings want that."""
-        network = self._simulation.network
-        while True:
-            await self._dials.wait()
-            settings = agent.end.settings
-            wait = 1.0
-            if settings.dialer is Dialer.MANAGER and network.reachable(agent.name, MANAGER):
-                try:
-                    wait = await self._dial(agent, settings)
-                except PophamError:
-                    wait = 5.0
-            await asyncio.sleep(wait)
-
-    async def _dial(self, agent: SimAgent, settings: CommunicationSettings) -> float:
-        network, peer = self._simulation.network, agent.peer()
-        if settings.mode is Mode.PULL:
-
-            async def exchange(body: bytes) -> bytes:
-                await network.travel()
-                if not network.reachable(agent.name, MANAGER) or agent.stopped:
-                    raise LinkError("unreachable", f"{agent.name} does not answer")
-                return await agent.driver.visited(body)
-
-            await visit(self.hub, peer, exchange)
-            return settings.heartbeat
-        if not agent.stopped:
-            await agent.driver.serve(network.pipe(agent.name, MANAGER, peer).lower)
-        return 1.0
+    def _dial(self, target: Target) -> MemoryDials:
+        """Return the way to whoever is at a place: the agent of that name, or whom somebody put there."""
+        simulation, host = self._simulation, target.place.host
+        dials = MemoryDials(simulation.network, host, MANAGER, lambda: simulation.serves(host))
+        simulation.dials.append(dials)
+        return dials
 
 
 class Simulation:
-    """A Manager, its agents, and the network between them, all from one seed."""
+    """A Manager, its agents, and the network between them, all from one seed.
+
+    Attributes:
+        moved: Address → name of the agent that answers there instead; empty for nobody.
+        dials: Ways into services that the Manager made.
+    """
 
     def __init__(self, clock: VirtualClock, keys: ManagerKeys, seed: int = 7) -> None:
         """Begin with nobody."""
@@ -214,11 +199,18 @@ class Simulation:
         self.network = Network(seed)
         self.manager = SimManager(self)
         self.agents: dict[str, SimAgent] = {}
+        self.moved: dict[str, str] = {}
+        self.dials: list[MemoryDials] = []
         self._random = random.Random(seed)  # noqa: S311  # a simulation, not a secret
 
     def uuid(self) -> uuid.UUID:
         """Return the next instance_uid."""
         return uuid.UUID(int=self._random.getrandbits(128), version=4)
+
+    def serves(self, host: str) -> VisitService | None:
+        """Return what answers visits at an address; None for nobody."""
+        agent = self.agents.get(self.moved.get(host, host))
+        return agent.service if agent else None
 
     async def add_agents(self, group: str, names: Sequence[str]) -> list[SimAgent]:
         """Enroll and start agents in a group."""
@@ -228,9 +220,8 @@ class Simulation:
         for name in names:
             agent = SimAgent(self, name)
             await agent.enroll(join)
-            agent.start()
             self.agents[name] = agent
-            self.manager.visit(agent)
+            agent.start()
             added.append(agent)
         return added
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from popham.clock import Clock
-from popham.errors import VisitError
+from popham.errors import EnrollmentError, VisitError
 from popham.net.seam import Limits, Peer, Service
+from popham.trust.birth import AlreadyBorn
+from popham.upstream.birth import is_admitted
 from popham.upstream.book import Book
 from popham.upstream.dialled import DialledLink
 from popham.upstream.record import Record
@@ -15,6 +17,8 @@ from popham.upstream.sighting import Seen
 from popham.upstream.targets import Targets
 from popham.upstream.visits import Signer, Visit, hear
 
+UNHELD = frozenset({"visit.cgi", "visit.no_upgrade"})
+"""Codes of a way by which there are visits, but no links."""
 Lacks = Callable[[Record], Mapping[str, bytes]]
 
 
@@ -34,14 +38,26 @@ class Calling:
 
     async def visit(self, seen: Seen) -> None:
         """Make one visit. Raises VisitError or WireError."""
+        seen.unheld = None
         record = self._known(seen)
         visit, peer = self._visit(seen, record.public_key), _peer(seen, record)
         await visit.run(self._service, peer, partial(self._lacks, record))
 
-    async def hold(self, seen: Seen, limits: Limits) -> DialledLink:
-        """Open a link. Raises VisitError."""
-        record = self._known(seen)
-        connection, frames = await self._visit(seen, record.public_key).hold()
+    async def hold(self, seen: Seen, limits: Limits) -> DialledLink | None:
+        """Open a link; where what stands before the agent holds none, make a visit instead and return None.
+
+        Raises:
+            VisitError: Neither could be done.
+        """
+        seen.unheld, record = None, self._known(seen)
+        try:
+            connection, frames = await self._visit(seen, record.public_key).hold()
+        except VisitError as error:
+            if error.code not in UNHELD:
+                raise
+            await self.visit(seen)
+            seen.unheld = error
+            return None
         return DialledLink(connection, frames, _peer(seen, record), limits)
 
     async def bring(self, seen: Seen) -> None:
@@ -52,15 +68,41 @@ class Calling:
             await visit.bring(sha256, body)
 
     async def find(self, seen: Seen, targets: Targets) -> None:
-        """Ask whoever is where a definition points: an agent that waits to be born, or one that is known."""
-        visit = self._visit(seen, b"")
-        heard = await visit.birth(self._documents)
-        peer = Peer(address=seen.target.place.host)
-        answer = await hear(self._service, peer, heard)
+        """Ask whoever is where a definition points: an agent that waits to be born, or one that is known.
+
+        Who is born is visited at once, over the same connection.
+
+        Raises:
+            EnrollmentError: It waits to be born, and may not be.
+            PophamError: As elsewhere; or the definition is another agent's.
+        """
+        visit, answer = self._visit(seen, b""), b""
+        host = seen.target.place.host
+        try:
+            heard = await visit.birth(self._documents, self._key_of)
+        except AlreadyBorn as born:
+            await targets.found(seen.target, born.uid)
+        else:
+            # What comes is signed by this key, and by nobody's certificate yet.
+            answer = await hear(self._service, Peer(address=host, key=visit.key), heard)
+            if self._key_of(visit.uid) == visit.key:
+                await targets.found(seen.target, visit.uid)
+            try:
+                admitted = is_admitted(answer)
+            except EnrollmentError:
+                await visit.exchange(answer)
+                raise
+            if not admitted:
+                await visit.exchange(answer)
+                return
         record = self._book.record(visit.uid)
-        if record is not None and record.public_key == visit.key:
-            await targets.found(seen.target, visit.uid)
-        await visit.exchange(answer)
+        if record is not None:
+            peer = Peer(address=host, uid=visit.uid, key=visit.key)
+            await visit.run(self._service, peer, partial(self._lacks, record), said=answer)
+
+    def _key_of(self, uid: str) -> bytes:
+        record = self._book.record(uid)
+        return record.public_key if record is not None else b""
 
     def _known(self, seen: Seen) -> Record:
         record = self._book.record(seen.target.uid)

@@ -57,7 +57,9 @@ class Heartbeats:
             return b""
         if record.settled is None or record.settled is not self._book.wanted(record.group):
             return b""
-        put_off = self._steering.factor > 1.0 and link is None and record.kind is AgentKind.OWN
+        put_off = (
+            self._steering.factor > 1.0 and link is None and not peer.uid and record.kind is AgentKind.OWN
+        )
         if put_off or not _may_speak(peer.identity, record) or not _follows(record.ear, number, capabilities):
             return b""
         record.contact(self._clock.now(), peer.address)

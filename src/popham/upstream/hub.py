@@ -224,6 +224,7 @@ class Hub:
             full=missing is Missing.FULL_STATE,
             hello=heard.hello,
             held=end is not None,
+            visited=bool(peer.uid),
         )
         if heard.bundle:
             return self._claimed(record, heard.bundle, say)
@@ -241,11 +242,11 @@ class Hub:
         self.changed([record.group])
         return say()
 
-    def _answer(self, record: Record, *, full: bool, hello: bool, held: bool) -> bytes:
+    def _answer(self, record: Record, *, full: bool, hello: bool, held: bool, visited: bool) -> bytes:
         wanted = self._book.wanted(record.group)
         to = self._telling.address(record, held=held)
         what = plan(record, wanted, full_state=full, hello=hello, endpoint=to)
-        what = self._steering.direct(what, record, held=held)
+        what = self._steering.direct(what, record, held=held or visited)
         if what.empty:
             record.settled = wanted
             return head(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from popham.errors import PophamError
+from popham.link.visits import KEPT
 from popham.model.communication import CommunicationSettings, Dialer
 from popham.model.fleet import Admission, AgentKind
 from popham.model.names import canonical
@@ -35,6 +37,22 @@ _SHARED = (
     *("content_digest", "location", "resolved", "applied_resolved"),
 )
 """Texts of a state record that many agents have in common."""
+
+
+def _encoded_parts(text: bytes) -> tuple[bytes, ...]:
+    """Return what stands in every base64 text of bytes that have ``text`` in them, by where in a triple it begins."""
+    found = []
+    for before in range(3):
+        whole = b64encode(b" " * before + text)
+        left, right = -(-before * 8 // 6), (before + len(text)) * 8 // 6
+        found.append(whole[left:right])
+    return tuple(found)
+
+
+_AWAITS_DIAL = (
+    *_encoded_parts(f'"dialer":"{Dialer.MANAGER}"'.encode()),
+    *_encoded_parts(f'"fallback":"{KEPT}"'.encode()),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,19 +224,40 @@ class Record:
     @property
     def state(self) -> StateRecord | None:
         """Return the newest verified state record; read when it is first asked for, as most never are."""
-        if self._state is None and self.envelope:
-            try:
-                payload = Envelope.parse(self.envelope, types=(STATE_TYPE,)).payload
-                self._state = _slim(StateRecord.from_payload(payload), self.uid)
-            except PophamError as error:
-                # It was verified before it was kept. The agent is asked for another.
-                _log.warning("the state kept of %s cannot be read: %s", self.uid, error)
+        # Other threads read it too, and meanwhile a newer one may be noted.
+        envelope, found = self.envelope, self._state
+        if found is not None or not envelope:
+            return found
+        try:
+            payload = Envelope.parse(envelope, types=(STATE_TYPE,)).payload
+            found = _slim(StateRecord.from_payload(payload), self.uid)
+        except PophamError as error:
+            # It was verified before it was kept. The agent is asked for another.
+            _log.warning("the state kept of %s cannot be read: %s", self.uid, error)
+            if self.envelope is envelope:
                 self.envelope = b""
-        return self._state
+            return self._state
+        if self.envelope is envelope:
+            self._state = found
+        if self.envelope is not envelope:
+            # Whatever stands there now, the newer envelope says what holds.
+            self._state = None
+            return self.state
+        return found
 
     def note_state(self, state: StateRecord, envelope: bytes) -> None:
         """Keep a verified state record, and the envelope it came in."""
-        self._state, self.envelope, self.promise = _slim(state, self.uid), envelope, state.promise
+        slim = _slim(state, self.uid)
+        # In this order: see ``state``.
+        self.envelope = envelope
+        self._state, self.promise = slim, state.promise
+
+    @property
+    def awaits_dial(self) -> bool:
+        """Whether it says that upstream dials, or still has to; nothing else is read for that, as mostly it never is."""
+        if self._state is not None:
+            return self._state.dialer == Dialer.MANAGER or self._state.fallback == KEPT
+        return any(part in self.envelope for part in _AWAITS_DIAL)
 
     @property
     def description(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from popham.errors import PophamError
+from popham.errors import PophamError, VisitError
 from popham.link.backoff import Backoff
 from popham.upstream.dialled import DialledLink
 from popham.upstream.targets import Target
@@ -30,6 +30,15 @@ class Sight:
     failures: int = 0
     next: float | None = None
 
+    @property
+    def code(self) -> str:
+        """Of the error; empty for none."""
+        return self.error.code if self.error else ""
+
+    def begin_anew(self, now: float) -> None:
+        """Forget why it failed: it is visited in another way from now on."""
+        self.error, self.failures, self.since = None, 0, now
+
 
 @dataclass(slots=True)
 class Seen:
@@ -40,23 +49,51 @@ class Seen:
         sight: What people are told.
         dials: The way there.
         nonce: The newest it gave.
-        due: Monotonic seconds of the next attempt.
         again: How often it was asked again because it was applying.
         backoff: Where a link is to be held, and was lost.
         link: The link that is held.
         task: The visit or link under way.
+        wanted: Newer than ``target``, once what is under way has come to its end.
+        soon: Seconds to the next attempt from the end of this one, if somebody asked for one meanwhile.
+        dropped: Whether it is forgotten once what is under way has come to its end.
+        moving: Visits it until one succeeds, to let the link go then.
         asked: Whether it is visited even if it came another way.
         bringing: Whether it is brought what it lacks, beside the link.
+        unheld: Why no link can be held there, so that it is visited instead; None if one can.
     """
 
     target: Target
     sight: Sight
     dials: Dials
     nonce: Nonce = field(default_factory=Nonce)
-    due: float = 0.0
     again: int = 0
     backoff: Backoff | None = None
     link: DialledLink | None = None
     task: asyncio.Task[None] | None = None
+    wanted: Target | None = None
+    soon: float | None = None
+    dropped: bool = False
+    moving: asyncio.Task[None] | None = None
     asked: bool = False
     bringing: bool = False
+    unheld: VisitError | None = None
+
+    def note_well(self, now: float) -> None:
+        """Take note that it was visited, or that a link to it is open."""
+        sight = self.sight
+        if sight.last is None or sight.code != (self.unheld.code if self.unheld else ""):
+            sight.since = now
+        sight.last, sight.error, sight.failures = now, self.unheld, 0
+
+    def note_failure(self, error: PophamError, now: float) -> bool:
+        """Take note of why it was not visited; return whether that is new."""
+        sight, fresh = self.sight, self.sight.code != error.code
+        if fresh:
+            sight.since = now
+        sight.error, sight.failures, self.again = error, sight.failures + 1, 0
+        return fresh
+
+    def late(self, seconds: float) -> VisitError:
+        """Return the error for a visit that took longer than that."""
+        problem = f"the visit of {self.target.place.url} took longer than {seconds:g} s"
+        return VisitError("slow", problem, "Look at the load of the machine, and at what stands in between")

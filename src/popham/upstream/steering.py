@@ -6,8 +6,9 @@ Rules:
 2. It is said with each answer and holds for the next round only; nobody keeps
    it, so it ends by itself when the load does.
 3. It rises quicker than it falls, and stays while neither is called for.
-4. Only rounds are steered: a heartbeat on a held link costs memory only, and a
-   stock agent has no word for it; both are answered as ever.
+4. Only rounds are steered: a heartbeat on a held link costs memory only, a
+   stock agent has no word for it, and who is visited does not choose when; all
+   are answered as ever.
 
 Source: guarantees REL-21; CoDel, which acts on a delay that stays.
 """
@@ -108,7 +109,7 @@ class Steering:
     def direct(self, what: Plan, record: Record, *, held: bool) -> Plan:
         """Return ``what`` with the stretch of the agent's next round, and expect it that much later.
 
-        Who holds a link is expected at its heartbeat, as ever.
+        Who holds a link, or is visited (``held`` as well), is expected at its heartbeat, as ever.
 
         The agent's signed promise stays as it is: signing and writing another one for each
         change of the load would be the greater load.

@@ -2,12 +2,14 @@
 
 Rules:
 
-1. Visits of one agent are one interval apart, at a phase that is the agent's own; so a fleet is spread
-   evenly, also after a start of this upstream.
+1. Visits of one agent are one interval apart, at a phase that is the agent's own and that a start of this
+   upstream does not move; so a fleet is spread evenly, and nobody waits for longer.
 2. At most :data:`LANE` visits run at once, and :data:`SLOW_LANE` more of agents whose last visit failed: a dead
    host delays nobody but other dead ones.
 3. An agent that came another way within its interval is not visited, unless it says that it waits for it.
 4. One task runs the schedule; a visit and a held link have a task each, which it owns.
+5. A link is let go for visits after one that succeeded, and for the agent's own dial by the agent; so
+   who is not to be visited any more is left as it is.
 
 Source: design 4 and 5; Systemwalker SQC's interval of about ten minutes.
 """
@@ -15,21 +17,22 @@ Source: design 4 and 5; Systemwalker SQC's interval of about ten minutes.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from popham.clock import Clock
-from popham.errors import PophamError, VisitError
-from popham.link.backoff import Backoff
-from popham.link.cadence import phase_of
-from popham.model.communication import Mode
+from popham.errors import LinkError, PophamError, VisitError
+from popham.link.visits import KEPT
+from popham.model.communication import Dialer, Mode
 from popham.model.status import Outcome
 from popham.net.seam import Limits, Service
 from popham.upstream.book import Book
 from popham.upstream.calling import Calling
+from popham.upstream.dialled import FAREWELL, DialledLink
+from popham.upstream.due import Due
 from popham.upstream.record import Record
+from popham.upstream.rota import Rota
 from popham.upstream.sighting import Seen, Sight
 from popham.upstream.targets import Target, Targets
 from popham.upstream.visits import Dials, Signer
@@ -43,11 +46,8 @@ SLICE = 500
 """Agents that are looked at in one turn of the loop."""
 AGAIN = (5.0, 15.0, 60.0)
 """Seconds after which an agent that is applying is asked again. Source: design 4."""
-SOON = 10.0
-"""Seconds over which first visits are spread, where somebody waits for them."""
 STEADY = 60.0
 """Seconds that a held link has to last, before the next loss of it is a first one."""
-_WAITS = "visit."
 
 
 class Visitor:
@@ -90,20 +90,18 @@ class Visitor:
         self._targets = targets
         self._dial = dial
         self._calling = Calling(service, book, signer, documents, clock, lacks)
-        self._lanes = {False: lanes[0], True: lanes[1]}
+        self._rota = Rota(*lanes)
         self._brought = brought
         self._clock = clock
-        self._draw = draw
+        self._due = Due(clock, draw)
         self._limits = limits or Limits()
         self._seen: dict[str, Seen] = {}
-        self._heap: list[tuple[float, str]] = []
-        self._parked: dict[bool, dict[str, None]] = {False: {}, True: {}}
-        self._running = {False: 0, True: 0}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._stale = True
         self._changed: dict[str, None] = {}
-        self._later: set[str] = set()
+        self._links = 0  # agents to which a link is to be held
         self.visits = self.failures = 0
 
     # What others ask.
@@ -123,18 +121,28 @@ class Visitor:
             seen.bringing = True
             self._own(asyncio.ensure_future(self._bring(seen)))
 
-    def sight(self, key: str) -> Sight | None:
-        """Return what came of the visits of an agent, by uid or name of a definition; None if it is not visited."""
+    def waited_for(self, key: str) -> None:
+        """Have an agent visited soon that says that it waits for that, or missed it."""
         seen = self._seen.get(key)
+        if seen is not None and seen.task is None and not seen.asked and not seen.dropped:
+            seen.asked = True
+            self._plan(key, seen, self._due.shortly(seen))
+
+    def sight(self, key: str) -> Sight | None:
+        """Return what came of the visits of an agent, by its key; None if it is not visited."""
+        seen = self._seen.get(key)
+        if seen is not None and seen.link is not None:
+            self._note_alive(seen)
         return seen.sight if seen else None
 
     def hasten(self, key: str) -> bool:
-        """Have an agent visited now; False if it is not to be visited."""
+        """Have an agent visited now, or again if that is under way; False if it is not to be visited."""
         seen = self._seen.get(key)
-        if seen is None:
+        if seen is None or seen.dropped:
             return False
-        seen.asked = True
-        self._plan(key, seen, 0.0)
+        if seen.link is None:
+            seen.asked = True
+            self._plan(key, seen, 0.0)
         return True
 
     @property
@@ -150,11 +158,13 @@ class Visitor:
             while True:
                 if self._stale or self._changed:
                     await self._refresh()
-                self._start_due()
-                wait = self._heap[0][0] - self._clock.monotonic() if self._heap else math.inf
+                for key, slow in self._rota.enter(self._clock.monotonic(), self._is_slow):
+                    self._start(key, self._seen[key], slow=slow)
+                    await asyncio.sleep(0)  # a turn each: each signs its request, which takes its time
+                wait = self._rota.next - self._clock.monotonic()
+                if wait > 0 and not self._woken.is_set():
+                    await self._rota.pause(self._woken, wait)
                 self._woken.clear()
-                if wait > 0:
-                    await _wait(self._woken, wait)
         finally:
             tasks = set(self._tasks)
             for task in tasks:
@@ -162,6 +172,10 @@ class Visitor:
             await asyncio.gather(*tasks, return_exceptions=True)
             for seen in self._seen.values():
                 await seen.dials.aclose()
+            await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _is_slow(self, key: str) -> bool:
+        return bool(self._seen[key].sight.failures)
 
     async def _refresh(self) -> None:
         """Look at those that changed, in slices: of a large fleet they may be all."""
@@ -169,6 +183,7 @@ class Visitor:
         if self._stale:
             keys = dict.fromkeys([*self._seen, *targets])
         self._stale, self._changed = False, {}
+        self._links = sum(target.mode is Mode.PUSH for target in targets.values())
         for number, key in enumerate(keys, 1):
             self._update(key, targets.get(key), first=first)
             if number % SLICE == 0:
@@ -178,19 +193,31 @@ class Visitor:
         seen = self._seen.get(key)
         if target is None:
             if seen is not None:
-                self._drop(key)
+                self._drop(key, seen)
         elif seen is None:
             seen = self._seen[key] = Seen(target, Sight(self._clock.now()), self._dial(target))
-            phase = phase_of(key.encode())
-            wait = target.interval * phase if first else min(SOON, target.interval) * self._draw()
+            record = self._book.record(target.uid)
+            # Whoever waits to be born has waited long enough.
+            later = first and target.uid
+            wait = self._due.first(key, seen, record, self._links) if later else self._due.shortly(seen)
             self._plan(key, seen, wait)
-        elif seen.target != target:
-            if seen.task is not None and seen.link is None:
-                self._later.add(key)  # what is under way comes to its end first
-            else:
-                self._change(key, seen, target, self._clock.monotonic())
+        else:
+            self._renew(key, seen, target)
 
-    def _change(self, key: str, seen: Seen, target: Target, now: float) -> None:
+    def _renew(self, key: str, seen: Seen, target: Target) -> None:
+        seen.dropped, seen.wanted = False, None
+        record = self._book.record(target.uid)
+        if record is not None and record.state is not None and record.state.fallback == KEPT:
+            # It is about to dial: until that works it is visited as it was.
+            target = replace(target, mode=seen.target.mode, interval=seen.target.interval)
+        if seen.target == target:
+            return
+        if seen.task is not None and seen.link is None:
+            seen.wanted = target  # what is under way comes to its end first
+        else:
+            self._change(key, seen, target)
+
+    def _change(self, key: str, seen: Seen, target: Target) -> None:
         # Who was found there is expected there from now on.
         moved = (seen.target.place, seen.target.uid) != (target.place, target.uid)
         former, seen.target = seen.target, target
@@ -198,107 +225,105 @@ class Visitor:
             self._close_later(seen.dials)
             seen.dials = self._dial(target)
         if moved or former.mode is not target.mode:
-            seen.sight.error, seen.sight.failures, seen.sight.since = None, 0, self._clock.now()
+            seen.sight.begin_anew(self._clock.now())
             seen.asked = True
-            self._plan(key, seen, min(SOON, target.interval) * self._draw())
-        elif seen.due > now + target.interval:
-            self._plan(key, seen, target.interval * self._draw())
-        if moved and seen.link is not None:
-            seen.link.close(1000, "the address is another")
+            self._plan(key, seen, self._due.shortly(seen))
+        elif (self._rota.due(key) or 0.0) > self._clock.monotonic() + target.interval:
+            self._plan(key, seen, self._due.on_grid(key, seen))
+        if seen.link is None:
+            return
+        if moved:
+            seen.link.close(1000, "its address is another")
+        elif target.mode is Mode.PULL and seen.moving is None:
+            seen.moving = asyncio.ensure_future(self._move(seen, seen.link))
+            self._own(seen.moving)
 
-    def _drop(self, key: str) -> None:
-        seen = self._seen.pop(key)
-        for parked in self._parked.values():
-            parked.pop(key, None)
-        if seen.link is not None:
-            seen.link.close(1000, "this agent is not dialled any more")
-        elif seen.task is not None:
-            seen.task.cancel()
-        self._close_later(seen.dials)
+    async def _move(self, seen: Seen, link: DialledLink) -> None:
+        """Let a link go, once a visit succeeded."""
+        try:
+            while seen.link is link and seen.target.mode is Mode.PULL:
+                try:
+                    async with asyncio.timeout(VISIT_TIME):
+                        await self._calling.visit(seen)
+                except (PophamError, TimeoutError) as error:
+                    _log.info("the link to %s stays, because a visit failed: %s", seen.target.name, error)
+                    await asyncio.sleep(min(STEADY, seen.target.interval))
+                else:
+                    self.visits += 1
+                    link.close(1000, "this agent is visited from now on")
+                    return
+        finally:
+            seen.moving = None
+
+    def _drop(self, key: str, seen: Seen) -> None:
+        """Forget an agent; what is under way comes to its end first, and a link is the agent's to end."""
+        self._rota.drop(key)
+        seen.dropped = True
+        if seen.task is None:
+            del self._seen[key]
+            self._close_later(seen.dials)
 
     def _close_later(self, dials: Dials) -> None:
-        self._own(asyncio.ensure_future(dials.aclose()))
+        task = asyncio.ensure_future(dials.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _own(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _plan(self, key: str, seen: Seen, wait: float) -> None:
-        seen.due = self._clock.monotonic() + wait
+        if seen.task is not None:
+            seen.soon = wait if seen.soon is None else min(wait, seen.soon)
+            return
+        self._rota.plan(key, self._clock.monotonic() + wait)
         seen.sight.next = self._clock.now() + wait
-        heapq.heappush(self._heap, (seen.due, key))
-        if len(self._heap) > 4 * len(self._seen) + 64:
-            self._heap = [(one.due, name) for name, one in self._seen.items() if one.sight.next is not None]
-            heapq.heapify(self._heap)
         self._woken.set()
-
-    def _start_due(self) -> None:
-        now = self._clock.monotonic()
-        while self._heap and self._heap[0][0] <= now:
-            due, key = heapq.heappop(self._heap)
-            seen = self._seen.get(key)
-            if seen is not None and seen.due == due and seen.task is None:
-                self._parked[bool(seen.sight.failures)][key] = None
-        for slow, most in self._lanes.items():
-            parked = self._parked[slow]
-            while parked and self._running[slow] < most:
-                key = next(iter(parked))
-                del parked[key]
-                self._start(key, self._seen[key], slow=slow)
 
     def _start(self, key: str, seen: Seen, *, slow: bool) -> None:
         target = self._targets.one(key)
-        if target is None or (not seen.asked and self._came(seen)):
-            self._plan(key, seen, seen.target.interval)
+        wait = 0.0 if seen.asked else self._due.after_dial(seen, self._book.record(seen.target.uid))
+        if target is None or wait > 0:
+            self._rota.leave(slow=slow)
+            self._plan(key, seen, wait or seen.target.interval)
             return
         seen.asked = False
-        self._running[slow] += 1
-        seen.sight.next = None
+        seen.sight.next = seen.soon = None
         seen.task = asyncio.ensure_future(self._keep(key, seen, slow=slow))
         self._own(seen.task)
-
-    def _came(self, seen: Seen) -> bool:
-        """Return whether the agent came another way within its interval, and does not wait for a visit."""
-        record = self._book.record(seen.target.uid) if seen.target.uid else None
-        if record is None or record.last_contact is None:
-            return False
-        state = record.state
-        if state is not None and state.fallback.startswith(_WAITS):
-            return False
-        silent = self._clock.now() - record.last_contact
-        by_visit = seen.sight.last is not None and record.last_contact <= seen.sight.last
-        return silent < seen.target.interval and not by_visit
 
     # One agent.
 
     async def _keep(self, key: str, seen: Seen, *, slow: bool) -> None:
         """Visit once, or hold a link until it ends; then plan what comes next."""
-        lane: list[bool] = [slow]
+        lane, wait = [slow], seen.target.interval
 
         def leave() -> None:
             if lane:
-                self._running[lane.pop()] -= 1
+                self._rota.leave(slow=lane.pop())
                 self._woken.set()
-            if key in self._later:
-                self._later.discard(key)
+            if seen.wanted is not None:
                 self.changed([key])
 
         try:
             try:
                 await self._dial_once(seen, leave)
             except (PophamError, TimeoutError) as error:
-                self._failed(key, seen, error)
+                wait = self._failed(key, seen, error)
+            except Exception:  # noqa: BLE001  # whatever it is, the others are visited, and the log says it
+                _log.exception("%s could not be visited", seen.target.name)
+                seen.sight.failures += 1
             else:
-                self._succeeded(key, seen)
+                wait = self._succeeded(key, seen)
             if not seen.again:
                 await seen.dials.aclose()  # its name is looked up anew for the next
         finally:
-            leave()
             seen.task = seen.link = None
-            if self._seen.get(key) is seen:
-                # It may have been due while the last one was under way.
-                wait = seen.target.interval if seen.sight.next is None else seen.due - self._clock.monotonic()
-                self._plan(key, seen, wait)
+            leave()
+            if seen.dropped:
+                self._drop(key, seen)
+            else:
+                self._plan(key, seen, wait if seen.soon is None else min(wait, seen.soon))
 
     async def _dial_once(self, seen: Seen, leave: Callable[[], None]) -> None:
         async with asyncio.timeout(VISIT_TIME):
@@ -309,18 +334,25 @@ class Visitor:
                 await self._calling.visit(seen)
                 return
             link = await self._calling.hold(seen, self._limits)
+            if link is None:
+                return
         seen.link = link
         leave()
-        self._note_well(seen)
+        seen.note_well(self._clock.now())
         began = self._clock.monotonic()
         try:
             await link.run(self._service)
+        except LinkError as error:
+            if error.status != FAREWELL:
+                raise
         finally:
-            record = self._book.record(seen.target.uid)
-            seen.sight.last = record.last_contact if record else seen.sight.last
+            record = self._note_alive(seen)
             if self._clock.monotonic() - began > STEADY:
                 seen.backoff = None
-        raise VisitError("closed", "the agent closed the link", "It is dialled again by itself")
+        state = record.state if record else None
+        # Who is to dial ended it because that works.
+        if not link.let_go and (state is None or state.dialer == Dialer.MANAGER):
+            raise VisitError("closed", "the agent closed the link", "It is dialled again by itself")
 
     async def _bring(self, seen: Seen) -> None:
         try:
@@ -333,66 +365,36 @@ class Visitor:
         finally:
             seen.bringing = False
 
-    def _note_well(self, seen: Seen) -> None:
-        sight, now = seen.sight, self._clock.now()
-        if sight.error is not None or sight.last is None:
-            sight.since = now
-        sight.last, sight.error, sight.failures = now, None, 0
+    def _note_alive(self, seen: Seen) -> Record | None:
+        record = self._book.record(seen.target.uid)
+        if record is not None and record.last_contact is not None:
+            seen.sight.last = max(seen.sight.last or 0.0, record.last_contact)
+        return record
 
-    def _succeeded(self, key: str, seen: Seen) -> None:
+    def _succeeded(self, key: str, seen: Seen) -> float:
+        """Take note of a visit, or of a link that was let go; return seconds to the next."""
         self.visits += 1
-        self._note_well(seen)
-        if self._seen.get(key) is not seen:
-            return
+        seen.note_well(self._clock.now())
+        if seen.target.mode is Mode.PUSH and seen.target.uid and seen.unheld is None:
+            return self._due.shortly(seen)
         record = self._book.record(seen.target.uid) if seen.target.uid else None
-        applying = (
-            record is not None and record.state is not None and record.state.outcome is Outcome.APPLYING
-        )
-        if applying and seen.again < len(AGAIN):
+        state = record.state if record is not None else None
+        if state is not None and state.outcome is Outcome.APPLYING and seen.again < len(AGAIN):
             seen.asked = True
-            self._plan(key, seen, AGAIN[seen.again])
             seen.again += 1
-            return
+            return AGAIN[seen.again - 1]
         seen.again = 0
-        self._plan(key, seen, self._next(seen))
+        return self._due.on_grid(key, seen)
 
-    def _next(self, seen: Seen) -> float:
-        """Return seconds to the next visit, on the agent's own grid."""
-        interval, now = seen.target.interval, self._clock.monotonic()
-        phase = phase_of((seen.target.uid or seen.target.name).encode()) * interval
-        wait = (phase - now) % interval
-        return wait if wait >= interval / 2 else wait + interval
-
-    def _failed(self, key: str, seen: Seen, error: PophamError | TimeoutError) -> None:
+    def _failed(self, key: str, seen: Seen, error: PophamError | TimeoutError) -> float:
+        """Take note of why it failed; return seconds to the next attempt."""
         self.failures += 1
-        sight, link = seen.sight, seen.link
-        found = error if isinstance(error, PophamError) else _late(seen)
-        if sight.error is None or sight.error.code != found.code:
-            sight.since = self._clock.now()
+        found = error if isinstance(error, PophamError) else seen.late(VISIT_TIME)
+        if seen.note_failure(found, self._clock.now()):
             _log.info("%s was not visited: %s", seen.target.name, found)
-        sight.error, sight.failures, seen.again = found, sight.failures + 1, 0
-        if self._seen.get(key) is not seen:
-            return
         if seen.target.mode is Mode.PULL and seen.target.uid:
-            self._plan(key, seen, self._next(seen))
-            return
-        if seen.backoff is None:
-            seen.backoff = Backoff(self._draw)
-        wait = min(seen.backoff.failed(None), seen.target.interval)
-        if link is not None:
-            sight.failures = 0
+            return self._due.after_failure(key, seen)
+        if seen.link is not None:
+            seen.sight.failures = 0
         seen.asked = True
-        self._plan(key, seen, wait)
-
-
-def _late(seen: Seen) -> VisitError:
-    problem = f"the visit of {seen.target.place.url} took longer than {VISIT_TIME:g} s"
-    return VisitError("slow", problem, "Look at the load of the machine, and at what stands in between")
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds if seconds < math.inf else None):
-            await event.wait()
-    except TimeoutError:
-        return
+        return self._due.after_loss(seen, self._links)

@@ -9,6 +9,7 @@ Rules:
 2. A request whose nonce is old is repeated once, with the one that came back; so a lost answer, or an agent
    that was started anew, costs one repeat.
 3. What an agent lacks is brought by requests of this end, as it may not fetch.
+4. What changed nothing is not said again in the same visit: under load the hub leaves out what it would offer.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ from popham.net.signing import (
 from popham.net.visiting import Reply
 from popham.opamp.codec import parse_agent
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
+from popham.trust.birth import AlreadyBorn
 from popham.trust.ca import check_csr
 from popham.trust.keys import PublicKey as TrustedKey
+from popham.upstream.birth import read_born
 from popham.upstream.directive import quiet
 
 MAX_EXCHANGES = 16
@@ -109,19 +112,21 @@ class Visit:
         self.uid = uid
         self.key = key
 
-    async def run(self, service: Service, peer: Peer, lacks: Callable[[], Mapping[str, bytes]]) -> None:
+    async def run(
+        self, service: Service, peer: Peer, lacks: Callable[[], Mapping[str, bytes]], *, said: bytes = b""
+    ) -> None:
         """Make one visit: hear the report, say the directive, hear the outcome.
 
         Args:
             service: The hub.
             peer: Who is visited; who that is follows from the key that signs.
             lacks: Digest → body of what the agent said that it lacks, and may have.
+            said: What is said first: the hub's answer to what was heard before; nothing asks for the report.
 
         Raises:
             VisitError: The agent could not be reached, or not believed.
             WireError: It may not be served, or does not answer as an agent.
         """
-        said = b""
         for _ in range(MAX_EXCHANGES):
             heard = await self.exchange(said)
             answer = await hear(service, peer, heard)
@@ -129,7 +134,7 @@ class Visit:
             for sha256, body in lacks().items():
                 await self.bring(sha256, body)
                 brought = True
-            if answer != quiet(parse_agent(heard).instance_uid):
+            if answer not in {said, quiet(parse_agent(heard).instance_uid)}:
                 said = answer
             elif brought:
                 said = b""
@@ -147,16 +152,29 @@ class Visit:
         """Bring a body that the agent lacks."""
         await self._ask(Operation.CONTENT, body, query=f"sha256={sha256}")
 
-    async def birth(self, documents: bytes) -> bytes:
+    async def birth(self, documents: bytes, key_of: Callable[[str], bytes]) -> bytes:
         """Show whoever waits there the trust documents, and return its request for a certificate.
 
         It is believed by the key in its own request, which it has to have; the hub believes the token.
 
+        Args:
+            documents: The trust documents.
+            key_of: instance_uid → DER of the key of an agent that is known; empty for nobody's.
+
         Raises:
-            AlreadyBorn: An agent of a fleet answers; perhaps of this one.
-            VisitError: As elsewhere.
+            AlreadyBorn: An agent of this fleet answers, and has proven which.
+            VisitError: As elsewhere; ``visit.unknown``: one that is not known here.
         """
         asked, reply = await self._repeat(Operation.BIRTH, documents, query="", audience=self.uid or ANYBODY)
+        born = read_born(reply)
+        if born:
+            key = key_of(born)
+            if not key:
+                problem = f"the agent {born} is there, which this Manager does not know"
+                raise VisitError("unknown", problem, "Restore the Manager's backup, or enroll it again")
+            self._nonce.text = self._open(asked, reply, key).nonce
+            self.uid, self.key = born, key
+            raise AlreadyBorn(born)
         if reply.status != 200:
             raise _refusal(reply)
         message = parse_agent(reply.body)

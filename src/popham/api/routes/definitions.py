@@ -49,6 +49,7 @@ async def apply(
         base=body.base,
         everyone=body.everyone,
         rollout=body.terms(),
+        compare=body.compare,
     )
     return await service.apply(grant, files, dry_run=dry_run, force=force, terms=terms)
 

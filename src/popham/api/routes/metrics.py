@@ -89,6 +89,7 @@ class _Snapshot(Collector):
         for work, count in sorted(found.left_out.items()):
             left_out.add_metric([work], count)
         yield left_out
+        yield from _of_visits(found)
         yield GaugeMetricFamily("popham_links", "Held links", value=found.links)
         yield GaugeMetricFamily(
             "popham_links_admitted_per_second", "New links admitted in a second", value=found.link_rate
@@ -96,3 +97,14 @@ class _Snapshot(Collector):
         yield GaugeMetricFamily(
             "popham_store_waiting", "Changes that wait for the database", value=found.waiting
         )
+
+
+def _of_visits(found: Measures) -> Iterator[Metric]:
+    visits = CounterMetricFamily("popham_visits", "Visits of agents", labels=["outcome"])
+    for outcome, count in sorted(found.visits.items()):
+        visits.add_metric([outcome], count)
+    yield visits
+    yield GaugeMetricFamily("popham_visited_agents", "Agents that this Manager dials", value=found.visited)
+    yield GaugeMetricFamily(
+        "popham_links_dialled", "Held links that this Manager opened", value=found.dialled
+    )

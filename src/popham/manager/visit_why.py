@@ -1,0 +1,88 @@
+"""Why an agent is not visited although it should be, or cannot be: one sentence, and the next step. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from popham.link.visits import AWAITED, LAPSED, OFF
+from popham.manager.judgement import show_span
+from popham.manager.visit_places import explain_place
+from popham.manager.visit_views import VisitView
+from popham.model.fleet import Admission
+from popham.upstream.calling import UNHELD
+
+START = "On the machine: popham agent service enable, and popham agent service start"
+DEFINE = "Say where it is, and apply it: 'kind: Agent' with its 'address'"
+WANTED = "its group wants the Manager to dial"
+
+
+@dataclass(frozen=True, slots=True)
+class Unvisited:
+    """Why an agent dials although it is to be visited, and the next step; it is reached the old way meanwhile."""
+
+    sentence: str
+    step: str
+
+
+def explain_unvisited(
+    fallback: str, service: str, address: str, visit: VisitView | None, now: float
+) -> Unvisited | None:
+    """Return why an agent that reports ``fallback`` is not visited; None if it reports no such thing.
+
+    Args:
+        fallback: Code of its state record.
+        service: Where its service is, as it says.
+        address: Of its last contact.
+        visit: How it is visited; None if it is not.
+        now: Unix seconds.
+    """
+    if fallback == OFF:
+        return Unvisited(f"{WANTED}, and its service is off", START)
+    if fallback not in {AWAITED, LAPSED}:
+        return None
+    if visit is None:
+        missing = explain_place(service, address) or "this Manager visits nobody"
+        step = (
+            DEFINE if explain_place(service, address) else "Let it visit: 'enabled' in [visits] of its file"
+        )
+        return Unvisited(f"{WANTED}, and {missing}", step)
+    if visit.code:
+        return Unvisited(f"{WANTED}, and {failing(visit, now)}", visit.hint)
+    if visit.next is None:
+        return Unvisited(f"{WANTED}, which is under way", "Wait a moment")
+    wait = show_span(visit.next - now)
+    return Unvisited(f"{WANTED}, for the first time in {wait}", "popham check-in: it is visited now")
+
+
+def failing(visit: VisitView, now: float) -> str:
+    """Return what is wrong with visits, since when and how often: part of a sentence."""
+    if comes(visit):
+        return f"no link can be held, so it is visited every {show_span(visit.interval)}: {visit.problem} ({visit.code})"
+    since = f" for {show_span(now - visit.since)}" if visit.since is not None and now > visit.since else ""
+    times = f", {visit.failures} times" if visit.failures > 1 else ""
+    return f"visits fail{since}{times}: {visit.problem} ({visit.code})"
+
+
+def state_of_definition(visit: VisitView | None, admission: str) -> str:
+    """Return how visits at a definition stand, in words.
+
+    Args:
+        visit: How whoever is there is visited; None if nobody is.
+        admission: Of the agent that is bound to it; empty while there is none.
+    """
+    if admission in {Admission.REFUSED, Admission.REVOKED}:
+        return admission
+    if visit is None:
+        return "dials by itself" if admission else "not visited"
+    if visit.code and not comes(visit):
+        return "fails"
+    if admission == Admission.NEW:
+        return "waits to be accepted"
+    if visit.last is None:
+        return "not visited yet"
+    return "visited" if admission else "nobody known yet"
+
+
+def comes(visit: VisitView) -> bool:
+    """Return whether there are visits in place of the link that cannot be held."""
+    return visit.code in UNHELD and not visit.failures

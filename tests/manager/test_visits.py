@@ -1,0 +1,192 @@
+"""The Manager's side of visits: what is brought, whom a certificate has to name, and who is asked to be visited."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from popham.errors import VisitError
+from popham.manager.live import Live
+from popham.manager.settings import VisitsSettings
+from popham.manager.visits import LACKS_BYTES, LazyDials, Visits, find_lacking
+from popham.model.fleet import Admission
+from popham.model.names import digest
+from popham.net.seam import Limits
+from popham.net.signing import Asked
+from popham.net.visiting import Place, VisitDialer
+from popham.trust.identity import load_certificate, make_csr
+from popham.upstream.hub import Hub
+from popham.upstream.targets import Target
+
+from .conftest import policy
+from .visiting import KEY, Fleet, number
+
+
+@pytest.fixture
+async def fleet(bench):
+    found = Fleet(bench)
+    await found.book.load()
+    return found
+
+
+def visits_of(fleet, settings=None):
+    bench = fleet.bench
+    hub = Hub(fleet.book, bench.clock, endpoint=lambda: "wss://manager", trust={})
+    made = Visits(
+        settings or VisitsSettings(),
+        fleet.book,
+        hub,
+        bench.store,
+        bench.keys,
+        clock=bench.clock,
+        draw=lambda: 0.5,
+        limits=Limits(),
+    )
+    return made, hub
+
+
+async def test_what_an_agent_lacks_is_brought_as_far_as_its_groups_bundle_names_it(fleet):
+    await fleet.bench.apply(policy("motd", "hello"), policy("other", "secret"))
+    await fleet.group(more=", policies: {files: motd}")
+    await fleet.group("elsewhere", more=", policies: {files: other}")
+    record = fleet.book.record(await fleet.agent())
+    wanted, other = fleet.book.wanted("walled"), fleet.book.wanted("elsewhere")
+    (named,), (foreign,) = wanted.blobs, other.blobs
+    bundle = digest(wanted.envelope)
+    record.lacks = (named, foreign, bundle, "0" * 64)
+    assert find_lacking(fleet.book, record) == {named: wanted.blobs[named], bundle: wanted.envelope}
+    record.admission = Admission.REVOKED
+    assert find_lacking(fleet.book, record) == {}
+
+
+async def test_bodies_with_secrets_are_not_brought_before_the_serial_that_their_group_asks_for(fleet):
+    await fleet.bench.apply(policy("motd", "hello"))
+    await fleet.group(more=", policies: {files: motd}")
+    record = fleet.book.record(await fleet.agent())
+    wanted = fleet.book.wanted("walled")
+    (named,) = wanted.blobs
+    record.lacks = (named,)
+    fleet.book._wanted["walled"] = replace(wanted, guarded=frozenset({named}), minimum_serial=2)
+    assert find_lacking(fleet.book, record) == {}
+    fleet.say(record.uid, applied_serial=2)
+    assert set(find_lacking(fleet.book, record)) == {named}
+
+
+async def test_one_visit_brings_so_many_bytes_and_the_rest_waits(fleet):
+    await fleet.group()
+    record = fleet.book.record(await fleet.agent())
+    part = bytes(LACKS_BYTES // 4)
+    blobs = {digest(bytes([n])): part for n in range(6)}
+    fleet.book._wanted["walled"] = replace(fleet.book.wanted("walled"), blobs=blobs)
+    record.lacks = tuple(blobs)
+    assert len(find_lacking(fleet.book, record)) == 4
+
+
+async def test_the_certificate_at_an_agents_address_has_to_name_that_agent(fleet, keys):
+    await fleet.group()
+    uid, other = await fleet.agent(1), await fleet.agent(2)
+    visits, _ = visits_of(fleet)
+
+    def certificate(name):
+        pem = keys.ca.issue_agent(make_csr(KEY, name), name, 1000)
+        return load_certificate(pem).public_bytes(Encoding.DER)
+
+    target = (await fleet.read())[uid]
+    visits._verify(target, certificate(uid))
+    for name, who in ((other, "the agent web2 answers"), (number(9), "not known here")):
+        with pytest.raises(VisitError) as caught:
+            visits._verify(target, certificate(name))
+        assert caught.value.code == "visit.identity"
+        assert who in caught.value.problem
+    with pytest.raises(VisitError) as caught:
+        visits._verify(target, b"no certificate")
+    assert "names no agent" in caught.value.problem
+
+
+async def test_tls_is_verified_by_whom_the_place_says_and_not_before_birth(fleet):
+    visits, _ = visits_of(fleet)
+
+    def target(tls, uid="u", ca="", url="https://a"):
+        place = Place(url, tls, ca=ca)
+        return Target(uid=uid, name="a", place=place, mode="pull", interval=600.0)
+
+    own, unborn = visits._context(target("agent")), visits._context(target("agent", uid=""))
+    assert (own.verify_mode.name, own.check_hostname) == ("CERT_REQUIRED", False)
+    assert unborn.verify_mode.name == "CERT_NONE"
+    web = visits._context(target("web"))
+    assert (web.verify_mode.name, web.check_hostname) == ("CERT_REQUIRED", True)
+    assert visits._context(target("web")) is web, "one for all who are verified alike"
+    assert visits._context(target("off", url="http://a")) is None
+
+
+async def test_the_way_to_an_agent_is_made_when_it_is_used_and_anew_after_it_was_closed(fleet):
+    made = []
+
+    class Dialer:
+        closed = False
+
+        async def post(self, asked):
+            return asked
+
+        async def hold(self, asked):
+            return None, asked
+
+        async def aclose(self):
+            self.closed = True
+
+    dials = LazyDials(lambda: made.append(Dialer()) or made[-1])
+    await dials.aclose()
+    assert made == []
+    asked = Asked("POST", "", {})
+    assert await dials.post(asked) is asked
+    assert await dials.hold(asked) == (None, asked)
+    await dials.aclose()
+    await dials.post(asked)
+    assert [one.closed for one in made] == [True, False]
+
+
+async def test_a_dialer_for_every_kind_of_place_can_be_made(fleet):
+    visits, _ = visits_of(fleet)
+    for url, tls in (("https://a:1/SQC", "web"), ("http://[::1]:1", "off"), ("https://a", "agent")):
+        target = Target(uid="", name="a", place=Place(url, tls), mode="pull", interval=600.0)
+        dialer = visits._make(target)
+        assert isinstance(dialer, VisitDialer)
+        await dialer.aclose()
+
+
+async def test_check_in_has_a_visited_agent_visited_now(fleet):
+    await fleet.group()
+    uid = await fleet.agent()
+    visits, hub = visits_of(fleet)
+    live = Live(fleet.book, hub, visits)
+    assert not live.check_in(uid)
+    visits.targets.agent_changed(uid)
+    await visits.targets.refresh()
+    await visits.visitor._refresh()
+    assert live.check_in(uid)
+    assert live.visit(uid).next == fleet.bench.clock.now()
+    assert not live.check_in(number(9))
+
+
+async def test_a_manager_whose_visits_are_off_visits_nobody_and_shows_none(fleet):
+    await fleet.group()
+    uid = await fleet.agent()
+    visits, _ = visits_of(fleet, VisitsSettings(enabled=False))
+    visits.targets.agent_changed(uid)
+    await visits.targets.refresh()
+    visits.reported(fleet.book.record(uid))
+    assert visits.visit(uid) is None
+    assert not visits.hasten(uid)
+
+
+async def test_who_is_born_is_shown_the_trust_documents_of_this_fleet(fleet, keys):
+    visits, _ = visits_of(fleet)
+    shown = json.loads(visits.visitor._calling._documents)
+    assert shown == {"ca": keys.ca.pem.decode(), "root": keys.root.decode(), "targets": keys.targets.decode()}
+
+
+@pytest.mark.parametrize("proxy", ["https://proxy:1", "proxy", "http://"])
+def test_a_web_proxy_that_is_none_is_refused(proxy):
+    with pytest.raises(ValueError, match="http_proxy"):
+        VisitsSettings(http_proxy=proxy)

@@ -1,0 +1,183 @@
+"""An agent's service behind Debian's nginx: prefixes, TLS of its own, a realm, gzip, and held links."""
+
+import hashlib
+import subprocess
+
+import pytest
+
+from popham.errors import VisitError
+from popham.testing.ports import free_ports
+
+from .web_servers import Caller, example, serves, visit_now
+
+VARIANTS = """
+server {{
+  listen 127.0.0.1:{port};
+  gzip on;
+  gzip_types *;
+  gzip_min_length 1;
+  gzip_proxied any;
+  proxy_http_version 1.1;
+  proxy_set_header Upgrade $http_upgrade;
+  proxy_set_header Connection $popham_connection;
+  location /whole/ {{ proxy_pass http://unix:{socket}; }}
+  location /tcp/ {{ proxy_pass http://127.0.0.1:{agent}/; }}
+  location /deep/er/ {{ proxy_pass http://127.0.0.1:{agent}/SQC/; }}
+  location /nowhere/ {{ proxy_pass http://127.0.0.1:{nobody}/; }}
+  location /unheld/ {{ proxy_set_header Upgrade ""; proxy_set_header Connection ""; proxy_pass http://127.0.0.1:{agent}/; }}
+  location /small/ {{ client_max_body_size 1k; proxy_pass http://127.0.0.1:{agent}/; }}
+  location /realm/ {{
+    auth_basic "Popham";
+    auth_basic_user_file users;
+    proxy_set_header Authorization "";
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $popham_connection;
+    proxy_pass http://unix:{socket}:/;
+  }}
+}}
+"""
+SERVICE = """
+[service]
+port = {port}
+tls = false
+socket = "{socket}"
+socket_group = "{group}"
+"""
+
+
+class Behind:
+    """A machine whose service is behind nginx, and how to get there."""
+
+    def __init__(self, fleet, nginx, sockets, authority):
+        self.fleet, self.nginx, self.authority = fleet, nginx, authority
+        self.secure, self.plain, self.agent, nobody = free_ports(4)
+        self.socket = sockets / "visit.sock"
+        toml = SERVICE.format(port=self.agent, socket=self.socket, group=nginx.group)
+        self.machine = fleet.machine("web1", "shops", toml=toml)
+        fleet.until(lambda: self.machine.view["applied"], "the agent has joined")
+        self.machine.popham("service", "start")
+        certificate, key = authority.issue_listener(["localhost", "web1.example"])
+        changed = {
+            "443 ssl": f"127.0.0.1:{self.secure} ssl",
+            "/etc/nginx/web1.pem": nginx.write("web1.pem", certificate.decode()),
+            "/etc/nginx/web1.key": nginx.write("web1.key", key.decode(), 0o600),
+            "/run/popham/visit.sock": self.socket,
+        }
+        shadow = ["openssl", "passwd", "-6", "right"]
+        hashed = subprocess.run(shadow, capture_output=True, text=True, check=True).stdout
+        nginx.write("users", f"manager:{hashed}")
+        variants = VARIANTS.format(port=self.plain, socket=self.socket, agent=self.agent, nobody=nobody)
+        nginx.start(example("agent-behind-nginx", "popham.conf", **changed) + variants, self.plain)
+        self.caller = Caller(fleet, self.machine)
+        self.way = {"tls": "web", "ca": authority.pem.decode()}
+        self.front = f"https://localhost:{self.secure}/popham"
+
+    def at(self, prefix):
+        return f"http://127.0.0.1:{self.plain}{prefix}"
+
+
+@pytest.fixture(scope="module")
+def behind(fleet, nginx, sockets, web_authority):
+    fleet.group("shops", preset="Pull by visit")
+    return Behind(fleet, nginx, sockets, web_authority)
+
+
+def refusal(call, *words, **way):
+    with pytest.raises(VisitError) as caught:
+        call(*words, **way)
+    return caught.value
+
+
+def test_f_l4_the_example_leads_to_the_agents_socket_with_tls_in_front(behind):
+    report = behind.caller.visit(behind.front, **behind.way)
+    assert report.instance_uid.hex() == behind.caller.uid.replace("-", "")
+
+
+@pytest.mark.parametrize("prefix", ["/whole", "/tcp", "/deep/er"])
+def test_f_l4_a_prefix_may_be_stripped_or_not_and_an_answer_packed(behind, prefix):
+    assert behind.caller.visit(behind.at(prefix)).instance_uid
+
+
+def test_f_l4_a_web_server_is_believed_by_its_authority_only(behind):
+    unknown = refusal(behind.caller.visit, behind.front, tls="web")
+    named = behind.front.replace("localhost", "127.0.0.1")
+    assert (unknown.code, refusal(behind.caller.visit, named, **behind.way).code) == (
+        "visit.tls",
+        "visit.tls",
+    )
+
+
+@pytest.mark.parametrize("prefix", ["/tcp", "/whole"])
+def test_f_l4_a_link_is_held_through_nginx(behind, prefix):
+    assert behind.caller.hold(behind.at(prefix)).instance_uid
+
+
+def test_f_l4_a_link_is_held_through_nginx_with_tls(behind):
+    assert behind.caller.hold(behind.front, **behind.way).instance_uid
+
+
+def test_f_y13_a_realm_in_front_lets_the_right_password_in(behind):
+    assert behind.caller.visit(behind.at("/realm"), password="manager:right").instance_uid
+    assert behind.caller.hold(behind.at("/realm"), password="manager:right").instance_uid
+    for password in ("manager:wrong", ""):
+        assert refusal(behind.caller.visit, behind.at("/realm"), password=password).code == "visit.password"
+        assert refusal(behind.caller.hold, behind.at("/realm"), password=password).code == "visit.password"
+
+
+def test_f_l4_what_nginx_says_itself_is_told_apart(behind):
+    found = {
+        prefix: refusal(behind.caller.visit, behind.at(prefix)).code for prefix in ("/other", "/nowhere")
+    }
+    assert found == {"/other": "visit.not_found", "/nowhere": "visit.off"}
+    assert refusal(behind.caller.hold, behind.at("/unheld")).code == "visit.no_upgrade"
+    large = b"x" * 2000
+    digest = hashlib.sha256(large).hexdigest()
+    assert refusal(behind.caller.bring, behind.at("/small"), digest, large).code == "visit.too_large"
+
+
+def test_f_l4_a_body_of_the_largest_size_passes_the_example(behind):
+    large = b"x" * (4 * 1024 * 1024)
+    found = refusal(behind.caller.bring, behind.front, hashlib.sha256(large).hexdigest(), large, **behind.way)
+    assert found.code not in {"visit.too_large", "visit.slow"}, "it is the agent that answers"
+
+
+def test_f_l3_a_service_that_is_stopped_is_told_from_a_dead_machine(behind):
+    behind.machine.popham("service", "stop")
+    try:
+        error = refusal(behind.caller.visit, behind.front, **behind.way)
+        assert error.code == "visit.off"
+        assert "popham agent service start" in error.hint
+    finally:
+        behind.machine.popham("service", "start")
+    assert behind.caller.visit(behind.front, **behind.way).instance_uid
+
+
+def test_f_l2_f_l4_the_example_brings_a_policy_by_visits_through_nginx(behind):
+    ca = "ca: |\n" + "".join(f"    {line}\n" for line in behind.way["ca"].splitlines())
+    changed = {
+        "address: web1.example": "address: localhost",
+        "port: 443": f"port: {behind.secure}",
+        "tls: web": f"tls: web\n  {ca}",
+        "/etc/popham.d": behind.machine.root,
+    }
+    fleet, machine = behind.fleet, behind.machine
+    fleet.apply(example("agent-behind-nginx", "fleet.yaml", **changed))
+    visit_now(fleet, machine, behind.front)
+    fleet.until(lambda: machine.has("Visited through nginx.\n"), "the policy came by a visit")
+    fleet.until(machine.settled, "the Manager knows")
+    assert machine.view["visit"]["last"]
+    assert not machine.view["visit"]["code"]
+    assert serves(machine)["visitor"]["operation"] == "visit"
+    assert "way: pull, dialled by the manager" in " ".join(machine.popham("status").stdout.split())
+
+
+def test_f_p2_f_l4_a_change_comes_at_once_over_the_managers_link_through_nginx(behind):
+    fleet, machine = behind.fleet, behind.machine
+    fleet.group("shops", preset="Push over the Manager's connection", heartbeat="1h")
+    where = f"{{address: localhost, port: {behind.plain}, prefix: /tcp, tls: 'off'}}"
+    fleet.apply(f"apiVersion: popham/v1\nkind: Agent\nmetadata: {{name: web1}}\nspec: {where}\n")
+    visit_now(fleet, machine, f"http://localhost:{behind.plain}/tcp")
+    fleet.until(lambda: serves(machine)["held"] and machine.view["connected"], "the link is held")
+    for text in ("one", "two"):
+        fleet.publish("shops", machine, text)
+        fleet.until(lambda text=text: machine.has(text) and machine.settled(), f"{text} came over the link")
