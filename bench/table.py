@@ -14,7 +14,17 @@ from typing import Any
 
 from bench.scenario import RESULTS
 
-SCENARIOS = ("heartbeats", "connections", "publish", "fanout", "order", "restart", "abuse", "resolve")
+SCENARIOS = (
+    "heartbeats",
+    "connections",
+    "publish",
+    "fanout",
+    "order",
+    "restart",
+    "abuse",
+    "resolve",
+    "visits",
+)
 Numbers = Mapping[str, Mapping[str, Any]]
 
 
@@ -81,6 +91,22 @@ GOALS = (
     Goal("abuse", "mutual TLS", "pull_p99_moved", "%", 10, "… the same, pull"),
     Goal("abuse", "mutual TLS", "surprises", "", 0, "… attackers answered otherwise than they should be"),
     Goal("abuse", "mutual TLS", "failed", "", 0, "… good agents that failed"),
+    *(
+        Goal(
+            "visits",
+            row,
+            "cpu_us",
+            "% of a core",
+            10,
+            f"visits: 10,000 agents at 10 min, new connection, {row}",
+            10_000 / 600 / 1e4,
+        )
+        for row in ("plain", "TLS in full", "TLS resumed")
+    ),
+    Goal("visits", "TLS resumed", "kb_per_target", "kB", 10, "visits: memory per agent that is visited"),
+    Goal(
+        "visits", "one in ten dead", "latest", "intervals", 1.1, "visits: one in ten dead, the latest other"
+    ),
 )
 REFERENCES = ("aiohttp", "nginx", "go")
 

@@ -8,6 +8,7 @@ LONGEST = (
     "system/test_recovery.py",
     "system/test_change_safely.py",
     "system/test_upgrade.py",
+    "system/test_upgrade_0_4.py",
     "system/test_postgresql.py",
     "system/test_tutorial.py",
     "system/test_stock_agent.py",

@@ -62,6 +62,16 @@ def test_f_l2_who_starts_where_visits_hold_waits_for_three():
     assert dials(other, VISITED, 100.0)
 
 
+def test_f_l2_a_service_that_is_about_to_listen_is_waited_for():
+    visits = Visits()
+    visits.begin(VISITED, 100.0)
+    assert not dials(visits, VISITED, 104.0, serving=False)
+    assert visits.why(VISITED, 104.0, serving=False) == ""
+    assert dials(visits, VISITED, 105.0, serving=False)
+    assert visits.why(VISITED, 105.0, serving=False) == OFF
+    assert not dials(visits, VISITED, 105.0)
+
+
 def test_f_c3_visits_of_before_do_not_count_once_it_was_to_dial():
     visits = Visits()
     visits.note(0.0)

@@ -34,6 +34,7 @@ def test_scheme_and_port_are_the_agents_word_and_the_host_is_where_it_came_from(
         ("https://127.0.0.1:23440", AT, "listens on 127.0.0.1:23440 only"),
         ("https://localhost:23440", AT, "listens on localhost:23440 only"),
         ("https://*:23440", "", "not been in touch"),
+        ("http://*:23440", "127.0.0.1", "comes from this machine's own address"),
         ("gopher://*:70", AT, "listens on *:70 only"),
         ("https://*:99999", AT, "listens on *:99999 only"),
         ("https://[::1", AT, "cannot be read"),

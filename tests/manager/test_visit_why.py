@@ -66,6 +66,12 @@ def test_f_l3_it_is_said_what_is_missing_for_visits_and_which_command_helps(
     assert step in found.step
 
 
+def test_f_c3_who_is_to_dial_and_cannot_yet_is_said_to_be_visited_as_before():
+    found = explain_unvisited("visit.kept", "https://*:23440", "192.0.2.9", VISIT, NOW)
+    assert "its dial has not worked yet, so it is visited as before" in found.sentence
+    assert "popham agent status" in found.step
+
+
 @pytest.mark.parametrize("fallback", ["", "link.full", "server.stray"])
 def test_other_fallbacks_are_none_of_visits(fallback):
     assert explain_unvisited(fallback, "", "", None, NOW) is None

@@ -9,13 +9,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from popham.errors import VisitError
 from popham.manager.live import Live
 from popham.manager.settings import VisitsSettings
-from popham.manager.visits import LACKS_BYTES, LazyDials, Visits, find_lacking
+from popham.manager.visits import LACKS_BYTES, LazyDials, UnbornDials, Visits, find_lacking
 from popham.model.fleet import Admission
 from popham.model.names import digest
 from popham.net.seam import Limits
 from popham.net.signing import Asked
-from popham.net.visiting import Place, VisitDialer
+from popham.net.visiting import Place, Reply, VisitDialer
 from popham.trust.identity import load_certificate, make_csr
+from popham.trust.keys import IdentityKey
 from popham.upstream.hub import Hub
 from popham.upstream.targets import Target
 
@@ -146,11 +147,43 @@ async def test_the_way_to_an_agent_is_made_when_it_is_used_and_anew_after_it_was
     assert [one.closed for one in made] == [True, False]
 
 
+@pytest.mark.parametrize("honest", [True, False])
+async def test_f_l12_before_birth_tls_has_to_end_at_the_key_that_signs_what_comes(fleet, keys, honest):
+    uid, other = number(1), IdentityKey.create()
+    pem = keys.ca.issue_agent(make_csr(KEY if honest else other, uid), uid, 1000)
+
+    class Dialer:
+        def __init__(self, meet):
+            self.meet = meet
+
+        async def post(self, _asked):
+            self.meet(load_certificate(pem).public_bytes(Encoding.DER))
+            return Reply(200, {"signature-input": f'popham=("@status");keyid="{KEY.keyid}";tag="x"'}, b"")
+
+    dials = UnbornDials(Dialer)
+    if honest:
+        assert (await dials.post(Asked("POST", "", {}))).status == 200
+        return
+    with pytest.raises(VisitError) as caught:
+        await dials.post(Asked("POST", "", {}))
+    assert caught.value.code == "visit.identity"
+
+
+async def test_who_is_not_born_is_dialled_with_more_care_than_nobody(fleet):
+    visits, _ = visits_of(fleet)
+
+    def target(uid, tls):
+        return Target(uid=uid, name="a", place=Place("https://a", tls), mode="pull", interval=600.0)
+
+    found = [visits.dial(target(*one)) for one in (("", "agent"), ("u", "agent"), ("", "web"))]
+    assert [type(one) for one in found] == [UnbornDials, LazyDials, LazyDials]
+
+
 async def test_a_dialer_for_every_kind_of_place_can_be_made(fleet):
     visits, _ = visits_of(fleet)
     for url, tls in (("https://a:1/SQC", "web"), ("http://[::1]:1", "off"), ("https://a", "agent")):
         target = Target(uid="", name="a", place=Place(url, tls), mode="pull", interval=600.0)
-        dialer = visits._make(target)
+        dialer = visits._make(target, lambda _der: None)
         assert isinstance(dialer, VisitDialer)
         await dialer.aclose()
 

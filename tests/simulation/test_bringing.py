@@ -54,7 +54,8 @@ def in_sync(simulation, agent):
 
 
 def wait(cell):
-    return 5.0 if cell[0] is Mode.PUSH else 2 * HEARTBEAT
+    # An agent's service looks at ten requests a second.
+    return 10.0 if cell[0] is Mode.PUSH else 2 * HEARTBEAT
 
 
 @pytest.mark.parametrize(("size", "locations"), [(LARGE, 0), (HUGE, 0), (SMALL, 40), (LARGE, 40)])

@@ -2,7 +2,9 @@
 
 from itertools import pairwise
 
-from popham.model.communication import CommunicationSettings, Mode
+import pytest
+
+from popham.model.communication import CommunicationSettings, Dialer, Mode
 from popham.model.criteria import Surroundings
 from popham.model.schedule import Override, Period
 from popham.model.status import Presence, presence
@@ -132,5 +134,28 @@ def test_f_c7_the_interface_alone_decides_also_where_nothing_else_changed(simula
         agent.host.change(interfaces={"wwan0": "mobile"})
         await pass_time(5)
         assert state(simulation, agent).mode == Mode.PULL
+
+    simulate(story)
+
+
+@pytest.mark.parametrize("by_day", list(Mode))
+@pytest.mark.parametrize("by_night", list(Mode))
+def test_f_c7_who_dials_changes_with_the_time_of_day_and_back_with_no_gap(simulate, by_day, by_night):
+    async def story(simulation):
+        override = Override(mode=by_day, dialer=Dialer.MANAGER, heartbeat=600.0)
+        agent = await begin(simulation, office(override, mode=by_night, heartbeat=600.0))
+        for day in range(2):
+            for hour, cell in ((9, (by_day, Dialer.MANAGER)), (18, (by_night, Dialer.AGENT))):
+                while simulation.clock.elapsed < (24 * day + hour - 8) * HOUR + 900:
+                    await pass_time(300)
+                    assert is_on_time(simulation, agent)
+                found = state(simulation, agent)
+                assert (found.mode, found.dialer, found.fallback) == (*cell, "")
+                dialled = agent.dials
+                await pass_time(1200)
+                assert (agent.dials == dialled) is (cell[1] is Dialer.MANAGER or cell[0] is Mode.PUSH)
+                held = [pipe.reversed for pipe in simulation.network.pipes]
+                assert held == ([cell[1] is Dialer.MANAGER] if cell[0] is Mode.PUSH else [])
+        assert not any(agent.said), "make before break: nothing failed"
 
     simulate(story)

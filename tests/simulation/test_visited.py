@@ -236,3 +236,38 @@ def test_presence_of_who_is_never_visited_again_is_told_in_time(simulate, visite
         assert on_time(simulation, [agent])
 
     simulate(story)
+
+
+def test_the_stories_of_these_cells_are_told_over_the_agents_own_service(simulate, visited):
+    async def story(simulation):
+        (agent,) = await begin(simulation, visited)
+        asked, dialled = sum(dials.asked for dials in simulation.dials), agent.dials
+        await settle(simulation, agent, "two", visited)
+        await pass_time(5 * HEARTBEAT)
+        assert agent.dials == dialled
+        assert agent.service.visitor.operation == ("hold" if visited[0] is Mode.PUSH else "visit")
+        assert (sum(dials.asked for dials in simulation.dials) > asked) is (visited[0] is Mode.PULL)
+
+    simulate(story)
+
+
+def test_rel_11_a_change_of_who_dials_is_no_loss_of_contact_to_a_set_on_trial(simulate, visited):
+    async def story(simulation):
+        (agent,) = await begin(simulation, (Mode.PUSH, Dialer.AGENT))
+        await agent.crash()
+        agent.window = 600.0
+        agent.start()
+        await pass_time(HEARTBEAT)
+        suspected = []
+        agent.health.lost = lambda: suspected.append(simulation.clock.elapsed)
+        for number, cell in enumerate(
+            [visited, (Mode.PUSH, Dialer.AGENT), visited, (Mode.PULL, Dialer.AGENT)]
+        ):
+            await settle(simulation, agent, f"text {number}", cell)
+            await pass_time(2 * HEARTBEAT)
+        await pass_time(700)
+        assert not suspected
+        assert state(simulation, agent).outcome is Outcome.APPLIED
+        assert agent.applied == ("motd@5",)
+
+    simulate(story)

@@ -26,7 +26,7 @@ class Loop:
 
         async def run(reader, writer):
             self._writers.append(writer)
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await talk(reader, writer)
             writer.transport.abort()
 

@@ -1,14 +1,11 @@
 """An agent's service behind Debian's nginx: prefixes, TLS of its own, a realm, gzip, and held links."""
 
-import hashlib
-import subprocess
-
 import pytest
 
 from popham.errors import VisitError
 from popham.testing.ports import free_ports
 
-from .web_servers import Caller, example, serves, visit_now
+from .web_servers import LARGE, Caller, example, serves, visit_now
 
 VARIANTS = """
 server {{
@@ -63,9 +60,7 @@ class Behind:
             "/etc/nginx/web1.key": nginx.write("web1.key", key.decode(), 0o600),
             "/run/popham/visit.sock": self.socket,
         }
-        shadow = ["openssl", "passwd", "-6", "right"]
-        hashed = subprocess.run(shadow, capture_output=True, text=True, check=True).stdout
-        nginx.write("users", f"manager:{hashed}")
+        nginx.write("users", "manager:{PLAIN}right\n")
         variants = VARIANTS.format(port=self.plain, socket=self.socket, agent=self.agent, nobody=nobody)
         nginx.start(example("agent-behind-nginx", "popham.conf", **changed) + variants, self.plain)
         self.caller = Caller(fleet, self.machine)
@@ -130,15 +125,11 @@ def test_f_l4_what_nginx_says_itself_is_told_apart(behind):
     }
     assert found == {"/other": "visit.not_found", "/nowhere": "visit.off"}
     assert refusal(behind.caller.hold, behind.at("/unheld")).code == "visit.no_upgrade"
-    large = b"x" * 2000
-    digest = hashlib.sha256(large).hexdigest()
-    assert refusal(behind.caller.bring, behind.at("/small"), digest, large).code == "visit.too_large"
+    assert refusal(behind.caller.bring, behind.at("/small"), 2000).code == "visit.too_large"
 
 
 def test_f_l4_a_body_of_the_largest_size_passes_the_example(behind):
-    large = b"x" * (4 * 1024 * 1024)
-    found = refusal(behind.caller.bring, behind.front, hashlib.sha256(large).hexdigest(), large, **behind.way)
-    assert found.code not in {"visit.too_large", "visit.slow"}, "it is the agent that answers"
+    behind.caller.bring(behind.front, LARGE, **behind.way)
 
 
 def test_f_l3_a_service_that_is_stopped_is_told_from_a_dead_machine(behind):

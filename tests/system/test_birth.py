@@ -85,7 +85,7 @@ def test_f_l12_who_is_refused_is_told_so_on_its_own_machine(walled):
     waiting.define()
     walled.until(lambda: waiting.admission() == "new", "the Manager has visited it")
     walled.popham("refuse", "agent", "second")
-    walled.until(lambda: "refused this agent" in waiting.status["problem"], "the machine says so")
+    walled.until(lambda: "was refused" in waiting.status["problem"], "the machine says so")
     assert waiting.machine.process.poll() is None
 
 

@@ -80,4 +80,3 @@ def test_0_3_0_refuses_newer_state_and_changes_nothing(upgraded):
         said = fleet.popham("manager", "--state", str(fleet.state), code=1).stderr
     assert "(state.newer)" in said
     assert tree(fleet.state) == before
-    fleet.start_manager()

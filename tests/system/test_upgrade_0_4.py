@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from popham import __version__
+from popham.errors import ConflictError
 from popham.testing.ports import free_ports
 
 from .aged import REPOSITORY, Aged, export, facts, form, program, tree
@@ -85,6 +86,7 @@ def upgraded(founding, tmp_path_factory):
     assert form(fleet.state) == "0003"
     fleet.env = present
     fleet.start_manager()
+    (port,) = free_ports(1)
     return SimpleNamespace(
         fleet=fleet,
         before=before,
@@ -93,7 +95,8 @@ def upgraded(founding, tmp_path_factory):
         old=old,
         new=new,
         rollout=name,
-        port=free_ports(1)[0],
+        port=port,
+        service=f"[service]\nport = {port}\n",
     )
 
 
@@ -126,25 +129,21 @@ def test_f_y17_agents_of_0_4_0_go_on_with_the_rollout_and_take_the_draft(upgrade
 def test_f_c3_an_agent_of_0_4_0_refuses_to_be_visited_and_stays_as_it_is_and_reachable(upgraded):
     fleet, new = upgraded.fleet, upgraded.new
     held = new.view["applied"]
-    fleet.settings["new"] = "{preset: Pull by visit, heartbeat: 2s, spread: off}"
+    fleet.settings["new"] = "{preset: Pull by visit, heartbeat: 1h, spread: off}"
     fleet.apply(definitions(fleet, "fourth") + PLACE.format(port=upgraded.port))
     fleet.until(lambda: "trust.crit" in new.view["reason"], "it says why")
     view = new.view
     assert (view["sync"], view["mode"], view["dialer"], view["applied"]) == ("pending", "push", "agent", held)
     assert view["wanted"] == held + 1
-    fleet.client.check_in(["new"])
-    fleet.until(lambda: new.view["last_contact"] > view["last_contact"], "it answers over its link")
-    fleet.until(lambda: (new.view["visit"] or {}).get("code"), "it cannot be visited")
-    print(fleet.popham("dial","old","--by","manager", code=None))
-    import time; time.sleep(3)
-    print(why(fleet, upgraded.old), json.dumps(upgraded.old.view,indent=1))
-    print(fleet.popham("dial","old","--by","group", code=None))
     said = why(fleet, new)
-    print(said)
     assert "needs visits" in said
     assert "Upgrade the agent on the machine" in said
-    assert new.has("third")
+    fleet.client.check_in(["new"])
+    fleet.until(lambda: new.view["last_contact"] > view["last_contact"], "it answers over its link")
+    assert (new.has("third"), new.view["visit"]) == (True, None)
     fleet.until(lambda: upgraded.old.has_all("fourth"), "the other follows")
+    with pytest.raises(ConflictError, match=r"conflict\.generation"):
+        fleet.client.dial("old", "manager")
 
 
 def test_0_4_0_refuses_newer_state_and_the_agent_is_upgraded_in_place_meanwhile(upgraded):
@@ -154,10 +153,10 @@ def test_0_4_0_refuses_newer_state_and_the_agent_is_upgraded_in_place_meanwhile(
     assert new.end() == 0
     held = trial(new)
     assert held["running"] is False
-    new.renew(f"[service]\nport = {upgraded.port}\n")
+    new.renew(upgraded.service)
     fleet.until(lambda: trial(new)["running"], "it goes on")
     found = trial(new)
-    kept = ("resolved", "serial", "until", "proven", "contact", "former")
+    kept = ("resolved", "serial", "until", "proven", "contact", "former", "starts")
     assert {key: found[key] for key in kept} == {key: held[key] for key in kept}
     assert new.has("third")
     fleet.start_manager()
@@ -167,17 +166,30 @@ def test_f_l3_upgraded_it_takes_the_bundle_and_is_visited_once_its_service_is_on
     fleet, new = upgraded.fleet, upgraded.new
     fleet.until(lambda: new.has("fourth"), "it takes what it refused")
     fleet.until(lambda: new.view["fallback"] == "visit.off", "its service is off")
-    assert new.view["version"] == __version__
     assert "popham agent service" in why(fleet, new)
     new.popham("service", "enable", "--now")
     visit_now(fleet, new, f"https://127.0.0.1:{upgraded.port}")
-    fleet.until(lambda: new.view["dialer"] == "manager" and new.settled(), "it is visited")
+    fleet.until(lambda: new.settled() and new.view["visit"]["last"], "it is visited")
     fleet.apply(definitions(fleet, "fifth"))
+    fleet.until(lambda: upgraded.old.has_all("fifth"), "the old one follows over its link")
     fleet.client.check_in(["new"])
-    fleet.until(lambda: all(one.has_all("fifth") for one in fleet.aged), "both follow, each by its own way")
-    assert {one.view["uid"] for one in fleet.aged} == set(upgraded.before["agents"])
+    fleet.until(lambda: new.has_all("fifth"), "a visit brings it")
+    assert [one.view["dialer"] for one in fleet.aged] == ["agent", "manager"]
     assert [one.view["connected"] for one in fleet.aged] == [True, False]
-    assert new.view["visit"]["last"]
+    assert [one.view["version"] for one in fleet.aged] == [RELEASE, __version__]
+    assert {one.view["uid"] for one in fleet.aged} == set(upgraded.before["agents"])
+
+
+def test_0_4_0_on_the_state_of_an_agent_that_is_visited_dials_and_leaves_the_machine_as_it_is(upgraded):
+    fleet, new = upgraded.fleet, upgraded.new
+    assert new.end() == 0
+    new.config.write_text(new.config.read_text().replace(upgraded.service, ""))
+    new.env = upgraded.past
+    new.start()
+    fleet.until(lambda: "trust.crit" in new.view["reason"], "it says what it lacks")
+    fleet.until(lambda: new.view["visit"] is None, "nobody visits it")
+    assert (new.view["version"], new.view["dialer"]) == (RELEASE, "agent")
+    assert new.has("fifth")
 
 
 def test_f_l12_0_4_0_which_would_dial_refuses_the_state_of_a_machine_that_waits_for_a_visit(upgraded):

@@ -1,12 +1,14 @@
 """What may go wrong between a Manager that dials and an agent: each is a state of that agent, with a next step."""
 
 import socket
+import time
 
 import pytest
 
 from popham.testing.ports import free_ports
 
 from .strange import HttpProxy, Loop, Strangers
+from .walled import days_ahead, find_faketime
 from .web_servers import serves, visit_now
 
 SERVICE = "[service]\nport = {port}\n"
@@ -181,3 +183,28 @@ def test_f_p4_f_l6_orders_come_through_a_web_proxy_with_a_password(visited):
     fleet.until(lambda: machine.has("pushed") and machine.settled(), "it came over the link")
     assert set(proxy.asked) == {f"CONNECT 127.0.0.1:{visited.ports['till1']} HTTP/1.1"}
     assert machine.view["visit"]["http_proxy"] == way["http_proxy"], "shown without its password"
+
+
+@pytest.mark.parametrize("days", [400, -400])
+def test_f_l2_a_clock_that_is_wrong_by_a_year_blocks_no_visit(visited, days):
+    if not find_faketime():
+        pytest.skip("NOT TESTED: a wrong clock: there is no libfaketime on this machine")
+    fleet, machine = visited.fleet, visited.machines["till2"]
+    machine.popham("service", "enable")
+    machine.end()
+    right = dict(fleet.env)
+    try:
+        fleet.env |= days_ahead(days) | {"FAKETIME": f"{days:+d}d"}
+        machine.start()
+    finally:
+        fleet.env = right
+    before = time.time()
+    where = f"{{address: 127.0.0.1, port: {visited.ports['till2']}}}"
+    fleet.apply(f"apiVersion: popham/v1\nkind: Agent\nmetadata: {{name: till2}}\nspec: {where}\n")
+    on = ("service", "status")
+    fleet.until(lambda: not machine.popham(*on, code=None).returncode, "its service is on")
+    visit_now(fleet, machine, f"https://127.0.0.1:{visited.ports['till2']}")
+    fleet.until(lambda: (machine.view["visit"]["last"] or 0) > before, "it was visited")
+    fleet.publish("tills", machine, f"{days} days")
+    fleet.client.check_in(["till2"])
+    fleet.until(lambda: machine.has(f"{days} days") and machine.settled(), "a visit brought it")

@@ -181,4 +181,4 @@ def test_f_l2_a_restart_of_the_manager_loses_no_visited_agent(founding):
     fleet.start_manager()
     fleet.publish("kept", machine, "after")
     fleet.until(lambda: machine.has("after") and machine.settled(), "visits go on")
-    assert reached(machine, "manager")
+    fleet.until(lambda: reached(machine, "manager"), "it is visited again")

@@ -10,6 +10,7 @@ Rules:
 import asyncio
 import base64
 import grp
+import hashlib
 import json
 import os
 import pwd
@@ -24,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from popham.clock import SystemClock
+from popham.errors import VisitError
 from popham.net.seam import Limits
 from popham.net.visit_tls import visit_context
 from popham.net.visiting import Place, VisitDialer
@@ -35,6 +37,8 @@ from popham.upstream.visits import Nonce, Signer, Visit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PATIENCE = 30.0
+LARGE = 4 * 1024 * 1024
+"""Bytes of the largest body that is brought."""
 ACCOUNTS = ("www-data", "nobody")
 MODULES = Path("/usr/lib/apache2/modules")
 APACHE_MODULES = (
@@ -224,11 +228,16 @@ class Caller:
         """Ask for the agent's report; raises VisitError if it does not come, or is not the agent's."""
         return self._call(self._exchange, url, **way)
 
-    def bring(self, url, sha256, body, **way):
-        """Bring a body."""
+    def bring(self, url, size, **way):
+        """Bring a body of so many bytes that the agent never asked for; it takes note of it, or says so itself."""
+        body = bytes(size)
 
         async def bring(visit):
-            await visit.bring(sha256, body)
+            try:
+                await visit.bring(hashlib.sha256(body).hexdigest(), body)
+            except VisitError as error:
+                if error.code != "visit.unwanted":
+                    raise
 
         return self._call(bring, url, **way)
 
@@ -272,7 +281,7 @@ def listens(port, host="127.0.0.1"):
 def running(kind, package):
     """Yield a web server that is not started yet; skip where it is not installed."""
     if not os.access(kind.program, os.X_OK):
-        pytest.skip(f"{kind.program} is missing: install Debian's package {package}")
+        pytest.skip(f"NOT TESTED: {kind.program} is missing: install Debian's package {package}")
     found = kind()
     yield found
     found.close()

@@ -5,6 +5,7 @@ import uuid
 import pytest
 
 from popham.errors import LinkError
+from popham.model.generation import GENERATION
 from popham.opamp.codec import parse_custom, parse_upstream
 from popham.opamp.schema.popham.v1.popham_pb2 import Directive
 from popham.opamp.wire import (
@@ -34,7 +35,7 @@ async def test_the_first_answer_names_generation_window_and_custom_capabilities(
     _, _, answer = await held(manager, agent)
     directive = parse_custom(answer.custom_message)
     assert isinstance(directive, Directive)
-    assert (directive.generation, directive.retry_window_seconds) == (1, 1.0)
+    assert (directive.generation, directive.retry_window_seconds) == (GENERATION, 1.0)
     assert list(answer.custom_capabilities.capabilities) == [SESSION, TRUST]
 
 

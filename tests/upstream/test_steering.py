@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from popham.link.cadence import STRETCH_MOST, bound_stretch
 from popham.model.communication import HEARTBEAT_MAX
+from popham.net.seam import Peer
 from popham.upstream.shedding import LAG, QUEUE, Load
 from popham.upstream.steering import EVERY, Demand, Steering, steer
 
@@ -122,3 +123,12 @@ async def test_f_c10_an_agent_on_a_held_link_is_expected_at_its_heartbeat(manage
     await agent.end.receive((await manager.hear(end, agent.end.report(force=True))).SerializeToString())
     assert agent.end.stretch == 0.0
     assert record_of(manager, agent).promise == agent.end.settings.heartbeat
+
+
+async def test_f_c10_who_is_visited_is_not_put_off_for_it_does_not_choose_when(manager, agent):
+    record = record_of(manager, agent)
+    manager.hub._steering.factor = 3.0
+    await agent.round(Peer(address="192.0.2.2", uid=record.uid, key=record.public_key))
+    assert agent.end.stretch == 0.0
+    assert record.promise == agent.end.settings.heartbeat
+    assert record.settled is not None, "nothing was said"

@@ -172,7 +172,7 @@ class Unborn:
         if self._agent is not None:
             return await self._agent.birth(documents)
         if self.born.is_set():
-            raise AlreadyBorn(self.uid)
+            raise AlreadyBorn.of(self.uid)
         anchor, tuf = self._open(documents)
         if anchor != self._anchor:
             self._state.save_documents(anchor.root, anchor.targets)

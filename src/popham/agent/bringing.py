@@ -36,11 +36,22 @@ class Bringing:
         self.dials: Callable[[], bool] = lambda: True
         self._wanted: dict[str, int] = {}
         self._brought: dict[str, bytes] = {}
+        self._named: tuple[str, ...] = ()
 
     @property
     def lacks(self) -> tuple[str, ...]:
         """Digests of what is to be brought."""
         return tuple(self._wanted)[:LACKS_MAX]
+
+    def name(self) -> tuple[str, ...]:
+        """Return :attr:`lacks`, to be said now."""
+        self._named = self.lacks
+        return self._named
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether something lacks, and all that was named is here."""
+        return bool(self._wanted) and not any(one in self._wanted for one in self._named)
 
     def want(self, refs: Iterable[PolicyRef]) -> None:
         """Ask for these bodies too, so that one visit brings all of them."""

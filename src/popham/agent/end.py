@@ -228,7 +228,7 @@ class AgentEnd:
                 error_message=progress.error[:SENTENCE],
             )
         report = Report(generation=GENERATION, state=self._state_envelope())
-        report.lacks.extend(self.fetch.lacks)
+        report.lacks.extend(self.fetch.name())
         if self._bundle_wanted:
             report.bundle = self._state.bundle() or b""
             self._bundle_wanted = False
@@ -323,6 +323,8 @@ class AgentEnd:
         """
         if self.fetch.take(sha256, body):
             await self.settle()
+        elif self.fetch.unnamed:
+            self.news.set()
 
     def _put_off(self) -> bool:
         """Return whether bodies that a bundle named in pull still wait for their part of the spread."""

@@ -95,7 +95,7 @@ class AgentWorld:
     async def birth(self, documents: bytes) -> bytes:
         """Raise AlreadyBorn: this machine belongs to a fleet, and says which agent it is."""
         del documents
-        raise AlreadyBorn(self.uid)
+        raise AlreadyBorn.of(self.uid)
 
     def lost(self) -> None:
         """Take note that what was reported last did not reach the visitor."""

@@ -207,7 +207,7 @@ SPECIAL: Mapping[str, str] = {
     "ApplyResult.groups": "What it means for each group.",
     "Change.agents": "How many agents a deletion concerns.",
     "Change.kind": "Group, Policy, Placement or Agent.",
-    "CheckIn.state": "`asked` over a held link, or `waits` for the agent's next contact.",
+    "CheckIn.state": "`asked` over a held link or by a visit now, or `waits` for the agent's next contact.",
     "CheckInRequest.agents": "Names or uids.",
     "CheckInRequest.group": "All agents of this group; null for none.",
     "CommunicationShift.after": "The settings afterwards, in words.",

@@ -6,7 +6,8 @@ Rules:
    :data:`MISSED` visits did not come; who is to dial says that it is visited still, until its own way worked.
 2. ``never_dial`` is the exception: such an end waits, however long it takes.
 3. A service that is off cannot be visited.
-4. A process that starts where visits hold already waits for them first: it opens nothing on its own.
+4. A process that starts where visits hold already waits for them first, and before that for its own service: it
+   opens nothing on its own.
 
 Source: design, groups, locations, settings.
 """
@@ -19,6 +20,8 @@ from popham.model.communication import CommunicationSettings, Dialer
 
 MISSED = 3
 """Visits that do not come before this end dials by itself. Source: design 5."""
+STARTING = 5.0
+"""Seconds that a service has to begin to listen, when the process starts."""
 OFF, AWAITED, LAPSED = "visit.off", "visit.awaited", "visit.missed"
 """Codes of why an end dials although it is to be visited."""
 KEPT = "visit.kept"
@@ -30,13 +33,13 @@ class Visits:
 
     def __init__(self) -> None:
         """Begin without one."""
-        self._last = -math.inf
+        self._last = self._begun = -math.inf
         self._came = self._kept = self._works = False
 
     def begin(self, settings: CommunicationSettings, now: float) -> None:
         """Take note that the process starts under ``settings``: visits are waited for as if one had just been."""
         if settings.dialer is Dialer.MANAGER:
-            self._last = now
+            self._last = self._begun = now
 
     @property
     def works(self) -> bool:
@@ -62,7 +65,9 @@ class Visits:
         self._works = False
         if settings.never_dial:
             return math.inf
-        return self._last + MISSED * settings.heartbeat - now if serving else 0.0
+        if not serving:
+            return max(0.0, self._begun + STARTING - now)
+        return self._last + MISSED * settings.heartbeat - now
 
     def why(self, settings: CommunicationSettings, now: float, *, serving: bool) -> str:
         """Return the code of why this end dials although it is to be visited, or is visited although it is to dial.

@@ -71,7 +71,7 @@ class Admissions:
             TrustError: The CSR, or the token's signature over it, is wrong.
             WireError: Its generation may not talk to this one.
         """
-        check_generations(GENERATION, request.generation, Dialer.AGENT)
+        check_generations(GENERATION, request.generation, Dialer.MANAGER if walled else Dialer.AGENT)
         checked = check_csr(csr, uid)
         now = self._clock.now()
         # Strangers cost a look, never a place in the queue of writes (SEC-8).

@@ -18,7 +18,7 @@ from popham.manager.objects import read_lineage
 from popham.manager.roster import read_record
 from popham.manager.views import AgentView, Explained, ExplainedStep, Explanation, Why
 from popham.manager.visit_why import comes, failing
-from popham.model.cell import Mode
+from popham.model.cell import Dialer, Mode
 from popham.model.communication import CommunicationSettings, show_duration
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Admission, AgentKind, Tree
 from popham.model.names import nearest, show
@@ -202,8 +202,8 @@ def _unreached(view: AgentView) -> tuple[str, str] | None:
     visit = view.visit
     if visit is None or not visit.code or comes(visit) or view.detail.get("unvisited"):
         return None
-    if view.detail.get("error_code") == "trust.crit" and view.presence == Presence.ON_TIME:
-        return None  # it is too old for what it is to do, be that only to be visited
+    if view.dialer == Dialer.AGENT and view.presence == Presence.ON_TIME:
+        return None  # it has not taken, or cannot take, what has it visited
     sentence = failing(visit, _now(view))
     if view.presence != Presence.ON_TIME and view.age is not None:
         sentence = f"not seen for {show_span(view.age)}: {sentence}"

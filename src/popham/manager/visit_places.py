@@ -38,8 +38,10 @@ def find_place(service: str, address: str, http_proxy: str = "") -> Place | None
     if not address or port is None or parts.scheme not in {"http", "https"}:
         return None
     secure = parts.scheme == "https"
-    if _is_loopback(host) and not (secure and _is_loopback(address)):
-        return None  # a web server stands before it, or it is another machine's loopback
+    if _is_loopback(host) and not _is_loopback(address):
+        return None  # it is another machine's loopback
+    if not secure and (_is_loopback(host) or _is_loopback(address)):
+        return None  # a web server stands before it, or before this Manager
     shown = f"[{address}]" if ":" in address else address
     return Place(f"{parts.scheme}://{shown}:{port}", "agent" if secure else "off", http_proxy)
 
@@ -48,17 +50,19 @@ def explain_place(service: str, address: str) -> str:
     """Return why an agent without a definition cannot be visited, in a sentence; empty if it can."""
     if find_place(service, address) is not None:
         return ""
-    if not service:
-        return "its service is off"
-    if service == UNIX:
-        return "its service is behind a web server, whose address no definition names"
+    if not service or service == UNIX:
+        behind = "its service is behind a web server, whose address no definition names"
+        return behind if service else "its service is off"
     if not address:
         return "it has not been in touch from any address yet"
     try:
-        where = urlsplit(service).netloc
+        parts = urlsplit(service)
+        host = parts.hostname or _ANY
     except ValueError:
         return "what it says of its service cannot be read"
-    return f"its service listens on {where} only, and no definition names its web server"
+    if _is_loopback(address) and not _is_loopback(host):
+        return "it comes from this machine's own address, and no definition says where it is"
+    return f"its service listens on {parts.netloc} only, and no definition names its web server"
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from popham.link.visits import AWAITED, LAPSED, OFF
+from popham.link.visits import AWAITED, KEPT, LAPSED, OFF
 from popham.manager.judgement import show_span
 from popham.manager.visit_places import explain_place
 from popham.manager.visit_views import VisitView
@@ -14,14 +16,25 @@ from popham.upstream.calling import UNHELD
 START = "On the machine: popham agent service enable, and popham agent service start"
 DEFINE = "Say where it is, and apply it: 'kind: Agent' with its 'address'"
 WANTED = "its group wants the Manager to dial"
+DIAL = "its group wants it to dial"
+LOOK = "On the machine: popham agent status says why its dial fails"
 
 
 @dataclass(frozen=True, slots=True)
 class Unvisited:
-    """Why an agent dials although it is to be visited, and the next step; it is reached the old way meanwhile."""
+    """Why an agent is not reached as it is to be, and the next step; it is reached the old way meanwhile."""
 
     sentence: str
     step: str
+
+
+_ITSELF: Mapping[str, Unvisited] = MappingProxyType(
+    {
+        OFF: Unvisited(f"{WANTED}, and its service is off", START),
+        KEPT: Unvisited(f"{DIAL}, and its dial has not worked yet, so it is visited as before", LOOK),
+    }
+)
+"""What the code alone says."""
 
 
 def explain_unvisited(
@@ -36,10 +49,8 @@ def explain_unvisited(
         visit: How it is visited; None if it is not.
         now: Unix seconds.
     """
-    if fallback == OFF:
-        return Unvisited(f"{WANTED}, and its service is off", START)
     if fallback not in {AWAITED, LAPSED}:
-        return None
+        return _ITSELF.get(fallback)
     if visit is None:
         missing = explain_place(service, address) or "this Manager visits nobody"
         step = (

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. TLS to an agent's own service ends at a certificate of our CA that names the agent; only who is not born yet has
-   none.  Who an agent is, its signatures say in any case.
+1. TLS to an agent's own service ends at a certificate of our CA that names the agent.  Who is not born yet has none;
+   there it ends at the key that signs the answers, so that nobody in between reads what is brought right after birth.
 2. A way to an agent costs memory only while it is used: of a large fleet few are visited at once.
 3. What an agent lacks is brought under the rules by which it might fetch it.
 """
@@ -14,6 +14,8 @@ import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+
+from cryptography.x509 import load_der_x509_certificate
 
 from popham.clock import Clock
 from popham.errors import PophamError, VisitError
@@ -33,6 +35,7 @@ from popham.net.visiting import Reply, VisitDialer
 from popham.store.seam import Store
 from popham.trust.birth import FoundingDocuments
 from popham.trust.identity import identity_of
+from popham.trust.keys import PublicKey
 from popham.upstream.hub import Hub
 from popham.upstream.record import Record
 from popham.upstream.targets import Target
@@ -179,15 +182,17 @@ class Visits:
 
     def dial(self, target: Target) -> LazyDials:
         """Return the way to one agent."""
-        return LazyDials(partial(self._make, target))
+        if target.place.tls == "agent" and not target.uid:
+            return UnbornDials(partial(self._make, target))
+        verify = partial(self._verify, target) if target.place.tls == "agent" else _believe
+        return LazyDials(partial(self._make, target, verify))
 
-    def _make(self, target: Target) -> VisitDialer:
-        place = target.place
+    def _make(self, target: Target, verify: Callable[[bytes], None]) -> VisitDialer:
         return VisitDialer(
-            place,
+            target.place,
             context=self._context(target),
             limits=self._limits,
-            verify=partial(self._verify, target) if place.tls == "agent" and target.uid else _believe,
+            verify=verify,
             names=self._names,
         )
 
@@ -244,6 +249,35 @@ class LazyDials:
         if self._dialer is None:
             self._dialer = self._make()
         return self._dialer
+
+
+class UnbornDials(LazyDials):
+    """A way to whoever waits to be born: TLS has to end at the key that signs what comes."""
+
+    def __init__(self, make: Callable[[Callable[[bytes], None]], VisitDialer]) -> None:
+        """Make nothing yet; ``make`` is given whom to show the certificate of the other end."""
+        super().__init__(lambda: make(self._meet))
+        self._met = ""
+
+    async def post(self, asked: Asked) -> Reply:
+        """Send one request and return the answer. Raises VisitError, or ConfigError."""
+        reply = await super().post(asked)
+        # The keyid is only claimed; whoever reads the answer verifies that this key has signed it.
+        _, _, rest = reply.headers.get("signature-input", "").partition('keyid="')
+        signer = rest.partition('"')[0]
+        if signer and self._met and signer != self._met:
+            problem = "TLS ends at another machine than the one that answers"
+            hint = (
+                "For a web server in front set 'tls: web' in the definition; else somebody stands in between"
+            )
+            raise VisitError("identity", problem, hint)
+        return reply
+
+    def _meet(self, der: bytes) -> None:
+        try:
+            self._met = PublicKey.wrap(load_der_x509_certificate(der).public_key()).keyid
+        except (ValueError, PophamError):
+            self._met = "none of ours"
 
 
 def find_lacking(book: ManagerBook, record: Record) -> Mapping[str, bytes]:

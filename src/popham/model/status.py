@@ -20,8 +20,9 @@ OVERDUE = 1.5
 MISSING = 3.0
 """Multiples of the promised next contact. Source: design, presence."""
 
-UNVISITED = frozenset({"visit.off", "visit.awaited"})
-"""Codes of an agent that dials although it is to be visited, and never was: that order is not obeyed yet."""
+UNVISITED = frozenset({"visit.off", "visit.awaited", "visit.kept"})
+"""Codes of an agent that dials although it is to be visited, and never was, or the other way round: that order is not
+obeyed yet."""
 
 PROMISE_MAX = 8 * 86400.0
 """Seconds. The longest heartbeat and its spread, and a margin."""

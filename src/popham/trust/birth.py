@@ -62,12 +62,15 @@ class AlreadyBorn(VisitError):  # noqa: N818  # it names a state
         uid: Its instance_uid, by its own words.
     """
 
-    def __init__(self, uid: str) -> None:
-        """Name the agent."""
-        super().__init__(
-            "born", "this machine belongs to a fleet already", "Visit it as the agent that it is", status=409
-        )
-        self.uid = uid
+    uid = ""
+
+    @classmethod
+    def of(cls, uid: str) -> AlreadyBorn:
+        """Return the error of an agent."""
+        problem = "this machine belongs to a fleet already"
+        found = AlreadyBorn("born", problem, "Visit it as the agent that it is", status=409)
+        found.uid = uid
+        return found
 
 
 def read_refusal(text: str) -> EnrollmentError:

@@ -60,12 +60,17 @@ class Calling:
             return None
         return DialledLink(connection, frames, _peer(seen, record), limits)
 
-    async def bring(self, seen: Seen) -> None:
-        """Bring what the agent lacks, and nothing else. Raises VisitError."""
+    async def bring(self, seen: Seen) -> bool:
+        """Bring what the agent lacks, and nothing else; return whether it has said meanwhile that it lacks more.
+
+        Raises:
+            VisitError: It could not be brought.
+        """
         record = self._known(seen)
-        visit = self._visit(seen, record.public_key)
-        for sha256, body in self._lacks(record).items():
+        visit, lacking = self._visit(seen, record.public_key), self._lacks(record)
+        for sha256, body in lacking.items():
             await visit.bring(sha256, body)
+        return bool(lacking) and not set(record.lacks) <= lacking.keys()
 
     async def find(self, seen: Seen, targets: Targets) -> None:
         """Ask whoever is where a definition points: an agent that waits to be born, or one that is known.

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from popham.errors import PophamError
-from popham.link.visits import KEPT
+from popham.link.visits import AWAITED, KEPT, LAPSED
 from popham.model.communication import CommunicationSettings, Dialer
 from popham.model.fleet import Admission, AgentKind
 from popham.model.names import canonical
@@ -258,6 +258,11 @@ class Record:
         if self._state is not None:
             return self._state.dialer == Dialer.MANAGER or self._state.fallback == KEPT
         return any(part in self.envelope for part in _AWAITS_DIAL)
+
+    @property
+    def awaits_visit(self) -> bool:
+        """Whether it has said since this upstream started that it waits for a visit, or missed it."""
+        return self._state is not None and self._state.fallback in {AWAITED, LAPSED}
 
     @property
     def description(self) -> dict[str, str]:

@@ -138,12 +138,10 @@ class Visitor:
     def hasten(self, key: str) -> bool:
         """Have an agent visited now, or again if that is under way; False if it is not to be visited."""
         seen = self._seen.get(key)
-        if seen is None or seen.dropped:
-            return False
-        if seen.link is None:
+        if seen is not None and not seen.dropped and seen.link is None:
             seen.asked = True
             self._plan(key, seen, 0.0)
-        return True
+        return seen is not None and not seen.dropped
 
     @property
     def held(self) -> int:
@@ -162,8 +160,7 @@ class Visitor:
                     self._start(key, self._seen[key], slow=slow)
                     await asyncio.sleep(0)  # a turn each: each signs its request, which takes its time
                 wait = self._rota.next - self._clock.monotonic()
-                if wait > 0 and not self._woken.is_set():
-                    await self._rota.pause(self._woken, wait)
+                await self._rota.pause(self._woken, wait)
                 self._woken.clear()
         finally:
             tasks = set(self._tasks)
@@ -197,9 +194,10 @@ class Visitor:
         elif seen is None:
             seen = self._seen[key] = Seen(target, Sight(self._clock.now()), self._dial(target))
             record = self._book.record(target.uid)
-            # Whoever waits to be born has waited long enough.
-            later = first and target.uid
-            wait = self._due.first(key, seen, record, self._links) if later else self._due.shortly(seen)
+            seen.asked = record is not None and record.awaits_visit
+            wait = self._due.shortly(seen)  # whoever waits, such as to be born, has waited long enough
+            if first and target.uid and not seen.asked:
+                wait = self._due.first(key, seen, record, self._links)
             self._plan(key, seen, wait)
         else:
             self._renew(key, seen, target)
@@ -315,8 +313,8 @@ class Visitor:
                 seen.sight.failures += 1
             else:
                 wait = self._succeeded(key, seen)
-            if not seen.again:
-                await seen.dials.aclose()  # its name is looked up anew for the next
+            if not 0 < seen.again < len(AGAIN):
+                await seen.dials.aclose()  # many may be applying; and its name is looked up anew
         finally:
             seen.task = seen.link = None
             leave()
@@ -357,7 +355,8 @@ class Visitor:
     async def _bring(self, seen: Seen) -> None:
         try:
             async with asyncio.timeout(VISIT_TIME):
-                await self._calling.bring(seen)
+                while await self._calling.bring(seen):
+                    pass
         except (PophamError, TimeoutError) as error:
             _log.info("%s was not brought what it lacks: %s", seen.target.name, error)
         else:

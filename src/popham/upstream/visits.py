@@ -46,6 +46,7 @@ from popham.upstream.directive import quiet
 MAX_EXCHANGES = 16
 """Exchanges of one visit; what is left waits for the next."""
 _SENTENCE = 500
+_UNWANTED = "visit.unwanted"
 
 
 class Dials(Protocol):
@@ -149,8 +150,12 @@ class Visit:
         return reply.body
 
     async def bring(self, sha256: str, body: bytes) -> None:
-        """Bring a body that the agent lacks."""
-        await self._ask(Operation.CONTENT, body, query=f"sha256={sha256}")
+        """Bring a body that the agent said it lacks; it may lack others by now."""
+        try:
+            await self._ask(Operation.CONTENT, body, query=f"sha256={sha256}")
+        except VisitError as error:
+            if error.code != _UNWANTED:
+                raise
 
     async def birth(self, documents: bytes, key_of: Callable[[str], bytes]) -> bytes:
         """Show whoever waits there the trust documents, and return its request for a certificate.
@@ -174,7 +179,7 @@ class Visit:
                 raise VisitError("unknown", problem, "Restore the Manager's backup, or enroll it again")
             self._nonce.text = self._open(asked, reply, key).nonce
             self.uid, self.key = born, key
-            raise AlreadyBorn(born)
+            raise AlreadyBorn.of(born)
         if reply.status != 200:
             raise _refusal(reply)
         message = parse_agent(reply.body)

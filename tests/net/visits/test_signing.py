@@ -1,12 +1,15 @@
 """Signatures of visits: whatever is altered, moved or swapped is refused; what web servers do in between is not."""
 
 import dataclasses
+import datetime as dt
 import string
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
+from http_message_signatures import HTTPMessageSigner, algorithms
+from http_message_signatures.resolvers import MappingKeyResolver
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -338,3 +341,43 @@ def test_a_next_nonce_is_cut():
 
 def test_nothing_secret_is_shown():
     assert "body" not in repr(signing.Asked("POST", "", {}, b"secret body"))
+
+
+def test_sec_50_a_signature_that_leaves_out_what_has_to_be_signed_is_refused(monkeypatch):
+    for left_out in signing._ASKED:
+        if left_out == "content-digest":
+            continue  # the library signs it wherever there is a body
+        with monkeypatch.context() as patch:
+            patch.setattr(signing, "_ASKED", tuple(name for name in signing._ASKED if name != left_out))
+            asked = ask()
+        with pytest.raises(VisitError, match="leaves out") as refused:
+            open_request(asked, directors)
+        assert refused.value.code == "visit.signature"
+
+
+def test_what_is_sent_is_written_as_the_library_writes_it():
+    ours = ask()
+    theirs = Asked(
+        ours.method, ours.query, {name: ours.headers[name] for name in (AUDIENCE, OPERATION)}, ours.body
+    )
+    (found,) = signing._Timeless(
+        signature_algorithm=algorithms.ED25519, key_resolver=signing._Keys(directors)
+    ).verify(ours, max_age=None, expect_tag="popham-visit/1")
+    said = found.parameters
+    signer = HTTPMessageSigner(
+        signature_algorithm=algorithms.ED25519,
+        key_resolver=MappingKeyResolver(public_keys={}, private_keys={"director": DIRECTOR}),
+    )
+    signer.sign(
+        theirs,
+        key_id="director",
+        created=dt.datetime.fromtimestamp(NOW, dt.UTC),
+        nonce=said.get("nonce"),
+        label="popham",
+        tag="popham-visit/1",
+        covered_component_ids=signing._ASKED,
+        body=ours.body,
+    )
+    assert {name.lower(): value for name, value in theirs.headers.items()} == {
+        name.lower(): value for name, value in ours.headers.items()
+    }
