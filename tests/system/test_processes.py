@@ -101,7 +101,7 @@ def test_sigterm_ends_the_demo_and_every_process_of_it(fleet, tmp_path):
         [*DEMO, "--state", str(tmp_path / "state")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        fleet.until(lambda: processes_with(str(tmp_path / "state" / "db-1.toml")), "its second agent joins")
+        fleet.until(lambda: processes_with(str(tmp_path / "state" / "till-1.toml")), "its second agent joins")
         assert len(processes_with(str(tmp_path))) > 2, "its Manager and its first agent run"
         demo.terminate()
         assert demo.wait(60) == 130

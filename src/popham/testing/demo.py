@@ -1,4 +1,4 @@
-"""``make demo``: a Manager and four agents on loopback, and a policy on its way to them.
+"""``make demo``: a Manager and four agents on loopback, one in each cell, and a policy on its way to them.
 
 Everything is what a user would run: the ``popham`` command, as processes, with
 a state directory each.  With ``--once`` it ends by itself, and the last line on
@@ -25,29 +25,26 @@ from popham.cli.contexts import Contexts
 from popham.client import Client
 from popham.testing.ports import free_ports
 
-MACHINES = {"web-1": "web", "db-1": "db", "till-1": "tills", "kiosk-1": "kiosks"}
-"""Agent → its group; the first two inherit push, the others pull."""
+MACHINES = {"web-1": "web", "till-1": "tills", "vault-1": "vaults", "gate-1": "gates"}
+"""Agent → its group."""
 HEARTBEAT = 3
 """Seconds between rounds of the agents that pull; short, so that nobody waits for a demo."""
+CELLS = {
+    "web": ("servers", "Push", 30),
+    "tills": ("branches", "Pull by heartbeat", HEARTBEAT),
+    "vaults": ("closed", "Pull by visit", HEARTBEAT),
+    "gates": ("closed", "Push over the Manager's connection", 30),
+}
+"""Group → its parent, how its agents get in touch, and their heartbeat in seconds."""
 PATIENCE = 60.0
 """Seconds until the demo gives up."""
 
-_TREE = f"""\
-apiVersion: popham/v1
-kind: Group
-metadata: {{name: servers}}
-spec:
-  parent: fleet
-  inheritance: {{communication: false}}
-  communication: {{preset: Push, heartbeat: 30s}}
+_PARENT = """\
 ---
 apiVersion: popham/v1
 kind: Group
-metadata: {{name: branches}}
-spec:
-  parent: fleet
-  inheritance: {{communication: false}}
-  communication: {{preset: Pull by heartbeat, heartbeat: {HEARTBEAT}s}}
+metadata: {{name: {parent}}}
+spec: {{parent: fleet}}
 """
 _LEAF = """\
 ---
@@ -67,7 +64,8 @@ kind: Group
 metadata: {{name: {group}}}
 spec:
   parent: {parent}
-  inheritance: {{policies: {{files: false}}}}
+  inheritance: {{communication: false, policies: {{files: false}}}}
+  communication: {{preset: "{preset}", heartbeat: {heartbeat}s}}
   policies: {{files: motd-{group}}}
 """
 
@@ -79,7 +77,7 @@ class Demo:
         """Use ``folder``, which is empty or does not exist yet."""
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.agents_port, self.people_port = free_ports(2)
+        self.agents_port, self.people_port, *self.service_ports = free_ports(4)
         self.env = os.environ | {"POPHAM_CONFIG": str(self.folder / "contexts.toml")}
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -142,15 +140,20 @@ class Demo:
     def enroll(self) -> None:
         """Enroll the agents, each with a root of its own, and start them."""
         self.publish("Welcome aboard.")
+        ports = iter(self.service_ports)
         for name, group in MACHINES.items():
             root = self.folder / "machines" / group
             root.mkdir(parents=True)
             config = self.folder / f"{name}.toml"
-            config.write_text(
-                f'name = "{name}"\nstate = "{self.folder / name}"\n[files]\nroots = ["{root}"]\n'
-            )
+            text = f'name = "{name}"\nstate = "{self.folder / name}"\n[files]\nroots = ["{root}"]\n'
+            visited = CELLS[group][0] == "closed"
+            if visited:
+                text += f'[service]\nport = {next(ports)}\nhosts = ["127.0.0.1"]\n'
+            config.write_text(text)
             join = self.popham("token", "create", "-g", group, "--accept")
             self.popham("agent", "enroll", join, "--config", str(config))
+            if visited:
+                self.popham("agent", "service", "enable", "--config", str(config))
             self.start("agent", "run", "--config", str(config), log=f"{name}.log")
 
     def publish(self, text: str) -> None:
@@ -160,11 +163,15 @@ class Demo:
         self.popham("apply", "-f", str(file))
 
     def _definitions(self, text: str) -> str:
-        parts = [_TREE]
+        parts = [_PARENT.format(parent=parent) for parent in dict.fromkeys(p for p, _, _ in CELLS.values())]
         for group in MACHINES.values():
-            parent = "servers" if group in {"web", "db"} else "branches"
+            parent, preset, heartbeat = CELLS[group]
             path = self.folder / "machines" / group / "motd"
-            parts.append(_LEAF.format(group=group, parent=parent, path=path, text=text))
+            parts.append(
+                _LEAF.format(
+                    group=group, parent=parent, preset=preset, heartbeat=heartbeat, path=path, text=text
+                )
+            )
         return "".join(parts)
 
     def look(self) -> dict[str, dict[str, Any]]:
@@ -172,9 +179,11 @@ class Demo:
         return {item["name"]: item for item in self.client.agents()}
 
     def settled(self) -> bool:
-        """Return whether every agent has what it should have."""
+        """Return whether every agent has what it should have, by the way that its group orders."""
         agents = self.look()
-        return len(agents) == len(MACHINES) and all(a["sync"] == "in sync" for a in agents.values())
+        return len(agents) == len(MACHINES) and all(
+            agent["sync"] == "in sync" and not agent["fallback"] for agent in agents.values()
+        )
 
     def follow(self, text: str) -> list[dict[str, Any]]:
         """Publish ``text`` and return, per agent, how it arrived and in how many seconds."""

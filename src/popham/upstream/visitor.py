@@ -374,10 +374,11 @@ class Visitor:
         """Take note of a visit, or of a link that was let go; return seconds to the next."""
         self.visits += 1
         seen.note_well(self._clock.now())
-        if seen.target.mode is Mode.PUSH and seen.target.uid and seen.unheld is None:
-            return self._due.shortly(seen)
         record = self._book.record(seen.target.uid) if seen.target.uid else None
         state = record.state if record is not None else None
+        if seen.target.mode is Mode.PUSH and seen.target.uid and seen.unheld is None:
+            dials = state is not None and state.fallback == KEPT  # and holds a link of its own by now
+            return self._due.on_grid(key, seen) if dials else self._due.shortly(seen)
         if state is not None and state.outcome is Outcome.APPLYING and seen.again < len(AGAIN):
             seen.asked = True
             seen.again += 1
