@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 from tests.simulation.test_cells import PAIRS, SWITCH, in_sync, on_time, publish, walk
-from tests.upstream.test_visitor import INTERVAL, gaps, run
+from tests.upstream.fleet import INTERVAL, gaps, run
 
 from popham.testing.simulation import Simulation, make_keys
 from popham.testing.virtual import VirtualClock, pass_time, run_virtual

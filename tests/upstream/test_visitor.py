@@ -1,169 +1,18 @@
 """Who is visited when: the schedule, in virtual time, over agents that are made up."""
 
-import asyncio
-import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
 
-from popham.errors import LinkError, VisitError
 from popham.model.communication import Mode
-from popham.model.status import Outcome, StateRecord
+from popham.model.status import Outcome
 from popham.net.visiting import Place
-from popham.testing.virtual import EPOCH, VirtualClock, pass_time, run_virtual
-from popham.upstream.due import REDIALS, RETRY, SOON
-from popham.upstream.record import Record
-from popham.upstream.targets import Target
-from popham.upstream.visitor import AGAIN, LANE, SLOW_LANE, VISIT_TIME, Visitor
+from popham.testing.virtual import EPOCH, pass_time
+from popham.upstream.due import RETRY, SOON
+from popham.upstream.visitor import AGAIN, LANE, SLOW_LANE, VISIT_TIME
 
-INTERVAL = 600.0
-DEAD = 30.0
-"""Seconds until a connection to a host that swallows everything is given up."""
-
-
-@dataclass
-class Link:
-    """A held link; ends when a test wants that, or when it is closed."""
-
-    fleet: "Fleet"
-    key: str
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    error: LinkError | None = None
-    let_go: bool = False
-
-    def close(self, code, reason):
-        self.let_go = code == 1000
-        self.over.set()
-
-    def lose(self):
-        self.error = LinkError("closed", "the link ended with 1006", status=1006)
-        self.over.set()
-
-    async def run(self, service):
-        try:
-            await self.over.wait()
-        finally:
-            self.fleet.links.pop(self.key, None)
-        if self.error:
-            raise self.error
-
-
-@dataclass
-class Dials:
-    """A way to one agent."""
-
-    place: Place
-    closed: int = 0
-
-    async def aclose(self):
-        self.closed += 1
-
-
-class Fleet:
-    """Agents, and all that a visitor needs of them; times of visits by uid."""
-
-    def __init__(self, clock, number=0, *, mode=Mode.PULL, interval=INTERVAL):
-        self.clock = clock
-        self.targets = {}
-        self.records = {}
-        self.dead = set()
-        self.latency = 0.05
-        self.visits = {}
-        self.order = []
-        self.links = {}
-        self.made = []
-        self.running = self.most = self.running_dead = self.most_dead = 0
-        draw = random.Random(3).random
-        for each in range(number):
-            self.add(f"a{each}", mode=mode, interval=interval)
-        self.visitor = Visitor(
-            None, self, self, dial=self.dial, signer=None, documents=b"", clock=clock, draw=draw
-        )
-        self.visitor._calling = self
-
-    def add(self, uid, *, mode=Mode.PULL, interval=INTERVAL):
-        place = Place(f"https://{uid}:23440")
-        self.targets[uid] = Target(uid=uid, name=uid, place=place, mode=mode, interval=interval)
-        self.records[uid] = Record(uid=uid, key=uid.encode(), name=uid, group="lab")
-
-    def change(self, uid, **what):
-        self.targets[uid] = replace(self.targets[uid], **what)
-        self.visitor.changed([uid])
-
-    def drop(self, uid):
-        del self.targets[uid]
-        self.visitor.changed([uid])
-
-    def said(self, uid, **what):
-        state = {"mode": "pull", "dialer": "manager", "outcome": Outcome.APPLIED, "promise": INTERVAL, **what}
-        found = StateRecord(uid=uid, revision=1, group="lab", tenant="default", **state)
-        self.records[uid].note_state(found, b"x")
-
-    # What the visitor asks.
-
-    def read(self):
-        return self.targets
-
-    def one(self, key):
-        return self.targets.get(key)
-
-    def record(self, uid):
-        return self.records.get(uid)
-
-    def dial(self, target):
-        self.made.append(Dials(target.place))
-        return self.made[-1]
-
-    async def _reach(self, seen):
-        uid = seen.target.uid
-        dead = uid in self.dead
-        self.running += not dead
-        self.running_dead += dead
-        self.most, self.most_dead = max(self.most, self.running), max(self.most_dead, self.running_dead)
-        try:
-            await asyncio.sleep(DEAD if dead else self.latency)
-        finally:
-            self.running -= not dead
-            self.running_dead -= dead
-        self.order.append((self.clock.elapsed, uid, seen.dials.place.host))
-        if dead:
-            raise VisitError("unreachable", f"{uid} swallows everything")
-        self.visits.setdefault(uid, []).append(self.clock.elapsed)
-        self.records[uid].last_contact = self.clock.now()
-
-    async def visit(self, seen):
-        await self._reach(seen)
-
-    async def hold(self, seen, limits):
-        await self._reach(seen)
-        link = self.links[seen.target.uid] = Link(self, seen.target.uid)
-        return link
-
-
-def run(story, number=0, **settings):
-    """Tell a story of a fleet whose visitor runs, and see that it leaves nothing behind."""
-    clock = VirtualClock()
-
-    async def tell():
-        fleet = Fleet(clock, number, **settings)
-        visiting = asyncio.ensure_future(fleet.visitor.run())
-        try:
-            await story(fleet)
-            assert not visiting.done()
-        finally:
-            visiting.cancel()
-            await asyncio.gather(visiting, return_exceptions=True)
-        assert not fleet.links
-        assert all(dials.closed for dials in fleet.made)
-        assert len(asyncio.all_tasks()) == 1, "nothing goes on"
-
-    run_virtual(tell(), clock)
-
-
-def gaps(fleet):
-    return [b - a for times in fleet.visits.values() for a, b in pairwise(times)]
+from .fleet import DEAD, INTERVAL, gaps, run
 
 
 def test_f_l2_ten_thousand_agents_are_visited_every_ten_minutes_evenly_spread_and_dead_ones_delay_nobody():
@@ -345,79 +194,6 @@ def test_who_waits_for_visits_is_visited_soon_once_for_each_time_it_says_so():
         assert len(fleet.visits["a0"]) == 1
 
     run(story, 1, interval=INTERVAL * 100)
-
-
-def test_f_p2_links_are_held_and_opened_anew_with_jitter_that_grows_with_the_fleet():
-    async def story(fleet):
-        number = len(fleet.targets)
-        await pass_time(number / REDIALS + 5)
-        assert fleet.visitor.held == number
-        await pass_time(3 * INTERVAL)
-        assert {len(times) for times in fleet.visits.values()} == {1}, "a link that lasts is not opened twice"
-        fleet.order.clear()
-        for link in list(fleet.links.values()):
-            link.lose()
-        await pass_time(number / REDIALS + 5)
-        assert fleet.visitor.held == number
-        seconds = Counter(int(at) for at, _, _ in fleet.order)
-        assert max(seconds.values()) <= 2 * REDIALS
-        assert fleet.most <= LANE
-
-    run(story, 1_000, mode=Mode.PUSH)
-
-
-def test_a_link_that_flaps_is_opened_less_and_less_often():
-    async def story(fleet):
-        for _ in range(5_000):
-            await pass_time(1)
-            for link in list(fleet.links.values()):
-                link.lose()
-        tried = [at for at, _, _ in fleet.order]
-        assert len(tried) <= 60
-        assert max(b - a for a, b in pairwise(tried)) <= 305
-
-    run(story, 1, mode=Mode.PUSH)
-
-
-def test_f_c3_a_link_is_let_go_for_visits_only_after_one_that_succeeded():
-    async def story(fleet):
-        await pass_time(5)
-        assert fleet.visitor.held == 1
-        fleet.dead = {"a0"}
-        fleet.change("a0", mode=Mode.PULL)
-        await pass_time(INTERVAL)
-        assert fleet.visitor.held == 1, "no visit worked yet"
-        fleet.dead = set()
-        await pass_time(100)
-        assert fleet.visitor.held == 0
-        before = len(fleet.visits["a0"])
-        await pass_time(3 * INTERVAL)
-        assert len(fleet.visits["a0"]) - before in {3, 4}
-        fleet.change("a0", mode=Mode.PUSH)
-        await pass_time(SOON + 1)
-        assert fleet.visitor.held == 1
-
-    run(story, 1, mode=Mode.PUSH)
-
-
-def test_f_c3_who_is_not_to_be_visited_any_more_keeps_its_link_until_it_ends_it():
-    async def story(fleet):
-        await pass_time(5)
-        fleet.drop("a0")
-        await pass_time(5 * INTERVAL)
-        assert "a0" in fleet.links
-        fleet.add("a0", mode=Mode.PUSH)
-        fleet.visitor.changed()
-        await pass_time(INTERVAL)
-        assert len(fleet.visits["a0"]) == 1, "it is the same link"
-        fleet.drop("a0")
-        await pass_time(1)
-        fleet.links["a0"].over.set()
-        await pass_time(5 * INTERVAL)
-        assert fleet.visitor.sight("a0") is None
-        assert len(fleet.visits["a0"]) == 1
-
-    run(story, 1, mode=Mode.PUSH)
 
 
 def test_many_wishes_make_no_heap():

@@ -130,9 +130,8 @@ def apply_definitions(
     """
     before = bundles.groups.read(tx)
     release = _release(tx, bundles, grant, before, now, terms)
-    state = None
-    if terms.dry_run or terms.base is not None:
-        state = read_state(tx, before, definitions, terms.source)
+    looked_at = terms.dry_run or terms.base is not None
+    state = read_state(tx, before, definitions, terms.source) if looked_at else None
     if state is not None and terms.base is not None:
         check_base(tx, state, terms.base)
     work = _Applying(tx, definitions, grant, now, terms, before=before)
@@ -160,10 +159,10 @@ def apply_definitions(
     if state is not None and terms.dry_run:
         about = concerned(definitions, tree, signed_groups, terms.source if terms.prune else "")
         result = replace(result, base={one: state.digest(one) for one in sorted(about)})
-    new = read_objects(tx, definitions) if terms.dry_run else {}
+    objects = (old, read_objects(tx, definitions) if terms.dry_run else {})
     told = add_changed(signed_groups, was, tree)
     return Applied(
-        result=result, groups=told, before=was, after=tree, heads=(work.stored, heads), objects=(old, new)
+        result=result, groups=told, before=was, after=tree, heads=(work.stored, heads), objects=objects
     )
 
 
