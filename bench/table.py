@@ -103,7 +103,7 @@ GOALS = (
         )
         for row in ("plain", "TLS in full", "TLS resumed")
     ),
-    Goal("visits", "TLS resumed", "kb_per_target", "kB", 10, "visits: memory per agent that is visited"),
+    Goal("visits", "TLS resumed", "kb_per_target", "kB", 30, "visits: memory per agent that is visited"),
     Goal(
         "visits", "one in ten dead", "latest", "intervals", 1.1, "visits: one in ten dead, the latest other"
     ),

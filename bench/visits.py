@@ -36,6 +36,8 @@ from popham.store.sqlite import SqliteStore
 from popham.testing.load.identity import LoadIdentity
 
 AGENTS = 2_000
+FEW = 200
+"""Agents that are visited over connections that are kept."""
 INTERVAL, SHORT = 600.0, 20.0
 """Seconds between two visits: the default, and where intervals are measured."""
 FLIGHTS = 128
@@ -173,12 +175,18 @@ def settled(pid: int) -> float:
 
 
 def visit_all(
-    crew: Visited, client: Client, pid: int, count: int, name: str = "visits", **fresh: Any
+    crew: Visited,
+    client: Client,
+    pid: int,
+    count: int,
+    name: str = "visits",
+    refs: Sequence[str] = (),
+    **fresh: Any,
 ) -> float:
-    """Have everybody visited once, and return the microseconds of CPU time for each."""
+    """Have everybody, or a few, visited once, and return the microseconds of CPU time for each."""
     crew.order("fresh", **fresh)
     spent = settled(pid)
-    client.check_in(everyone=True)
+    client.check_in(refs, everyone=not refs)
     crew.wait(name, count)
     spent = settled(pid) - spent
     return spent / crew.order("look")[name] * 1e6
@@ -190,14 +198,17 @@ def change(client: Client) -> None:
     client.apply([("bench.yaml", text)], everyone=True)
 
 
-def measure(crew: Visited, client: Client, pid: int, count: int) -> Figures:
-    """Visit with nothing new, with a directive, and over connections that were kept because agents are applying."""
+def measure(crew: Visited, client: Client, pid: int, count: int, few: Sequence[str]) -> Figures:
+    """Visit with nothing new, with a directive, and over connections that were kept because agents are applying.
+
+    The last only a few: a connection is kept for 20 s.
+    """
     one = visit_all(crew, client, pid, count)
     change(client)
     two = visit_all(crew, client, pid, count, "obeyed")
-    visit_all(crew, client, pid, count, outcome="applying")
-    kept = visit_all(crew, client, pid, count)
-    visit_all(crew, client, pid, count, outcome="applied")
+    visit_all(crew, client, pid, len(few), refs=few, outcome="applying")
+    kept = visit_all(crew, client, pid, len(few), refs=few)
+    visit_all(crew, client, pid, len(few), refs=few, outcome="applied")
     return {"cpu_us": one, "with_directive_us": two, "kept_us": kept}
 
 
@@ -215,6 +226,7 @@ def cost(*, tls: bool, tickets: bool, count: int, repeats: int) -> dict[str, Map
     with manager_fixture() as fixture:
         settle_group(fixture, INTERVAL)
         identities = fixture.plant(own=count)
+        few = [identity.uid for identity in identities[:FEW]]
         empty = empty_memory(fixture)
         with visited(fixture, tls=tls, tickets=tickets) as crew:
             asyncio.run(define(fixture, identities, crew.port, tls=tls))
@@ -223,7 +235,7 @@ def cost(*, tls: bool, tickets: bool, count: int, repeats: int) -> dict[str, Map
             with fixture.client() as client:
                 visit_all(crew, client, pid, count)
                 full = memory_of(pid)
-                popham = repeat(lambda: measure(crew, client, pid, count), repeats)
+                popham = repeat(lambda: measure(crew, client, pid, count, few), repeats)
             fixture.stop()
             popham["kb_per_target"] = float(f"{(full - empty) / count / 1000:.4g}")
             ca = fixture.ca if tls else ""

@@ -99,8 +99,20 @@ def test_f_c3_who_is_to_dial_says_that_it_is_visited_until_its_own_way_worked():
 @pytest.mark.parametrize("serving", [True, False])
 def test_f_l2_who_may_never_dial_never_does(serving):
     visits = Visits()
+    visits.begin(NEVER, 0.0)
     assert visits.left(NEVER, 1e12, serving=serving) == math.inf
     assert visits.why(NEVER, 1e12, serving=serving) == ""
+
+
+def test_f_c3_who_dialled_and_may_never_do_so_again_waits_from_its_first_visit_on():
+    visits = Visits()
+    visits.begin(DIALS, 0.0)
+    assert dials(visits, NEVER, 10.0)
+    assert visits.why(NEVER, 10.0, serving=True) == AWAITED
+    visits.note(20.0)
+    assert visits.left(NEVER, 1e12, serving=False) == math.inf
+    assert dials(visits, DIALS, 1e12)
+    assert dials(visits, NEVER, 1e12), "it is another time"
 
 
 EVENTS = st.lists(
@@ -127,13 +139,14 @@ def test_nobody_is_silent_for_more_than_three_intervals_and_says_why_it_dials(ev
             settings = {"visited": VISITED, "dials": DIALS, "never": NEVER}[what]
         left = visits.left(settings, now, serving=serving)
         why = visits.why(settings, now, serving=serving)
-        if settings is NEVER:
-            assert (left, why) == (math.inf, "")
+        if settings is NEVER and last > -math.inf and left == math.inf:
+            assert why == ""
         elif settings is DIALS:
             assert left <= 0
             assert why in {"", KEPT}
         else:
             assert (left > 0) == (why == "")
+            assert left < math.inf
             if left > 0:
                 assert now - last < MISSED * BEAT
             assert (why == OFF) == (not serving)

@@ -160,6 +160,12 @@ def test_sec_19_a_csr_with_any_byte_changed_is_refused_by_a_trust_error(data):
     assert refusal(pem_of(bytes(der))).startswith("trust.")
 
 
+def test_sec_19_a_country_of_36_letters_is_refused():
+    der = bytearray(x509.load_pem_x509_csr(GENUINE).public_bytes(Encoding.DER))
+    common_name, country = bytes.fromhex("0603550403"), bytes.fromhex("0603550406")
+    assert refusal(pem_of(bytes(der).replace(common_name, country))).startswith("trust.csr")
+
+
 def pem_of(der):
     lines = base64.encodebytes(der)
     return b"-----BEGIN CERTIFICATE REQUEST-----\n" + lines + b"-----END CERTIFICATE REQUEST-----\n"

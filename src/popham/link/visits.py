@@ -4,7 +4,8 @@ Rules:
 
 1. Make before break: who is to be visited dials as ever until a visit came, and again after
    :data:`MISSED` visits did not come; who is to dial says that it is visited still, until its own way worked.
-2. ``never_dial`` is the exception: such an end waits, however long it takes.
+2. ``never_dial`` is the exception to the second: such an end waits, however long it takes, from its first visit on,
+   or from its start if it starts so.
 3. A service that is off cannot be visited.
 4. A process that starts where visits hold already waits for them first, and before that for its own service: it
    opens nothing on its own.
@@ -60,10 +61,11 @@ class Visits:
         """Return the seconds for which this end need not dial; 0 or less if it has to, infinity if it never does."""
         if settings.dialer is Dialer.AGENT:
             # Visits of before say nothing of whether those that are ordered the next time come.
-            self._last, self._came = -math.inf, False
+            self._last = self._begun = -math.inf
+            self._came = False
             return 0.0
         self._works = False
-        if settings.never_dial:
+        if settings.never_dial and (self._came or self._begun > -math.inf):
             return math.inf
         if not serving:
             return max(0.0, self._begun + STARTING - now)

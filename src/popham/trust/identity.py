@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
+import warnings
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -181,8 +182,11 @@ def check_csr(pem: bytes, uid: str) -> Csr:
     try:
         csr = x509.load_pem_x509_csr(pem)
         key = PublicKey.wrap(csr.public_key())
-        named = [name.value for name in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except MALFORMED as error:
+        with warnings.catch_warnings():
+            # The library only warns of an attribute whose length is not allowed.
+            warnings.simplefilter("error", UserWarning)
+            named = [name.value for name in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except (*MALFORMED, UserWarning) as error:
         raise TrustError("csr", "the CSR is malformed") from error
     if named != [uid] or not _is_uid(uid):
         raise TrustError("csr_uid", f"the CSR does not ask for the agent {uid!r} that sent it")

@@ -145,7 +145,7 @@ def test_another_audience_is_refused(audience):
     refused(open_request, changed(ask(), AUDIENCE, audience), directors)
 
 
-@pytest.mark.parametrize("operation", [*(set(Operation) - {Operation.VISIT}), "erase", "Visit", ""])
+@pytest.mark.parametrize("operation", [*(one for one in Operation if one is not Operation.VISIT), "erase", "Visit", ""])
 def test_another_operation_is_refused(operation):
     refused(open_request, changed(ask(), OPERATION, str(operation)), directors)
 
