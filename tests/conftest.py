@@ -2,6 +2,11 @@
 
 import os
 
+import pytest
+
+# Its asserts explain themselves, as those of tests do.
+pytest.register_assert_rewrite("tests.stories")
+
 LONGEST = (
     "system/test_cut_off.py",
     "system/test_undoing.py",

@@ -251,6 +251,21 @@ async def test_f_p7_an_address_that_may_not_come_is_put_out(home):
     await service.stop()
 
 
+@pytest.mark.parametrize("claimed", ["", 'Signature-Input: a=();keyid="' + "0" * 64 + '"\r\n'])
+async def test_sec_a_stranger_is_refused_before_its_body_came(home, claimed):
+    port = free_ports(1)[0]
+    home.settings = ServiceSettings(port=port, hosts=("127.0.0.1",), tls=False)
+    service = home.service()
+    await service.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"POST /v1/visit HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n{claimed}\r\n".encode())
+    async with asyncio.timeout(PATIENCE):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 403")
+    writer.close()
+    await service.stop()
+    assert service.describe()["refused"]["count"] == 1
+
+
 def test_what_to_do_next_is_said_in_each_standing():
     base = {"problem": None, "on": False, "enabled": False, "visitor": None}
     assert "service start" in say_next(base)

@@ -1,6 +1,7 @@
 """What a machine that may not dial out believes of those who show it a fleet's trust documents."""
 
 import json
+import time
 
 import pytest
 from tests.births import documents_of, join_of, make_fleet
@@ -100,6 +101,17 @@ def test_f_l12_documents_have_a_bound(pins):
     with pytest.raises(TrustError) as error:
         open_documents(b" " * (DOCUMENTS_LIMIT + 1), **pins)
     assert error.value.code == "trust.size"
+
+
+@pytest.mark.parametrize(
+    "beside", [b"[" + b"{}," * 600_000 + b"{}]", b"[" * 1_000_000, b'"' + b"a" * 70_000 + b'"']
+)
+def test_sec_what_a_stranger_adds_to_documents_costs_next_to_nothing(pins, beside):
+    begun = time.process_time()
+    with pytest.raises(TrustError) as error:
+        open_documents(b'{"ca":"c","root":"r","targets":"t","more":' + beside + b"}", **pins)
+    assert error.value.code == "trust.document"
+    assert time.process_time() - begun < 0.05
 
 
 def test_f_l12_garbage_of_any_kind_ends_in_an_error_of_ours(fleet, pins):

@@ -226,6 +226,18 @@ def test_a_body_that_never_comes_is_given_up():
     assert (caught.value.status, caught.value.code) == (408, "visit.slow")
 
 
+@pytest.mark.parametrize("length", [cgi.LIMIT + 1, 10**11, "9" * 5000])
+def test_sec_9_a_body_that_says_it_is_too_large_is_not_waited_for(length):
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(cgi.Problem) as caught:
+            cgi.read_body({"CONTENT_LENGTH": str(length)}, reading, cgi.time.monotonic())
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert (caught.value.status, caught.value.code) == (413, "visit.too_large")
+
+
 @pytest.mark.parametrize(
     "command",
     [(sys.executable, "-m", "popham", "agent", "cgi"), (sys.executable, "-E", "-m", "popham.downstream.cgi")],

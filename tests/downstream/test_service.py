@@ -314,6 +314,23 @@ def test_a_flood_from_one_address_leaves_a_visitor_its_first_request(scene):
     scene.run(story)
 
 
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "::1"])
+def test_sec_strangers_behind_the_same_web_server_leave_a_visitor_its_first_request(scene, address):
+    async def story():
+        thief, visitor = SigningKey.create(), scene.visits(scene.director, address=address)
+        for _ in range(200):
+            forged = scene.visits(thief, address=address).request()
+            claimed = forged.headers["signature-input"].replace(thief.keyid, scene.director.keyid)
+            forged.headers["signature-input"] = claimed
+            await scene.service.answer(forged)
+            await pass_time(1 / 40)
+        assert (await visitor.ask()).status == 200
+        answers = [(await visitor.ask(again=False, nonce="old")).status for _ in range(200)]
+        assert answers.count(428) <= entry.FRONTED_CHECKS, "what is checked has its bound there as well"
+
+    scene.run(story)
+
+
 def test_who_has_the_nonce_is_paced_and_not_refused(scene):
     async def story():
         await scene.visitor.ask()

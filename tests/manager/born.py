@@ -38,8 +38,9 @@ AGENT = """
 apiVersion: popham/v1
 kind: Agent
 metadata: {{name: {name}}}
-spec: {{address: 192.0.2.7, port: {port}{more}}}
+spec: {{address: {address}, port: {port}{more}}}
 """
+ADDRESS = "192.0.2.7"
 PUSH, VISITED = "{preset: Push}", "{preset: Pull by visit, heartbeat: 60s}"
 
 
@@ -51,7 +52,9 @@ class Fleet:
         self.clock = self.manager.clock
         self.end = None
 
-    async def begin(self, *, communication=VISITED, accepts=True, definition="walled", more="", **token):
+    async def begin(
+        self, *, communication=VISITED, accepts=True, definition="walled", more="", address=ADDRESS, **token
+    ):
         """Make a group, a token, a definition, and a machine that waits."""
         manager, keys = self.manager, self.manager.keys
         await manager.start()
@@ -72,12 +75,12 @@ class Fleet:
             self.clock,
             partial(find_lacking, manager.book),
         )
-        await self.define(definition, more=more)
+        await self.define(definition, more=more, address=address)
         return self
 
-    async def define(self, name, port=23440, more=""):
+    async def define(self, name, port=23440, more="", address=ADDRESS):
         """Apply a definition of where the machine is, and look at it from now on."""
-        await self.manager.publish(AGENT.format(name=name, port=port, more=more))
+        await self.manager.publish(AGENT.format(name=name, port=port, more=more, address=address))
         self.targets.definitions_changed([name])
         await self.targets.refresh()
         self.name = name

@@ -193,9 +193,13 @@ async def test_f_p4_passwords_are_shown_to_nobody_and_exported_to_an_admin(bench
 
 async def test_a_password_that_goes_in_the_clear_is_a_warning(bench):
     result = await bench.apply(agent(spec=SECRETS))
-    assert result.warnings == (
-        "agent 'web1': its password goes over the network as it is, since 'tls' is off",
-    )
+    readable = "go over the network as they are, since 'tls' is off"
+    assert result.warnings == (f"agent 'web1': its password, and secrets in its policies, {readable}",)
+    result = await bench.apply(agent("web2", "address: b.example, tls: off"))
+    assert result.warnings == (f"agent 'web2': secrets in its policies {readable}",)
+    for number, here in enumerate(("127.0.0.1", "'::1'", "localhost")):
+        result = await bench.apply(agent(f"here{number}", f"address: {here}, tls: off, password: 'u:p'"))
+        assert result.warnings == (), "nothing leaves the machine"
     assert (await bench.apply(agent(spec="address: a, tls: web, password: 'u:p'"))).warnings == ()
 
 

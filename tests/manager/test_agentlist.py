@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from tests.manager.test_agent_definitions import agent, join
 
 from popham.errors import ConflictError, DefinitionError, GrantError, StateError
 from popham.manager import agentlist, agentlist_watch
-from popham.manager.agent_definitions import bind, definition_of
+from popham.manager.agent_definitions import annotations_of, bind, definition_of, definition_row
 from popham.manager.agentlist import ListTaker, source_of
 from popham.manager.agentlist_watch import AgentListWatch, Follower, Stamp
 from popham.model.agentlist import read_agentlist
@@ -140,6 +141,27 @@ async def test_an_entry_that_moves_keeps_name_agent_and_what_a_list_cannot_say(b
     row = await bench.store.read(lambda tx: tx.agent_definition("web1"))
     assert (row.uid, row.place, str(definition_of(row).tls)) == ("u1", "web1:443/SQC", "web")
     assert definition_of(await bench.store.read(lambda tx: tx.agent_definition("web2"))).http_proxy == ""
+
+
+async def test_sec_no_line_of_a_file_sends_a_password_elsewhere_or_in_the_clear(bench, path, watch):
+    async def keep():
+        row = await bench.store.read(lambda tx: tx.agent_definition("web1"))
+        secrets = replace(definition_of(row), http_proxy_password="u:p1", password="u:p2")
+        fresh = definition_row(secrets, annotations_of(row), uid="", edition=2)
+        await bench.store.write(lambda tx: tx.put_agent_definition(fresh))
+
+    async def kept(text):
+        replace_file(path, text)
+        assert (await watch.look()).changed == 1
+        row = await bench.store.read(lambda tx: tx.agent_definition("web1"))
+        return definition_of(row).http_proxy_password, definition_of(row).password
+
+    path.write_text("web1/SQC,443,proxy,3128\n")
+    await watch.look()
+    await keep()
+    assert await kept("web1/other,443,proxy,3128\n") == ("u:p1", "u:p2")
+    assert await kept("web1/SQC,443,elsewhere,3128\n") == ("", "u:p2")
+    assert await kept("web1/SQC,80,elsewhere,3128\n") == ("", "")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "web1,23440\nweb2\n"])

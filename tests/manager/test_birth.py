@@ -1,5 +1,7 @@
 """A Manager lets a machine be born that may not dial out: by its visits alone."""
 
+from dataclasses import replace
+
 import pytest
 from tests.births import Waiting, Wire, documents_of, join_of, make_fleet
 
@@ -181,6 +183,20 @@ async def test_f_l12_a_token_of_another_manager_lets_nobody_be_born(fleet, keys)
     await fleet.begin()
     fleet.machine = fleet.wire.machine = Waiting(fleet.clock, join_of(keys), "walled").start()
     await refused(fleet, "enrollment.unknown_token")
+
+
+async def test_f_l12_a_token_for_some_addresses_looks_at_the_one_that_was_dialled(fleet):
+    await fleet.begin(address="walled.example", cidr="192.0.2.0/24")
+    await refused(fleet, "enrollment.address")  # by way of a web proxy nobody here knows it
+    fleet.wire.answer = lambda reply: replace(reply, address="198.51.100.7")
+    await refused(fleet, "enrollment.address")
+    fleet.wire.answer = lambda reply: replace(reply, address="192.0.2.7")
+    await fleet.visit()
+    assert fleet.applier.applied == [("motd@1",)]
+    assert (fleet.record.address, (await fleet.view()).address) == ("192.0.2.7", "192.0.2.7")
+    fleet.wire.answer = lambda reply: reply
+    await fleet.visit()
+    assert fleet.record.address == "walled.example"
 
 
 async def refused(fleet, code):

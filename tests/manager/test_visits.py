@@ -169,6 +169,34 @@ async def test_f_l12_before_birth_tls_has_to_end_at_the_key_that_signs_what_come
     assert caught.value.code == "visit.identity"
 
 
+async def test_sec_nobody_takes_the_next_connection_of_a_birth(keys):
+    pems = [
+        keys.ca.issue_agent(make_csr(key, number(1)), number(1), 1000) for key in (KEY, IdentityKey.create())
+    ]
+    agent, other = (load_certificate(pem).public_bytes(Encoding.DER) for pem in pems)
+    sent = []
+
+    class Dialer:
+        def __init__(self, meet):
+            self.meet, self.shown = meet, [agent, other, agent]
+
+        async def post(self, asked):
+            self.meet(self.shown.pop(0))
+            sent.append(asked)
+            return Reply(200, {"signature-input": f'popham=("@status");keyid="{KEY.keyid}";tag="x"'}, b"")
+
+        async def aclose(self):
+            pass
+
+    dials = UnbornDials(Dialer)
+    await dials.post(Asked("POST", "", {}))
+    with pytest.raises(VisitError) as caught:
+        await dials.post(Asked("POST", "", {}))
+    assert (caught.value.code, len(sent)) == ("visit.identity", 1), "nothing was said over it"
+    await dials.aclose()
+    assert (await dials.post(Asked("POST", "", {}))).status == 200
+
+
 async def test_who_is_not_born_is_dialled_with_more_care_than_nobody(fleet):
     visits, _ = visits_of(fleet)
 

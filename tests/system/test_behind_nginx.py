@@ -10,6 +10,9 @@ from .web_servers import LARGE, Caller, example, serves, visit_now
 VARIANTS = """
 server {{
   listen 127.0.0.1:{port};
+  listen 127.0.0.1:{born} ssl;
+  ssl_certificate web1.pem;
+  ssl_certificate_key web1.key;
   gzip on;
   gzip_types *;
   gzip_min_length 1;
@@ -23,6 +26,7 @@ server {{
   location /nowhere/ {{ proxy_pass http://127.0.0.1:{nobody}/; }}
   location /unheld/ {{ proxy_set_header Upgrade ""; proxy_set_header Connection ""; proxy_pass http://127.0.0.1:{agent}/; }}
   location /small/ {{ client_max_body_size 1k; proxy_pass http://127.0.0.1:{agent}/; }}
+  location /born/ {{ proxy_pass http://unix:{second}:/; }}
   location /realm/ {{
     auth_basic "Popham";
     auth_basic_user_file users;
@@ -33,12 +37,28 @@ server {{
   }}
 }}
 """
-SERVICE = """
+SOCKET = """
 [service]
-port = {port}
-tls = false
 socket = "{socket}"
 socket_group = "{group}"
+"""
+SERVICE = (
+    SOCKET
+    + """\
+port = {port}
+tls = false
+"""
+)
+BORN = """\
+apiVersion: popham/v1
+kind: Agent
+metadata: {{name: second}}
+spec:
+  address: localhost
+  port: {port}
+  prefix: /born
+  tls: web
+  {ca}
 """
 
 
@@ -47,8 +67,8 @@ class Behind:
 
     def __init__(self, fleet, nginx, sockets, authority):
         self.fleet, self.nginx, self.authority = fleet, nginx, authority
-        self.secure, self.plain, self.agent, nobody = free_ports(4)
-        self.socket = sockets / "visit.sock"
+        self.secure, self.plain, self.born, self.agent, nobody = free_ports(5)
+        self.socket, self.second = sockets / "visit.sock", sockets / "second.sock"
         toml = SERVICE.format(port=self.agent, socket=self.socket, group=nginx.group)
         self.machine = fleet.machine("web1", "shops", toml=toml)
         fleet.until(lambda: self.machine.view["applied"], "the agent has joined")
@@ -61,10 +81,12 @@ class Behind:
             "/run/popham/visit.sock": self.socket,
         }
         nginx.write("users", "manager:{PLAIN}right\n")
-        variants = VARIANTS.format(port=self.plain, socket=self.socket, agent=self.agent, nobody=nobody)
+        places = {"port": self.plain, "born": self.born, "agent": self.agent, "nobody": nobody}
+        variants = VARIANTS.format(socket=self.socket, second=self.second, **places)
         nginx.start(example("agent-behind-nginx", "popham.conf", **changed) + variants, self.plain)
         self.caller = Caller(fleet, self.machine)
         self.way = {"tls": "web", "ca": authority.pem.decode()}
+        self.ca = "ca: |\n" + "".join(f"    {line}\n" for line in self.way["ca"].splitlines())
         self.front = f"https://localhost:{self.secure}/popham"
 
     def at(self, prefix):
@@ -75,6 +97,22 @@ class Behind:
 def behind(fleet, nginx, sockets, web_authority):
     fleet.group("shops", preset="Pull by visit")
     return Behind(fleet, nginx, sockets, web_authority)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def second(behind):
+    """A machine that waits to be born while the first tests run: its first visit is spread over some seconds."""
+    fleet = behind.fleet
+    fleet.group("born", preset="Pull by visit", heartbeat="2s")
+    machine = fleet.unjoined("second")
+    service = SOCKET.format(socket=behind.second, group=behind.nginx.group)
+    machine.config.write_text(machine.config.read_text() + service)
+    machine.popham("enroll", "--listen", fleet.join("born", cidr="127.0.0.1/32"))
+    machine.start()
+    fleet.publish("born", machine, "one")
+    fleet.until(behind.second.exists, "it listens")
+    fleet.apply(BORN.format(port=behind.born, ca=behind.ca))
+    return machine
 
 
 def refusal(call, *words, **way):
@@ -144,11 +182,10 @@ def test_f_l3_a_service_that_is_stopped_is_told_from_a_dead_machine(behind):
 
 
 def test_f_l2_f_l4_the_example_brings_a_policy_by_visits_through_nginx(behind):
-    ca = "ca: |\n" + "".join(f"    {line}\n" for line in behind.way["ca"].splitlines())
     changed = {
         "address: web1.example": "address: localhost",
         "port: 443": f"port: {behind.secure}",
-        "tls: web": f"tls: web\n  {ca}",
+        "tls: web": f"tls: web\n  {behind.ca}",
         "/etc/popham.d": behind.machine.root,
     }
     fleet, machine = behind.fleet, behind.machine
@@ -162,6 +199,14 @@ def test_f_l2_f_l4_the_example_brings_a_policy_by_visits_through_nginx(behind):
     assert "way: pull, dialled by the manager" in " ".join(machine.popham("status").stdout.split())
 
 
+def test_f_l12_f_l4_a_machine_is_born_through_nginx(behind, second):
+    fleet = behind.fleet
+    fleet.until(lambda: second.has("one"), "it is born, and has the policy")
+    fleet.until(second.settled, "the Manager knows")
+    assert (second.view["admission"], second.view["address"]) == ("accepted", "127.0.0.1")
+    fleet.until(lambda: not second.view["visit"]["code"], "a visit came to its end")
+
+
 def test_f_p2_f_l4_a_change_comes_at_once_over_the_managers_link_through_nginx(behind):
     fleet, machine = behind.fleet, behind.machine
     fleet.group("shops", preset="Push over the Manager's connection", heartbeat="1h")
@@ -172,3 +217,4 @@ def test_f_p2_f_l4_a_change_comes_at_once_over_the_managers_link_through_nginx(b
     for text in ("one", "two"):
         fleet.publish("shops", machine, text)
         fleet.until(lambda text=text: machine.has(text) and machine.settled(), f"{text} came over the link")
+    assert machine.view["address"] == "127.0.0.1", "where it was dialled"

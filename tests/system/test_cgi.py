@@ -1,8 +1,6 @@
 """An agent's service by CGI under Debian's Apache: pull only, one process of the bridge for each visit."""
 
-import os
 import resource
-import shutil
 import subprocess
 import sys
 
@@ -12,40 +10,11 @@ import popham.downstream.cgi
 from popham.errors import VisitError
 from popham.testing.ports import free_ports
 
+from .alias import SERVICE, start_alias
 from .web_servers import LARGE, Caller, example, serves, visit_now, why
 
-SERVICE = """
-[service]
-socket = "{socket}"
-socket_group = "{group}"
-"""
-STARTED = "exec /usr/bin/popham agent cgi"
 START_S = 0.080
 """Seconds of CPU that the bridge may take. Source: design, the service by CGI."""
-
-
-def bridge(apache):
-    """Return the command that starts the bridge as Apache's account; what tests run may be out of its reach."""
-    command = f"{sys.executable} -m popham agent cgi"
-    root = os.geteuid() == 0
-    tried = subprocess.run(
-        ["/bin/sh", "-c", f"{command} --help"],
-        capture_output=True,
-        check=False,
-        cwd=apache.folder,
-        user=apache.user if root else None,
-        group=apache.group if root else None,
-        extra_groups=[] if root else None,
-    )
-    if tried.returncode == 0:
-        return command
-    found = "/usr/bin/python3"
-    if not os.access(found, os.X_OK):
-        pytest.skip(f"NOT TESTED: {apache.user} can run neither {sys.executable} nor {found}")
-    text = apache.folder / "cgi.py"
-    shutil.copyfile(popham.downstream.cgi.__file__, text)
-    text.chmod(0o644)
-    return f"{found} -S -E {text}"
 
 
 class Behind:
@@ -59,11 +28,7 @@ class Behind:
         self.machine = fleet.machine("web3", "hosted", toml=SERVICE.format(socket=socket, group=apache.group))
         fleet.until(lambda: self.machine.view["applied"], "the agent has joined")
         self.machine.popham("service", "start")
-        changed = {STARTED: f"exec {bridge(apache)}", "/run/popham/visit.sock": socket}
-        script = apache.write("visit", example("agent-by-cgi", "visit", **changed), 0o755)
-        folders = {"/usr/lib/popham/visit": script, "/usr/lib/popham": apache.folder}
-        text = example("agent-by-cgi", "popham.conf", **folders)
-        apache.start(f"Listen 127.0.0.1:{self.port}\n{text}", self.port)
+        start_alias(apache, socket, self.port)
         self.caller = Caller(fleet, self.machine)
 
 

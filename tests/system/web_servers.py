@@ -125,13 +125,19 @@ class WebServer:
         self._own(path)
         return path
 
-    def start(self, text, port):
-        """Run it with this configuration, and return once something listens on ``port``."""
+    def start(self, text, port, *, host="127.0.0.1", inside=()):
+        """Run it with this configuration, and return once something listens there.
+
+        ``inside`` is an ``nsenter`` with its arguments: of a namespace to run in, which only root may enter.
+        """
         self.write("web.conf", self.frame_of(text))
         command = self.command()
         if setpriv := shutil.which("setpriv"):
             command = [setpriv, "--pdeathsig", "TERM", *command]  # it does not outlive the tests
-        root = os.geteuid() == 0
+        if inside:
+            ids = pwd.getpwnam(self.user).pw_uid, grp.getgrnam(self.group).gr_gid
+            command = [*inside, "--setuid", str(ids[0]), "--setgid", str(ids[1]), *command]
+        root = os.geteuid() == 0 and not inside
         with (self.folder / "output.log").open("ab") as output:
             self.process = subprocess.Popen(
                 command,
@@ -146,7 +152,7 @@ class WebServer:
                 extra_groups=[] if root else None,
             )
         deadline = time.monotonic() + PATIENCE
-        while self.ready not in self.log() or not listens(port):
+        while self.ready not in self.log() or not listens(port, host):
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)

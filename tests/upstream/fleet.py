@@ -66,6 +66,7 @@ class Fleet:
         self.records = {}
         self.dead = set()
         self.latency = 0.05
+        self.slow = {}
         self.visits = {}
         self.order = []
         self.links = {}
@@ -119,7 +120,7 @@ class Fleet:
         self.running_dead += dead
         self.most, self.most_dead = max(self.most, self.running), max(self.most_dead, self.running_dead)
         try:
-            await asyncio.sleep(DEAD if dead else self.latency)
+            await asyncio.sleep(DEAD if dead else self.slow.get(uid, self.latency))
         finally:
             self.running -= not dead
             self.running_dead -= dead

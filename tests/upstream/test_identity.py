@@ -194,6 +194,20 @@ async def test_a_link_ends_with_the_certificate_that_opened_it(manager, agent, k
     assert link.ended[0] == 1008
 
 
+@pytest.mark.parametrize("dialled", [False, True])
+async def test_sec_who_holds_a_link_is_told_nothing_once_its_certificate_ended(manager, agent, keys, dialled):
+    certificate = None if dialled else certify(keys, agent.key, agent.uid, 60.0)
+    uid, key = (agent.uid, agent.key.public.der) if dialled else ("", b"")
+    link, end = manager.hold(Peer(address="192.0.2.2", certificate=certificate, uid=uid, key=key))
+    assert await manager.hear(end, agent.end.report(force=True)) is not None
+    record, before = manager.book.record(agent.uid), len(link.sent)
+    manager.hub._telling.ask(record)
+    assert len(link.sent) == before + 1
+    manager.clock.elapsed += 8 * 86_400.0 if dialled else 61.0
+    manager.hub._telling.ask(record)
+    assert (len(link.sent), link.ended[0]) == (before + 1, 1008)
+
+
 async def test_a_certificate_of_another_fleet_under_the_same_ca_is_401(manager, tmp_path):
     keys = create_keys(tmp_path, urls=("https://m:4320",), trust_domain="other", clock=VirtualClock())
     key, uid = IdentityKey.create(), str(uuid.uuid4())

@@ -196,6 +196,20 @@ def test_who_waits_for_visits_is_visited_soon_once_for_each_time_it_says_so():
     run(story, 1, interval=INTERVAL * 100)
 
 
+def test_sec_agents_that_are_slow_and_answer_at_last_delay_none_that_are_not():
+    async def story(fleet):
+        fleet.slow = {f"a{number}": VISIT_TIME - 1 for number in range(0, 3_000, 3)}
+        await pass_time(2 * INTERVAL)
+        since = fleet.clock.elapsed
+        await pass_time(2 * INTERVAL)
+        quick = [times for uid, times in fleet.visits.items() if uid not in fleet.slow]
+        late = [b - a for times in quick for a, b in pairwise(at for at in times if at > since)]
+        assert len(quick) == 2_000
+        assert max(late) <= 1.1 * INTERVAL
+
+    run(story, 3_000)
+
+
 def test_many_wishes_make_no_heap():
     async def story(fleet):
         await pass_time(1)
@@ -221,6 +235,7 @@ def test_a_fault_with_one_agent_stops_no_visits_and_is_logged(caplog):
         await pass_time(3 * INTERVAL)
         assert {len(times) for times in fleet.visits.values()} == {3}
         assert "a0" not in fleet.visits
+        assert fleet.visitor.sight("a0").code == "visit.failed"
 
     run(story, 10)
     assert "a0 could not be visited" in caplog.text

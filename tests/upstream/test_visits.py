@@ -1,6 +1,7 @@
 """One visit, against a real service: what is believed, and what a bad network or somebody in between can do."""
 
 import asyncio
+import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,8 +12,9 @@ from popham.model.names import digest
 from popham.net.signing import Operation
 from popham.net.visiting import Reply
 from popham.testing.virtual import VirtualClock
+from popham.upstream.birth import read_born
 from popham.upstream.directive import quiet
-from popham.upstream.visits import MAX_EXCHANGES
+from popham.upstream.visits import MAX_EXCHANGES, _refusal
 
 from .lab import FOREIGN, IDENTITIES, UIDS, YEAR, Hub, refusal, told
 
@@ -196,6 +198,36 @@ def test_sec_nonces_that_somebody_makes_up_cost_two_requests_and_are_named():
     told(story)
 
 
+@pytest.mark.parametrize("nonce", ["\xe9", "a\tb", "\udc80", "n" * 9_000, 'a"b'])
+def test_sec_a_nonce_that_could_not_be_sent_again_shuts_nobody_out(nonce):
+    async def story(lab):
+        spoilt = Meddling(lab.dials[0], lambda _asked, _reply: Reply(428, {"popham-nonce": nonce}, b""))
+        assert (await refusal(lab, dials=spoilt)).code == "visit.nonce"
+        await asyncio.sleep(2)
+        await lab.run()
+        assert len(lab.hub.heard) == 1
+
+    told(story)
+
+
+def test_visits_of_one_agent_at_once_do_not_take_its_nonce_from_each_other():
+    async def story(lab):
+        lab.hub = Hub(busy=6)
+        bodies = {digest(body): body for body in (b"1", b"2", b"3", b"4")}
+
+        async def bring():
+            visit = lab.visit()
+            for sha256, body in bodies.items():
+                await visit.bring(sha256, body)
+
+        await asyncio.gather(lab.run(), bring(), lab.run())
+        assert dict(lab.worlds[0].contents) == bodies
+        stale = len(lab.dials[0].seen) - len(lab.worlds[0].bodies) - len(bodies)
+        assert stale == 1, "only the first request has none"
+
+    told(story)
+
+
 def test_sec_a_foreign_manager_is_a_stranger_and_makes_no_agent_work():
     async def story(lab):
         assert (await refusal(lab)).code == "visit.stranger"
@@ -245,6 +277,26 @@ def test_what_an_agent_refuses_is_told_in_its_own_words():
         assert error.problem == "this agent knows no such thing (wire.malformed)"
 
     told(story)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "problem"),
+    [
+        ({"code": "visit.\x1b[31m", "detail": "\x1b[2Jgone\nand more"}, "visit.failed", "[2Jgoneand more"),
+        ({"code": "visit." + "x" * 400, "detail": "d" * 10_000}, "visit.failed", "d" * 500),
+        ({"code": "visit.unborn", "detail": "well"}, "visit.unborn", "well"),
+        ([[]], "visit.failed", "the agent's service answers with status 400"),
+    ],
+)
+def test_sec_what_an_agent_says_of_a_failure_is_one_plain_sentence(said, code, problem):
+    found = _refusal(Reply(400, {}, json.dumps(said).encode()))
+    assert (found.code, found.problem) == (code, problem)
+
+
+def test_an_answer_that_is_nested_without_end_is_no_answer():
+    deep = Reply(409, {}, b"[" * 100_000)
+    assert _refusal(deep).code == "visit.failed"
+    assert not read_born(deep)
 
 
 def test_a_link_is_opened_with_a_nonce_that_came_back_and_its_frames_hold_both_ways():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,16 @@ class LocalDoor:
         """
         try:
             self._path.unlink(missing_ok=True)
-            self._server = await asyncio.start_unix_server(self._answer, self._path, limit=_LINE)
-            set_mode(self._path, 0o600)
+            bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                bound.setblocking(False)  # noqa: FBT003  # the library's form
+                bound.bind(str(self._path))
+                # Nobody can connect before it listens, so its mode holds from the first moment.
+                set_mode(self._path, 0o600)
+                self._server = await asyncio.start_unix_server(self._answer, sock=bound, limit=_LINE)
+            except BaseException:
+                bound.close()
+                raise
         except OSError as error:
             problem = f"{self._path} cannot be listened on: {error.strerror or error}"
             raise ConfigError(

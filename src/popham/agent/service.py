@@ -175,13 +175,15 @@ class AgentService:
 
         port = settings.listens_on
         context = self._make_context() if port is not None and settings.tls else None
+        service = self._serve()
         listener = VisitListener(
-            self._serve(),
+            service,
             context=context,
             limits=Limits(connections=CONNECTIONS, strangers_per_address=CONNECTIONS),
             clock=self._clock,
             rng=self._rng,
             peers=settings.peers,
+            heeds=service.heeds,
         )
         try:
             if port is not None:

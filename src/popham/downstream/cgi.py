@@ -113,7 +113,12 @@ def read_body(environ: Environ, source: int, end: float) -> bytes:
     text = environ.get("CONTENT_LENGTH", "")
     if text and not (text.isascii() and text.isdigit()):
         raise Problem(400, "visit.failed", "The web server gave no usable CONTENT_LENGTH", "See its log")
-    length = int(text) if text else LIMIT + 1
+    too_large = Problem(
+        413, "visit.too_large", f"The request has more than {LIMIT} bytes", "Send less at a time"
+    )
+    length = int(text[:20]) if text else LIMIT + 1
+    if text and length > LIMIT:
+        raise too_large  # before its sender may keep this process for as long as it takes
     # Without a length, as where it came in chunks, the end of the input is the end of the body.
     wanted = min(length, LIMIT + 1) if text or "HTTP_TRANSFER_ENCODING" in environ else 0
     data = b""
@@ -124,10 +129,8 @@ def read_body(environ: Environ, source: int, end: float) -> bytes:
         if not part:
             break
         data += part
-    if len(data) > LIMIT or (text and length > LIMIT):
-        raise Problem(
-            413, "visit.too_large", f"The request has more than {LIMIT} bytes", "Send less at a time"
-        )
+    if len(data) > LIMIT:
+        raise too_large
     if text and len(data) < length:
         raise Problem(400, "visit.failed", "The request ended before its length", "Send it again")
     return data

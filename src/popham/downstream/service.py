@@ -132,6 +132,10 @@ class VisitService:
 
     # Requests.
 
+    def heeds(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a request may be believed by its headers; the body of any other need not be read."""
+        return self._entry.heeds(headers)
+
     async def answer(self, request: Request) -> Response:
         """Answer a POST."""
         entered = await self._enter(request)

@@ -195,8 +195,12 @@ def _new(reading: Reading, wanted: AgentDefinition, places: frozenset[str], sour
 
 
 def _update(row: AgentDefinitionRow, wanted: AgentDefinition) -> Taken:
-    """Return what a row becomes; its name, its agent and what a list cannot say stay."""
+    """Return what a row becomes; its name, its agent and what a list cannot say stay.
+
+    A password stays with the one that it is for: no line of a file sends it to another, or over a network in the clear.
+    """
     old = definition_of(row)
+    safe = wanted.address == old.address and (wanted.tls is not Tls.OFF or old.tls is Tls.OFF)
     new = replace(
         old,
         address=wanted.address,
@@ -205,7 +209,8 @@ def _update(row: AgentDefinitionRow, wanted: AgentDefinition) -> Taken:
         tls=wanted.tls,
         ca=old.ca if wanted.tls is Tls.WEB else "",
         http_proxy=wanted.http_proxy,
-        http_proxy_password=old.http_proxy_password if wanted.http_proxy else "",
+        http_proxy_password=old.http_proxy_password if wanted.http_proxy == old.http_proxy else "",
+        password=old.password if safe else "",
     )
     if new == old:
         return Change(kind="Agent", name=row.name, action="unchanged"), None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from popham.manager.merge import holder
-from popham.model.agent_definition import Tls
+from popham.model.agent_definition import AgentDefinition, Tls
 from popham.model.criteria import hangs_on_manager
 from popham.model.fleet import COMMUNICATION, LOCATIONS, Group, Tree
 from popham.model.location import LocationRules, overlapping
@@ -29,16 +30,29 @@ def find_warnings(definitions: Definitions, before: Mapping[str, Group], tree: T
         if definition.locations is not None and not definition.inherits_item(LOCATIONS):
             found += _of_rules(definition.name, definition.locations, tree)
     for wanted in definitions.agents:
-        if wanted.definition.password and wanted.definition.tls is Tls.OFF:
-            found.append(
-                f"agent {wanted.name!r}: its password goes over the network as it is, since 'tls' is off"
-            )
+        found += _readable(wanted.definition)
     names = {definition.name for definition in definitions.groups}
     moved = {name for name in names if name not in before or _rules(before, name) != _rules(tree, name)}
     names |= {below.name for name in moved for below in tree.below(name)}
     for name in sorted(names):
         found += _without_location(tree[name], tree)
     return tuple(found)
+
+
+def _readable(definition: AgentDefinition) -> Iterator[str]:
+    """Yield what others on the network may read of what an agent is given; signatures hide nothing."""
+    if definition.tls is Tls.OFF and not _is_here(definition.address):
+        what = (
+            "its password, and secrets in its policies," if definition.password else "secrets in its policies"
+        )
+        yield (f"agent {definition.name!r}: {what} go over the network as they are, since 'tls' is off")
+
+
+def _is_here(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def _rules(groups: Mapping[str, Group] | Tree, name: str) -> LocationRules:

@@ -257,7 +257,7 @@ class UnbornDials(LazyDials):
     def __init__(self, make: Callable[[Callable[[bytes], None]], VisitDialer]) -> None:
         """Make nothing yet; ``make`` is given whom to show the certificate of the other end."""
         super().__init__(lambda: make(self._meet))
-        self._met = ""
+        self._met = self._signer = ""
 
     async def post(self, asked: Asked) -> Reply:
         """Send one request and return the answer. Raises VisitError, or ConfigError."""
@@ -265,19 +265,31 @@ class UnbornDials(LazyDials):
         # The keyid is only claimed; whoever reads the answer verifies that this key has signed it.
         _, _, rest = reply.headers.get("signature-input", "").partition('keyid="')
         signer = rest.partition('"')[0]
-        if signer and self._met and signer != self._met:
+        if signer and self._met:
+            self._check(signer)
+            self._signer = signer
+        return reply
+
+    async def aclose(self) -> None:
+        """Close what is open; the next visit may meet another machine."""
+        self._met = self._signer = ""
+        await super().aclose()
+
+    def _meet(self, der: bytes) -> None:
+        """Take note of who is at the other end of a new connection: the same as before, once it has answered."""
+        try:
+            self._met = PublicKey.wrap(load_der_x509_certificate(der).public_key()).keyid
+        except (ValueError, PophamError):
+            self._met = "none of ours"
+        self._check(self._signer or self._met)
+
+    def _check(self, signer: str) -> None:
+        if signer != self._met:
             problem = "TLS ends at another machine than the one that answers"
             hint = (
                 "For a web server in front set 'tls: web' in the definition; else somebody stands in between"
             )
             raise VisitError("identity", problem, hint)
-        return reply
-
-    def _meet(self, der: bytes) -> None:
-        try:
-            self._met = PublicKey.wrap(load_der_x509_certificate(der).public_key()).keyid
-        except (ValueError, PophamError):
-            self._met = "none of ours"
 
 
 def find_lacking(book: ManagerBook, record: Record) -> Mapping[str, bytes]:

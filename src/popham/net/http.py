@@ -190,13 +190,16 @@ def failed(error: PophamError) -> web.Response:
     return refused(explain(error))
 
 
-async def read_request(request: web.BaseRequest, limits: Limits) -> Request:
-    """Return a request for another path; header names in lower case. Raises as :func:`read_body`."""
+async def read_request(request: web.BaseRequest, limits: Limits, *, unread: bool = False) -> Request:
+    """Return a request for another path; header names in lower case. Raises as :func:`read_body`.
+
+    Where it is ``unread`` its body is left where it is.
+    """
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
         key = name.lower()
         headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    body = await read_body(request, limits) if request.body_exists else b""
+    body = await read_body(request, limits) if request.body_exists and not unread else b""
     return Request(
         method=request.method,
         path=request.path,

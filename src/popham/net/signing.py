@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -61,6 +62,7 @@ _IN_ASKED, _IN_ANSWERED = (
 _ASK_TAG, _ANSWER_TAG, _LABEL = "popham-visit/1", "popham-answer/1", "popham"
 _SIGNED = frozenset({"signature", "signature-input", "content-digest", AUDIENCE.lower(), OPERATION.lower()})
 _CONTEXT = b"popham frame 1\0"
+_NONCE = re.compile(rf"[\x21\x23-\x5b\x5d-\x7e]{{1,{NONCE_MAX}}}")
 
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
@@ -238,7 +240,12 @@ def open_answer(
     answer = _Answer(status, kept, asked)
     found = _verify(answer, find, EllipticCurvePublicKey, tag=_ANSWER_TAG, components=_IN_ANSWERED, body=body)
     values = {name.lower(): value for name, value in kept.items()}
-    return Answered(str(found["keyid"]), values[NEXT.lower()][:NONCE_MAX])
+    return Answered(str(found["keyid"]), usable_nonce(values[NEXT.lower()]))
+
+
+def usable_nonce(text: str) -> str:
+    """Return a nonce that came; empty where it is none that could be sent again, so that the next request has none."""
+    return text if _NONCE.fullmatch(text) else ""
 
 
 class Frames:

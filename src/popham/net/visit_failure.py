@@ -333,7 +333,7 @@ def _said(headers: Mapping[str, str], text: str) -> tuple[str, str]:
     if media == "application/problem+json":
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict):
             code, line = str(found.get("code", "")), str(found.get("detail", ""))

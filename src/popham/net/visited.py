@@ -38,6 +38,7 @@ from popham.net.listener import ANSWER_TIME, BACKLOG, BaseListener, Opened
 from popham.net.peers import Peers
 from popham.net.route import VISIT
 from popham.net.seam import Limits, Request, Response
+from popham.net.signing import STALE
 from popham.net.websocket import Upgrade
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ UNADMITTED = 64
 """Connections that have not brought a believed request yet; the oldest goes first. Source: REL-14."""
 
 _SIGNATURE = "signature"
+_REPLAYED = frozenset({STALE, 421})
+"""Signed answers that whoever captured a request gets as well: its nonce is old, or it is for another agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class VisitListener(BaseListener):
         rng: Spreads the return of those who are sent away.
         unadmitted: Connections that may be open without having brought a believed request.
         peers: From which addresses anybody may come at all; None for all.
+        heeds: Says by its headers whether a request may be believed; the body of any other is not read.
     """
 
     hint = "Choose another with 'port' in [service] of the agent's configuration, or stop what listens there"
@@ -98,9 +102,11 @@ class VisitListener(BaseListener):
         rng: random.Random,
         unadmitted: int = UNADMITTED,
         peers: Peers | None = None,
+        heeds: Callable[[Mapping[str, str]], bool] = lambda _headers: True,
     ) -> None:
         super().__init__(context=context, limits=limits, clock=clock, rng=rng, unadmitted=unadmitted)
         self._visited = service
+        self._heeds = heeds
         self._peers = peers or Peers()
         self._paths: dict[Path, os.stat_result] = {}
 
@@ -162,13 +168,13 @@ class VisitListener(BaseListener):
             refusal = problem(unheld, 426, {"Upgrade": "websocket"})
         if refusal is not None:
             return await _render(request, refusal)
-        asked = await read_request(request, self._limits)
+        asked = await read_request(request, self._limits, unread=not self._heeds(request.headers))
         async with asyncio.timeout(ANSWER_TIME):
             answer = await (self._visited.upgrade(asked) if held else self._visited.answer(asked))
         if isinstance(answer, Accepted):
             upgrade.headers.update(answer.headers)
             return await self._hold(request, connection, upgrade, answer.opened)
-        if any(name.lower() == _SIGNATURE for name in answer.headers):
+        if answer.status not in _REPLAYED and any(name.lower() == _SIGNATURE for name in answer.headers):
             connection.admitted()
         return await _render(request, answer)
 

@@ -62,11 +62,16 @@ __all__ = ["Place", "Reply", "VisitDialer"]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, not verified yet; header names in lower case."""
+    """An answer, not verified yet; header names in lower case.
+
+    Attributes:
+        address: IP address that was dialled; empty if that was a web proxy's, or is not known.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(default=b"", repr=False)
+    address: str = ""
 
 
 class _Told(Exception):  # noqa: N818  # control flow through aiohttp, no fault
@@ -142,6 +147,7 @@ class VisitDialer:
         self._pin: Pin | None = None
         self._held: set[AiohttpConnection] = set()
         self._protocol: object = None
+        self._address = ""
         self._tls: ssl.SSLObject | None = None
         self._timer = asyncio.timeout(None)
         self._connected = self._kept = False
@@ -180,6 +186,7 @@ class VisitDialer:
         if self._session is not None:
             await self._session.close()
         self._session = self._pin = self._tls = self._protocol = None
+        self._address = ""
 
     async def _exchange(self, asked: Asked, ask: Callable[[Asked], Awaitable[T]]) -> T:
         """Ask within bounds; over a connection that was kept and is gone, ask once more."""
@@ -242,7 +249,7 @@ class VisitDialer:
             return None, told.reply
         connection = AiohttpConnection(socket, limits=self._limits, where=self.spot.where)
         self._held = {held for held in self._held if not held.ended} | {connection}
-        return connection, Reply(101, self._opened)
+        return connection, Reply(101, self._opened, address=self._address)
 
     async def _look(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -266,7 +273,7 @@ class VisitDialer:
         """Return an answer that may be the agent's; raise what any other means."""
         headers = _merge(response)
         if failure.is_of_agent(response.status, headers):
-            return Reply(response.status, headers, await self._body(response))
+            return Reply(response.status, headers, await self._body(response), self._address)
         text = b""
         with contextlib.suppress(TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(GRACE_TIME):
@@ -296,9 +303,11 @@ class VisitDialer:
         transport = connection.transport
         if self._kept or transport is None:
             return
-        address = transport.get_extra_info("peername")
-        if self._pin is not None and isinstance(address, tuple):
-            self._pin.keep_to(str(address[0]))
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._address = "" if self._proxy else address
+        if self._pin is not None and address:
+            self._pin.keep_to(address)
         self._tls = tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self._verify(tls.getpeercert(binary_form=True) or b"")

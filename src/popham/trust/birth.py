@@ -8,16 +8,28 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import msgspec
+
 from popham.errors import EnrollmentError, TrustError, VisitError
 from popham.model.names import canonical
 from popham.trust.document import parse_strict
 
 DOCUMENTS_LIMIT = 2 * 1024 * 1024
 """Bytes of all of them: root and targets may have 512 KiB each, written as text within text."""
+BESIDE_LIMIT = 64 * 1024
+"""Bytes of whatever else stands beside them; what is read strictly costs time, and anybody may send it."""
 _KEYS = ("ca", "root", "targets")
 _SENTENCE = re.compile(
     r"(?P<problem>.{1,500}) \(enrollment\.(?P<reason>[a-z_]{1,40})\)(?:\. (?P<hint>.{1,500}))?"
 )
+
+
+class _Texts(msgspec.Struct):
+    """The documents as they travel."""
+
+    ca: str
+    root: str
+    targets: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +60,14 @@ class FoundingDocuments:
             problem = f"the trust documents have {len(data)} bytes; {DOCUMENTS_LIMIT} are allowed"
             raise TrustError("size", problem)
         try:
-            found = parse_strict(data)
-            texts = {key: found.get(key) for key in _KEYS}
-            return cls(**{key: text.encode() for key, text in texts.items() if isinstance(text, str)})
-        except (ValueError, TypeError) as error:
+            found = msgspec.json.decode(data, type=_Texts)
+            beside = len(data) - len(msgspec.json.encode(found))
+            if beside <= BESIDE_LIMIT:
+                parse_strict(data)
+                return cls(**{key: getattr(found, key).encode() for key in _KEYS})
+        except (ValueError, RecursionError) as error:
             raise TrustError("document", f"the trust documents are malformed: {error}") from error
+        raise TrustError("document", f"{beside} bytes stand beside the trust documents")
 
 
 class AlreadyBorn(VisitError):  # noqa: N818  # it names a state

@@ -21,7 +21,7 @@ def read_born(reply: Reply) -> str:
     try:
         said = json.loads(reply.body)
         return str(said["uid"])[:_UID] if said["code"] == "visit.born" else ""
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

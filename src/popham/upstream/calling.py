@@ -50,15 +50,18 @@ class Calling:
             VisitError: Neither could be done.
         """
         seen.unheld, record = None, self._known(seen)
+        visit = self._visit(seen, record.public_key)
         try:
-            connection, frames = await self._visit(seen, record.public_key).hold()
+            connection, frames = await visit.hold()
         except VisitError as error:
             if error.code not in UNHELD:
                 raise
             await self.visit(seen)
             seen.unheld = error
             return None
-        return DialledLink(connection, frames, _peer(seen, record), limits)
+        peer = _peer(seen, record)
+        peer.address = visit.address or peer.address
+        return DialledLink(connection, frames, peer, limits)
 
     async def bring(self, seen: Seen) -> bool:
         """Bring what the agent lacks, and nothing else; return whether it has said meanwhile that it lacks more.
@@ -89,7 +92,8 @@ class Calling:
             await targets.found(seen.target, born.uid)
         else:
             # What comes is signed by this key, and by nobody's certificate yet.
-            answer = await hear(self._service, Peer(address=host, key=visit.key), heard)
+            peer = Peer(address=visit.address or host, key=visit.key)
+            answer = await hear(self._service, peer, heard)
             if self._key_of(visit.uid) == visit.key:
                 await targets.found(seen.target, visit.uid)
             try:
@@ -129,4 +133,5 @@ class Calling:
 
 
 def _peer(seen: Seen, record: Record) -> Peer:
+    """Return who is called; a name of the host, until the address that was dialled is known."""
     return Peer(address=seen.target.place.host, uid=record.uid, key=record.public_key)

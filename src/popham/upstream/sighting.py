@@ -11,6 +11,9 @@ from popham.upstream.dialled import DialledLink
 from popham.upstream.targets import Target
 from popham.upstream.visits import Dials, Nonce
 
+SLOW = 20.0
+"""Seconds of a visit that succeeded, from which on the next one is among the slow; an agent answers within ten."""
+
 
 @dataclass(slots=True)
 class Sight:
@@ -60,6 +63,8 @@ class Seen:
         asked: Whether it is visited even if it came another way.
         bringing: Whether it is brought what it lacks, beside the link.
         unheld: Why no link can be held there, so that it is visited instead; None if one can.
+        begun: Unix seconds at which what is under way began; None once it is known how long it took.
+        lingered: Whether the last visit took long.
     """
 
     target: Target
@@ -77,9 +82,23 @@ class Seen:
     asked: bool = False
     bringing: bool = False
     unheld: VisitError | None = None
+    begun: float | None = None
+    lingered: bool = False
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the next visit may take long: the last one did, or failed."""
+        return self.lingered or bool(self.sight.failures)
+
+    def begin(self, now: float) -> None:
+        """Take note that a visit begins, or a link is being opened."""
+        self.sight.next = self.soon = None
+        self.begun = now
 
     def note_well(self, now: float) -> None:
         """Take note that it was visited, or that a link to it is open."""
+        if self.begun is not None:
+            self.lingered, self.begun = now - self.begun > SLOW, None
         sight = self.sight
         if sight.last is None or sight.code != (self.unheld.code if self.unheld else ""):
             sight.since = now

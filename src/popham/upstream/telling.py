@@ -10,8 +10,11 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from popham.model.fleet import AgentKind
+from popham.model.registry import IdentityKind
+from popham.net.seam import HeldLink, Refused
 from popham.opamp.codec import encode_frame
 from popham.upstream.book import Book
+from popham.upstream.callers import UNKNOWN
 from popham.upstream.counts import Counts
 from popham.upstream.directive import Plan, plan, quiet, render_tail, settings_digest
 from popham.upstream.record import Record, Wanted
@@ -61,9 +64,21 @@ class Telling:
             self._say(_ASK, record)
 
     def _say(self, what: Plan, record: Record) -> None:
-        if record.link is not None:
+        link = record.link
+        if link is not None and self._may_hear(link):
             self._counts.told += 1
-            record.link.send(encode_frame(self.render(what, record, held=True)))
+            link.send(encode_frame(self.render(what, record, held=True)))
+
+    def _may_hear(self, link: HeldLink) -> bool:
+        """Return whether a link serves still; it is closed where its certificate ended since the agent last spoke."""
+        try:
+            if self._book.identify(link.peer).caller is not IdentityKind.NONE:
+                return True
+            refusal = UNKNOWN
+        except Refused as error:
+            refusal = error.refusal
+        link.close(1008, refusal.body[:120])
+        return False
 
     def render(self, what: Plan, record: Record, *, held: bool) -> bytes:
         """Return the ServerToAgent that says ``what``, and note what was offered."""

@@ -4,8 +4,8 @@ Rules:
 
 1. Visits of one agent are one interval apart, at a phase that is the agent's own and that a start of this
    upstream does not move; so a fleet is spread evenly, and nobody waits for longer.
-2. At most :data:`LANE` visits run at once, and :data:`SLOW_LANE` more of agents whose last visit failed: a dead
-   host delays nobody but other dead ones.
+2. At most :data:`LANE` visits run at once, and :data:`SLOW_LANE` more of agents whose last visit failed, or took
+   long: a dead or slow host delays nobody but others like it.
 3. An agent that came another way within its interval is not visited, unless it says that it waits for it.
 4. One task runs the schedule; a visit and a held link have a task each, which it owns.
 5. A link is let go for visits after one that succeeded, and for the agent's own dial by the agent; so
@@ -39,7 +39,7 @@ from popham.upstream.visits import Dials, Signer
 
 _log = logging.getLogger(__name__)
 LANE, SLOW_LANE = 128, 64
-"""Visits at once of agents that answered last time, or were never asked; and of the others."""
+"""Visits at once of agents that answered quickly last time, or were never asked; and of the others."""
 VISIT_TIME = 90.0
 """Seconds of one visit, whatever happens in it."""
 SLICE = 500
@@ -101,8 +101,7 @@ class Visitor:
         self._woken = asyncio.Event()
         self._stale = True
         self._changed: dict[str, None] = {}
-        self._links = 0  # agents to which a link is to be held
-        self.visits = self.failures = 0
+        self._links = self.visits = self.failures = 0  # the first: agents to which a link is to be held
 
     # What others ask.
 
@@ -172,7 +171,7 @@ class Visitor:
             await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _is_slow(self, key: str) -> bool:
-        return bool(self._seen[key].sight.failures)
+        return self._seen[key].is_slow
 
     async def _refresh(self) -> None:
         """Look at those that changed, in slices: of a large fleet they may be all."""
@@ -283,10 +282,11 @@ class Visitor:
         wait = 0.0 if seen.asked else self._due.after_dial(seen, self._book.record(seen.target.uid))
         if target is None or wait > 0:
             self._rota.leave(slow=slow)
-            self._plan(key, seen, wait or seen.target.interval)
+            changed = seen.asked and key in self._changed  # then it is visited as it is to be now
+            self._plan(key, seen, wait or (0.0 if changed else seen.target.interval))
             return
         seen.asked = False
-        seen.sight.next = seen.soon = None
+        seen.begin(self._clock.now())
         seen.task = asyncio.ensure_future(self._keep(key, seen, slow=slow))
         self._own(seen.task)
 
@@ -310,7 +310,7 @@ class Visitor:
                 wait = self._failed(key, seen, error)
             except Exception:  # noqa: BLE001  # whatever it is, the others are visited, and the log says it
                 _log.exception("%s could not be visited", seen.target.name)
-                seen.sight.failures += 1
+                wait = self._failed(key, seen, VisitError("failed", "a fault of this Manager", "See its log"))
             else:
                 wait = self._succeeded(key, seen)
             if not 0 < seen.again < len(AGAIN):

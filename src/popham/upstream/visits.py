@@ -14,9 +14,11 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from popham.clock import Clock
@@ -33,6 +35,7 @@ from popham.net.signing import (
     PublicKey,
     open_answer,
     sign_request,
+    usable_nonce,
 )
 from popham.net.visiting import Reply
 from popham.opamp.codec import parse_agent
@@ -47,6 +50,7 @@ MAX_EXCHANGES = 16
 """Exchanges of one visit; what is left waits for the next."""
 _SENTENCE = 500
 _UNWANTED = "visit.unwanted"
+_CODE = re.compile(r"[a-z_]{1,40}\.[a-z_0-9]{1,40}")
 
 
 class Dials(Protocol):
@@ -75,13 +79,23 @@ class Signer:
 
 @dataclass(slots=True)
 class Nonce:
-    """The newest nonce that an agent gave; empty before the first."""
+    """The newest nonce that an agent gave; empty before the first.
+
+    Attributes:
+        turn: Held from a request to its answer: two at once would take the nonce from each other for ever.
+    """
 
     text: str = ""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
 
 
 class Visit:
-    """What is asked of one agent."""
+    """What is asked of one agent.
+
+    Attributes:
+        uid, key: Who answers, as far as that is known.
+        address: IP address that was dialled; empty before, and where a web proxy was.
+    """
 
     def __init__(
         self,
@@ -112,6 +126,7 @@ class Visit:
         self._known = known
         self.uid = uid
         self.key = key
+        self.address = ""
 
     async def run(
         self, service: Service, peer: Peer, lacks: Callable[[], Mapping[str, bytes]], *, said: bytes = b""
@@ -120,7 +135,7 @@ class Visit:
 
         Args:
             service: The hub.
-            peer: Who is visited; who that is follows from the key that signs.
+            peer: Who is visited; who that is follows from the key that signs.  Its address becomes the one dialled.
             lacks: Digest → body of what the agent said that it lacks, and may have.
             said: What is said first: the hub's answer to what was heard before; nothing asks for the report.
 
@@ -130,6 +145,7 @@ class Visit:
         """
         for _ in range(MAX_EXCHANGES):
             heard = await self.exchange(said)
+            peer.address = self.address or peer.address
             answer = await hear(service, peer, heard)
             brought = False
             for sha256, body in lacks().items():
@@ -191,11 +207,16 @@ class Visit:
 
     async def hold(self) -> tuple[HeldConnection, Frames]:
         """Open a link, and return it with what signs its frames."""
+        async with self._nonce.turn:
+            return await self._hold()
+
+    async def _hold(self) -> tuple[HeldConnection, Frames]:
         key = self._expected()
         for _ in range(2):
             asked = self._sign("GET", Operation.HOLD, b"", "", self.uid)
             used = self._nonce.text
             link, reply = await self._dials.hold(asked)
+            self.address = reply.address
             try:
                 self._nonce.text = self._open(asked, reply, self.key).nonce
             except VisitError:
@@ -211,9 +232,9 @@ class Visit:
     # One request.
 
     async def _ask(self, operation: Operation, body: bytes, *, query: str = "") -> tuple[Reply, Asked]:
-        asked, reply = await self._repeat(operation, body, query=query, audience=self.uid)
-        answered = self._open(asked, reply, self.key)
-        self._nonce.text = answered.nonce
+        async with self._nonce.turn:
+            asked, reply = await self._repeat(operation, body, query=query, audience=self.uid)
+            self._nonce.text = self._open(asked, reply, self.key).nonce
         if reply.status not in {200, 204}:
             raise _refusal(reply)
         return reply, asked
@@ -225,10 +246,11 @@ class Visit:
         for _ in range(2):
             asked = self._sign("POST", operation, body, query, audience)
             reply = await self._dials.post(asked)
+            self.address = reply.address
             if reply.status != STALE:
                 return asked, reply
             # A nonce that somebody else made up is refused by the agent; so it need not be believed.
-            self._nonce.text = _header(reply, "popham-nonce")
+            self._nonce.text = usable_nonce(_header(reply, "popham-nonce"))
         raise _restless()
 
     def _sign(self, method: str, operation: Operation, body: bytes, query: str, audience: str) -> Asked:
@@ -301,14 +323,20 @@ def _refusal(reply: Reply) -> VisitError:
     """Return the agent's own refusal, as far as it has the form of one."""
     try:
         said: dict[str, Any] = json.loads(reply.body)
-        code, problem, hint = (str(said.get(name, ""))[:_SENTENCE] for name in ("code", "detail", "hint"))
-    except (ValueError, AttributeError):
+        code, problem, hint = (_plain(said.get(name, "")) for name in ("code", "detail", "hint"))
+    except (ValueError, AttributeError, RecursionError):
         code, problem, hint = "", "", ""
+    code = code if _CODE.fullmatch(code) else ""
     reason = code.removeprefix("visit.") if code.startswith("visit.") else "failed"
     told = problem or f"the agent's service answers with status {reply.status}"
     if not code.startswith("visit.") and code:
         told = f"{told} ({code})"
     return VisitError(reason, told, hint or "See the log of the agent", status=reply.status)
+
+
+def _plain(text: object) -> str:
+    """Return what an agent said as one line of bounded length, without what could command a terminal."""
+    return "".join(c for c in str(text) if c.isprintable())[:_SENTENCE]
 
 
 def _claimed(reply: Reply) -> str:

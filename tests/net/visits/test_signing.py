@@ -145,7 +145,9 @@ def test_another_audience_is_refused(audience):
     refused(open_request, changed(ask(), AUDIENCE, audience), directors)
 
 
-@pytest.mark.parametrize("operation", [*(one for one in Operation if one is not Operation.VISIT), "erase", "Visit", ""])
+@pytest.mark.parametrize(
+    "operation", [*(one for one in Operation if one is not Operation.VISIT), "erase", "Visit", ""]
+)
 def test_another_operation_is_refused(operation):
     refused(open_request, changed(ask(), OPERATION, str(operation)), directors)
 
@@ -334,9 +336,11 @@ def test_a_query_that_no_url_holds_is_refused_by_code(query):
     refused(open_request, dataclasses.replace(ask(), query=query), directors)
 
 
-def test_a_next_nonce_is_cut():
+@pytest.mark.parametrize("nonce", ["n" * (NONCE_MAX + 1), "n" * 5000, "a b", "a\tb", 'a"b', "a\\b"])
+def test_sec_a_next_nonce_that_could_not_be_sent_is_none(nonce):
     asked = ask()
-    assert len(read(asked, tell(asked, nonce="n" * 500)).nonce) == NONCE_MAX
+    assert not read(asked, tell(asked, nonce=nonce)).nonce
+    assert len(read(asked, tell(asked, nonce="n" * NONCE_MAX)).nonce) == NONCE_MAX
 
 
 def test_nothing_secret_is_shown():

@@ -103,6 +103,7 @@ async def test_f_l6_a_plain_visit_names_the_whole_url(serve_visits, visit, proxy
     for _ in range(2):
         reply = await dialer.post(asked)
         assert party.open(asked, reply).keyid == "identity"
+        assert reply.address == "", "only the web proxy was dialled"
     line, _, rest = proxy.heads[0].partition(b"\r\n")
     assert line == b"POST http://127.0.0.1:%d/SQC/v1/visit?a=%%41 HTTP/1.1" % listener.port
     assert LOGIN in rest.lower()
@@ -132,7 +133,7 @@ async def test_f_p4_a_held_link_goes_by_connect(serve_visits, visit, proxy, part
     listener = await serve_visits(context=listener_context)
     way = f"http://127.0.0.1:{proxy.port}"
     link, reply = await visit(listener, context=context, http_proxy=way).hold(party.ask("hold"))
-    assert reply.status == 101
+    assert (reply.status, reply.address) == (101, "")
     await link.send(b"hello")
     assert await anext(aiter(link)) == b"reply:hello"
 

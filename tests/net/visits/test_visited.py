@@ -141,6 +141,15 @@ async def test_strangers_make_room_for_those_who_are_believed(
     assert dialer._protocol is connected
 
 
+async def test_sec_whoever_captured_a_request_is_a_stranger(serve_visits, visit, visited, party, until):
+    listener = await serve_visits(connections=2)
+    captured = [visit(listener) for _ in range(4)]
+    for dialer, visited.status in zip(captured, (421, 428, 428, 428), strict=True):
+        assert (await dialer.post(party.ask())).status == visited.status
+    await until(lambda: not any(dialer._protocol.is_connected() for dialer in captured[:2]))
+    assert captured[3]._protocol.is_connected()
+
+
 async def test_too_many_requests_are_told_to_wait(serve_visits, raw):
     listener = await serve_visits(rounds_per_second=1.0)
     connection = await raw(listener)

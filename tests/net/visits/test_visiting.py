@@ -136,6 +136,7 @@ HTML = b"Content-Type: text/html; charset=utf-8\r\n"
             "visit.failed",
             "HTTP 500: Broken.",
         ),
+        (answer(b"500 Oops", PROBLEM, b"[" * 1900), "visit.failed", "HTTP 500"),
         (answer(b"400 Bad Request", HTML, b"The plain HTTP request was sent"), "visit.tls", "tls: agent"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "visit.not_agent", "no HTTP"),
         (b"", "visit.slow", "no whole answer"),
@@ -281,15 +282,17 @@ async def test_the_address_is_pinned_for_a_visit(serve_visits, visit, visited, p
     listener = await serve_visits(hosts=("127.0.0.1",))
     names = Names(["127.0.0.9", "127.0.0.1"], ["127.0.0.1"])
     dialer = visit(listener, host="agent.example", names=names)
-    await dialer.post(party.ask())
+    assert (await dialer.post(party.ask())).address == "127.0.0.1"
     assert [one["host"] for one in await dialer._pin.resolve("agent.example")] == ["127.0.0.1"]
-    link, _ = await dialer.hold(party.ask("hold"))
+    assert (await dialer.post(party.ask())).address == "127.0.0.1", "a connection that was kept"
+    link, reply = await dialer.hold(party.ask("hold"))
     await link.close()
+    assert reply.address == "127.0.0.1"
     assert len(names.addresses) == 1, "the second connection asks nobody"
     await dialer.aclose()
     await dialer.post(party.ask())
     assert names.addresses == [], "the next visit asks anew"
-    assert len(visited.requests) == 3
+    assert len(visited.requests) == 4
 
 
 async def test_f_l3_a_name_with_several_addresses_that_all_refuse_is_refused(visit, party):
