@@ -11,7 +11,7 @@ It has ``cell`` and ``heartbeat`` as they are ordered now, and
 * ``has(text)``, ``settled()``, ``records()``: what is in force, whether it is what is to be, what the Manager knows;
 * ``sets()``: how many sets each agent was given so far;
 * ``check_in()``: asks for a round, at the Manager if that can be, else on the machine;
-* ``cut()``, ``heal()``; ``stop_manager()``, ``start_manager()``;
+* ``admit(accepted=…)``: accepts or revokes the agents; ``cut()``, ``heal()``; ``stop_manager()``, ``start_manager()``;
 * ``until(holds, seconds)``: waits until that holds, which takes so many seconds at most by its cell, and may take
   longer where time is real; ``quiet(heartbeats)``: lets so many pass, where time is virtual.
 """

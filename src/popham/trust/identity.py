@@ -37,6 +37,7 @@ MALFORMED: tuple[type[Exception], ...] = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    UserWarning,
 )
 """What the ``cryptography`` library raises for certificates and CSRs that are not all right."""
 _NAME = re.compile(r"spiffe://([a-z0-9._-]{1,255})/agent/([0-9a-f-]{36})")
@@ -186,7 +187,7 @@ def check_csr(pem: bytes, uid: str) -> Csr:
             # The library only warns of an attribute whose length is not allowed.
             warnings.simplefilter("error", UserWarning)
             named = [name.value for name in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except (*MALFORMED, UserWarning) as error:
+    except MALFORMED as error:
         raise TrustError("csr", "the CSR is malformed") from error
     if named != [uid] or not _is_uid(uid):
         raise TrustError("csr_uid", f"the CSR does not ask for the agent {uid!r} that sent it")
