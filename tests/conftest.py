@@ -18,8 +18,12 @@ LONGEST = (
     "system/test_tutorial.py",
     "system/test_stock_agent.py",
     "system/test_processes.py",
+    "system/test_stories_over_sockets.py",
+    "system/test_walled.py",
+    "simulation/test_day.py",
+    "simulation/test_storm.py",
 )
-"""Files that run for long, the longest first; those of tests/system that are not named come after them."""
+"""Files that run for long, the longest first; those of tests/system that are not named come after them, and then the rest."""
 
 # Else each of the many processes that tests start would compile the whole program anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

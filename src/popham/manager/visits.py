@@ -11,7 +11,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
@@ -30,7 +29,7 @@ from popham.net.held import AiohttpConnection
 from popham.net.seam import Limits
 from popham.net.signing import Asked
 from popham.net.visit_names import Names
-from popham.net.visit_tls import visit_context
+from popham.net.visit_tls import VisitContext, VisitContexts
 from popham.net.visiting import Reply, VisitDialer
 from popham.store.seam import Store
 from popham.trust.birth import FoundingDocuments
@@ -44,8 +43,6 @@ from popham.upstream.visits import Dials, Signer
 
 LACKS_BYTES = 16 * 1024 * 1024
 """Bytes of bodies that one visit brings."""
-CONTEXTS = 64
-"""TLS contexts for authorities that definitions name; one more than that is made anew."""
 
 
 class Visits:
@@ -88,9 +85,7 @@ class Visits:
         self._limits = limits
         self._names = Names()
         self._domain = keys.ca.trust_domain
-        self._own = visit_context("agent", keys.ca.pem.decode())
-        self._unborn = visit_context("agent")
-        self._web: dict[str, ssl.SSLContext | None] = {}
+        self._contexts = VisitContexts(keys.ca.pem.decode())
         self.targets = VisitTargets(
             book,
             store,
@@ -196,17 +191,8 @@ class Visits:
             names=self._names,
         )
 
-    def _context(self, target: Target) -> ssl.SSLContext | None:
-        place = target.place
-        if place.tls == "agent":
-            return self._own if target.uid else self._unborn
-        if place.tls == "off":
-            return None
-        if place.ca not in self._web:
-            if len(self._web) >= CONTEXTS:
-                del self._web[next(iter(self._web))]
-            self._web[place.ca] = visit_context("web", place.ca)
-        return self._web[place.ca]
+    def _context(self, target: Target) -> VisitContext | None:
+        return self._contexts.find(target.place.tls, target.place.ca, born=bool(target.uid))
 
     def _verify(self, target: Target, der: bytes) -> None:
         """Return if a certificate of our CA names the agent that is meant; raises VisitError ``visit.identity``."""

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import struct
 from collections import deque
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
@@ -275,7 +276,7 @@ class Link:
             self._abort = self._loop.call_later(CLOSE_TIME, self._transport.abort)
 
 
-def note_failure(answer: asyncio.Future[bytes]) -> None:
+def note_failure(answer: asyncio.Future[Any]) -> None:
     """Log the failure of an answer, if it failed."""
     if not answer.cancelled() and (error := answer.exception()) is not None:
         log.error("An answer failed", exc_info=error)

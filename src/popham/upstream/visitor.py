@@ -27,6 +27,7 @@ from popham.link.visits import KEPT
 from popham.model.communication import Dialer, Mode
 from popham.model.status import Outcome
 from popham.net.seam import Limits, Service
+from popham.net.websocket import note_failure
 from popham.upstream.book import Book
 from popham.upstream.calling import Calling
 from popham.upstream.dialled import FAREWELL, DialledLink
@@ -102,8 +103,6 @@ class Visitor:
         self._stale = True
         self._changed: dict[str, None] = {}
         self._links = self.visits = self.failures = 0  # the first: agents to which a link is to be held
-
-    # What others ask.
 
     def changed(self, keys: Iterable[str] | None = None) -> None:
         """Take note that who is to be visited, or how, may be another: of these keys, or of any (None)."""
@@ -268,6 +267,7 @@ class Visitor:
     def _own(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(note_failure)
 
     def _plan(self, key: str, seen: Seen, wait: float) -> None:
         if seen.task is not None:
