@@ -196,7 +196,7 @@ async def test_f_l3_two_on_one_socket_do_not_clash_and_a_dead_ones_is_replaced(h
 
 
 async def test_f_l3_enabled_it_starts_with_the_agent_and_a_busy_port_is_tried_again(home, monkeypatch):
-    monkeypatch.setattr("popham.agent.service.RETRY", 0.01)
+    monkeypatch.setattr("popham.agent.service.AT_FIRST", 0.01)
     service = home.service()
     assert not (await service.do("service"))["enabled"]
     assert (await service.do("service-enable"))["enabled"]

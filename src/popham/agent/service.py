@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 ENABLED: Final = "service-enabled"
 """File in the state directory, there while the service is enabled."""
-RETRY = 30.0
-"""Seconds until an enabled service that could not listen tries again."""
+AT_FIRST, RETRY = 1.0, 30.0
+"""Seconds until an enabled service that could not listen tries again: at first, doubled each time, and at most.
+
+The port of an agent that ended a moment ago may still be taken.
+"""
 STOP_TIME = 5.0
 """Seconds that people wait for a stop, at most; who is being answered then is let finish."""
 CONNECTIONS = 32
@@ -102,13 +105,14 @@ class AgentService:
     async def run(self) -> None:
         """Start it if it is enabled, until it listens; end it when this is cancelled."""
         try:
-            self._wanted = self.enabled
+            self._wanted, wait = self.enabled, AT_FIRST
             while self._wanted and self._listener is None:
                 try:
                     await self.start()
                 except PophamError as error:
                     _log.warning("the service is off, and is tried again: %s", error)
-                    await asyncio.sleep(RETRY)
+                    await asyncio.sleep(wait)
+                    wait = min(2 * wait, RETRY)
             await asyncio.get_running_loop().create_future()
         finally:
             await self._end()
