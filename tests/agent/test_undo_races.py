@@ -234,7 +234,7 @@ async def _undo_while_more_comes(watched):
     """Undo one set while another one comes; either may be cut short by the end of the process."""
     slow(watched, "one", 1.0)
     undoing = undo(watched)
-    await asyncio.sleep(0.5)
+    await pass_time(0.5)
     giving = asyncio.ensure_future(watched.take(watched.bundle(default="three")))
     try:
         for came in await asyncio.gather(undoing, giving, return_exceptions=True):

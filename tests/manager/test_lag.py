@@ -7,7 +7,7 @@ import time
 import pytest
 
 from popham.manager.lag import EVERY, LATELY, WINDOW, Lag
-from popham.testing.virtual import VirtualClock, run_virtual
+from popham.testing.virtual import VirtualClock, pass_time, run_virtual
 
 
 def test_rel_24_a_quantile_is_of_the_last_half_minute():
@@ -53,7 +53,7 @@ def test_rel_24_one_task_looks_twenty_times_a_second_and_finds_a_quiet_loop_on_t
 
     async def ten_seconds():
         task = asyncio.ensure_future(lag.run())
-        await asyncio.sleep(10.0 + EVERY / 2)
+        await pass_time(10.0 + EVERY / 2)
         task.cancel()
 
     run_virtual(ten_seconds(), clock)

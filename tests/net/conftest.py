@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import trustme
+from tests.net.handlers import Handler
 
 from popham.clock import SystemClock
 from popham.net import tls
@@ -31,23 +32,6 @@ FILLINGS = [Filling("aiohttp", Listener, AiohttpDialer), Filling("hot", HotListe
 @pytest.fixture(params=FILLINGS, ids=lambda filling: filling.name)
 def filling(request):
     return request.param
-
-
-@dataclass
-class Handler:
-    """Remembers the messages of one held link; answers as the service says."""
-
-    service: "MemoryService"
-    link: object
-    messages: list = field(default_factory=list)
-    codes: list = field(default_factory=list)
-
-    def message(self, data):
-        self.messages.append(data)
-        return self.service.reply(data)
-
-    def closed(self, code):
-        self.codes.append(code)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from popham.agent.state import AgentState
 from popham.clock import Clock
 from popham.downstream.enroll import Anchor, Enrolled, ask, find_anchors
 from popham.errors import EnrollmentError, LinkError, StateError, TrustError
+from popham.link.waits import wait_for_first
 from popham.model.fleet import Admission
 from popham.net.dialer import AiohttpDialer
 from popham.net.seam import Dialer, Limits
@@ -138,7 +139,7 @@ class Joining:
                 wait = enrolled.retry_after
                 self._said(enrolled.text, wait)
             news.clear()
-            await _first(wait, news, stopping)
+            await wait_for_first(wait, news, stopping)
         return False
 
 
@@ -148,17 +149,6 @@ def keep_enrolled(state: AgentState, enrolled: Enrolled) -> None:
         state.save_assignment(enrolled.assignment)
         state.save_certificate(enrolled.certificate)
         state.drop_seed()
-
-
-async def _first(seconds: float, *events: asyncio.Event) -> None:
-    """Return when the first of ``events`` is set, or the time is up."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _dial(url: str, ca: bytes | None) -> Dialer:

@@ -28,16 +28,8 @@ from popham.clock import Clock
 from popham.downstream.accepted import AcceptedLink
 from popham.downstream.entry import Entry, Unheard
 from popham.downstream.visited import TurnedAway, Visited, Visitor
-from popham.errors import (
-    ConflictError,
-    GrantError,
-    LinkError,
-    NotFoundError,
-    PophamError,
-    TrustError,
-    VisitError,
-    WireError,
-)
+from popham.errors import LinkError, PophamError, VisitError, WireError
+from popham.net.http import FAMILY
 from popham.net.seam import HeldLink, LinkHandler, Request, Response
 from popham.net.signing import (
     ANYBODY,
@@ -65,15 +57,7 @@ _QUERY = re.compile(r"sha256=([0-9a-f]{64})")
 _STATUS: Mapping[str, int] = MappingProxyType(
     {"visit.audience": 421, "visit.born": 409, "wire.too_large": 413}
 )
-_FAMILY = (
-    (WireError, 400),
-    (TrustError, 403),
-    (GrantError, 403),
-    (NotFoundError, 404),
-    (ConflictError, 409),
-    (VisitError, 400),
-    (LinkError, 503),
-)
+_FAMILY = ((VisitError, 400), *FAMILY)
 
 
 class VisitService:

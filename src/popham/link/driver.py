@@ -24,6 +24,7 @@ from collections.abc import Callable
 from popham.errors import LinkError, PophamError
 from popham.link.end import End
 from popham.link.holding import Talk
+from popham.link.waits import wait_for_first
 from popham.link.ways import Ways
 from popham.model.communication import Dialer as Who
 from popham.model.communication import Mode
@@ -279,15 +280,8 @@ class Driver(Talk):
             if self._served is None:
                 self._end.news.clear()  # there is nobody else to whom it is news
             wait = left if left < math.inf else None
-            looks = [asyncio.ensure_future(self._look_again.wait())]
-            if self._served is None:
-                looks.append(asyncio.ensure_future(self._end.news.wait()))
-            try:
-                await asyncio.wait(looks, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for look in looks:
-                    look.cancel()
-                await asyncio.gather(*looks, return_exceptions=True)
+            news = () if self._served is not None else (self._end.news,)
+            await wait_for_first(wait, self._look_again, *news)
 
 
 async def _hold(dialer: Dialer) -> HeldConnection:

@@ -8,6 +8,17 @@ import math
 from collections.abc import Callable
 
 
+async def wait_for_first(seconds: float | None, *events: asyncio.Event) -> None:
+    """Return when the first of ``events`` is set, or the time is up; None for no end."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
 class Waits:
     """The waits of one kind, one after another."""
 

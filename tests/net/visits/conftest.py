@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.net.handlers import Handler
 
 from popham.clock import SystemClock
 from popham.net import signing
@@ -59,23 +60,6 @@ def party():
 
 
 @dataclass
-class VisitHandler:
-    """Remembers the messages of one held link."""
-
-    service: "VisitMemory"
-    link: object
-    messages: list = field(default_factory=list)
-    codes: list = field(default_factory=list)
-
-    def message(self, data):
-        self.messages.append(data)
-        return self.service.reply(data)
-
-    def closed(self, code):
-        self.codes.append(code)
-
-
-@dataclass
 class VisitMemory:
     """An agent's service that remembers what it was asked, and signs what the test says."""
 
@@ -100,7 +84,7 @@ class VisitMemory:
         return Accepted(headers=self.party.sign(request, status=101), opened=self.open)
 
     def open(self, link):
-        handler = VisitHandler(self, link)
+        handler = Handler(self, link)
         self.handlers.append(handler)
         return handler
 
