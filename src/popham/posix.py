@@ -39,7 +39,7 @@ def lock_file(path: Path) -> int:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except BlockingIOError:
-        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        holder = _read_holder(descriptor)
         os.close(descriptor)
         raise StateError(
             "locked",
@@ -50,6 +50,25 @@ def lock_file(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def lock_holder(path: Path) -> str | None:
+    """Return the process that holds the lock of :func:`lock_file`; None if nobody does.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def unlock_file(descriptor: int) -> None:
@@ -274,6 +293,10 @@ class Folder:
     def sync(self) -> None:
         """Make the names in this directory durable."""
         os.fsync(self._descriptor)
+
+
+def _read_holder(descriptor: int) -> str:
+    return os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
 
 
 def _adjust(descriptor: int, mode: int, uid: int | None, gid: int | None) -> None:

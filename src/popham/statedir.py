@@ -46,10 +46,10 @@ class StateDir:
         kind: Whose it is.
     """
 
-    def __init__(self, root: Path, kind: Kind, lock: int) -> None:
+    def __init__(self, root: Path, kind: Kind, lock: int | None) -> None:
         self.root = root
         self.kind = kind
-        self._lock: int | None = lock
+        self._lock = lock
 
     @classmethod
     def open(cls, path: Path, kind: Kind, *, create: bool) -> StateDir:
@@ -68,9 +68,7 @@ class StateDir:
         try:
             return cls._open(path, kind, create=create)
         except PermissionError as error:
-            problem = f"This user may not use the state directory {path}"
-            hint = "Run as the user that owns it, or name another directory"
-            raise StateError("denied", problem, hint) from error
+            raise _denied(path) from error
         except (NotADirectoryError, FileExistsError):
             raise StateError("format", f"{path} is not a directory", "Name a directory") from None
 
@@ -126,6 +124,10 @@ class StateDir:
         replace_file(path, data, mode)
         return path
 
+    def note(self, name: str, data: bytes) -> None:
+        """Write a whole file that may be lost with the machine's power; one that was there may be, too."""
+        replace_file(self.path(name), data, durable=False)
+
     def read(self, name: str, limit: int) -> bytes | None:
         """Return the content of a file, None if it is not there.
 
@@ -172,6 +174,54 @@ class StateDir:
             posix.fsync_directory(directory.parent)
 
 
+class StateView(StateDir):
+    """A state directory as it is read beside the process that has locked it; nothing is changed by it."""
+
+    @classmethod
+    def look(cls, path: Path, kind: Kind) -> StateView:
+        """Return the state directory at ``path``, whoever uses it.
+
+        Raises:
+            StateError: ``state.missing``, ``state.format``, ``state.kind``, ``state.newer``, ``state.denied``.
+        """
+        try:
+            read_format(path, kind)
+        except PermissionError as error:
+            raise _denied(path) from error
+        except NotADirectoryError:
+            raise StateError("format", f"{path} is not a directory", "Name a directory") from None
+        return cls(path, kind, None)
+
+    def write(self, name: str, data: bytes, mode: int = 0o600) -> Path:
+        """Raise StateError ``state.read_only``."""
+        del data, mode
+        raise self._refuse(name)
+
+    def note(self, name: str, data: bytes) -> None:
+        """Raise StateError ``state.read_only``."""
+        del data
+        raise self._refuse(name)
+
+    def remove(self, name: str) -> None:
+        """Raise StateError ``state.read_only``."""
+        raise self._refuse(name)
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Return the content of a file, None if it is not there.
+
+        Raises:
+            StateError: ``state.large``, ``state.denied``.
+        """
+        try:
+            return super().read(name, limit)
+        except PermissionError as error:
+            raise _denied(self.root) from error
+
+    def _refuse(self, name: str) -> StateError:
+        problem = f"{self.path(name)} was to be changed by a program that only looks"
+        return StateError("read_only", problem, "Report this as a fault of Popham")
+
+
 def read_format(path: Path, kind: Kind) -> int:
     """Return the format version of the state directory at ``path``, without locking it.
 
@@ -198,8 +248,8 @@ def read_format(path: Path, kind: Kind) -> int:
     return int(found[2])
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace ``path`` by a file with ``data``, all or nothing, and return once it is durable."""
+def replace_file(path: Path, data: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
+    """Replace ``path`` by a file with ``data``, all or nothing, and return once it is durable, if it is to be."""
     descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
     unfinished = Path(name)
     try:
@@ -207,13 +257,20 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
             file.write(data)
             file.flush()
             posix.set_mode(unfinished, mode)
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         unfinished.replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             unfinished.unlink()
         raise
-    posix.fsync_directory(path.parent)
+    if durable:
+        posix.fsync_directory(path.parent)
+
+
+def _denied(path: Path) -> StateError:
+    problem = f"This user may not use the state directory {path}"
+    return StateError("denied", problem, "Run as the user that owns it, or name another directory")
 
 
 def _check_empty(path: Path) -> None:

@@ -160,6 +160,7 @@ PLACEMENTS: Sequence[Column] = (
     Column("TOKEN", field("token")),
     Column("LABELS ARE", field("selector")),
     Column("FROM", lambda item: ",".join(item.get("address") or ()) or NOTHING),
+    Column("NAMES", lambda item: some(item.get("names") or (), 3)),
     Column("GROUP", field("group")),
     Column("LABELLED", lambda item: pairs(item.get("labels") or {})),
 )

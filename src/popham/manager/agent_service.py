@@ -232,7 +232,8 @@ class AgentService:
         rules = await self._store.read(read_placements)
         ordered = sorted(rules, key=lambda rule: (rule.order, rule.name))
         return tuple(
-            PlacementView(name=rule.name, **rule.as_dict() | {"address": rule.address}) for rule in ordered
+            PlacementView(name=rule.name, **rule.as_dict() | {"address": rule.address, "names": rule.names})
+            for rule in ordered
         )
 
     async def delete_placement(self, grant: Grant, name: str) -> None:

@@ -95,7 +95,13 @@ def labels_of(row: AgentRow) -> dict[str, str]:
 
 def place_agent(tx: Reading, row: AgentRow) -> tuple[AgentRow, str]:
     """Return an agent that joins, as the first rule that fits wants it, and that rule's name; its group must exist."""
-    rule = place(read_placements(tx), token=row.token, labels=read_texts(row.labels), address=row.address)
+    rule = place(
+        read_placements(tx),
+        token=row.token,
+        labels=read_texts(row.labels),
+        address=row.address,
+        agent=row.name,
+    )
     if rule is None:
         return row, ""
     group = rule.group if rule.group and row.kind == AgentKind.OWN and tx.group(rule.group) else row.group

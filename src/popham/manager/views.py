@@ -238,6 +238,7 @@ class PlacementView:
     address: tuple[str, ...]
     group: str
     labels: Mapping[str, str]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,11 @@
 |---|---|---|
 | stock | yes | no |
 | generation 1 (before 0.5.0) | yes | no |
-| generation 2 | yes | yes |
+| generation 2 (0.5.0) | yes | yes |
+| generation 3 | yes | yes |
+
+Agents of generation 3 take operations; nothing is ordered of older ones.
+
 
 Who dials must be of a generation that can: a Manager or Proxy Manager of generation 1 dials nobody.
 
@@ -20,7 +24,7 @@ from typing import Final
 from popham.errors import WireError
 from popham.model.communication import Dialer
 
-GENERATION = 2
+GENERATION = 3
 """The generation this program speaks. Raised by a change that an older peer cannot ignore."""
 
 OLDEST = 1
@@ -28,6 +32,9 @@ OLDEST = 1
 
 VISITS: Final = 2
 """The first generation whose agents can be dialled, and whose Managers dial."""
+
+OPERATIONS: Final = 3
+"""The first generation whose agents take operations."""
 
 STOCK = 0
 """Stands for a stock agent, which has no generation of ours."""

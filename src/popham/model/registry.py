@@ -32,6 +32,8 @@ class IdentityKind(StrEnum):
     """A stock agent's bearer token."""
     VIEWER = "viewer"
     """An API token that may look."""
+    OPERATOR = "operator"
+    """An API token that may look, and order operations."""
     ADMIN = "admin"
     """An API token that may change."""
 
@@ -51,10 +53,11 @@ class Direction(StrEnum):
 
 
 NONE, AGENT, STOCK = IdentityKind.NONE, IdentityKind.AGENT, IdentityKind.STOCK
-VIEWER, ADMIN = IdentityKind.VIEWER, IdentityKind.ADMIN
+VIEWER, OPERATOR, ADMIN = IdentityKind.VIEWER, IdentityKind.OPERATOR, IdentityKind.ADMIN
 ANYBODY = frozenset(IdentityKind)
 FLEET = frozenset({AGENT, STOCK})
-READERS = frozenset({VIEWER, ADMIN})
+READERS = frozenset({VIEWER, OPERATOR, ADMIN})
+OPERATORS = frozenset({OPERATOR, ADMIN})
 ADMINS = frozenset({ADMIN})
 
 
@@ -125,6 +128,7 @@ ROUTES: tuple[Route, ...] = (
     _agents("GET", "/v1/trust/root", ANYBODY),
     _agents("GET", "/v1/trust/targets", ANYBODY),
     _agents("GET", "/v1/content/sha256/{digest}", frozenset({AGENT})),
+    _agents("POST", "/v1/outputs/{digest}", frozenset({AGENT})),
     _agents("GET", "/livez", ANYBODY),
     _people("GET", "/livez", ANYBODY),
     _people("GET", "/readyz", ANYBODY),
@@ -177,10 +181,21 @@ ROUTES: tuple[Route, ...] = (
     _people("DELETE", "/api/v1/agent-definitions/{name}", ADMINS),
     # A dry run is for readers too.
     _people("POST", "/api/v1/agent-definitions/import", READERS),
+    # Whom an operator may order what, the service decides.
+    _people("GET", "/api/v1/operations", READERS),
+    _people("POST", "/api/v1/operations", OPERATORS),
+    _people("GET", "/api/v1/operations/{name}", READERS),
+    _people("GET", "/api/v1/operations/{name}/targets", READERS),
+    _people("GET", "/api/v1/operations/{name}/targets/{ref}/output", OPERATORS),
+    _people("POST", "/api/v1/operations/{name}/cancel", OPERATORS),
+    _people("POST", "/api/v1/operations/{name}/retry", OPERATORS),
+    _people("GET", "/api/v1/grants", ADMINS),
+    _people("POST", "/api/v1/grants", ADMINS),
+    _people("DELETE", "/api/v1/grants/{id}", ADMINS),
     _people("GET", "/api/v1/tokens", READERS),
     _people("POST", "/api/v1/tokens", ADMINS),
     _people("DELETE", "/api/v1/tokens/{id}", ADMINS),
-    _people("POST", "/api/v1/check-ins", ADMINS),
+    _people("POST", "/api/v1/check-ins", OPERATORS),
     _people("GET", "/api/v1/audit", READERS),
     _people("GET", "/api/v1/audit/verify", ADMINS),
 )

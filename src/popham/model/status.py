@@ -28,13 +28,14 @@ PROMISE_MAX = 8 * 86400.0
 """Seconds. The longest heartbeat and its spread, and a margin."""
 
 _TEXTS = (
+    "candidate",
     *("uid", "group", "mode", "dialer", "tenant", "content_digest", "location", "resolved"),
     *("applied_resolved", "applied_digest", "error_code", "error", "agent_version", "fallback", "server"),
     *("drift_path", "drift_error", "service"),
 )
-_NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment", "put_back")
+_NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment", "put_back", "generation")
 _LISTS = ("unsupported", "rules", "drifted", "withheld")
-_TIMES = ("promise", "since", "location_since", "drift_at", "watched_until")
+_TIMES = ("promise", "since", "location_since", "drift_at", "watched_until", "paused_at")
 
 
 class Presence(StrEnum):
@@ -102,6 +103,10 @@ class StateRecord:
         put_back: How often something was put back on the day (UTC) of ``drift_at``.
         withheld: Policies whose bodies upstream does not give this agent yet.
         watched_until: Agent's wall time at which the health window of what is in force ends; 0 for none.
+        generation: That it speaks; 0 from agents that do not say.
+        candidate: Digest of the resolved policy of a candidate that it holds, whole and checked, and does not use;
+            empty if there is none.
+        paused_at: Agent's wall time at which collection was paused; 0 while it is not.
     """
 
     uid: str
@@ -139,6 +144,9 @@ class StateRecord:
     put_back: int = 0
     withheld: tuple[str, ...] = ()
     watched_until: float = 0.0
+    generation: int = 0
+    candidate: str = ""
+    paused_at: float = 0.0
 
     def payload(self) -> bytes:
         """Return the bytes to sign."""

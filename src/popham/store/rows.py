@@ -125,6 +125,8 @@ class AgentRow:
         promise: Seconds from a contact to the next one.
         address: Last address it came from.
         sequence: OpAMP sequence_num of the last message; -1 if unknown.
+        former_key: DER of the public key before the last change of keys; serves to ask for the certificate of the
+            new one again, and for nothing else.
     """
 
     uid: str
@@ -153,6 +155,81 @@ class AgentRow:
     token: str = ""
     operator_labels: str = "{}"
     overrides: str = "{}"
+    former_key: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRow:
+    """An operation: what was ordered, by whom. ``number`` is that of its name.
+
+    Attributes:
+        body: JSON: arguments, what was asked for as targets, lifetime, message, of which it is a retry.
+        over: Whether no target is open any more.
+    """
+
+    number: int
+    kind: str
+    author: str
+    at: float
+    over: bool
+    body: str
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRow:
+    """One target of an operation.
+
+    Attributes:
+        operation: Number of the operation.
+        uid: Of the agent.
+        name, group: Of the agent, when it was ordered.
+        open: Whether its state is not an end.
+        state: As :class:`popham.model.operation.OperationState`.
+        nonce: Of its document; empty where there is none.
+        revision: Of the newest result heard; 0 before the first.
+        code, text: Why it failed, or what it said.
+        since: Unix seconds at which it came into this state.
+        sent: When it was told; 0 for not yet.
+        began, ended: By the machine's clock; 0 for not yet.
+        expires: Unix seconds after which nobody begins it.
+        output: SHA-256 of its output; empty if there is none.
+        length, left_out: Bytes of it, and bytes that the machine did not keep.
+        cancelled_by: Who asked to cancel it; empty if nobody did.
+    """
+
+    operation: int
+    uid: str
+    name: str
+    group: str
+    open: bool
+    state: str
+    since: float
+    expires: float
+    nonce: str = ""
+    revision: int = 0
+    code: str = ""
+    text: str = ""
+    sent: float = 0.0
+    began: float = 0.0
+    ended: float = 0.0
+    output: str = ""
+    length: int = 0
+    left_out: int = 0
+    cancelled_by: str = ""
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputRow:
+    """What an operation printed or made at one target; ``at`` is when it came."""
+
+    operation: int
+    uid: str
+    at: float
+    length: int
+    data: bytes
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +273,13 @@ class BundleRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminRow:
-    """A person's or program's API token. ``secret`` is a SHA-256; ``role`` viewer or admin."""
+    """A person's or program's API token.
+
+    Attributes:
+        role: ``viewer``, ``operator`` or ``admin``.
+        secret: SHA-256 of the secret.
+        scope: JSON of what limits it: groups, kinds of operations; empty for nothing.
+    """
 
     id: str
     name: str
@@ -205,6 +288,7 @@ class AdminRow:
     created: float
     expires: float
     revoked: bool = False
+    scope: str = "{}"
     tenant: str = DEFAULT_TENANT
 
 

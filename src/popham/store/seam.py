@@ -24,11 +24,14 @@ from popham.store.rows import (
     DraftRow,
     GroupRow,
     Kept,
+    OperationRow,
+    OutputRow,
     PlacementRow,
     PolicyRow,
     RevisionRow,
     RolloutRow,
     Said,
+    TargetRow,
     TokenRow,
 )
 
@@ -156,6 +159,53 @@ class Reading(Protocol):
         """Return the agent that enrolled with this key."""
         ...
 
+    def operations(
+        self,
+        *,
+        before: int | None = None,
+        limit: int | None = None,
+        kind: str = "",
+        author: str = "",
+        uid: str = "",
+        open_only: bool = False,
+    ) -> list[OperationRow]:
+        """Return operations, the newest first: those below ``before``, of this kind and author, with this target."""
+        ...
+
+    def operation(self, number: int) -> OperationRow | None:
+        """Return one operation."""
+        ...
+
+    def target_counts(self, numbers: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Return operation → state → how many of its targets are in it."""
+        ...
+
+    def targets(
+        self, number: int, *, states: Sequence[str] = (), after: str = "", limit: int | None = None
+    ) -> list[TargetRow]:
+        """Return targets of an operation by uid, those above ``after`` and in one of these states only."""
+        ...
+
+    def target(self, number: int, uid: str) -> TargetRow | None:
+        """Return one target of an operation."""
+        ...
+
+    def targets_of(self, uid: str, *, open_only: bool = False, limit: int | None = None) -> list[TargetRow]:
+        """Return what was ordered of one agent, the newest first."""
+        ...
+
+    def open_targets(self, *, after: tuple[int, str] = (0, ""), limit: int | None = None) -> list[TargetRow]:
+        """Return targets whose state is not an end, by operation and uid, those above ``after`` only."""
+        ...
+
+    def output(self, number: int, uid: str) -> OutputRow | None:
+        """Return the output of one target."""
+        ...
+
+    def outputs(self) -> list[tuple[int, str, float, int]]:
+        """Return (operation, uid, at, length) of every output, the oldest first, without reading any."""
+        ...
+
     def tokens(self) -> list[TokenRow]:
         """Return all tokens, the newest first."""
         ...
@@ -246,6 +296,26 @@ class Writing(Reading, Protocol):
 
     def delete_agent(self, uid: str) -> None:
         """Delete an agent, if it is there."""
+        ...
+
+    def put_operation(self, row: OperationRow) -> None:
+        """Insert or replace an operation."""
+        ...
+
+    def put_targets(self, rows: Iterable[TargetRow]) -> None:
+        """Insert or replace targets, many at once."""
+        ...
+
+    def put_output(self, row: OutputRow) -> None:
+        """Insert or replace the output of a target."""
+        ...
+
+    def delete_output(self, number: int, uid: str) -> None:
+        """Delete an output, if it is there."""
+        ...
+
+    def delete_operation(self, number: int) -> None:
+        """Delete an operation with its targets and outputs, if it is there."""
         ...
 
     def put_token(self, row: TokenRow) -> None:

@@ -34,10 +34,13 @@ from popham.store.rows import (
     BundleRow,
     DraftRow,
     GroupRow,
+    OperationRow,
+    OutputRow,
     PlacementRow,
     PolicyRow,
     RevisionRow,
     RolloutRow,
+    TargetRow,
     TokenRow,
 )
 
@@ -133,6 +136,9 @@ TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
         DraftRow: _table("drafts", DraftRow, ("name",)),
         RevisionRow: _table("revisions", RevisionRow, ("name", "revision")),
         AgentRow: _table("agents", AgentRow, ("uid",)),
+        OperationRow: _table("operations", OperationRow, ("number",)),
+        TargetRow: _table("operation_targets", TargetRow, ("operation", "uid")),
+        OutputRow: _table("operation_outputs", OutputRow, ("operation", "uid")),
         TokenRow: _table("tokens", TokenRow, ("id",)),
         BundleRow: _table("bundles", BundleRow, ("group", "version")),
         AdminRow: _table("admins", AdminRow, ("id",)),
@@ -143,6 +149,7 @@ TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
 _agents: Final = TABLES[AgentRow].c
 _revisions: Final = TABLES[RevisionRow].c
 _visited: Final = TABLES[AgentDefinitionRow].c
+_targets: Final = TABLES[TargetRow].c
 INDEXES: Final = (
     Index("agents_by_group", _agents.tenant, _agents.group, _agents.uid),
     Index("agents_by_name", _agents.tenant, _agents.name),
@@ -150,5 +157,8 @@ INDEXES: Final = (
     Index("agent_definitions_by_place", _visited.tenant, _visited.place),
     Index("agent_definitions_by_uid", _visited.tenant, _visited.uid),
     Index("agent_definitions_by_source", _visited.tenant, _visited.source, _visited.name),
+    Index("operation_targets_by_state", _targets.tenant, _targets.operation, _targets.state, _targets.uid),
+    Index("operation_targets_by_uid", _targets.tenant, _targets.uid, _targets.operation),
+    Index("operation_targets_open", _targets.tenant, _targets.open, _targets.operation, _targets.uid),
     Index("revisions_by_sha256", _revisions.tenant, _revisions.sha256),
 )

@@ -82,6 +82,16 @@ def refuse_critical(data: dict[str, Any], known: Collection[str] = ()) -> None:
         raise TrustError("crit", problem, "Upgrade this program")
 
 
+def check_audience(what: str, named: str, own: str) -> None:
+    """Return if a document is for this reader.
+
+    Raises:
+        TrustError: ``trust.audience``: it is for another.
+    """
+    if named != own:
+        raise TrustError("audience", f"the document is for {what} {named[:100]!r}, not for {own!r}")
+
+
 def _dialer(data: dict[str, Any]) -> Dialer | None:
     value = data.get("dialer")
     if value is None:

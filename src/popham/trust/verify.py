@@ -20,7 +20,7 @@ from popham.errors import PophamError, TrustError
 from popham.model.bundle import BUNDLE_TYPE, CRITICAL, Bundle
 from popham.model.names import DEFAULT_TENANT, digest
 from popham.model.status import STATE_TYPE, StateRecord
-from popham.trust.assignment import ASSIGNMENT_TYPE, Assignment, refuse_critical
+from popham.trust.assignment import ASSIGNMENT_TYPE, Assignment, check_audience, refuse_critical
 from popham.trust.document import parse_strict
 from popham.trust.dsse import ENVELOPE_LIMIT, Envelope, seal
 from popham.trust.keys import IdentityKey, PublicKey
@@ -74,8 +74,8 @@ def open_bundle(
         if error.code == "wire.crit":
             raise TrustError("crit", error.problem, error.hint) from error
         raise TrustError("document", error.problem, error.hint) from error
-    _check_audience("tenant", bundle.tenant, tenant)
-    _check_audience("group", bundle.group, group)
+    check_audience("tenant", bundle.tenant, tenant)
+    check_audience("group", bundle.group, group)
     fresh = Floor(bundle.version, digest(sealed.payload))
     _check_floor(fresh, floor)
     _check_minimum("root", tuf.root_version, bundle)
@@ -111,9 +111,9 @@ def open_assignment(
     sealed = Envelope.parse(envelope, types=(ASSIGNMENT_TYPE,), limit=PERSONAL_LIMIT)
     tuf.verify(sealed)
     assignment = Assignment.from_payload(sealed.payload)
-    _check_audience("tenant", assignment.tenant, tenant)
-    _check_audience("agent", assignment.uid, uid)
-    _check_audience("key", assignment.spki_sha256, spki_sha256)
+    check_audience("tenant", assignment.tenant, tenant)
+    check_audience("agent", assignment.uid, uid)
+    check_audience("key", assignment.spki_sha256, spki_sha256)
     if assignment.seq < seq_floor:
         problem = f"assignment {assignment.seq} is older than {seq_floor}, which was accepted before"
         raise TrustError("rollback", problem)
@@ -148,8 +148,8 @@ def open_state(envelope: bytes, *, public_der: bytes, uid: str, tenant: str = DE
         record = StateRecord.from_payload(sealed.payload)
     except PophamError as error:
         raise TrustError("document", error.problem, error.hint) from error
-    _check_audience("tenant", record.tenant, tenant)
-    _check_audience("agent", record.uid, uid)
+    check_audience("tenant", record.tenant, tenant)
+    check_audience("agent", record.uid, uid)
     return record
 
 
@@ -171,12 +171,6 @@ def _parse_payload(payload: bytes, what: str) -> dict[str, Any]:
         return parse_strict(payload)
     except ValueError as error:
         raise TrustError("document", f"the {what} is malformed: {error}") from error
-
-
-def _check_audience(what: str, named: str, own: str) -> None:
-    if named != own:
-        problem = f"the document is for {what} {named[:100]!r}, not for {own!r}"
-        raise TrustError("audience", problem)
 
 
 def _check_floor(fresh: Floor, floor: Floor | None) -> None:

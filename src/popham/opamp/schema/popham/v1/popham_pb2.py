@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16popham/v1/popham.proto\x12\x0epopham.wire.v1\"J\n\x06Report\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12\r\n\x05state\x18\x02 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x03 \x01(\x0c\x12\r\n\x05lacks\x18\x04 \x03(\t\"\x9f\x01\n\tDirective\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12\x1c\n\x14retry_window_seconds\x18\x02 \x01(\x01\x12\x12\n\nassignment\x18\x03 \x01(\x0c\x12\x13\n\x0bwant_bundle\x18\x04 \x01(\x08\x12\x10\n\x08\x63heck_in\x18\x05 \x01(\x08\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x17\n\x0fstretch_seconds\x18\x07 \x01(\x01\"\xb2\x01\n\x06\x45nroll\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x32\n\x06labels\x18\x05 \x03(\x0b\x32\".popham.wire.v1.Enroll.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\x05Renew\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xcb\x01\n\tAdmission\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.popham.wire.v1.Admission.State\x12\x1b\n\x13retry_after_seconds\x18\x02 \x01(\x01\x12\x12\n\nassignment\x18\x03 \x01(\x0c\x12\x0c\n\x04text\x18\x04 \x01(\t\"O\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x07\n\x03NEW\x10\x01\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x02\x12\x0b\n\x07REFUSED\x10\x03\x12\x0b\n\x07REVOKED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16popham/v1/popham.proto\x12\x0epopham.wire.v1\"[\n\x06Report\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12\r\n\x05state\x18\x02 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x03 \x01(\x0c\x12\r\n\x05lacks\x18\x04 \x03(\t\x12\x0f\n\x07results\x18\x05 \x03(\x0c\"\xd8\x01\n\tDirective\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12\x1c\n\x14retry_window_seconds\x18\x02 \x01(\x01\x12\x12\n\nassignment\x18\x03 \x01(\x0c\x12\x13\n\x0bwant_bundle\x18\x04 \x01(\x08\x12\x10\n\x08\x63heck_in\x18\x05 \x01(\x08\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x17\n\x0fstretch_seconds\x18\x07 \x01(\x01\x12\x12\n\noperations\x18\x08 \x03(\x0c\x12\r\n\x05heard\x18\t \x03(\t\x12\x14\n\x0cwant_outputs\x18\n \x03(\t\"\xb2\x01\n\x06\x45nroll\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x32\n\x06labels\x18\x05 \x03(\x0b\x32\".popham.wire.v1.Enroll.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\x05Renew\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xcb\x01\n\tAdmission\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.popham.wire.v1.Admission.State\x12\x1b\n\x13retry_after_seconds\x18\x02 \x01(\x01\x12\x12\n\nassignment\x18\x03 \x01(\x0c\x12\x0c\n\x04text\x18\x04 \x01(\t\"O\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x07\n\x03NEW\x10\x01\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x02\x12\x0b\n\x07REFUSED\x10\x03\x12\x0b\n\x07REVOKED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLL_LABELSENTRY']._loaded_options = None
   _globals['_ENROLL_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_REPORT']._serialized_start=42
-  _globals['_REPORT']._serialized_end=116
-  _globals['_DIRECTIVE']._serialized_start=119
-  _globals['_DIRECTIVE']._serialized_end=278
-  _globals['_ENROLL']._serialized_start=281
-  _globals['_ENROLL']._serialized_end=459
-  _globals['_ENROLL_LABELSENTRY']._serialized_start=414
-  _globals['_ENROLL_LABELSENTRY']._serialized_end=459
-  _globals['_RENEW']._serialized_start=461
-  _globals['_RENEW']._serialized_end=528
-  _globals['_ADMISSION']._serialized_start=531
-  _globals['_ADMISSION']._serialized_end=734
-  _globals['_ADMISSION_STATE']._serialized_start=655
-  _globals['_ADMISSION_STATE']._serialized_end=734
+  _globals['_REPORT']._serialized_end=133
+  _globals['_DIRECTIVE']._serialized_start=136
+  _globals['_DIRECTIVE']._serialized_end=352
+  _globals['_ENROLL']._serialized_start=355
+  _globals['_ENROLL']._serialized_end=533
+  _globals['_ENROLL_LABELSENTRY']._serialized_start=488
+  _globals['_ENROLL_LABELSENTRY']._serialized_end=533
+  _globals['_RENEW']._serialized_start=535
+  _globals['_RENEW']._serialized_end=602
+  _globals['_ADMISSION']._serialized_start=605
+  _globals['_ADMISSION']._serialized_end=808
+  _globals['_ADMISSION_STATE']._serialized_start=729
+  _globals['_ADMISSION_STATE']._serialized_end=808
 # @@protoc_insertion_point(module_scope)

@@ -8,19 +8,21 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Report(_message.Message):
-    __slots__ = ("generation", "state", "bundle", "lacks")
+    __slots__ = ("generation", "state", "bundle", "lacks", "results")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     LACKS_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     state: bytes
     bundle: bytes
     lacks: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, generation: _Optional[int] = ..., state: _Optional[bytes] = ..., bundle: _Optional[bytes] = ..., lacks: _Optional[_Iterable[str]] = ...) -> None: ...
+    results: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, generation: _Optional[int] = ..., state: _Optional[bytes] = ..., bundle: _Optional[bytes] = ..., lacks: _Optional[_Iterable[str]] = ..., results: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Directive(_message.Message):
-    __slots__ = ("generation", "retry_window_seconds", "assignment", "want_bundle", "check_in", "text", "stretch_seconds")
+    __slots__ = ("generation", "retry_window_seconds", "assignment", "want_bundle", "check_in", "text", "stretch_seconds", "operations", "heard", "want_outputs")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     RETRY_WINDOW_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +30,9 @@ class Directive(_message.Message):
     CHECK_IN_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     STRETCH_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
+    WANT_OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     retry_window_seconds: float
     assignment: bytes
@@ -35,7 +40,10 @@ class Directive(_message.Message):
     check_in: bool
     text: str
     stretch_seconds: float
-    def __init__(self, generation: _Optional[int] = ..., retry_window_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., want_bundle: _Optional[bool] = ..., check_in: _Optional[bool] = ..., text: _Optional[str] = ..., stretch_seconds: _Optional[float] = ...) -> None: ...
+    operations: _containers.RepeatedScalarFieldContainer[bytes]
+    heard: _containers.RepeatedScalarFieldContainer[str]
+    want_outputs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, generation: _Optional[int] = ..., retry_window_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., want_bundle: _Optional[bool] = ..., check_in: _Optional[bool] = ..., text: _Optional[str] = ..., stretch_seconds: _Optional[float] = ..., operations: _Optional[_Iterable[bytes]] = ..., heard: _Optional[_Iterable[str]] = ..., want_outputs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Enroll(_message.Message):
     __slots__ = ("generation", "token_id", "signature", "name", "labels")
