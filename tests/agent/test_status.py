@@ -42,7 +42,7 @@ def test_the_status_is_told_though_the_record_of_what_was_placed_is_damaged(watc
 
     async def story():
         status = Status(watched.state, watched.clock)
-        status.attend(None, lambda: 0.0, left=applier.left)
+        status.attend(None, None, left=applier.left)
         found = status.describe()
         assert found["left"] == []
         assert "placed.json cannot be read" in found["problem"]

@@ -8,7 +8,7 @@ from tests.manager.conftest import ADMIN, NOW, VIEWER, group, otelcol, policy
 
 from popham.errors import ConflictError, GrantError, NotFoundError, StateError
 from popham.manager.grant import Grant, Role
-from popham.store.memory import MemoryReading
+from popham.store.memory_reading import MemoryReading
 from popham.store.rows import RevisionRow
 
 OWN = "{inheritance: {policies: {files: false}}, policies: {files: motd}}"

@@ -20,6 +20,7 @@ from popham.agent.apply import Applier
 from popham.agent.birth import Unborn, waits_for_birth
 from popham.agent.chain import chain_files
 from popham.agent.circumstances import Circumstances
+from popham.agent.contact import ContactNote
 from popham.agent.credentials import Credentials
 from popham.agent.drift import DriftWatch
 from popham.agent.end import AgentEnd
@@ -92,7 +93,7 @@ class Agent:
         self._clock = clock
         self._rng = rng
         self.state = AgentState(state_dir)
-        self.status = Status(self.state, clock)
+        self.status = Status(self.state, clock, ContactNote(state_dir, self.state.room, clock))
         self._ways: UpstreamWays | None = None
         self._locator: Locator | None = None
         self._health: Health | None = None
@@ -126,6 +127,7 @@ class Agent:
                 await asyncio.gather(self._serving, return_exceptions=True)
             if self._ways is not None:
                 await self._ways.aclose()
+            self.status.end()
 
     def _join_urls(self) -> tuple[str, ...]:
         join = self.state.join()
@@ -203,11 +205,12 @@ class Agent:
         door.service = service.do
         self.status.attend(
             end,
-            lambda: driver.link_wait,
+            driver,
             ways=ways,
             schedule=schedule,
             locator=locator,
             left=applier.left,
+            lacking=lambda: [ref.name for ref in enforcer.lacking],
             service=service.describe,
         )
         beside = [locator.run(), circumstances.run(), drift.run(), health.run()]

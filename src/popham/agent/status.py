@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from popham.agent.contact import ContactNote
 from popham.agent.end import AgentEnd
 from popham.agent.location import Locator
 from popham.agent.records import Standing
@@ -13,12 +16,15 @@ from popham.agent.state import AgentState
 from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
 from popham.errors import StateError
+from popham.link.driver import Driver
+from popham.model.communication import CommunicationSettings
 from popham.trust.identity import load_certificate, read_identity
 
 _TEXT = 1000
 _OF_RECORD = (
     "group",
     "serial",
+    "version",
     "content_digest",
     "applied_digest",
     "mode",
@@ -32,49 +38,62 @@ _OF_RECORD = (
 class Status:
     """Keeps the last words of the driver, and puts them beside what is kept on disk."""
 
-    def __init__(self, state: AgentState, clock: Clock) -> None:
-        """Begin with what is kept."""
+    def __init__(self, state: AgentState, clock: Clock, contact: ContactNote | None = None) -> None:
+        """Begin with what is kept.
+
+        Args:
+            state: What this machine keeps.
+            clock: Wall time.
+            contact: Notes when upstream answered last, for when no agent runs.
+        """
         self._state = state
         self._clock = clock
+        self._contact = contact
         self._end: AgentEnd | None = None
-        self._link_wait: Callable[[], float] = lambda: 0.0
+        self._driver: Driver | None = None
+        self._noticed = -math.inf  # time of the loop: the contact that was noticed last
         self._ways: UpstreamWays | None = None
         self._schedule: Schedule | None = None
         self._locator: Locator | None = None
         self._left: Callable[[], tuple[str, ...]] = tuple
+        self._lacking: Callable[[], Sequence[str]] = tuple
         self._service: Callable[[], dict[str, Any]] | None = None
         self._problem = ""
-        self._said_at: float | None = None
+        self._at: float | None = None
+        self._url = ""
         self._next: float | None = None
 
     def attend(
         self,
         end: AgentEnd,
-        link_wait: Callable[[], float],
+        driver: Driver,
         *,
         ways: UpstreamWays | None = None,
         schedule: Schedule | None = None,
         locator: Locator | None = None,
         left: Callable[[], tuple[str, ...]] = tuple,
+        lacking: Callable[[], Sequence[str]] = tuple,
         service: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         """Ask this end of the session from now on.
 
         Args:
             end: The end.
-            link_wait: Returns the seconds until a held link is asked for again, if none could be had.
+            driver: Keeps it in touch.
             ways: Know which server is dialled.
             schedule: Knows on what link the machine is.
             locator: Knows what criteria are not looked at.
             left: Returns the paths that no policy wants any more, and that stay.
+            lacking: Returns the names of policies whose bodies are still to be brought here.
             service: Describes the agent's service.
         """
         self._end = end
-        self._link_wait = link_wait
+        self._driver = driver
         self._ways = ways
         self._schedule = schedule
         self._locator = locator
         self._left = left
+        self._lacking = lacking
         self._service = service
 
     def serve(self, service: Callable[[], dict[str, Any]]) -> None:
@@ -85,16 +104,41 @@ class Status:
         """Note a sentence (empty: all is well) and in how many seconds the next contact is due."""
         now = self._clock.now()
         self._problem = text[:_TEXT]
-        if not text:
-            self._said_at = now
+        self._notice()
+        if not text and self._driver is None:
+            self._at = now
         self._next = None if wait is None else now + wait
+        if self._contact is not None:
+            self._contact.note(self._at, self._url, self._problem)
+
+    def end(self) -> None:
+        """Note that the process ends in order."""
+        if self._contact is not None:
+            self._contact.end()
+
+    def _notice(self) -> None:
+        """Note when upstream answered last, by the wall clock; soon after, as no loop counts a machine's sleep."""
+        driver = self._driver
+        if driver is None or driver.contact <= self._noticed:
+            return
+        self._noticed = driver.contact
+        self._at = self._clock.now() - (asyncio.get_running_loop().time() - driver.contact)
+        if driver.dials and self._ways is not None:
+            self._url = self._ways.current
+        elif self._service is not None:
+            self._url = (self._service()["visitor"] or {}).get("address", "")
 
     def describe(self) -> dict[str, Any]:
         """Return everything as plain data; times are unix seconds, None where unknown."""
+        self._notice()
+        known = self._contact.known if self._contact is not None else None
+        before = known.at or None if known is not None else None
         found = describe_state(self._state)
         found |= {
             "running": True,
-            "last_contact": self._said_at,
+            "running_since": known.began if known is not None else None,
+            "last_contact": before if self._at is None else self._at,
+            "answered_by": self._url or (known.url if known is not None else ""),
             "next_contact": self._next,
             "problem": self._problem,
         }
@@ -102,11 +146,13 @@ class Status:
             record = self._end.record()
             found |= {key: getattr(record, key) for key in _OF_RECORD}
             found |= _describe_standing(self._end.standing)
+            found["ordered"] = describe_settings(self._end.ordered)
             found["unsupported"] = list(record.unsupported)
+            found["lacking"] = list(self._lacking())
             found["text"] = self._end.text
             found["stretch"] = self._end.stretch
-            if self._end.fallback:
-                found["link_again"] = self._clock.now() + max(0.0, self._link_wait())
+            if self._driver is not None:
+                found |= self._describe_link(self._driver)
         elif found["walled"]:
             found |= {"mode": "pull", "dialer": "manager"}
         if self._ways is not None:
@@ -122,6 +168,25 @@ class Status:
         except StateError as error:
             found["left"], found["problem"] = [], found["problem"] or str(error)
         return found
+
+
+    def _describe_link(self, driver: Driver) -> dict[str, Any]:
+        link = "held" if driver.held else "rounds" if driver.dials else "visits"
+        found: dict[str, Any] = {"link": link}
+        if self._end is not None and self._end.fallback:
+            found["link_again"] = self._clock.now() + max(0.0, driver.link_wait)
+        return found
+
+
+def describe_settings(settings: CommunicationSettings) -> dict[str, Any]:
+    """Return what was ordered of mode, dialer and heartbeat, for all times and links."""
+    return {
+        "mode": str(settings.mode),
+        "dialer": str(settings.dialer),
+        "heartbeat": settings.heartbeat,
+        "never_dial": settings.never_dial,
+        "by_time": bool(settings.times),
+    }
 
 
 def describe_state(state: AgentState) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from popham.manager.views import (
     TokenView,
 )
 from popham.model.cell import Dialer
+from popham.model.distribute_ini import BESIDE_MAX, FILES_MAX, SIZE_MAX, Folder
+from popham.model.names import ROOT_GROUP
 from popham.model.rollout import HALT_ON, SOAK, SOAK_MAX, WAVES_MAX, RolloutTerms
 
 Text = Annotated[str, Field(max_length=256)]
@@ -155,6 +157,29 @@ class AgentListRequest(Strict):
 
     text: str
     name: Annotated[str, Field(max_length=4096)] = "agentlist.cfg"
+
+
+class DistributionFile(Strict):
+    """The Distribute.ini of one folder."""
+
+    folder: Annotated[str, Field(max_length=4096)]
+    name: Annotated[str, Field(max_length=4096)] = "Distribute.ini"
+    text: Annotated[str, Field(max_length=SIZE_MAX)]
+    beside: Annotated[list[Text], Field(max_length=BESIDE_MAX)] = []
+
+
+class DistributionRequest(Strict):
+    """Files named Distribute.ini, and the group above those that are made of them."""
+
+    files: Annotated[list[DistributionFile], Field(max_length=FILES_MAX)]
+    under: Text = ROOT_GROUP
+
+    def folders(self) -> list[Folder]:
+        """Return the files as they are read."""
+        return [
+            Folder(name=one.folder, source=one.name, text=one.text, beside=tuple(one.beside))
+            for one in self.files
+        ]
 
 
 class LabelRequest(Strict):

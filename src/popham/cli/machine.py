@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from popham.cli.invocation import Invocation
+from popham.cli.text import clean
 
 if TYPE_CHECKING:
     from popham.agent.settings import AgentSettings
@@ -27,6 +28,11 @@ class Machine:
     def source(self) -> Path:
         """The configuration file, whether or not it exists."""
         return self._config or Path(FILE)
+
+    @property
+    def named(self) -> str:
+        """The option that names this agent in a command to be typed next; empty for the default."""
+        return f" --config {clean(str(self._config))}" if self._config else ""
 
     def settings(self) -> AgentSettings:
         """Read the local configuration. Raises ConfigError."""

@@ -62,6 +62,10 @@ ENTRIES = {
         "popham.cli.dialing", "dial", "Say who dials one agent, whatever its group's settings say."
     ),
     "check-in": Entry("popham.cli.check_in", "check_in", "Ask agents to get in touch now."),
+    "send": Entry(
+        "popham.cli.send", "send", "Bring to targets what they are to have, and follow each until it has it."
+    ),
+    "op": Entry("popham.cli.operation", "op", "Order something of agents once, and see what came of it."),
     "copy": Entry("popham.cli.change", "copy", "Copy a policy under a new name."),
     "delete": Entry(
         "popham.cli.change",

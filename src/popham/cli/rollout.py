@@ -70,10 +70,11 @@ def status(
         if chosen is None:
             return None
         if watched:
-            from popham.cli.rollout_watch import follow
+            from popham.cli.following import follow
+            from popham.cli.rollout_watch import followed
 
             return follow(
-                lambda: client.rollout(chosen),
+                followed(lambda: client.rollout(chosen)),
                 form,
                 draws=run.draws(),
                 timeout=timeout,

@@ -1,67 +1,26 @@
-"""Following a rollout to its end: redrawn on a terminal, a line per change elsewhere."""
+"""Following a rollout until it is promoted, undone or halted."""
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Callable
 
 import click
 
-from popham.cli.exits import FAILED, OK, TIMEOUT, sentence
+from popham.cli.exits import FAILED, OK
+from popham.cli.following import Followed
 from popham.cli.rollout_text import OVER, headline, status_lines, way_out
-from popham.cli.show import Shown, encode_json
-from popham.cli.text import width
-from popham.cli.watch import INTERVAL, MOVING
-from popham.errors import LinkError
-
-_UP = "\x1b[{lines}A\x1b[J"
-"""Moves the cursor so many lines up and clears what is below. Source: ECMA-48, CUU and ED."""
-_INDENT = " " * 9
+from popham.cli.show import Shown
 
 
-def follow(
-    look: Callable[[], Shown],
-    form: str,
-    *,
-    draws: bool,
-    timeout: float | None,
-    now: Callable[[], float],
-    wait: Callable[[float], None],
-) -> int:
-    """Show a rollout until it is promoted, undone or halted; return the exit code.
-
-    Args:
-        look: Asks for it.
-        form: ``text`` or ``jsonl``.
-        draws: Whether what was printed may be drawn over.
-        timeout: Seconds to follow it, at most; None for as long as it takes.
-        now: Wall time, in unix seconds.
-        wait: Sleeps for so many seconds.
-
-    Raises:
-        PophamError: As ``look`` raises it the first time; later, a Manager that is away is waited for.
-    """
-    printer = _Screen() if draws and form == "text" else _Log(form)
-    until = None if timeout is None else now() + timeout
-    found = look()
-    away = False
-    while True:
-        printer.show(found, now())
-        if found["state"] in OVER or found["state"] == "halted":
-            return _end(found)
-        if until is not None and now() >= until:
-            click.echo(f"{headline(found)}: not over in time", err=True)
-            return TIMEOUT
-        wait(INTERVAL if until is None else max(0.0, min(INTERVAL, until - now())))
-        try:
-            found = look()
-        except LinkError as error:
-            if not away:
-                printer.say(f"{sentence(error)} Still trying.")
-            away = True
-            continue
-        away = False
+def followed(look: Callable[[], Shown]) -> Followed:
+    """Return how a rollout is followed; ``look`` asks for it."""
+    return Followed(
+        look=look,
+        page=lambda found, now: status_lines(found, now=now),
+        headline=headline,
+        is_over=lambda found: found["state"] in OVER or found["state"] == "halted",
+        end=_end,
+    )
 
 
 def _end(rollout: Shown) -> int:
@@ -70,59 +29,3 @@ def _end(rollout: Shown) -> int:
     if rollout["state"] == "halted":
         click.echo(way_out(rollout), err=True)
     return FAILED
-
-
-class _Log:
-    """Prints a line when something has changed."""
-
-    def __init__(self, form: str) -> None:
-        self._form = form
-        self._last: object = None
-
-    def show(self, rollout: Shown, now: float) -> None:  # noqa: ARG002 - as a screen
-        line = headline(rollout)
-        seen: object = line
-        if self._form == "jsonl":
-            line = encode_json(rollout, indent=None)
-            seen = {key: value for key, value in rollout.items() if key not in MOVING}
-        if seen != self._last:
-            click.echo(line)
-        self._last = seen
-
-    def say(self, text: str) -> None:
-        click.echo(text, err=True)
-
-
-class _Screen:
-    """Draws over what it has drawn."""
-
-    def __init__(self) -> None:
-        self._lines = 0
-
-    def show(self, rollout: Shown, now: float) -> None:
-        columns, rows = shutil.get_terminal_size()
-        # A line that the terminal wraps, or a page longer than the screen, could not be drawn over.
-        shown = [part for line in status_lines(rollout, now=now) for part in _wrap(line, columns - 1)]
-        lines = shown[: max(1, rows - 1)]
-        back = _UP.format(lines=self._lines) if self._lines else ""
-        # The cursor moves without colours too.
-        click.echo(back + "\n".join(lines), color=True)
-        self._lines = len(lines)
-
-    def say(self, text: str) -> None:
-        click.echo(text, err=True)
-        self._lines = 0
-
-
-def _wrap(line: str, columns: int) -> list[str]:
-    """Return a line as lines that the screen has room for."""
-    columns = max(columns, 2 * len(_INDENT))
-    parts = textwrap.wrap(line, columns, subsequent_indent=_INDENT) or [""]
-    return [_cut(part, columns) for part in parts]
-
-
-def _cut(line: str, columns: int) -> str:
-    """Return as much of a line as there is room for: some letters take two columns."""
-    while width(line) > columns:
-        line = line[:-1]
-    return line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from popham.client.transport import Transport, as_files, said, segment
@@ -38,6 +38,13 @@ class ObjectCalls(Transport):
     def delete_group(self, name: str) -> None:
         """Delete a group that has no children and no agents."""
         self._call("DELETE", f"/groups/{segment(name)}")
+
+    def import_distribution(
+        self, files: Sequence[Mapping[str, Any]], *, under: str, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Make groups of files named Distribute.ini; each has ``folder``, ``name``, ``text`` and ``beside``."""
+        query = {"dry_run": "true" if dry_run else "false"}
+        return self._call("POST", "/groups/import", body={"files": list(files), "under": under}, query=query)
 
     def placements(self) -> list[dict[str, Any]]:
         """Return the rules that say where agents begin, in their order."""

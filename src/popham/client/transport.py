@@ -105,6 +105,13 @@ class Transport:
         Raises:
             PophamError: As the Manager raised it; LinkError if there was no answer.
         """
+        data = self._fetch(path, method=method, query=query, body=body)
+        return _object(data, self.url) if data else {}
+
+    def _fetch(
+        self, path: str, *, method: str = "GET", query: Mapping[str, str] | None = None, body: Any = None
+    ) -> bytes:
+        """Send one request and return the bytes of its answer; errors as :meth:`_call`."""
         arguments: dict[str, Any] = {"params": dict(query or {})}
         if body is not None:
             arguments["json"] = body
@@ -120,7 +127,7 @@ class Transport:
             raise _unreachable(self.url, error) from error
         if not response.is_success:
             raise error_from(response.status_code, data, self.url)
-        return _object(data, self.url) if data else {}
+        return data
 
 
 def segment(name: str) -> str:

@@ -79,6 +79,16 @@ class Talk:
         now, serving = asyncio.get_running_loop().time(), self._end.serving
         return self._visits.left(self._end.settings, now, serving=serving) <= 0
 
+    @property
+    def contact(self) -> float:
+        """Time of the loop at which upstream answered last; minus infinity before the first time."""
+        return self._contact
+
+    @property
+    def held(self) -> bool:
+        """Whether a link is held, whichever end opened it."""
+        return self._speaker is not None
+
     def _note_unvisited(self) -> None:
         now, serving = asyncio.get_running_loop().time(), self._end.serving
         self._end.note_unvisited(self._visits.why(self._end.settings, now, serving=serving))

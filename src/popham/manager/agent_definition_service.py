@@ -1,8 +1,9 @@
-"""What people can do about visits: say where agents are found, and who dials them."""
+"""What people can do about visits and lists of other systems: say where agents are found, who dials them, and import."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from popham.manager.agent_definitions import (
     delete_agent_definition,
@@ -12,11 +13,15 @@ from popham.manager.agent_definitions import (
 from popham.manager.agent_service import PAGE_MAX
 from popham.manager.agentlist import ListTaker
 from popham.manager.dialing import dial_agent
+from popham.manager.distribute_ini import DistributionTaker
 from popham.manager.draft_service import DraftService
 from popham.manager.grant import Grant, Permission, require
+from popham.manager.import_views import DistributionView
 from popham.manager.views import AgentDefinitionView, AgentView, ImportView, Page
 from popham.model.agentlist import read_agentlist
 from popham.model.cell import Dialer
+from popham.model.distribute_ini import Folder, read_distribution
+from popham.model.names import ROOT_GROUP
 from popham.store.rows import AgentDefinitionRow
 from popham.store.seam import Reading
 
@@ -69,6 +74,33 @@ class AgentDefinitionService(DraftService):
         listed = await asyncio.to_thread(read_agentlist, text, source)
         taker = ListTaker(self._store, self._clock, self._links.definitions_changed)
         return await taker.take(listed, grant=grant, dry_run=dry_run)
+
+    async def import_distribution(
+        self, grant: Grant, folders: Sequence[Folder], *, under: str = ROOT_GROUP, dry_run: bool = False
+    ) -> DistributionView:
+        """Make groups of the Distribute.ini of folders, and put their hosts into them; what is wrong is told.
+
+        Args:
+            grant: Who imports; a dry run asks for less.
+            folders: One for each policy distribution group.
+            under: The group above those that are made.
+            dry_run: Only tell what would be.
+
+        Raises:
+            DefinitionError: ``definition.size``: they are too many, or too large.
+            NotFoundError, DefinitionSetError, ConflictError: As :meth:`DistributionTaker.take`.
+        """
+        for permission in (Permission.PLAN,) if dry_run else (Permission.APPLY, Permission.ADMIT):
+            require(grant, permission)
+        found = await asyncio.to_thread(read_distribution, folders)
+        taker = DistributionTaker(
+            self._store,
+            self._clock,
+            self._keys.director,
+            carry_out=self._carry_out,
+            changed=self._links.agent_changed,
+        )
+        return await taker.take(found, grant=grant, under=under, dry_run=dry_run)
 
     async def dial(
         self, grant: Grant, ref: str, *, dialer: Dialer | None, may_dial: bool = False

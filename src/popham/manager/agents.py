@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -20,7 +19,7 @@ from popham.manager.audit import note
 from popham.manager.grant import Grant, Role
 from popham.manager.overrides import Overrides
 from popham.model.fleet import Admission, AgentKind
-from popham.model.names import nearest, show
+from popham.model.names import NAME_MAX, make_legal, nearest, show
 from popham.store.rows import AgentRow, TokenRow
 from popham.store.seam import Reading, Writing
 from popham.trust.assignment import ASSIGNMENT_TYPE, Assignment
@@ -192,7 +191,7 @@ def unique_name(reading: Reading, wanted: str) -> str:
 
     Of many machines with one name, the number is found by halving, not by counting.
     """
-    base = re.sub(r"[^a-z0-9._-]+", "-", wanted.lower()).strip("-._")[:64] or "agent"
+    base = make_legal(wanted)[:NAME_MAX] or "agent"
     if not reading.agents_named(base):
         return base
     taken, free = 1, 2
@@ -213,7 +212,7 @@ def unique_name(reading: Reading, wanted: str) -> str:
 
 def _numbered(base: str, number: int) -> str:
     suffix = f"-{number}"
-    return base[: 64 - len(suffix)] + suffix
+    return base[: NAME_MAX - len(suffix)] + suffix
 
 
 def every_agent(reading: Reading, group: str | None = None) -> Iterable[AgentRow]:

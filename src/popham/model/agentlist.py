@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, TypeVar
@@ -29,7 +30,7 @@ from popham.model.agent_definition import (
     read_port,
     read_prefix,
 )
-from popham.model.names import show
+from popham.model.names import NAME_MAX, make_legal, show
 
 SECTION: Final = "agentlist"
 FILE_MAX: Final = 32 * 1024 * 1024
@@ -41,8 +42,6 @@ FINDINGS_MAX: Final = 100
 WEB_PORTS: Final = frozenset({443, 8443})
 _FORM: Final = "Write host[/alias],port[,proxyhost,proxyport]: web1.example/SQC,80"
 _PORT = re.compile(r"[0-9]{1,5}")
-_BAD = re.compile(r"[^a-z0-9._-]+")
-_NAME_MAX: Final = 64
 _FIELDS: Final = (2, 4)
 """Fields of a line, without and with a web proxy."""
 T = TypeVar("T")
@@ -77,10 +76,10 @@ def decode(data: bytes) -> str:
     """Return the text of a list, whatever its comments are written in; all that counts is ASCII."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    for coding in ("utf-8-sig", "cp932"):
+        with suppress(UnicodeDecodeError):
+            return data.decode(coding)
+    return data.decode("latin-1")
 
 
 def read_agentlist(text: str, source: str) -> AgentList:
@@ -198,11 +197,11 @@ def _named(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 def _legal(text: str) -> str:
     """Return a legal name for a host or a place; a long one is cut, and ends with a digest of all of it."""
-    name = _BAD.sub("-", text.lower()).strip("-._")
-    return name if len(name) <= _NAME_MAX and name else with_digest(name or "agent", text)
+    name = make_legal(text)
+    return name if len(name) <= NAME_MAX and name else with_digest(name or "agent", text)
 
 
 def with_digest(name: str, text: str) -> str:
     """Return a name that is another for each ``text``: ``name`` with a digest of it."""
     suffix = f"-{sha256(text.encode()).hexdigest()[:10]}"
-    return name[: _NAME_MAX - len(suffix)] + suffix
+    return name[: NAME_MAX - len(suffix)] + suffix

@@ -17,6 +17,9 @@ from typing import Any, NoReturn
 from popham.errors import DefinitionError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME_MAX = 64
+"""Characters of a name."""
+_OTHERS = re.compile(r"[^a-z0-9._-]+")
 DEFAULT_TENANT = "default"
 ROOT_GROUP = "fleet"
 DEFAULT_LOCATION = "default"
@@ -34,6 +37,11 @@ def check_name(name: object, what: str) -> str:
     problem = f"{show(name)} cannot be the name of a {what}"
     hint = "Use 1 to 64 lower-case letters, digits, '.', '_' or '-', beginning with a letter or digit"
     raise DefinitionError("name", problem, hint)
+
+
+def make_legal(text: str) -> str:
+    """Return ``text`` in the letters that names have, however long; empty if nothing is left of it."""
+    return _OTHERS.sub("-", text.lower()).strip("-._")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

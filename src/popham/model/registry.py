@@ -181,6 +181,7 @@ ROUTES: tuple[Route, ...] = (
     _people("DELETE", "/api/v1/agent-definitions/{name}", ADMINS),
     # A dry run is for readers too.
     _people("POST", "/api/v1/agent-definitions/import", READERS),
+    _people("POST", "/api/v1/groups/import", READERS),
     # Whom an operator may order what, the service decides.
     _people("GET", "/api/v1/operations", READERS),
     _people("POST", "/api/v1/operations", OPERATORS),

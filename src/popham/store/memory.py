@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from popham.model.names import DEFAULT_TENANT
 from popham.store.audit import chain
+from popham.store.memory_reading import MemoryReading, Tables
 from popham.store.refusal import closed, taken_bundle, taken_revision
 from popham.store.rows import (
     AdminRow,
@@ -24,204 +24,30 @@ from popham.store.rows import (
     Contact,
     DraftRow,
     GroupRow,
-    Kept,
+    OperationRow,
+    OutputRow,
     PlacementRow,
     PolicyRow,
     RevisionRow,
     RolloutRow,
     Said,
+    TargetRow,
     TokenRow,
 )
 from popham.store.seam import Reading, Writing
 
 T = TypeVar("T")
-R = TypeVar("R")
-
-_Rows = dict[Any, dict[Any, Any]]
-
-
-class MemoryReading:
-    """``Reading`` on dictionaries."""
-
-    def __init__(self, tables: _Rows, tenant: str) -> None:
-        self._tables = tables
-        self._tenant = tenant
-
-    def _table(self, kind: type[R]) -> dict[tuple[Any, ...], R]:
-        """Return the rows of one class by key; the key begins with the tenant."""
-        return self._tables.get(kind, {})
-
-    def _rows(self, kind: type[R]) -> list[R]:
-        """Return the rows of one class by key."""
-        table = self._table(kind)
-        return [table[key] for key in sorted(table) if key[0] == self._tenant]
-
-    def _row(self, kind: type[R], *key: object) -> R | None:
-        """Return one row."""
-        return self._table(kind).get((self._tenant, *key))
-
-    def meta(self, key: str) -> str | None:
-        """Return a value of the Manager's own."""
-        return self._tables.get("meta", {}).get(key)
-
-    def groups(self) -> list[GroupRow]:
-        """Return all groups by name."""
-        return self._rows(GroupRow)
-
-    def group_bodies(self) -> dict[str, str]:
-        """Return group → its body, of all groups."""
-        return {row.name: row.body for row in self._rows(GroupRow)}
-
-    def group(self, name: str) -> GroupRow | None:
-        """Return one group."""
-        return self._row(GroupRow, name)
-
-    def placements(self) -> list[PlacementRow]:
-        """Return the rules of placement by name."""
-        return self._rows(PlacementRow)
-
-    def placement(self, name: str) -> PlacementRow | None:
-        """Return one rule of placement."""
-        return self._row(PlacementRow, name)
-
-    def agent_definitions(self, *, after: str = "", limit: int | None = None) -> list[AgentDefinitionRow]:
-        """Return where agents are visited, by name, those above ``after`` only."""
-        return [row for row in self._rows(AgentDefinitionRow) if row.name > after][:limit]
-
-    def agent_definition(self, name: str) -> AgentDefinitionRow | None:
-        """Return the definition of this name."""
-        return self._row(AgentDefinitionRow, name)
-
-    def agent_definition_at(self, place: str) -> AgentDefinitionRow | None:
-        """Return the definition that names this place."""
-        return next((row for row in self._rows(AgentDefinitionRow) if row.place == place), None)
-
-    def agent_definition_of(self, uid: str) -> AgentDefinitionRow | None:
-        """Return the definition that is bound to this agent, the first by name."""
-        return next((row for row in self._rows(AgentDefinitionRow) if uid and row.uid == uid), None)
-
-    def agent_definitions_from(self, source: str) -> list[AgentDefinitionRow]:
-        """Return the definitions that are kept there, by name; none for an empty ``source``."""
-        return [row for row in self._rows(AgentDefinitionRow) if source and row.source == source]
-
-    def agent_definition_count(self) -> int:
-        """Return how many definitions of agents there are."""
-        return len(self._rows(AgentDefinitionRow))
-
-    def rollouts(self, *, open_only: bool = False, limit: int | None = None) -> list[RolloutRow]:
-        """Return rollouts, the newest first: ``limit`` of them, or all; or those that are not over."""
-        found = [row for row in reversed(self._rows(RolloutRow)) if not (open_only and row.over)]
-        return found[:limit]
-
-    def rollout(self, number: int) -> RolloutRow | None:
-        """Return one rollout."""
-        return self._row(RolloutRow, number)
-
-    def draft_names(self) -> list[str]:
-        """Return the names of all drafts, sorted; their bodies are large."""
-        return [row.name for row in self._rows(DraftRow)]
-
-    def draft(self, name: str) -> DraftRow | None:
-        """Return one draft."""
-        return self._row(DraftRow, name)
-
-    def policies(self) -> list[PolicyRow]:
-        """Return the heads of all policies by name."""
-        return self._rows(PolicyRow)
-
-    def policy(self, name: str) -> PolicyRow | None:
-        """Return the head of one policy."""
-        return self._row(PolicyRow, name)
-
-    def revision(self, name: str, revision: int) -> RevisionRow | None:
-        """Return one revision of a policy."""
-        return self._row(RevisionRow, name, revision)
-
-    def revisions(self, name: str) -> list[RevisionRow]:
-        """Return all revisions of a policy, the newest first."""
-        return [row for row in reversed(self._rows(RevisionRow)) if row.name == name]
-
-    def revision_numbers(self, name: str) -> list[int]:
-        """Return the numbers of all revisions of a policy, the newest first."""
-        return [row.revision for row in self.revisions(name)]
-
-    def encoded(self, sha256: str) -> bytes | None:
-        """Return a policy body by its digest, whichever policy has it."""
-        return next((row.encoded for row in self._rows(RevisionRow) if row.sha256 == sha256), None)
-
-    def policy_lengths(self) -> dict[str, int]:
-        """Return policy → bytes of its newest body."""
-        held = {(row.name, row.revision): len(row.encoded) for row in self._rows(RevisionRow)}
-        rows = self._rows(PolicyRow)
-        return {row.name: held[row.name, row.revision] for row in rows if (row.name, row.revision) in held}
-
-    def agents(
-        self, *, group: str | None = None, after: str = "", limit: int | None = None
-    ) -> list[AgentRow]:
-        """Return agents by uid, those above ``after`` only."""
-        rows = [row for row in self._rows(AgentRow) if row.uid > after and group in {None, row.group}]
-        return rows[:limit]
-
-    def agents_kept(self, *, after: str = "", limit: int | None = None) -> list[Kept]:
-        """Return what a Manager keeps of its agents, by uid, those above ``after`` only."""
-        rows = self.agents(after=after, limit=limit)
-        return [Kept._make(getattr(row, name) for name in Kept._fields) for row in rows]
-
-    def agent(self, uid: str) -> AgentRow | None:
-        """Return one agent."""
-        return self._row(AgentRow, uid)
-
-    def agents_named(self, name: str) -> list[AgentRow]:
-        """Return the agents of this name, by uid."""
-        return [row for row in self._rows(AgentRow) if row.name == name]
-
-    def agent_counts(self, groups: Sequence[str] | None = None) -> dict[str, int]:
-        """Return group → how many agents it has, of ``groups`` at least; groups without agents are left out."""
-        rows = self._rows(AgentRow)
-        return dict(Counter(row.group for row in rows if groups is None or row.group in groups))
-
-    def agent_by_spki(self, spki: str) -> AgentRow | None:
-        """Return the agent that enrolled with this key, the newest if there are several."""
-        return next((row for row in reversed(self._rows(AgentRow)) if spki and row.spki == spki), None)
-
-    def tokens(self) -> list[TokenRow]:
-        """Return all tokens, the newest first."""
-        return sorted(self._rows(TokenRow), key=lambda row: (-row.created, row.id))
-
-    def token(self, token: str) -> TokenRow | None:
-        """Return one token by id."""
-        return self._row(TokenRow, token)
-
-    def bundle(self, group: str) -> BundleRow | None:
-        """Return the bundle of the highest version of a group."""
-        return next((row for row in self.bundles() if row.group == group), None)
-
-    def bundles(self) -> list[BundleRow]:
-        """Return the newest bundle of every group, by group."""
-        return list({row.group: row for row in self._rows(BundleRow)}.values())
-
-    def admins(self) -> list[AdminRow]:
-        """Return all API tokens, by id."""
-        return self._rows(AdminRow)
-
-    def admin(self, admin: str) -> AdminRow | None:
-        """Return one API token by id."""
-        return self._row(AdminRow, admin)
-
-    def audit(self, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
-        """Return changes with ``seq`` above ``after``, oldest first."""
-        return [row for row in self._rows(AuditRow) if row.seq > after][:limit]
 
 
 class MemoryWriting(MemoryReading):
     """``Writing`` on dictionaries that are copied when they are first changed."""
 
-    def __init__(self, tables: _Rows, tenant: str) -> None:
+    def __init__(self, tables: Tables, tenant: str) -> None:
         super().__init__(dict(tables), tenant)
         self._before = tables
 
     @property
-    def result(self) -> _Rows:
+    def result(self) -> Tables:
         """The tables as this transaction leaves them."""
         return self._tables
 
@@ -297,6 +123,30 @@ class MemoryWriting(MemoryReading):
         """Delete an agent, if it is there."""
         self._open(AgentRow).pop((self._tenant, uid), None)
 
+    def put_operation(self, row: OperationRow) -> None:
+        """Insert or replace an operation."""
+        self._open(OperationRow)[row.tenant, row.number] = row
+
+    def put_targets(self, rows: Iterable[TargetRow]) -> None:
+        """Insert or replace targets, many at once."""
+        self._open(TargetRow).update({(row.tenant, row.operation, row.uid): row for row in rows})
+
+    def put_output(self, row: OutputRow) -> None:
+        """Insert or replace the output of a target."""
+        self._open(OutputRow)[row.tenant, row.operation, row.uid] = row
+
+    def delete_output(self, number: int, uid: str) -> None:
+        """Delete an output, if it is there."""
+        self._open(OutputRow).pop((self._tenant, number, uid), None)
+
+    def delete_operation(self, number: int) -> None:
+        """Delete an operation with its targets and outputs, if it is there."""
+        self._open(OperationRow).pop((self._tenant, number), None)
+        for kind in (TargetRow, OutputRow):
+            table = self._open(kind)
+            for key in [key for key in table if key[:2] == (self._tenant, number)]:
+                del table[key]
+
     def put_token(self, row: TokenRow) -> None:
         """Insert or replace a token."""
         self._open(TokenRow)[row.tenant, row.id] = row
@@ -348,7 +198,7 @@ class MemoryStore:
     """``Store`` in the memory of this process."""
 
     def __init__(self, *, tenant: str = DEFAULT_TENANT) -> None:
-        self._tables: _Rows = {}
+        self._tables: Tables = {}
         self._tenant = tenant
         self._closed = asyncio.Event()
 

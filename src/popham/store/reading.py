@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, String, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, String, func, select, tuple_, type_coerce
 
 from popham.store.rows import (
     AdminRow,
@@ -20,10 +20,13 @@ from popham.store.rows import (
     DraftRow,
     GroupRow,
     Kept,
+    OperationRow,
+    OutputRow,
     PlacementRow,
     PolicyRow,
     RevisionRow,
     RolloutRow,
+    TargetRow,
     TokenRow,
 )
 from popham.store.tables import TABLES, meta
@@ -202,6 +205,91 @@ class SqlReading:
         columns = TABLES[AgentRow].c
         found = self._rows(AgentRow, columns.spki == spki) if spki else []
         return max(found, key=lambda row: row.uid, default=None)
+
+    def operations(
+        self,
+        *,
+        before: int | None = None,
+        limit: int | None = None,
+        kind: str = "",
+        author: str = "",
+        uid: str = "",
+        open_only: bool = False,
+    ) -> list[OperationRow]:
+        """Return operations, the newest first: those below ``before``, of this kind and author, with this target."""
+        columns, targets = TABLES[OperationRow].c, TABLES[TargetRow].c
+        where = []
+        if before is not None:
+            where.append(columns.number < before)
+        if kind:
+            where.append(columns.kind == kind)
+        if author:
+            where.append(columns.author == author)
+        if uid:
+            ordered = select(targets.operation).where(targets.tenant == self._tenant, targets.uid == uid)
+            where.append(columns.number.in_(ordered))
+        if open_only:
+            where.append(columns.over.is_(False))
+        return self._rows(OperationRow, *where, order=[columns.number.desc()], limit=limit)
+
+    def operation(self, number: int) -> OperationRow | None:
+        """Return one operation."""
+        return self._row(OperationRow, TABLES[OperationRow].c.number == number)
+
+    def target_counts(self, numbers: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Return operation → state → how many of its targets are in it, of each of ``numbers``."""
+        columns = TABLES[TargetRow].c
+        query = (
+            select(columns.operation, columns.state, func.count())
+            .where(columns.tenant == self._tenant, columns.operation.in_(numbers))
+            .group_by(columns.operation, columns.state)
+        )
+        found: dict[int, dict[str, int]] = {number: {} for number in numbers}
+        for number, state, count in self._connection.execute(query):
+            found[number][state] = count
+        return found
+
+    def targets(
+        self, number: int, *, states: Sequence[str] = (), after: str = "", limit: int | None = None
+    ) -> list[TargetRow]:
+        """Return targets of an operation by uid, those above ``after`` and in one of these states only."""
+        columns = TABLES[TargetRow].c
+        key = (columns.operation, columns.uid)
+        # Asked for "= number and > after", SQLite would rather read all that agents above were ever ordered.
+        where = [tuple_(*key) > (number, after), columns.operation <= number]
+        if states:
+            where.append(columns.state.in_(states))
+        return self._rows(TargetRow, *where, order=key, limit=limit)
+
+    def target(self, number: int, uid: str) -> TargetRow | None:
+        """Return one target of an operation."""
+        columns = TABLES[TargetRow].c
+        return self._row(TargetRow, columns.operation == number, columns.uid == uid)
+
+    def targets_of(self, uid: str, *, open_only: bool = False, limit: int | None = None) -> list[TargetRow]:
+        """Return what was ordered of one agent, the newest first."""
+        columns = TABLES[TargetRow].c
+        where = [columns.uid == uid, *([columns.open.is_(True)] if open_only else [])]
+        return self._rows(TargetRow, *where, order=[columns.operation.desc()], limit=limit)
+
+    def open_targets(self, *, after: tuple[int, str] = (0, ""), limit: int | None = None) -> list[TargetRow]:
+        """Return targets whose state is not an end, by operation and uid, those above ``after`` only."""
+        columns = TABLES[TargetRow].c
+        key = (columns.operation, columns.uid)
+        return self._rows(TargetRow, columns.open.is_(True), tuple_(*key) > after, order=key, limit=limit)
+
+    def output(self, number: int, uid: str) -> OutputRow | None:
+        """Return the output of one target."""
+        columns = TABLES[OutputRow].c
+        return self._row(OutputRow, columns.operation == number, columns.uid == uid)
+
+    def outputs(self) -> list[tuple[int, str, float, int]]:
+        """Return (operation, uid, at, length) of every output, the oldest first, without reading any."""
+        columns = TABLES[OutputRow].c
+        query = select(columns.operation, columns.uid, columns.at, columns.length)
+        query = query.where(columns.tenant == self._tenant)
+        rows = self._connection.execute(query.order_by(columns.at, columns.operation, columns.uid))
+        return [(number, uid, at, length) for number, uid, at, length in rows]
 
     def tokens(self) -> list[TokenRow]:
         """Return all tokens, the newest first."""

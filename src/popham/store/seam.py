@@ -177,7 +177,7 @@ class Reading(Protocol):
         ...
 
     def target_counts(self, numbers: Sequence[int]) -> dict[int, dict[str, int]]:
-        """Return operation → state → how many of its targets are in it."""
+        """Return operation → state → how many of its targets are in it, of each of ``numbers``."""
         ...
 
     def targets(

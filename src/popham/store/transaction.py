@@ -7,6 +7,7 @@ transaction sees one tenant.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -32,11 +33,14 @@ from popham.store.rows import (
     Contact,
     DraftRow,
     GroupRow,
+    OperationRow,
+    OutputRow,
     PlacementRow,
     PolicyRow,
     RevisionRow,
     RolloutRow,
     Said,
+    TargetRow,
     TokenRow,
 )
 from popham.store.tables import TABLES, meta
@@ -48,6 +52,8 @@ _INSERT: Final[Mapping[str, Callable[[Table], Insert]]] = types.MappingProxyType
 )
 _SAID: Final = tuple(field.name for field in dataclasses.fields(Said) if field.name != "uid")
 """Columns that a report changes."""
+_CHUNK: Final = 1000
+"""Rows that one statement changes at most, so that few are held as values at a time."""
 
 
 def _adding(table: Table, database: str) -> Insert:
@@ -90,12 +96,11 @@ class SqlWriting(SqlReading):
         done = self._connection.execute(_ADD[self._database, table], _values(row, table))
         return done.rowcount == 1
 
-    def _delete(self, kind: type, column: str, value: str) -> None:
-        """Delete what has this value."""
+    def _delete(self, kind: type, **values: object) -> None:
+        """Delete what has these values."""
         table = TABLES[kind]
-        self._connection.execute(
-            delete(table).where(table.c.tenant == self._tenant, table.c[column] == value)
-        )
+        where = [table.c[column] == value for column, value in values.items()]
+        self._connection.execute(delete(table).where(table.c.tenant == self._tenant, *where))
 
     def set_meta(self, key: str, value: str) -> None:
         """Set a value of the Manager's own."""
@@ -107,7 +112,7 @@ class SqlWriting(SqlReading):
 
     def delete_group(self, name: str) -> None:
         """Delete a group, if it is there."""
-        self._delete(GroupRow, "name", name)
+        self._delete(GroupRow, name=name)
 
     def put_placement(self, row: PlacementRow) -> None:
         """Insert or replace a rule of placement."""
@@ -115,7 +120,7 @@ class SqlWriting(SqlReading):
 
     def delete_placement(self, name: str) -> None:
         """Delete a rule of placement, if it is there."""
-        self._delete(PlacementRow, "name", name)
+        self._delete(PlacementRow, name=name)
 
     def put_agent_definition(self, row: AgentDefinitionRow) -> None:
         """Insert or replace where an agent is visited."""
@@ -123,7 +128,7 @@ class SqlWriting(SqlReading):
 
     def delete_agent_definition(self, name: str) -> None:
         """Delete where an agent is visited, if it is there."""
-        self._delete(AgentDefinitionRow, "name", name)
+        self._delete(AgentDefinitionRow, name=name)
 
     def put_rollout(self, row: RolloutRow) -> None:
         """Insert or replace a rollout."""
@@ -135,7 +140,7 @@ class SqlWriting(SqlReading):
 
     def delete_draft(self, name: str) -> None:
         """Delete a draft, if it is there."""
-        self._delete(DraftRow, "name", name)
+        self._delete(DraftRow, name=name)
 
     def put_policy(self, row: PolicyRow) -> None:
         """Insert or replace the head of a policy."""
@@ -143,7 +148,7 @@ class SqlWriting(SqlReading):
 
     def delete_policy(self, name: str) -> None:
         """Delete the head of a policy; its revisions stay."""
-        self._delete(PolicyRow, "name", name)
+        self._delete(PolicyRow, name=name)
 
     def add_revision(self, row: RevisionRow) -> None:
         """Insert a revision.
@@ -160,7 +165,31 @@ class SqlWriting(SqlReading):
 
     def delete_agent(self, uid: str) -> None:
         """Delete an agent, if it is there."""
-        self._delete(AgentRow, "uid", uid)
+        self._delete(AgentRow, uid=uid)
+
+    def put_operation(self, row: OperationRow) -> None:
+        """Insert or replace an operation."""
+        self._put(row)
+
+    def put_targets(self, rows: Iterable[TargetRow]) -> None:
+        """Insert or replace targets, many at once."""
+        table, left = TABLES[TargetRow], iter(rows)
+        while values := [_values(row, table) for row in itertools.islice(left, _CHUNK)]:
+            self._connection.execute(_REPLACE[self._database, table], values)
+
+    def put_output(self, row: OutputRow) -> None:
+        """Insert or replace the output of a target."""
+        self._put(row)
+
+    def delete_output(self, number: int, uid: str) -> None:
+        """Delete an output, if it is there."""
+        self._delete(OutputRow, operation=number, uid=uid)
+
+    def delete_operation(self, number: int) -> None:
+        """Delete an operation with its targets and outputs, if it is there."""
+        self._delete(OperationRow, number=number)
+        self._delete(TargetRow, operation=number)
+        self._delete(OutputRow, operation=number)
 
     def put_token(self, row: TokenRow) -> None:
         """Insert or replace a token."""

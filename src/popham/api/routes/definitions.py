@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from popham.api.bodies import (
     ApplyRequest,
     CopyRequest,
+    DistributionRequest,
     Exported,
     Groups,
     History,
@@ -18,6 +19,7 @@ from popham.api.bodies import (
 from popham.api.depends import Granted, Name, Service
 from popham.manager.apply_views import ApplyResult
 from popham.manager.definitions import Terms
+from popham.manager.import_views import DistributionView
 from popham.manager.views import DifferenceView, FileView, GroupView, PolicyView, RevisionView
 from popham.model.definition import SourceFile
 
@@ -65,6 +67,20 @@ async def export(grant: Granted, service: Service) -> dict[str, tuple[FileView, 
 async def list_groups(grant: Granted, service: Service) -> dict[str, tuple[GroupView, ...]]:
     """Return all groups."""
     return {"items": tuple(await service.groups(grant))}
+
+
+@groups.post("/import")
+async def import_distribution(
+    grant: Granted,
+    service: Service,
+    body: DistributionRequest,
+    dry_run: Annotated[bool, Query(description="Compare only; change nothing.")] = False,  # noqa: FBT002 - a query's default, never passed by place
+) -> DistributionView:
+    """Make groups of files named Distribute.ini and put their hosts into them; what is wrong is told.
+
+    Answers 404 not_found.group if there is no group to make them under. A dry run needs the role viewer only.
+    """
+    return await service.import_distribution(grant, body.folders(), under=body.under, dry_run=dry_run)
 
 
 @groups.get("/{name}")
