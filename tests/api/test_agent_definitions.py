@@ -61,6 +61,27 @@ async def test_f_o15_a_list_is_imported_and_its_wrong_lines_are_told(rig):
     assert [item["name"] for item in (await client.get("/api/v1/agent-definitions")).json()["items"]] == ["a"]
 
 
+async def test_f_o15_distribute_ini_is_imported_and_what_is_left_is_told(rig):
+    await rig.store.write(lambda tx: tx.put_agent(_own(tx.agent(UID))))
+    text = "[POLICY_DEF]\nDISTHOST = web-1,web-9\n"
+    body = {
+        "files": [{"folder": "Web", "name": "Web/Distribute.ini", "text": text, "beside": ["template.dat"]}]
+    }
+    planned = await rig.client("viewer").post("/api/v1/groups/import", params={"dry_run": "true"}, json=body)
+    assert (planned.status_code, planned.json()["dry_run"]) == (200, True)
+    assert (await rig.client("viewer").post("/api/v1/groups/import", json=body)).status_code == 403
+    done = (await rig.client().post("/api/v1/groups/import", json=body)).json()
+    assert done["groups"] == [
+        {"group": "web", "folder": "Web", "source": "Web/Distribute.ini", "moved": 1, "here": 0, "awaited": 1}
+    ]
+    assert [one["text"] for one in done["left"]] == ["template.dat"]
+    assert (await rig.client().get("/api/v1/agents/web-1")).json()["group"] == "web"
+    (rule,) = (await rig.client().get("/api/v1/placements")).json()["items"]
+    assert (rule["name"], rule["names"]) == ("distribute-1-web", ["web-1", "web-9"])
+    refused = await rig.client().post("/api/v1/groups/import", json=body | {"under": "rome"})
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found.group")
+
+
 async def test_f_c3_the_dialer_of_an_agent_is_switched_and_that_is_audited(rig):
     client = rig.client()
     await rig.store.write(lambda tx: tx.put_agent(_own(tx.agent(UID))))

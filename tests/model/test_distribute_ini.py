@@ -134,7 +134,19 @@ def test_of_many_wrong_lines_the_first_are_named_and_all_are_counted():
 
 
 LINES = st.sampled_from(
-    ["[POLICY_DEF]", "[x", "[y]", "DISTHOST = a,b,[::1]", "DISTHOST=", "disthost=A,10.0.0.1,_", ";", "q", "k=v", "=", "]["]
+    [
+        "[POLICY_DEF]",
+        "[x",
+        "[y]",
+        "DISTHOST = a,b,[::1]",
+        "DISTHOST=",
+        "disthost=A,10.0.0.1,_",
+        ";",
+        "q",
+        "k=v",
+        "=",
+        "][",
+    ]
 )
 
 

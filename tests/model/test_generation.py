@@ -2,32 +2,44 @@ import pytest
 
 from popham.errors import WireError
 from popham.model.communication import Dialer
-from popham.model.generation import GENERATION, OLDEST, STOCK, VISITS, check_generations, generation_of
+from popham.model.generation import (
+    GENERATION,
+    OLDEST,
+    OPERATIONS,
+    STOCK,
+    VISITS,
+    check_generations,
+    generation_of,
+)
 
+PROXY = "et it dial a Proxy Manager in its network, and dial that"
+ALLOWED = None
+STOCK_DIALLED = f"L{PROXY}"
+OLD_AGENT_DIALLED = f"Upgrade the agent, or l{PROXY}"
+OLD_UPSTREAM_DIALS = "Upgrade the upstream, or let the agent dial"
 TABLE = {
-    # upstream, downstream, dialer: the remedy; None where they may talk
-    (1, STOCK, Dialer.AGENT): None,
-    (1, 1, Dialer.AGENT): None,
-    (1, 2, Dialer.AGENT): None,
-    (2, STOCK, Dialer.AGENT): None,
-    (2, 1, Dialer.AGENT): None,
-    (2, 2, Dialer.AGENT): None,
-    (1, STOCK, Dialer.MANAGER): "Let it dial a Proxy Manager in its network, and dial that",
-    (1, 1, Dialer.MANAGER): "Upgrade the agent, or let it dial a Proxy Manager in its network, and dial that",
-    (1, 2, Dialer.MANAGER): "Upgrade the upstream, or let the agent dial",
-    (2, STOCK, Dialer.MANAGER): "Let it dial a Proxy Manager in its network, and dial that",
-    (2, 1, Dialer.MANAGER): "Upgrade the agent, or let it dial a Proxy Manager in its network, and dial that",
-    (2, 2, Dialer.MANAGER): None,
+    # upstream, downstream, dialer: the remedy
+    **{(up, down, Dialer.AGENT): ALLOWED for up in (1, 2, 3) for down in (STOCK, 1, 2, 3)},
+    **{(up, STOCK, Dialer.MANAGER): STOCK_DIALLED for up in (1, 2, 3)},
+    (1, 1, Dialer.MANAGER): OLD_AGENT_DIALLED,
+    (1, 2, Dialer.MANAGER): OLD_UPSTREAM_DIALS,
+    (1, 3, Dialer.MANAGER): OLD_UPSTREAM_DIALS,
+    (2, 1, Dialer.MANAGER): OLD_AGENT_DIALLED,
+    (2, 2, Dialer.MANAGER): ALLOWED,
+    (2, 3, Dialer.MANAGER): ALLOWED,
+    (3, 1, Dialer.MANAGER): OLD_AGENT_DIALLED,
+    (3, 2, Dialer.MANAGER): ALLOWED,
+    (3, 3, Dialer.MANAGER): ALLOWED,
 }
 
 
 def test_the_table_has_every_pair_of_this_version():
-    assert (GENERATION, OLDEST, VISITS) == (2, 1, 2)
+    assert (GENERATION, OLDEST, VISITS, OPERATIONS) == (3, 1, 2, 3)
     assert len(TABLE) == GENERATION * (GENERATION + 1) * len(Dialer)
 
 
 @pytest.mark.parametrize(("pair", "remedy"), TABLE.items())
-def test_f_t2_every_pair_may_talk_or_is_told_the_remedy(pair, remedy):
+def test_f_l9_every_pair_may_talk_or_is_told_the_remedy(pair, remedy):
     if remedy is None:
         check_generations(*pair)
         return
@@ -56,7 +68,22 @@ def test_a_generation_that_is_too_old_is_told_the_remedy(dialer):
 
 @pytest.mark.parametrize(
     ("version", "generation"),
-    [("0.1.0", 1), ("0.4.9", 1), ("0.5.0", 2), ("0.10.0", 2), ("1.0.0", 2), ("", 2), ("of a branch", 2)],
+    [
+        ("0.1.0", 1),
+        ("0.4.9", 1),
+        ("0.5.0", 2),
+        ("0.5.9", 2),
+        ("0.6.0", 3),
+        ("0.10.0", 3),
+        ("1.0.0", 3),
+        ("", 3),
+        ("of a branch", 3),
+    ],
 )
-def test_f_t2_an_agents_version_says_its_generation(version, generation):
+def test_f_l9_an_agents_version_says_its_generation(version, generation):
     assert generation_of(version) == generation
+
+
+def test_f_l9_what_an_agent_says_of_itself_counts_more_than_its_version():
+    assert generation_of("0.4.0", 3) == 3
+    assert generation_of("9.9", 2) == 2

@@ -18,7 +18,7 @@ from typing import Any, Final
 from popham import __version__
 from popham.agent.apply import Applier
 from popham.agent.birth import Unborn, waits_for_birth
-from popham.agent.chain import chain_files
+from popham.agent.chain import dialing_context
 from popham.agent.circumstances import Circumstances
 from popham.agent.contact import ContactNote
 from popham.agent.credentials import Credentials
@@ -47,10 +47,8 @@ from popham.link.cadence import phase_of
 from popham.link.driver import Driver
 from popham.net.dialer import AiohttpDialer
 from popham.net.seam import Dialer, Limits
-from popham.net.tls import client_context
 from popham.posix import time_asleep
 from popham.statedir import StateDir
-from popham.trust.identity import load_certificate, read_identity
 from popham.trust.tuf import TrustedTuf
 
 _log = logging.getLogger(__name__)
@@ -284,10 +282,8 @@ class Agent:
 
     def _make_context(self, ca: bytes, certificate: bytes) -> ssl.SSLContext:
         key = self.state.identity_key().pem
-        with chain_files(self._dir.root, certificate, key) as files:
-            # An expired certificate is not shown; it serves, in a message, for renewal only.
-            expired = read_identity(load_certificate(certificate)).not_after <= self._clock.now()
-            return client_context(ca.decode(), *((None, None) if expired else files))
+        now = self._clock.now()
+        return dialing_context(self._dir.root, ca=ca, certificate=certificate, key=key, now=now)
 
     def _renewed(self) -> None:
         """Show the new certificate from the next connection on; a held link stays."""

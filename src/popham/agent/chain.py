@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from popham.net.tls import client_context
 from popham.statedir import UNFINISHED
+from popham.trust.identity import load_certificate, read_identity
 
 
 @contextmanager
@@ -25,3 +28,20 @@ def chain_files(folder: Path, certificate: bytes, key: bytes) -> Iterator[tuple[
         paths[1].touch(mode=0o600)
         paths[1].write_bytes(key)
         yield paths
+
+
+def dialing_context(folder: Path, *, ca: bytes, certificate: bytes, key: bytes, now: float) -> ssl.SSLContext:
+    """Return the context by which an agent dials, which shows its certificate.
+
+    An expired one is not shown; it serves, in a message, for renewal only.
+
+    Args:
+        folder: The agent's state directory.
+        ca: The fleet's authority.
+        certificate: The agent's certificate.
+        key: Its private key.
+        now: Wall time.
+    """
+    with chain_files(folder, certificate, key) as files:
+        expired = read_identity(load_certificate(certificate)).not_after <= now
+        return client_context(ca.decode(), *((None, None) if expired else files))

@@ -112,6 +112,7 @@ def assign(row: AgentRow, director: Signer, *, now: float, group: str = "") -> A
         issued=int(now),
         dialer=overrides.dialer,
         may_dial=overrides.may_dial,
+        candidate=overrides.candidate,
     )
     return replace(row, assignment=seal(ASSIGNMENT_TYPE, signed.payload(), director), assignment_seq=seq)
 

@@ -69,9 +69,7 @@ class _Sorted:
     left: list[Leftover] = field(default_factory=list)
 
     def refuse(self, host: Host, problem: str, hint: str) -> None:
-        self.findings.append(
-            DefinitionError("distribute", problem, hint, source=host.source, line=host.line)
-        )
+        self.findings.append(DefinitionError("distribute", problem, hint, source=host.source, line=host.line))
 
 
 class DistributionTaker:

@@ -6,9 +6,8 @@ import json
 import sys
 from collections.abc import Mapping
 
-from popham.manager.overrides import read_overrides
+from popham.manager.overrides import Overrides, read_overrides
 from popham.manager.saving import STATUS
-from popham.model.cell import Dialer
 from popham.model.fleet import Admission, AgentKind
 from popham.opamp.session import Ear
 from popham.opamp.wire import SESSION
@@ -24,12 +23,12 @@ _CUSTOM: Mapping[AgentKind, frozenset[str] | None] = {
 _KINDS: Mapping[str, AgentKind] = {str(kind): kind for kind in AgentKind}
 _ADMISSIONS: Mapping[str, Admission] = {str(admission): admission for admission in Admission}
 _NO_REMOTE = RemoteStatus()
-_NO_OVERRIDES = "{}"
+_NOTHING, _NO_OVERRIDES = "{}", Overrides()
 
 
 def record_of(row: AgentRow | Kept) -> Record:
     """Return the record of a row; a hundred thousand of them are to take seconds, so nothing is parsed."""
-    kind = _KINDS[row.kind]
+    kind, overrides = _KINDS[row.kind], overrides_of(row.overrides)
     described = row.description != "{}"
     ear = Ear(sequence=row.sequence, capabilities=row.capabilities, described=described)
     ear.custom = _CUSTOM[kind]
@@ -51,7 +50,8 @@ def record_of(row: AgentRow | Kept) -> Record:
         promise=row.promise,
         address=row.address,
         certificate_until=row.certificate_until,
-        dialer=dialer_of(row.overrides),
+        dialer=overrides.dialer,
+        candidate=overrides.candidate,
     )
 
 
@@ -68,9 +68,10 @@ def decide(record: Record, row: AgentRow) -> None:
     record.admission = Admission(row.admission)
     record.assignment, record.assignment_seq = row.assignment, row.assignment_seq
     record.public_key, record.certificate_until = row.public_key, row.certificate_until
-    record.dialer = dialer_of(row.overrides)
+    overrides = overrides_of(row.overrides)
+    record.dialer, record.candidate = overrides.dialer, overrides.candidate
 
 
-def dialer_of(overrides: str) -> Dialer | None:
-    """Return who dials an agent whatever its group says, by the text of its row; None for what the group says."""
-    return None if overrides == _NO_OVERRIDES else read_overrides(overrides).dialer
+def overrides_of(text: str) -> Overrides:
+    """Return what an assignment says of one agent alone, by the text of its row; most have nothing to be read."""
+    return _NO_OVERRIDES if text == _NOTHING else read_overrides(text)

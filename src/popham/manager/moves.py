@@ -18,6 +18,7 @@ from popham.manager.agents import assign, find_agent
 from popham.manager.audit import note
 from popham.manager.grant import Grant
 from popham.manager.objects import find_group, read_texts
+from popham.manager.overrides import Overrides
 from popham.model.fleet import Admission, AgentKind
 from popham.model.managed import refuse_edit
 from popham.model.names import canonical, nearest, show
@@ -47,7 +48,9 @@ def move_agent(tx: Writing, grant: Grant, ref: str, group: str, director: Signer
         problem = f"agent {row.name!r} is a stock agent, and belongs to the group of its token"
         hint = f"Give it a token of group {group}: popham token create --stock --group {group}"
         raise ConflictError("stock", problem, hint)
-    moved = replace(row, group=group)
+    # A candidate is one of the group that it leaves.
+    overrides = replace(Overrides.of(row), candidate="")
+    moved = replace(row, group=group, overrides=overrides.encoded())
     if row.admission == Admission.ACCEPTED:
         moved = assign(moved, director, now=now)
     tx.put_agent(moved)

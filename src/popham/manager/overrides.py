@@ -1,4 +1,4 @@
-"""What an assignment says of one agent alone: who dials, whatever its group's settings say."""
+"""What an assignment says of one agent alone: who dials, and which candidate it uses, whatever its group says."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ class Overrides:
         dialer: Who opens connections; None for what the group's settings say.
         may_dial: Whether it may dial although it was born by a visit.
         walled: Whether it was born by a visit; the agent knows that by itself.
+        candidate: Name of the rollout whose candidate it is to use; empty for none.
     """
 
     dialer: Dialer | None = None
     may_dial: bool = False
     walled: bool = False
+    candidate: str = ""
 
     @classmethod
     def of(cls, row: AgentRow) -> Overrides:
@@ -33,6 +35,7 @@ class Overrides:
     def as_dict(self) -> dict[str, Any]:
         """Return what differs as plain data."""
         found: dict[str, Any] = {"dialer": str(self.dialer)} if self.dialer else {}
+        found |= {"candidate": self.candidate} if self.candidate else {}
         return found | {key: True for key in ("may_dial", "walled") if getattr(self, key)}
 
     def encoded(self) -> str:
@@ -45,4 +48,4 @@ def read_overrides(text: str) -> Overrides:
     data = json.loads(text)
     dialer = Dialer(data["dialer"]) if data.get("dialer") else None
     flags = {key: bool(data.get(key, False)) for key in ("may_dial", "walled")}
-    return Overrides(dialer=dialer, **flags)
+    return Overrides(dialer=dialer, candidate=str(data.get("candidate", "")), **flags)

@@ -328,7 +328,7 @@ class VisitTargets:
         wanted = self._book.wanted(record.group)
         if wanted is None or not self._may_be_visited(record):
             return None
-        within = wanted.settings_for(record.uid)
+        within = wanted.settings_for(record.uid, record.candidate)
         here, state = settings_here(within, record), record.state
         if here.dialer is Dialer.MANAGER:
             return here.mode, here.heartbeat
@@ -348,7 +348,7 @@ class VisitTargets:
         wanted = self._book.wanted(record.group) if record else None
         if record is None or wanted is None or record.last_contact is None or record.awaits_dial:
             return False
-        if settings_here(wanted.settings_for(record.uid), record).dialer is Dialer.MANAGER:
+        if settings_here(wanted.settings_for(record.uid, record.candidate), record).dialer is Dialer.MANAGER:
             return False
         return record.link is not None or self._clock.now() - record.last_contact < target.interval
 

@@ -14,8 +14,8 @@ Rules:
    since an agent that does not know this would take its policies away.  So it does where the Manager is to
    dial, on either side: an agent that cannot be visited would wait for ever.
 5. What a later version added stands in it only where it is used, so nobody's serial rises by an upgrade.
-6. During a rollout it carries two sides, *stable* and *candidate*, and the agent itself decides by its bucket
-   which one holds for it.  A reader that knows no rollouts stays on the stable side.  Its waves are signed
+6. During a rollout it carries two sides, *stable* and *candidate*, and the agent itself decides by its bucket,
+   and by its assignment, which one holds for it.  A reader that knows no rollouts stays on the stable side.  Its waves are signed
    anew under the same serial.
 """
 
@@ -29,7 +29,7 @@ from popham.errors import DefinitionError, WireError
 from popham.model.communication import CommunicationSettings, Dialer
 from popham.model.location import LocationRules
 from popham.model.names import DEFAULT_LOCATION, DEFAULT_TENANT, canonical, digest, parse_json
-from popham.model.rollout import RolloutRef, bucket
+from popham.model.rollout import RolloutRef
 
 BUNDLE_TYPE = "application/vnd.popham.bundle.v1+json"
 CRITICAL = frozenset({"download", "visits"})
@@ -178,25 +178,24 @@ class Bundle:
         """What holds for those outside a cohort, and without a rollout for all."""
         return Side(locations=self.locations, rules=self.rules, download=self.download)
 
-    def is_candidate(self, uid: str) -> bool:
-        """Return whether the candidate side holds for the agent with this instance_uid."""
-        return self.rollout is not None and bucket(self.rollout.salt, uid) < self.rollout.share
+    def is_candidate(self, uid: str, candidate: str = "") -> bool:
+        """Return whether the candidate side holds for an agent.
 
-    def side(self, uid: str) -> Side:
-        """Return the side that holds for the agent with this instance_uid, a UUID string."""
-        return self.candidate if self.candidate is not None and self.is_candidate(uid) else self.stable
+        Args:
+            uid: Its instance_uid, a UUID string.
+            candidate: The rollout that its assignment names; empty for none.
+        """
+        return self.rollout is not None and self.rollout.has(uid, candidate)
 
-    def serial_for(self, uid: str) -> int:
-        """Return the serial of the content that holds for an agent: an older one on the stable side."""
-        if self.rollout is None or self.is_candidate(uid):
-            return self.serial
-        return self.rollout.stable_serial
+    def serial_of(self, *, candidate: bool) -> int:
+        """Return the serial of the content of one side: an older one on the stable side."""
+        return self.serial if self.rollout is None or candidate else self.rollout.stable_serial
 
-    def chosen(self, uid: str) -> Bundle:
-        """Return the bundle as it holds for one agent, one side of it; digest and numbers are the whole one's."""
-        side = self.side(uid)
-        if side.locations is self.locations:
+    def chosen(self, *, candidate: bool) -> Bundle:
+        """Return the bundle as it holds for those on one side; digest and numbers are the whole one's."""
+        if self.candidate is None or not candidate:
             return self
+        side = self.candidate
         chosen = replace(self, locations=side.locations, rules=side.rules, download=side.download)
         object.__setattr__(chosen, "_said", self.content_digest)
         return chosen

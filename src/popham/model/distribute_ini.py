@@ -199,7 +199,9 @@ class _Reader:
             else:
                 where = key if section == SECTION else f"[{section}] {key}"
                 known = "only DISTHOST of [POLICY_DEF] has a counterpart"
-                self._leave(folder, number, where, known, "Nothing, if SQC never read it; else see the manual")
+                self._leave(
+                    folder, number, where, known, "Nothing, if SQC never read it; else see the manual"
+                )
 
     def _listed(self, folder: Folder, number: int, value: str) -> Iterator[Host]:
         """Yield the hosts of one line."""

@@ -1,14 +1,11 @@
 """Who may talk to whom: protocol generations, as one table.
 
-| agent | may dial | may be dialled |
-|---|---|---|
-| stock | yes | no |
-| generation 1 (before 0.5.0) | yes | no |
-| generation 2 (0.5.0) | yes | yes |
-| generation 3 | yes | yes |
-
-Agents of generation 3 take operations; nothing is ordered of older ones.
-
+| agent | may dial | may be dialled | takes operations |
+|---|---|---|---|
+| stock | yes | no | those that OpAMP has |
+| generation 1 (before 0.5.0) | yes | no | no |
+| generation 2 (0.5.0) | yes | yes | no |
+| generation 3 (0.6.0) | yes | yes | yes |
 
 Who dials must be of a generation that can: a Manager or Proxy Manager of generation 1 dials nobody.
 
@@ -40,15 +37,21 @@ STOCK = 0
 """Stands for a stock agent, which has no generation of ours."""
 
 _BETWEEN: Final = "dial a Proxy Manager in its network, and dial that"
-_SINCE: Final = (0, 5)
-"""The version whose agents are the first of generation 2."""
+_SINCE: Final = (((0, 6), 3), ((0, 5), 2))
+"""Versions, the newest first, and the generation that began with each."""
 _NUMBERS: Final = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})")
 
 
-def generation_of(version: str) -> int:
-    """Return the generation of one of our agents by its version; one that names none counts as new."""
+def generation_of(version: str, said: int = 0) -> int:
+    """Return the generation of one of our agents: what it ``said``, else by its version.
+
+    A version that names none counts as new.
+    """
     found = _NUMBERS.match(version)
-    return OLDEST if found is not None and (int(found[1]), int(found[2])) < _SINCE else GENERATION
+    if said or found is None:
+        return said or GENERATION
+    number = (int(found[1]), int(found[2]))
+    return next((generation for since, generation in _SINCE if number >= since), OLDEST)
 
 
 def check_generations(upstream: int, downstream: int, dialer: Dialer) -> None:

@@ -7,8 +7,10 @@ Rules:
 3. A wave ends after its soak, which begins once everybody of the cohort who is in contact has applied.
 4. Too many that failed, undid it, or fell silent halt the rollout: the share becomes 0, and who had it goes back.
 5. A rollout is over when it is promoted (the candidate holds for all) or undone (the old content holds for all).
+6. One that begins as held has nobody in it but those whose assignments name it: agents fetch the candidate,
+   check it and hold it.  It begins its first wave when somebody says so, and nothing halts it before that.
 
-Source: guarantees SEC-41, SEC-42; row F.Y17.
+Source: guarantees SEC-41, SEC-42; rows F.Y9 and F.Y17.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ def bucket(salt: str, uid: str) -> float:
 class RolloutState(StrEnum):
     """What a rollout does; the last two are its ends."""
 
+    HELD = "held"
     RUNNING = "running"
     PAUSED = "paused"
     HALTED = "halted"
@@ -60,6 +63,9 @@ class RolloutState(StrEnum):
         return self in {RolloutState.PROMOTED, RolloutState.UNDONE}
 
 
+_GOING = frozenset({RolloutState.HELD, RolloutState.RUNNING, RolloutState.PAUSED})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRef:
     """A rollout as a bundle names it.
@@ -70,6 +76,7 @@ class RolloutRef:
         ppm: Share of the group that is in it, in parts per million; 0 for nobody.
         wave: Number of the wave, from 1.
         stable_serial: Serial of the content on the stable side.
+        named: Whether those are on the candidate side too whose assignments name it.
     """
 
     id: str
@@ -77,15 +84,20 @@ class RolloutRef:
     ppm: int
     wave: int
     stable_serial: int
+    named: bool = False
 
     @property
     def share(self) -> float:
         """Share of the group that is in the cohort, 0 to 1."""
         return self.ppm / PPM
 
+    def has(self, uid: str, candidate: str) -> bool:
+        """Return whether the candidate holds for an agent, by its uid and what its assignment names as candidate."""
+        return (self.named and candidate == self.id) or bucket(self.salt, uid) < self.share
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the reference as it stands in the document."""
-        return {
+        """Return the reference as it stands in the document; older agents know nothing of names."""
+        return ({"named": True} if self.named else {}) | {
             "id": self.id,
             "salt": self.salt,
             "ppm": self.ppm,
@@ -102,6 +114,7 @@ class RolloutRef:
             ppm=int(data["ppm"]),
             wave=int(data["wave"]),
             stable_serial=int(data["stable_serial"]),
+            named=data.get("named", False) is True,
         )
         if not 0 <= found.ppm <= PPM or found.wave < 1 or found.stable_serial < 0:
             raise ValueError("a share, wave or serial is out of range")
@@ -186,6 +199,7 @@ class Tally:
             the candidate for a soak.
         pending: Are in contact and have not applied yet.
         away: Were not in contact when the wave began, and are not; nobody waits for them.
+        named: Of the cohort: have it by name.
     """
 
     agents: int = 0
@@ -195,6 +209,7 @@ class Tally:
     silent: int = 0
     pending: int = 0
     away: int = 0
+    named: int = 0
 
 
 class Action(StrEnum):
@@ -219,6 +234,7 @@ class Rollout:
         reason: Why it is paused or halted, in a sentence.
         since: When it came into this state, in unix seconds; 0 while it is as it began, or unknown.
         by: Who brought it there; empty likewise.
+        began_held: Whether it began as held, and agents may have it by name.
     """
 
     id: str
@@ -229,13 +245,29 @@ class Rollout:
     reason: str = ""
     since: float = 0.0
     by: str = ""
+    began_held: bool = False
 
     @classmethod
     def begin(cls, name: str, terms: RolloutTerms, *, now: float) -> Rollout:
         """Return a rollout whose first wave begins."""
+        return cls.hold(name, terms, named=False).with_terms(terms, now=now)
+
+    @classmethod
+    def hold(cls, name: str, terms: RolloutTerms, *, named: bool = True) -> Rollout:
+        """Return a rollout whose candidate nobody has yet; ``named`` if agents may have it by name."""
         waves = tuple(Wave(ppm=ppm) for ppm in terms.waves)
-        waves = (replace(waves[0], began=now), *waves[1:])
-        return cls(id=name, terms=terms, state=RolloutState.RUNNING, waves=waves)
+        return cls(id=name, terms=terms, state=RolloutState.HELD, waves=waves, began_held=named)
+
+    def with_terms(self, terms: RolloutTerms, *, now: float) -> Rollout:
+        """Return a held rollout whose first wave begins, on these terms."""
+        waves = tuple(Wave(ppm=ppm) for ppm in terms.waves)
+        running = replace(self, terms=terms, state=RolloutState.RUNNING, waves=waves)
+        return running.with_wave(began=now)
+
+    @property
+    def named(self) -> bool:
+        """Whether agents whose assignments name it are to have the candidate."""
+        return self.began_held and self.state in _GOING
 
     @property
     def wave(self) -> Wave:
@@ -245,7 +277,7 @@ class Rollout:
     @property
     def ppm(self) -> int:
         """Share that bundles name now."""
-        if self.state is RolloutState.HALTED:
+        if self.state in {RolloutState.HALTED, RolloutState.HELD}:
             return 0
         return PPM if self.state is RolloutState.PROMOTED else self.wave.ppm
 
@@ -257,8 +289,11 @@ class Rollout:
     def note(self, tally: Tally, *, now: float) -> Rollout:
         """Return the rollout with the marks that the cohort has reached, and when it settled.
 
+        While it is held there is no wave that could settle.
         A wave that would begin in the future begins anew: the clock went back, and no time could be told by it.
         """
+        if self.state is RolloutState.HELD:
+            return self
         if now < self.wave.began:
             return self.with_wave(began=now, settled=0.0, marks={})
         marks = dict(self.wave.marks)
@@ -306,7 +341,7 @@ class Rollout:
         after = replace(self, state=state, reason=reason, since=now, by=by)
         if state is RolloutState.RUNNING and self.state is RolloutState.HALTED:
             return after.with_wave(began=now, settled=0.0, ended=0.0, marks={})
-        if state in {RolloutState.RUNNING, RolloutState.PAUSED}:
+        if state in _GOING or not after.wave.began:
             return after
         return after.with_wave(ended=now)
 
@@ -321,6 +356,7 @@ class Rollout:
             "reason": self.reason,
             "since": self.since,
             "by": self.by,
+            "began_held": self.began_held,
             "waves": [
                 {
                     "ppm": wave.ppm,
@@ -357,6 +393,8 @@ class Rollout:
             # 0.3.0 did not keep them.
             since=data.get("since", 0.0),
             by=data.get("by", ""),
+            # Nor did any before 0.6.0.
+            began_held=data.get("began_held", False),
         )
 
 

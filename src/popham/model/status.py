@@ -29,6 +29,7 @@ PROMISE_MAX = 8 * 86400.0
 
 _TEXTS = (
     "candidate",
+    "candidate_error",
     *("uid", "group", "mode", "dialer", "tenant", "content_digest", "location", "resolved"),
     *("applied_resolved", "applied_digest", "error_code", "error", "agent_version", "fallback", "server"),
     *("drift_path", "drift_error", "service"),
@@ -106,6 +107,7 @@ class StateRecord:
         generation: That it speaks; 0 from agents that do not say.
         candidate: Digest of the resolved policy of a candidate that it holds, whole and checked, and does not use;
             empty if there is none.
+        candidate_error: Why it cannot hold the candidate that its bundle has, in a sentence; empty if it can.
         paused_at: Agent's wall time at which collection was paused; 0 while it is not.
     """
 
@@ -146,6 +148,7 @@ class StateRecord:
     watched_until: float = 0.0
     generation: int = 0
     candidate: str = ""
+    candidate_error: str = ""
     paused_at: float = 0.0
 
     def payload(self) -> bytes:

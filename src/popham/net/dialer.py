@@ -46,6 +46,10 @@ class AiohttpDialer:
         instance_uid: Sent as OpAMP-Instance-UID on ``/v1/opamp``; 16 bytes, or empty for none.
         http_proxy: URL of a web proxy; empty for none.
 
+    Attributes:
+        where: Host and port, for sentences.
+        date: Header ``Date`` of the last answer; empty before the first.
+
     Raises:
         ConfigError: The URL is unusable, or it and the context disagree about TLS.
     """
@@ -62,6 +66,7 @@ class AiohttpDialer:
     ) -> None:
         self._base, self._prefix = _parse(url, secure=context is not None)
         self.where = f"{self._base.host}:{self._base.port}"
+        self.date = ""
         self._context = context
         self._limits = limits
         self._headers = dict(headers or {})
@@ -168,6 +173,7 @@ class AiohttpDialer:
         This stands before aiohttp follows a redirect, which for an upgrade cannot be forbidden.
         """
         response = await handler(request)
+        self.date = response.headers.get("Date", "")
         if response.status in {101, 200}:
             return response
         error = await refusal(response, self.where)

@@ -159,13 +159,13 @@ def retry_after(text: str, *, date: str = "") -> float | None:
     value = text.strip()
     if value.isascii() and value.isdigit():
         return min(float(value[:9]), LONGEST_WAIT)
-    then, now = _moment(value), _moment(date)
+    then, now = read_date(value), read_date(date)
     if then is None or now is None:
         return None
     return min(max(0.0, then - now), LONGEST_WAIT)
 
 
-def _moment(text: str) -> float | None:
+def read_date(text: str) -> float | None:
     """Return an HTTP date in seconds since the epoch; None if it is none."""
     try:
         moment = email.utils.parsedate_to_datetime(text)

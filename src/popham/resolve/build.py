@@ -85,11 +85,24 @@ def stage(previous: Bundle, fresh: Bundle, rollout: RolloutRef) -> Bundle:
     )
 
 
-def widen(previous: Bundle, *, ppm: int, wave: int, now: float) -> Bundle:
-    """Return ``previous`` with another cohort, under the same serial: a wave, or a halt with nobody in it."""
-    if previous.rollout is None:
+def widen(
+    previous: Bundle, *, ppm: int, wave: int, now: float, salt: str = "", named: bool = False
+) -> Bundle:
+    """Return ``previous`` with another cohort, under the same serial: a wave, or a halt with nobody in it.
+
+    Args:
+        previous: The group's newest bundle.
+        ppm: Share of the group that is in it, in parts per million.
+        wave: Number of the wave.
+        now: Unix seconds.
+        salt: Decides who is in it, where nobody could be before; empty for what decides already.
+        named: Whether those are in it too whose assignments name the rollout.
+    """
+    held = previous.rollout
+    if held is None:
         return previous
-    return resign(replace(previous, rollout=replace(previous.rollout, ppm=ppm, wave=wave)), now=now)
+    rollout = replace(held, ppm=ppm, wave=wave, salt=salt or held.salt, named=named)
+    return resign(replace(previous, rollout=rollout), now=now)
 
 
 def promote(previous: Bundle, *, now: float) -> Bundle:

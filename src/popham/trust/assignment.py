@@ -17,7 +17,7 @@ from popham.model.names import DEFAULT_TENANT, canonical, check_name
 from popham.trust.document import parse_strict
 
 ASSIGNMENT_TYPE = "application/vnd.popham.assignment.v1+json"
-_OPTIONAL = frozenset({"dialer", "may_dial"})
+_OPTIONAL = frozenset({"dialer", "may_dial", "candidate"})
 """Fields that stand in it only where they say something; older agents do not know them."""
 
 
@@ -33,6 +33,7 @@ class Assignment:
         issued: Unix seconds of the signing.
         dialer: Who opens connections, whatever the group's settings say; None for what they say.
         may_dial: Whether it may dial although it was born by a visit; if not, that stays as it is.
+        candidate: Name of the rollout whose candidate it is to use; empty for none.
     """
 
     uid: str
@@ -43,6 +44,7 @@ class Assignment:
     tenant: str = DEFAULT_TENANT
     dialer: Dialer | None = None
     may_dial: bool = False
+    candidate: str = ""
 
     def payload(self) -> bytes:
         """Return the bytes to sign."""
@@ -63,7 +65,12 @@ class Assignment:
             refuse_critical(data)
             named = (field for field in fields(cls) if field.name not in _OPTIONAL)
             found = cls(**{field.name: _field(data, field.name, str(field.type)) for field in named})
-            return replace(found, dialer=_dialer(data), may_dial=_flag(data, "may_dial"))
+            return replace(
+                found,
+                dialer=_dialer(data),
+                may_dial=_flag(data, "may_dial"),
+                candidate=_text(data, "candidate"),
+            )
         except ValueError as error:
             raise TrustError("document", f"the assignment is malformed: {error}") from error
 
@@ -105,6 +112,13 @@ def _flag(data: dict[str, Any], name: str) -> bool:
     value = data.get(name, False)
     if value is True or value is False:
         return bool(value)
+    raise ValueError(f"{name} is of another kind")
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    value = data.get(name, "")
+    if isinstance(value, str):
+        return value
     raise ValueError(f"{name} is of another kind")
 
 

@@ -10,6 +10,7 @@ from popham.model.fleet import Admission
 from popham.model.registry import Listener, find_route, require
 from popham.net.seam import Refusal, Refused, Request, Response
 from popham.upstream.book import Book, Identity
+from popham.upstream.callers import shut_out
 from popham.upstream.record import Record
 
 CONTENT_PATH = "/v1/content/"
@@ -42,6 +43,9 @@ class Documents:
             return Response(body=self._trust[path], content_type="application/octet-stream")
         match = _CONTENT.fullmatch(path)
         record = self._book.record(identity.uid)
+        shut = shut_out(record)
+        if shut is not None:
+            raise Refused(shut)
         allowed = match is not None and record is not None and record.admission is Admission.ACCEPTED
         body = self._content(match[1], record) if match and record and allowed else None
         if body is None:

@@ -5,7 +5,8 @@ Rules:
 1. An order is offered in every answer until the agent says that it began, or what came of it: losing one
    costs time, and the agent obeys its nonce once.
 2. A result is named as heard only once it is durable; the agent repeats it until then.
-3. An agent of whom nothing is ordered costs nothing here.
+3. OpAMP's own command has no answer, so it is said once.
+4. An agent of whom nothing is ordered costs nothing here.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class Orders:
         open: Nonce → document that is still to be heard of, the oldest first.
         heard: Results that are durable and were not named yet.
         want_outputs: Outputs that its results name, and that are not here.
-        restart: Nonce of an operation that OpAMP's own command says, for a stock agent; empty for none.
+        restart: Nonce of an operation that OpAMP's own command says, for a stock agent; empty for none, and once
+            it was said.
     """
 
     open: dict[str, Order] = field(default_factory=dict)
@@ -87,10 +89,14 @@ class Orders:
         """Whether nothing at all is left."""
         return not (self.waiting or self.restart)
 
-    def say(self, room: int) -> Said:
+    def waits(self, *, visited: bool) -> bool:
+        """Return whether there is something to say; the outputs of who is visited are fetched, not asked for."""
+        return bool(self.open or self.heard or (self.want_outputs and not visited))
+
+    def say(self, room: int, *, visited: bool = False) -> Said:
         """Return what is said now, in at most about ``room`` bytes; what was heard is named once per result."""
         heard, self.heard = tuple(self.heard[:HEARD]), self.heard[HEARD:]
-        wants = tuple(self.want_outputs)[:DOCUMENTS]
+        wants = () if visited else tuple(self.want_outputs)[:DOCUMENTS]
         room -= sum(map(len, heard)) + sum(map(len, wants))
         documents, nonces = [], []
         for nonce, order in list(self.open.items())[:DOCUMENTS]:
@@ -113,8 +119,10 @@ class Ordering(Protocol):
     def hear(self, record: Record, results: Sequence[bytes]) -> Awaitable[None] | None:
         """Take note of results; the awaitable ends once they are durable. None if nothing of it is new.
 
+        Those that are durable already are named as heard once more: the answer that did was lost.
+
         Raises:
-            TrustError: One is not signed by this agent.
+            TrustError: One is not signed by this agent, or too large; then nothing was taken note of.
         """
         ...
 

@@ -17,7 +17,7 @@ from popham.link.visits import AWAITED, KEPT, LAPSED
 from popham.model.communication import CommunicationSettings, Dialer
 from popham.model.fleet import Admission, AgentKind
 from popham.model.names import canonical
-from popham.model.rollout import RolloutRef, bucket
+from popham.model.rollout import RolloutRef
 from popham.model.status import STATE_TYPE, StateRecord
 from popham.net.seam import HeldLink
 from popham.opamp.session import Ear
@@ -124,10 +124,9 @@ class Wanted:
     offers: dict[tuple[bool, bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
     settings: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
-    def settings_for(self, uid: str) -> Within:
-        """Return the settings that are to hold for an agent, in each location."""
-        on_trial = self.rollout is not None and bucket(self.rollout.salt, uid) < self.rollout.share
-        if on_trial and self.candidate is not None:
+    def settings_for(self, uid: str, candidate: str = "") -> Within:
+        """Return the settings that are to hold for an agent, in each location; ``candidate`` as in its assignment."""
+        if self.candidate is not None and self.rollout is not None and self.rollout.has(uid, candidate):
             return self.candidate
         return self.within or Within("", {"": self.communication})
 
@@ -187,6 +186,7 @@ class Record:
         lacks: Digests of bodies that it wants brought, since it does not dial.
         certificate_until: Unix seconds at which its certificate ends; 0 if it has none, or that is not known.
         dialer: Who opens connections by its assignment; None for what its group's settings say.
+        candidate: The rollout whose candidate it uses by its assignment; empty for none.
         edition: Rises when something changes that must be durable.
         saved: Newest edition that is.
     """
@@ -217,6 +217,7 @@ class Record:
     lacks: tuple[str, ...] = ()
     certificate_until: float = 0.0
     dialer: Dialer | None = None
+    candidate: str = ""
     edition: int = 0
     saved: int = 0
     _state: StateRecord | None = None
