@@ -9,7 +9,7 @@ import pytest
 from popham.api.app import create_app
 from popham.manager.bundles import Bundles
 from popham.manager.definitions import found_fleet
-from popham.manager.grant import create_admin
+from popham.manager.grant import Role, put_grant
 from popham.manager.keys import create_keys
 from popham.manager.links import NoLinks
 from popham.manager.service import ManagerService
@@ -45,7 +45,7 @@ class OneLink(NoLinks):
 
 @dataclass
 class Rig:
-    """A service with an admin, a viewer and an agent that waits to be accepted."""
+    """A service with a token of each role and an agent that waits to be accepted."""
 
     service: ManagerService
     store: MemoryStore
@@ -77,8 +77,8 @@ async def rig(tmp_path):
             AgentRow(uid=UID, name="web-1", group="fleet", kind="own", admission="new", first_seen=NOW)
         )
         return {
-            role: create_admin(tx, name=role, role=role, lifetime=3600.0, now=NOW, draw=rng.randbytes)
-            for role in ("admin", "viewer")
+            role: put_grant(tx, name=role, role=role, lifetime=3600.0, now=NOW, draw=rng.randbytes)[1]
+            for role in Role
         }
 
     return Rig(service, store, clock, await store.write(fill), changed)

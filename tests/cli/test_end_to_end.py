@@ -19,7 +19,7 @@ from popham.cli.main import cli
 from popham.clock import SystemClock
 from popham.manager.bundles import Bundles
 from popham.manager.definitions import found_fleet
-from popham.manager.grant import create_admin
+from popham.manager.grant import put_grant
 from popham.manager.keys import create_keys
 from popham.manager.links import NoLinks
 from popham.manager.service import ManagerService
@@ -62,7 +62,7 @@ async def _make(keys, more, ask_above):
         agent = AgentRow(uid="u1", name="web-1", group="fleet", kind="own", admission="new", first_seen=now)
         tx.put_agent(agent)
         more(tx)
-        return create_admin(tx, name="ann", role="admin", lifetime=60, now=now, draw=random.randbytes)
+        return put_grant(tx, name="ann", role="admin", lifetime=60, now=now, draw=random.randbytes)[1]
 
     return create_app(service), await store.write(fill)
 

@@ -100,7 +100,7 @@ def _paths(name: str) -> Iterator[str]:
 def _entries(folder: Path) -> dict[str, Path]:
     """Return name in lower case, as Windows compares them, → entry of a folder, sorted."""
     try:
-        return {path.name.lower(): path for path in sorted(folder.iterdir())}
+        return dict(sorted((path.name.lower(), path) for path in folder.iterdir()))
     except OSError as error:
         raise _unreadable(str(folder), error) from error
 

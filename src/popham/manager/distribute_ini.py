@@ -165,7 +165,9 @@ def _definition_page(reading: Reading, *, after: str) -> list[AgentDefinitionRow
 def _wanted(reading: Reading, targets: Sequence[Target], under: str) -> tuple[Definitions, list[str]]:
     """Return the groups and rules of ``targets``, and the names of rules of former imports that go."""
     find_group(reading, under)
-    groups, rules, old = [], [], []
+    groups: list[GroupDefinition] = []
+    rules: list[PlacementDefinition] = []
+    old: list[str] = []
     for target in targets:
         place = Place(source=target.source)
         if reading.group(target.group) is None:

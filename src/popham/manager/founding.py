@@ -14,7 +14,7 @@ from popham.clock import Clock
 from popham.errors import ConfigError, StateError
 from popham.manager.bundles import Bundles
 from popham.manager.definitions import found_fleet
-from popham.manager.grant import create_admin
+from popham.manager.grant import put_grant
 from popham.manager.keys import ManagerKeys, create_keys
 from popham.manager.settings import FILE
 from popham.statedir import StateDir
@@ -106,9 +106,10 @@ def _check_empty(tx: Reading) -> None:
 def _begin(tx: Writing, keys: ManagerKeys, admin: str, now: float) -> str:
     _check_empty(tx)
     found_fleet(tx, Bundles(keys.director), now=now)
-    return create_admin(
+    _, token = put_grant(
         tx, name=admin, role="admin", lifetime=FIRST_LIFETIME, now=now, draw=secrets.token_bytes
     )
+    return token
 
 
 def _describe(asked: Founding) -> str:

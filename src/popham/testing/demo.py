@@ -213,6 +213,21 @@ class Demo:
             for name, agent in sorted(self.look().items())
         ]
 
+    def order(self) -> list[dict[str, Any]]:
+        """Have every agent check in, and return what came of each."""
+        name = self.client.order("check-in", {"all": True})["name"]
+        over = wait_until(
+            lambda: self.client.operation(name)["state"] == "over", "every agent checks in", required=False
+        )
+        if not over:
+            print("demo: not every agent checked in", file=sys.stderr)
+        shown = ("name", "state", "text")
+        found = [{key: target[key] for key in shown} for target in self.client.targets(name)]
+        return [
+            {"operation": name, "kind": "check-in"} | one
+            for one in sorted(found, key=lambda one: one["name"])
+        ]
+
     def _has(self, name: str, text: str) -> bool:
         file = self.folder / "machines" / MACHINES[name] / "motd"
         return file.is_file() and file.read_text().strip() == text
@@ -263,11 +278,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _show(folder: Path, *, once: bool) -> int:
     with running(folder) as demo:
         agents = demo.follow("Weigh anchor at six bells.")
+        operations = demo.order()
         print(demo.popham("get", "agents"), file=sys.stderr)
         ok = all(agent["applied"] == agent["wanted"] and agent["seconds_to_apply"] for agent in agents)
-        ok = ok and len(agents) == len(MACHINES)
+        ok = ok and len(agents) == len(operations) == len(MACHINES)
+        ok = ok and all(one["state"] == "succeeded" for one in operations)
         if once:
-            print(json.dumps({"ok": ok, "state": str(demo.folder), "agents": agents}))
+            found = {"ok": ok, "state": str(demo.folder), "agents": agents, "operations": operations}
+            print(json.dumps(found))
             return 0 if ok else 1
         print(f"api: https://localhost:{demo.people_port}/api/v1")
         print(f"agents: https://localhost:{demo.agents_port}")

@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from popham.model.fleet import Admission, AgentKind
-from popham.model.generation import GENERATION
+from popham.model.generation import GENERATION, OPERATIONS
 from popham.model.names import canonical, digest
 from popham.opamp.codec import custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     AgentConfigMap,
     AgentIdentification,
     AgentRemoteConfig,
+    CommandType,
     ConnectionSettingsOffers,
     CustomCapabilities,
     OpAMPConnectionSettings,
     ServerToAgent,
+    ServerToAgentCommand,
 )
 from popham.opamp.schema.popham.v1.popham_pb2 import Directive
 from popham.opamp.wire import (
@@ -37,21 +39,27 @@ from popham.opamp.wire import (
     TRUST,
     AgentCapability,
 )
+from popham.upstream.orders import Said
 from popham.upstream.record import NO_OBJECTS, Record, Wanted, stock_digest
 
 _ROOM = 1024
-"""Bytes of a held message left for everything that is not the bundle or a body."""
-
+"""Bytes of a held message left for everything that is not the bundle, a body or an operation."""
+ORDERS_ROOM = 64 * 1024
+"""Bytes of operations in one HTTP answer."""
 
 _TAKES_CONFIG = int(AgentCapability.ACCEPTS_REMOTE_CONFIG)
 _TAKES_SETTINGS = int(AgentCapability.ACCEPTS_OPAMP_CONNECTION_SETTINGS)
 _REPORTS_SETTINGS = int(AgentCapability.REPORTS_CONNECTION_SETTINGS_STATUS)
+_TAKES_RESTART = int(AgentCapability.ACCEPTS_RESTART_COMMAND)
 _NEITHER = (False, False)
 """Parts of a plan that are for all: the first two."""
 _OWN_ONLY = (False, False, False, False)
-"""Parts of a plan that are for our own agents: the last four."""
+"""Parts of a plan that are for our own agents: the last four but one."""
 _STOCK_ONLY = (False,)
 """The part that is for stock agents: the third."""
+_NOT_ORDERED = (False,)
+"""The last part: what is ordered."""
+_UNSAID = Said()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +75,7 @@ class Plan:
         check_in: Ask for a round now.
         hello: Name generation and retry window.
         guarded: Leave out of the offer the bodies that it is not given yet.
+        orders: Say what is ordered of it: documents (ours), or OpAMP's command, alone in its message (stock).
         text: A sentence for its own status page.
         stretch: Seconds by which its next round is wanted later.
     """
@@ -79,6 +88,7 @@ class Plan:
     check_in: bool = False
     hello: bool = False
     guarded: bool = False
+    orders: bool = False
     text: str = ""
     stretch: float = 0.0
 
@@ -97,6 +107,7 @@ def _plan(
     assignment: bool,
     ask_bundle: bool,
     guarded: bool,
+    orders: bool,
 ) -> Plan:
     """Return the one plan that says this, for all who are told the same; called by position always."""
     return Plan(
@@ -107,17 +118,42 @@ def _plan(
         assignment=assignment,
         ask_bundle=ask_bundle,
         guarded=guarded,
+        orders=orders,
     )
 
 
-NOTHING = _plan(*_NEITHER, *_STOCK_ONLY, *_OWN_ONLY)
+NOTHING = _plan(*_NEITHER, *_STOCK_ONLY, *_OWN_ONLY, *_NOT_ORDERED)
+ORDERS = _plan(*_NEITHER, *_STOCK_ONLY, *_OWN_ONLY, True)
+"""What is ordered, and nothing else."""
 
 
-def plan(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool, endpoint: str) -> Plan:
+def is_ordered(record: Record, *, visited: bool) -> bool:
+    """Return whether there is something to say of operations now, to an agent that may hear it.
+
+    Nothing is ordered of agents that know no operations: whoever keeps them says so to people.
+    """
+    orders = record.orders
+    if orders is None or record.admission is not Admission.ACCEPTED:
+        return False
+    if record.kind is AgentKind.STOCK:
+        return bool(orders.restart) and bool(record.ear.capabilities & _TAKES_RESTART)
+    state = record.state if record.kind is AgentKind.OWN else None
+    return state is not None and state.generation >= OPERATIONS and orders.waits(visited=visited)
+
+
+def plan(
+    record: Record,
+    wanted: Wanted | None,
+    *,
+    full_state: bool,
+    hello: bool,
+    endpoint: str,
+    ordered: bool = False,
+) -> Plan:
     """Return what this agent should be told.
 
     Nothing is offered while its kind is unknown or it is not accepted.
-    ``endpoint`` is the URL that a stock agent is to dial.
+    ``endpoint`` is the URL that a stock agent is to dial; ``ordered`` is what :func:`is_ordered` says.
     """
     if record.kind is AgentKind.UNKNOWN:
         return Plan(full_state=True)
@@ -125,11 +161,15 @@ def plan(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool
         text = "waiting to be accepted by an administrator" if hello else ""
         return Plan(full_state=full_state, hello=hello, text=text)
     if record.kind is AgentKind.STOCK:
+        if ordered:
+            return ORDERS
         return _plan_stock(record, wanted, full_state=full_state, endpoint=endpoint)
-    return _plan_own(record, wanted, full_state=full_state, hello=hello)
+    return _plan_own(record, wanted, full_state=full_state, hello=hello, ordered=ordered)
 
 
-def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool) -> Plan:
+def _plan_own(
+    record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool, ordered: bool
+) -> Plan:
     state = record.state
     if state is None:
         return Plan(full_state=True, hello=hello, assignment=bool(record.assignment))
@@ -144,7 +184,7 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
     )
     takes = bool(record.ear.capabilities & _TAKES_CONFIG)
     offer = takes and differs and not above and (assignment or same_group)
-    return _plan(full_state, offer, *_STOCK_ONLY, hello, assignment, above, offer and guarded)
+    return _plan(full_state, offer, *_STOCK_ONLY, hello, assignment, above, offer and guarded, ordered)
 
 
 def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endpoint: str) -> Plan:
@@ -162,6 +202,7 @@ def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endp
         takes_config and held != stock_digest(wanted.objects_digest, held),
         takes_settings and known != settings_digest(wanted, endpoint),
         *_OWN_ONLY,
+        *_NOT_ORDERED,
     )
 
 
@@ -186,14 +227,18 @@ def render_tail(
     held: bool,
     retry_window: float,
     endpoint: str,
+    said: Said = _UNSAID,
 ) -> bytes:
     """Return what stands behind :func:`quiet` in the ServerToAgent that says it.
 
-    Without an assignment it is the same for all agents of a group and kind.
+    Without an assignment and what is ordered (``said``) it is the same for all agents of a group and kind.
     On a held link between our own ends nothing exceeds 8 KiB: a bundle that
     would is named, and bodies that would are left out, to be fetched by digest.
     """
     message = ServerToAgent()
+    if what.orders and record.kind is AgentKind.STOCK:
+        message.command.CopyFrom(ServerToAgentCommand(type=CommandType.CommandType_Restart))
+        return message.SerializeToString()
     if what.full_state:
         message.flags = REPORT_FULL_STATE
     tail = b""
@@ -217,6 +262,9 @@ def render_tail(
             check_in=what.check_in,
             text=what.text,
             stretch_seconds=what.stretch,
+            operations=said.operations,
+            heard=said.heard,
+            want_outputs=said.want_outputs,
         )
         message.custom_message.CopyFrom(custom(directive))
         if what.hello:
@@ -224,6 +272,13 @@ def render_tail(
     elif what.check_in:
         message.flags = REPORT_FULL_STATE
     return message.SerializeToString() + tail
+
+
+def orders_room(what: Plan, record: Record, *, held: bool) -> int:
+    """Return the bytes that what is ordered may take in the message that says ``what``."""
+    if not held:
+        return ORDERS_ROOM
+    return HELD_MESSAGE_LIMIT - _ROOM - (len(record.assignment) if what.assignment else 0)
 
 
 def _offer(wanted: Wanted, *, own: bool, held: bool, guarded: bool) -> bytes:

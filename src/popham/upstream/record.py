@@ -22,6 +22,7 @@ from popham.model.status import STATE_TYPE, StateRecord
 from popham.net.seam import HeldLink
 from popham.opamp.session import Ear
 from popham.trust.dsse import Envelope
+from popham.upstream.orders import Orders
 
 _log = logging.getLogger(__name__)
 
@@ -186,6 +187,7 @@ class Record:
         lacks: Digests of bodies that it wants brought, since it does not dial.
         certificate_until: Unix seconds at which its certificate ends; 0 if it has none, or that is not known.
         dialer: Who opens connections by its assignment; None for what its group's settings say.
+        orders: What is ordered of it; None for nothing.  Whoever adds to it takes ``settled`` away.
         candidate: The rollout whose candidate it uses by its assignment; empty for none.
         edition: Rises when something changes that must be durable.
         saved: Newest edition that is.
@@ -217,6 +219,7 @@ class Record:
     lacks: tuple[str, ...] = ()
     certificate_until: float = 0.0
     dialer: Dialer | None = None
+    orders: Orders | None = None
     candidate: str = ""
     edition: int = 0
     saved: int = 0
