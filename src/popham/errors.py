@@ -12,6 +12,7 @@ One base and one family per area::
     ├── LinkError          the other end could not be reached, or went away
     │   └── VisitError     an agent that is to be visited could not be, or not by this visitor
     ├── StateError         a state directory or database cannot be used
+    ├── OperationError     an operation cannot be ordered of an agent, or was not done
     ├── GrantError         the identity may not do this
     ├── ContentError       the agent is not given a body yet
     ├── NotFoundError      the object does not exist
@@ -165,6 +166,12 @@ class StateError(PophamError):
     """A state directory or database cannot be used."""
 
     area = "state"
+
+
+class OperationError(PophamError):
+    """An operation cannot be ordered of an agent, or was not done."""
+
+    area = "operation"
 
 
 class GrantError(PophamError):

@@ -219,7 +219,7 @@ class StateView(StateDir):
 
     def _refuse(self, name: str) -> StateError:
         problem = f"{self.path(name)} was to be changed by a program that only looks"
-        return StateError("read_only", problem, "Report this as a fault of Popham")
+        return StateError("read_only", problem, "It is a fault of Popham; please report it")
 
 
 def read_format(path: Path, kind: Kind) -> int:

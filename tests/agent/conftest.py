@@ -7,12 +7,14 @@ import pytest
 
 from popham.agent.apply import Applied, Applier
 from popham.agent.settings import AgentSettings, FilesSettings, OtelcolSettings
+from popham.clock import SystemClock
 from popham.model.bundle import PolicyRef
 from popham.model.policy import Policy, check_policy
 from popham.testing.simulation import make_keys
 from popham.testing.virtual import VirtualClock
 
 from .orders import Orders
+from .patients import Manager, Patient
 
 
 def make_policy(*files, name="web", **rest):
@@ -103,3 +105,28 @@ def keys():
 @pytest.fixture
 def orders(keys):
     return Orders(keys)
+
+
+@pytest.fixture(scope="session")
+def fleet_keys():
+    """Keys of a fleet whose certificates are valid by the machine's clock."""
+    return make_keys(SystemClock())
+
+
+@pytest.fixture
+def patient(tmp_path, fleet_keys):
+    return Patient(tmp_path.resolve(), fleet_keys)
+
+
+@pytest.fixture
+async def upstream(fleet_keys):
+    """Return a function that starts something that listens where a Manager should."""
+    begun = []
+
+    async def begin(*names, **how):
+        begun.append(await Manager(fleet_keys, names or ("127.0.0.1",), **how).start())
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        await one.stop()

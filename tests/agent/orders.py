@@ -71,9 +71,14 @@ class Orders:
         if self.enforcer.assignment is None:
             self.assign("fleet")
 
-    def assign(self, group):
+    def assign(self, group, candidate=""):
         held = Assignment(
-            uid=UID, spki_sha256=KEY.keyid, group=group, seq=self.state.assignment_floor() + 1, issued=0
+            uid=UID,
+            spki_sha256=KEY.keyid,
+            group=group,
+            seq=self.state.assignment_floor() + 1,
+            issued=0,
+            candidate=candidate,
         )
         self.group = group
         self.enforcer.assign(seal(ASSIGNMENT_TYPE, held.payload(), self.keys.director))

@@ -66,10 +66,17 @@ class Site:
         self.broken = frozenset()
         self.spend = lambda: None
 
-    async def apply(self, policies):
+    async def check(self, policies):
+        self.read(policies)
+
+    def read(self, policies):
         names = tuple(policy.ref.name for policy in policies)
         if self.broken.intersection(names):
             raise PolicyError("validate", "it does not parse")
+        return names
+
+    async def apply(self, policies):
+        names = self.read(policies)
         self.spend()
         self.names = names
         self.log.append(names)

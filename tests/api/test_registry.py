@@ -5,7 +5,7 @@ from fastapi.routing import iter_route_contexts
 
 from popham.api.app import create_app
 from popham.manager.grant import Role
-from popham.model.registry import ADMIN, NONE, ROUTES, VIEWER, IdentityKind, Listener
+from popham.model.registry import ADMIN, NONE, OPERATOR, ROUTES, VIEWER, IdentityKind, Listener
 
 PEOPLE = [route for route in ROUTES if route.listener is Listener.PEOPLE]
 
@@ -23,7 +23,7 @@ def test_sec_4_every_route_stands_in_the_registry_and_the_other_way_round():
     assert routes_of(create_app(None)) == {(route.method, route.path) for route in PEOPLE}
 
 
-@pytest.mark.parametrize("who", [NONE, VIEWER, ADMIN])
+@pytest.mark.parametrize("who", [NONE, VIEWER, OPERATOR, ADMIN])
 @pytest.mark.parametrize("route", PEOPLE, ids=lambda route: f"{route.method} {route.path}")
 async def test_sec_4_every_route_refuses_who_is_not_named(rig, route, who):
     path = route.path.replace("{ref}", "web-1").replace("{name}", "fleet").replace("{id}", "0123456789abcdef")
@@ -52,4 +52,4 @@ async def test_sec_7_there_is_no_set_up_route_and_no_page_from_a_cdn(rig, name):
 
 
 def test_identities_of_people_are_the_roles_of_grants():
-    assert {IdentityKind(role) for role in Role} == {VIEWER, ADMIN}
+    assert {IdentityKind(role) for role in Role} == {VIEWER, OPERATOR, ADMIN}

@@ -40,6 +40,9 @@ CHANGES = [
     ("create_token", (), {}),
     ("revoke_token", ("x",), {}),
     ("check_in", (("x",),), {}),
+    ("create_grant", (), {"name": "x", "role": "admin"}),
+    ("grants", (), {}),
+    ("revoke_grant", ("x",), {}),
 ]
 
 

@@ -69,7 +69,7 @@ class Fleet:
         if admission == Admission.ACCEPTED and kind == AgentKind.OWN:
             row = assign(row, self.bench.keys.director, now=NOW)
         await self.bench.store.write(lambda tx: tx.put_agent(row))
-        await self.book.reread(uid)
+        await self.book.reread([uid])
         self.targets.agent_changed(uid)
         return uid
 

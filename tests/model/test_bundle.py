@@ -235,8 +235,8 @@ def test_f_y17_a_bundle_with_two_sides_is_read_back_from_its_payload(bundle, oth
     assert found.payload() == both.payload()
     assert found.content_digest != bundle.content_digest
     for uid in UIDS[:5]:
-        chosen = found.chosen(uid)
-        assert chosen.stable == found.side(uid)
+        chosen = found.chosen(candidate=found.is_candidate(uid))
+        assert chosen.stable == (found.candidate if found.is_candidate(uid) else found.stable)
         assert (chosen.content_digest, chosen.serial) == (found.content_digest, found.serial)
 
 
@@ -245,10 +245,21 @@ def test_sec_42_an_agent_has_the_candidate_by_its_own_bucket_only():
     assert first == {uid for uid in UIDS if bucket("salt", uid) < 0.5}
     assert 0 < len(first) < len(UIDS)
     for uid in UIDS:
-        assert BOTH.side(uid) == (CANDIDATE if uid in first else BUNDLE.stable)
-        assert BOTH.serial_for(uid) == (2 if uid in first else 1)
+        assert BOTH.chosen(candidate=uid in first).stable == (CANDIDATE if uid in first else BUNDLE.stable)
+        assert BOTH.serial_of(candidate=uid in first) == (2 if uid in first else 1)
     assert not any(replace(BOTH, rollout=replace(ROLLOUT, ppm=0)).is_candidate(uid) for uid in UIDS)
     assert all(replace(BOTH, rollout=replace(ROLLOUT, ppm=PPM)).is_candidate(uid) for uid in UIDS)
+
+
+def test_f_y9_an_agent_has_a_candidate_by_name_where_the_rollout_says_so():
+    outside = next(uid for uid in UIDS if not BOTH.is_candidate(uid))
+    assert not BOTH.is_candidate(outside, "r1")
+    by_name = replace(BOTH, rollout=replace(ROLLOUT, named=True))
+    assert by_name.is_candidate(outside, "r1")
+    assert not by_name.is_candidate(outside, "r2")
+    assert not by_name.is_candidate(outside)
+    assert Bundle.from_payload(by_name.payload()) == by_name
+    assert "named" not in json.loads(BOTH.payload())["rollout"], "older agents know nothing of it"
 
 
 def test_f_y17_blobs_are_those_of_both_sides():

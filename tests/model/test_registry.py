@@ -49,9 +49,15 @@ def test_sec_4_no_agent_may_use_what_is_for_people_and_no_person_what_is_for_age
         named = route.identities
         if named == frozenset(IdentityKind):
             continue
-        people = {IdentityKind.VIEWER, IdentityKind.ADMIN}
+        people = {IdentityKind.VIEWER, IdentityKind.OPERATOR, IdentityKind.ADMIN}
         fleet = {IdentityKind.AGENT, IdentityKind.STOCK}
         assert not (named & people and named & fleet), route
+
+
+def test_f_o5_an_operator_may_use_what_a_viewer_may_and_an_admin_what_an_operator_may():
+    for route in ROUTES:
+        assert not route.allows(IdentityKind.VIEWER) or route.allows(IdentityKind.OPERATOR), route
+        assert not route.allows(IdentityKind.OPERATOR) or route.allows(IdentityKind.ADMIN), route
 
 
 @pytest.mark.parametrize("entry", [*ROUTES, *MESSAGES], ids=_name)

@@ -145,5 +145,6 @@ def test_f_y17_versions_rise_with_every_wave_and_nobody_has_it_at_none(waves):
         assert bool(ppm) or not has
         assert ppm < PPM or has == set(uids)
         for uid in uids:
-            assert held.side(uid) == (held.candidate if uid in has else held.stable)
-            assert held.serial_for(uid) == (2 if uid in has else 1)
+            chosen = held.chosen(candidate=uid in has)
+            assert chosen.stable == (held.candidate if uid in has else held.stable)
+            assert held.serial_of(candidate=uid in has) == (2 if uid in has else 1)

@@ -117,7 +117,7 @@ async def test_ops_25_who_was_revoked_gets_403_on_rounds_links_and_content(manag
     assert caught.value.refusal.status == 403
     blob = next(iter(manager.book.wanted("lab").blobs))
     request = Request(method="GET", path=f"/v1/content/sha256/{blob}", peer=agent.peer())
-    assert (await manager.hub.other(request)).status == 404
+    assert (await manager.hub.other(request)).status == 403
 
 
 async def test_ops_25_who_was_refused_gets_403(manager, stock):

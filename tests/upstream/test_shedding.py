@@ -62,7 +62,8 @@ def busy(manager):
     """A load that a test sets."""
     load = [Load(10.0)]
     shedder = Shedder(lambda: load[0], lambda: 42.0)
-    manager.hub._shedder = manager.hub._news._shedder = shedder
+    hub = manager.hub
+    hub._shedder = hub._news._shedder = hub._credentials._shedder = shedder
     return load
 
 

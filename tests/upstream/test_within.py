@@ -72,5 +72,14 @@ def test_during_a_rollout_each_side_has_its_own(ppm, settings):
     assert found.settings_for("u").at("d") is settings
 
 
+@pytest.mark.parametrize(("named", "settings"), [(False, DIALS), (True, VISITED)])
+def test_f_y9_who_has_a_candidate_by_name_has_its_settings(named, settings):
+    rollout = RolloutRef(id="r1", salt="s", wave=1, ppm=0, stable_serial=1, named=named)
+    stable, candidate = Within("d", {"d": DIALS}), Within("d", {"d": VISITED})
+    found = wanted(within=stable, candidate=candidate, rollout=rollout)
+    assert found.settings_for("u", "r1").at("d") is settings
+    assert found.settings_for("u").at("d") is DIALS
+
+
 def test_codes_of_an_order_not_obeyed_yet_are_those_that_agents_report():
     assert {OFF, AWAITED, KEPT} == UNVISITED

@@ -25,10 +25,11 @@ from popham.agent.inspection import Inspection, Seen
 from popham.agent.permission import Permission
 from popham.agent.placed import Placed, PlacedRecord
 from popham.agent.placement import FailPoint, Placement, disk_error
-from popham.agent.planning import Applied, Plan, make_plan
+from popham.agent.planning import Applied, Plan, make_plan, want_all
 from popham.agent.programs import Offload, Programs
 from popham.agent.settings import DEFAULT_FILE, AgentSettings
 from popham.agent.types.registry import supported_types
+from popham.agent.types.wanted import WantedPolicy
 from popham.errors import PolicyError, PophamError
 
 __all__ = ["Applied", "Applier", "at_once", "in_thread"]
@@ -119,6 +120,23 @@ class Applier:
                 await self._offload(lambda: self._tidy_up(plan.placed))
         self.placed()
 
+    async def check(self, policies: Sequence[Applied]) -> None:
+        """Return if all of ``policies`` could be applied, as far as that can be known; nothing is changed.
+
+        The machine's permissions are looked at, templates are filled in, and ``validate`` commands are asked.
+
+        Raises:
+            PolicyError: A policy could not be applied.
+            StateError: The applier's own record is damaged.
+        """
+        async with self._one:
+            try:
+                wanted = await self._offload(lambda: self._want(policies))
+                for policy in wanted:
+                    await self.programs.validate(policy)
+            except OSError as error:
+                raise disk_error(error) from error
+
     async def recover(self) -> bool:
         """Bring back a whole set after a process ended in the middle; return whether that was needed.
 
@@ -156,6 +174,10 @@ class Applier:
     def _permission(self) -> Permission:
         placed = self._record.load().files
         return Permission(self._settings, self._source, self._root, self._facts(), placed)
+
+    def _want(self, policies: Sequence[Applied]) -> list[WantedPolicy]:
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return want_all(policies, self._permission(), self.supported)
 
     def _plan(self, policies: Sequence[Applied]) -> Plan:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -74,6 +74,10 @@ class Bodies:
         refs = held.held.policies if held else ()
         return [ref for ref in refs if ref.type in self._supported()]
 
+    def everywhere(self, held: InForce) -> list[PolicyRef]:
+        """Return the policies of all its locations that the applier knows."""
+        return [ref for name in held.bundle.locations for ref in self.known(held.at(name))]
+
     def lacks(self, refs: Iterable[PolicyRef]) -> bool:
         """Return whether a body is not here."""
         return any(self._state.blob(ref.sha256) is None for ref in refs)

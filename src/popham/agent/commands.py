@@ -55,8 +55,9 @@ async def run_command(
     timeout: float,  # noqa: ASYNC109  # the command's own bound, not the caller's
     given: Path | None = None,
     looks: bool = False,
+    kept: Kept | None = None,
 ) -> Ended:
-    """Run one command to its end and return how it ended.
+    """Run one command to its end and return how it ended; who stops waiting ends it, with its group.
 
     Args:
         argv: The absolute path of the program, and its arguments.
@@ -64,19 +65,22 @@ async def run_command(
         timeout: Seconds it may take.
         given: A file to be its standard input; None for nothing.
         looks: Whether it only looks at something, so that it is bounded, and ended with all that it started.
+        kept: What takes its output; None to keep the beginning.
 
     Raises:
         PolicyError: ``policy.command``: the program cannot be started.
         OSError: ``given`` cannot be read.
     """
     with _input(given) as data:
-        return await _run(argv, folder, timeout, data, looks=looks)
+        return await _run(argv, folder, timeout, data, kept or Kept(), looks=looks)
 
 
-async def _run(argv: Sequence[str], folder: Path, seconds: float, data: int, *, looks: bool) -> Ended:
+async def _run(
+    argv: Sequence[str], folder: Path, seconds: float, data: int, kept: Kept, *, looks: bool
+) -> Ended:
     reading, writing = os.pipe()
     try:
-        transport, head = await _listen(reading)
+        transport = await _listen(reading, kept)
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
@@ -95,7 +99,7 @@ async def _run(argv: Sequence[str], folder: Path, seconds: float, data: int, *, 
             status = await _wait(process, seconds)
             if looks:
                 posix.kill_group(process.pid)
-            await head.ended(_LAST_OUTPUT)
+            await kept.ended(_LAST_OUTPUT)
         finally:
             transport.close()
     except OSError as error:
@@ -105,7 +109,7 @@ async def _run(argv: Sequence[str], folder: Path, seconds: float, data: int, *, 
     finally:
         if writing >= 0:
             os.close(writing)
-    return Ended(status, head.text())
+    return Ended(status, kept.text())
 
 
 @contextlib.contextmanager
@@ -121,14 +125,15 @@ def _input(given: Path | None) -> Iterator[int]:
         os.close(data)
 
 
-async def _listen(reading: int) -> tuple[asyncio.ReadTransport, _Head]:
+async def _listen(reading: int, kept: Kept) -> asyncio.ReadTransport:
     """Read from a pipe; its descriptor belongs to the transport from then on."""
     pipe = os.fdopen(reading, "rb", buffering=0)
     try:
-        return await asyncio.get_running_loop().connect_read_pipe(_Head, pipe)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: kept, pipe)
     except BaseException:
         pipe.close()
         raise
+    return transport
 
 
 async def _wait(process: asyncio.subprocess.Process, seconds: float) -> int | None:
@@ -146,17 +151,43 @@ async def _wait(process: asyncio.subprocess.Process, seconds: float) -> int | No
                     await process.wait()
 
 
-class _Head(asyncio.Protocol):
-    """Keeps the beginning of what comes through a pipe."""
+class Kept(asyncio.Protocol):
+    """Keeps the beginning, and perhaps the end, of what comes through a pipe; the rest is counted."""
 
-    def __init__(self) -> None:
-        self._data = bytearray()
+    def __init__(self, head: int = OUTPUT, tail: int = 0) -> None:
+        """Keep at most ``head`` bytes of the beginning, and ``tail`` of the end."""
+        self._most, self._last = head, tail
+        self._head, self._tail = bytearray(), bytearray()
+        self._all = 0
         self._end = asyncio.Event()
 
+    @property
+    def left_out(self) -> int:
+        """Bytes that are not kept."""
+        return max(0, self._all - len(self._head) - min(len(self._tail), self._last))
+
+    @property
+    def data(self) -> bytes:
+        """What is kept; between beginning and end stands how much is not."""
+        if not self._tail:
+            return bytes(self._head)
+        gap = f"\n[{self.left_out} bytes left out]\n".encode() if self.left_out else b""
+        return bytes(self._head) + gap + bytes(self._tail[-self._last :])
+
     def data_received(self, data: bytes) -> None:
-        self._data += data[: OUTPUT - len(self._data)]
+        """Take what came."""
+        self._all += len(data)
+        room = self._most - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        if data and self._last:
+            self._tail += data[-self._last :]
+            if len(self._tail) > 2 * self._last:
+                del self._tail[: -self._last]
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Take note that nothing comes any more."""
         del exc
         self._end.set()
 
@@ -169,4 +200,5 @@ class _Head(asyncio.Protocol):
             return
 
     def text(self) -> str:
-        return self._data.decode(errors="replace").strip()
+        """Return what is kept as text."""
+        return self.data.decode(errors="replace").strip()

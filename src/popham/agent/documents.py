@@ -25,6 +25,7 @@ from popham.errors import StateError, TrustError
 from popham.model.location import LocationRules, Whereabouts
 from popham.model.names import DEFAULT_TENANT
 from popham.model.status import Outcome
+from popham.trust.assignment import Assignment
 from popham.trust.tuf import TrustedTuf
 from popham.trust.verify import check_blob, open_assignment, open_bundle
 
@@ -183,6 +184,19 @@ class Documents:
             self._state.save_assignment(envelope)
             self.assignment = taken
             self._changed()
+            self._choose(taken)
+
+    def _choose(self, taken: Assignment) -> None:
+        """Go to the side of the newest bundle that an assignment says, if that is another.
+
+        A process that ends before this is noted has the next one look at what is in force anyway.
+        """
+        newest = self.newest
+        if newest is None or newest.other is None or newest.bundle.group != taken.group:
+            return
+        if newest.whole.is_candidate(taken.uid, taken.candidate) != newest.uses_candidate:
+            self.newest = newest.other
+            self._arrive(known=False)
 
     def take(self, envelope: bytes, blobs: Mapping[str, bytes]) -> None:
         """Take a bundle and the bodies that came with it; what is refused is reported."""
@@ -211,14 +225,18 @@ class Documents:
             self._state.save_floor(DEFAULT_TENANT, group, fresh)
         self._state.save_bundle(envelope)
         known = self.newest is not None and self.newest.bundle.content_digest == bundle.content_digest
-        self.newest = InForce.of(bundle, self._state.uid, envelope)
+        self.newest = InForce.of(bundle, self._state.uid, envelope, self.assignment.candidate)
+        self._arrive(known=known)
+
+    def _arrive(self, *, known: bool) -> None:
+        """Take note of the newest bundle, or of its other side; ``known`` if it is what it was before."""
         self._complete, self._in_touch = False, True
         self._place()
         if self.blocked is not None:
             self._note(
                 outcome=Outcome.FAILED, error_code=self.blocked.code, error=self.blocked.error, withheld=()
             )
-        elif not known and self._holds_already():
+        elif not known and self.newest is not None and self._holds_already():
             self._adopt(self.newest)
         elif not known:
             self._note(outcome=Outcome.APPLYING, error_code="", error="", withheld=())
@@ -245,9 +263,9 @@ class Documents:
 
     def _is_known(self, resolved: str) -> bool:
         """Return whether a set is what holds, or one that a bundle kept here may bring."""
-        bundles = [held.bundle for held in (self.newest, self.in_force) if held is not None]
-        sets = (held.resolved_digest for bundle in bundles for held in bundle.locations.values())
-        return resolved == self.progress.applied_resolved or resolved in sets
+        kept = [held for held in (self.newest, self.in_force) if held is not None]
+        sides = [side for held in kept for side in (held, held.other) if side is not None]
+        return resolved == self.progress.applied_resolved or any(side.brings(resolved) for side in sides)
 
     @property
     def _follows(self) -> bool:

@@ -12,6 +12,7 @@ Rules:
 6. Who no longer waits for a set does not end it in the middle.
 7. A policy that upstream withholds stays in its former version, or out; the rest is applied, and each
    later contact asks again once.
+8. A candidate that is held is fetched and checked as well, and changes nothing: see :mod:`popham.agent.candidate`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 from popham.agent.apply import Applied
 from popham.agent.bodies import AskedOnce, Fetch, Gathered
+from popham.agent.candidate import Candidate
 from popham.agent.in_force import InForce
 from popham.agent.probation import CONTACT, Trials
 from popham.agent.state import AgentState
@@ -72,6 +74,7 @@ class Enforcer(Undoing):
             trials: Watch what comes into force; None, and nothing is watched.
         """
         super().__init__(state, applier, tuf, clock, changed, trials)
+        self._candidate = Candidate(applier, self._bodies, changed)
         self.look: Callable[[], Awaitable[None]] = _stay
         self.touched: Callable[[], None] = lambda: None
         self.brought: Callable[[], None] = lambda: None
@@ -97,6 +100,7 @@ class Enforcer(Undoing):
                 if not await _whole(self._bring_now(aim, found)):
                     break
             await self._fetch_ahead(fetch)
+            await self._candidate.hold(self._held_candidate, fetch, self._applying)
         except TrustError as error:
             self.refuse(error)
         except PolicyError as error:
@@ -126,10 +130,35 @@ class Enforcer(Undoing):
 
     def _named(self) -> Iterator[PolicyRef]:
         newest = self.newest
-        if newest is None or self._complete or not newest.bundle.download:
-            return
-        for name in newest.bundle.locations:
-            yield from self._bodies.known(newest.at(name))
+        if newest is not None and newest.bundle.download and not self._complete:
+            yield from self._bodies.everywhere(newest)
+        yield from self._candidate.lacking(self._held_candidate)
+
+    # A candidate that it holds.
+
+    @property
+    def _held_candidate(self) -> InForce | None:
+        """The newest bundle as its candidate would have it here; None if there is none that agents may have by name."""
+        newest = self.newest
+        if newest is None or newest.uses_candidate or not newest.bundle.download:
+            return None
+        rollout, other = newest.whole.rollout, newest.other
+        return self._placed(other) if rollout is not None and rollout.named else None
+
+    @property
+    def uses_candidate(self) -> bool:
+        """Whether the candidate of a rollout is to hold here."""
+        return self.newest is not None and self.newest.uses_candidate
+
+    @property
+    def candidate(self) -> str:
+        """Digest of the resolved policy of the candidate that is held here, whole and checked; empty if there is none."""
+        return self._candidate.resolved_of(self._held_candidate)
+
+    @property
+    def candidate_error(self) -> str:
+        """Why the candidate cannot be held, in a sentence; empty if it can."""
+        return self._candidate.error_of(self._held_candidate)
 
     async def _bring(self, aim: InForce | None, found: Gathered) -> bool:
         """Bring ``aim`` into force; None while download is off, or all was undone, and nothing ever was.
@@ -201,6 +230,7 @@ class Enforcer(Undoing):
             return False
         held = self.in_force
         same = held is not None and held.bundle.content_digest == aim.bundle.content_digest
+        same = same and held is not None and held.uses_candidate is aim.uses_candidate
         return same and self.progress.applied_resolved == aim.held.resolved_digest
 
     async def _fall_back(self) -> None:
@@ -230,9 +260,7 @@ class Enforcer(Undoing):
         newest = self.newest
         if newest is None or self._complete or not newest.bundle.download:
             return
-        whole = True
-        for location in newest.bundle.locations:
-            whole = await self._bodies.get_ahead(self._bodies.known(newest.at(location)), fetch) and whole
+        whole = await self._bodies.get_ahead(self._bodies.everywhere(newest), fetch)
         self._complete = whole and self.newest is not None and newest.bundle is self.newest.bundle
 
     # What differs from what is in force.
@@ -289,6 +317,7 @@ class Enforcer(Undoing):
     def look_again(self) -> None:
         """Have the next :meth:`settle` try a failed set again, and look at what is in force."""
         self._confirmed = False
+        self._candidate.look_again()
         self._try_again(asked=True)
 
     def _try_again(self, *, asked: bool) -> None:

@@ -14,6 +14,8 @@ class InForce:
 
     Attributes:
         bundle: What holds for this agent of it: during a rollout one of its sides.
+        whole: The same with both sides.
+        uses_candidate: Whether the candidate of a rollout holds.
         location: Where the machine is.
         envelope: The bundle as it came.
         serial: Serial of the content that holds: an older one than the bundle's on the stable side of a rollout.
@@ -22,15 +24,54 @@ class InForce:
 
     bundle: Bundle
     location: str
-    envelope: bytes = field(default=b"", repr=False, compare=False)
-    serial: int = 0
+    envelope: bytes = field(repr=False, compare=False)
+    serial: int
+    whole: Bundle = field(repr=False, compare=False)
+    uses_candidate: bool = False
     parts: Parts | None = None
 
     @classmethod
-    def of(cls, bundle: Bundle, uid: str, envelope: bytes) -> InForce:
-        """Return a bundle as the agent ``uid`` has it, in the default location."""
-        chosen = bundle.chosen(uid)
-        return cls(chosen, chosen.default_location, envelope, bundle.serial_for(uid))
+    def of(cls, bundle: Bundle, uid: str, envelope: bytes, candidate: str = "") -> InForce:
+        """Return a bundle as an agent has it, in the default location.
+
+        Args:
+            bundle: It.
+            uid: Of the agent.
+            envelope: The bundle as it came.
+            candidate: The rollout whose candidate the agent is to use by its assignment; empty for none.
+        """
+        return cls._on(bundle, envelope, candidate=bundle.is_candidate(uid, candidate))
+
+    @classmethod
+    def _on(cls, bundle: Bundle, envelope: bytes, *, candidate: bool) -> InForce:
+        chosen, serial = bundle.chosen(candidate=candidate), bundle.serial_of(candidate=candidate)
+        return cls(chosen, chosen.default_location, envelope, serial, bundle, candidate)
+
+    @property
+    def other(self) -> InForce | None:
+        """The same bundle as it is for those on the other side of its rollout; None without one."""
+        if self.whole.candidate is None:
+            return None
+        return self._on(self.whole, self.envelope, candidate=not self.uses_candidate)
+
+    def bringing(self, resolved: str, *, serial: int = 0, parts: Parts | None = None) -> InForce:
+        """Return the same bundle on the side that brings ``resolved``; where neither does, or both, as it is.
+
+        An assignment may have changed the side since that came into force.
+
+        Args:
+            resolved: Digest of a resolved policy.
+            serial: Serial of its content, which decides between the sides; 0 if unknown.
+            parts: What of it holds where something of it is withheld.
+        """
+        other = self.other
+        sides = [self] if other is None else [self, other]
+        found = [one for one in sides if one.only(parts).brings(resolved)]
+        return next((one for one in found if one.serial == serial), found[0] if found else self)
+
+    def brings(self, resolved: str) -> bool:
+        """Return whether a location of it has this resolved policy."""
+        return any(held.resolved_digest == resolved for held in self.bundle.locations.values())
 
     @property
     def held(self) -> LocationSet:

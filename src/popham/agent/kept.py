@@ -67,9 +67,13 @@ def read_kept(state: AgentState, tuf: TrustedTuf) -> Kept:
     assignment = read("assignment", state.assignment(), open_own)
     newest = in_force = None
     if assignment is not None:
-        newest = read("newest bundle", state.bundle(), lambda held: _open(held, tuf, state.uid))
-        in_force = read("bundle in force", state.last_good(), lambda held: _open(held, tuf, state.uid))
+        named = assignment.candidate
+        newest = read("newest bundle", state.bundle(), lambda held: _open(held, tuf, state.uid, named))
+        in_force = read("bundle in force", state.last_good(), lambda held: _open(held, tuf, state.uid, named))
         progress = state.progress()
+        if in_force is not None:
+            resolved, serial = progress.applied_resolved, progress.applied_serial
+            in_force = in_force.bringing(resolved, serial=serial, parts=progress.parts)
         part = in_force.only(progress.parts) if in_force else None
         if part is not None and part.held.resolved_digest == progress.applied_resolved:
             in_force = part
@@ -77,14 +81,14 @@ def read_kept(state: AgentState, tuf: TrustedTuf) -> Kept:
     return Kept(assignment=assignment, newest=newest, in_force=in_force, error=error)
 
 
-def _open(envelope: bytes, tuf: TrustedTuf, uid: str) -> InForce:
+def _open(envelope: bytes, tuf: TrustedTuf, uid: str, candidate: str = "") -> InForce:
     """Return the bundle in ``envelope``, whatever its group: the assignment may have changed since."""
     try:
         group = parse_strict(Envelope.parse(envelope, types=(BUNDLE_TYPE,)).payload).get("group")
     except ValueError as error:
         raise TrustError("document", f"the bundle is malformed: {error}") from error
     bundle, _ = open_bundle(envelope, tuf=tuf, tenant=DEFAULT_TENANT, group=str(group), floor=None)
-    return InForce.of(bundle, uid, envelope)
+    return InForce.of(bundle, uid, envelope, candidate)
 
 
 def read_proven(state: AgentState, tuf: TrustedTuf, trial: Trial) -> InForce:
@@ -97,7 +101,8 @@ def read_proven(state: AgentState, tuf: TrustedTuf, trial: Trial) -> InForce:
     envelope = state.proven()
     if envelope is None:
         raise StateError("proven", "what was in force before is not kept here", "Publish it again")
-    return _open(envelope, tuf, state.uid).at(trial.location).only(trial.parts)
+    found = _open(envelope, tuf, state.uid).bringing(trial.proven, parts=trial.parts)
+    return found.at(trial.location).only(trial.parts)
 
 
 def read_former(state: AgentState, tuf: TrustedTuf, trial: Trial) -> InForce | None:
@@ -108,6 +113,7 @@ def read_former(state: AgentState, tuf: TrustedTuf, trial: Trial) -> InForce | N
         TrustError: It cannot be read.
     """
     envelope = state.former() if trial.former else None
-    found = _open(envelope, tuf, state.uid).at(trial.former_location) if envelope is not None else None
+    found = _open(envelope, tuf, state.uid).bringing(trial.former) if envelope is not None else None
+    found = found.at(trial.former_location) if found is not None else None
     # A process may have ended between the two files.
     return found if found is not None and found.held.resolved_digest == trial.former else None

@@ -88,8 +88,7 @@ def make_plan(
         StateError: The record is damaged.
         OSError: Something cannot be looked at.
     """
-    wanted = [_want(policy, permission) for policy in policies if policy.ref.type in supported]
-    check_twice(wanted)
+    wanted = want_all(policies, permission, supported)
     before = record.load()
     due = {file.path for policy in wanted for file in policy.files if _is_due(file, before)}
     changed = [policy for policy in wanted if not _fits(policy, due)]
@@ -121,6 +120,20 @@ def make_plan(
         ),
         secrets=tuple(secret for policy in wanted for secret in policy.secrets),
     )
+
+
+def want_all(
+    policies: Sequence[Applied], permission: Permission, supported: Collection[str]
+) -> list[WantedPolicy]:
+    """Return what policies want of this machine; those of types that are not ``supported`` are skipped.
+
+    Raises:
+        PolicyError: One cannot be applied here, or two want the same.
+        OSError: Something cannot be looked at.
+    """
+    wanted = [_want(policy, permission) for policy in policies if policy.ref.type in supported]
+    check_twice(wanted)
+    return wanted
 
 
 def _want(policy: Applied, permission: Permission) -> WantedPolicy:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from popham.agent.commands import Ended, run_command
+from popham.agent.commands import Ended, Kept, run_command
 from popham.agent.settings import PHASE, PLACES, AgentSettings
 from popham.agent.types.wanted import WantedFile, WantedPolicy
 from popham.errors import PolicyError
@@ -111,6 +111,14 @@ class Programs:
         ended = await self._hand(name, phase, data)
         self._judge(ended, "apply", f"the command {name!r} ({phase})", secrets)
 
+    async def run(self, name: str, kept: Kept) -> Ended:
+        """Run a command to its end; what it prints goes to ``kept``.
+
+        Raises:
+            PolicyError: ``policy.command``: it cannot be started.
+        """
+        return await self._run(self._settings.commands[name], Path("/"), kept=kept)
+
     async def _hand(self, name: str, phase: str, data: Path) -> Ended:
         argv = [part.replace(PHASE, phase) for part in self._settings.commands[name]]
         try:
@@ -122,25 +130,34 @@ class Programs:
             ) from error
 
     async def _run(
-        self, argv: Sequence[str], folder: Path, given: Path | None = None, *, looks: bool = False
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        given: Path | None = None,
+        *,
+        looks: bool = False,
+        kept: Kept | None = None,
     ) -> Ended:
         seconds = self._settings.command_timeout
-        return await run_command(argv, folder=folder, timeout=seconds, given=given, looks=looks)
+        return await run_command(argv, folder=folder, timeout=seconds, given=given, looks=looks, kept=kept)
 
     def _judge(self, ended: Ended, reason: str, what: str, secrets: Sequence[str] | None) -> None:
         """Raise if a command did not end well; None for secrets keeps all that it wrote back."""
         if ended.status == 0:
             return
-        seconds = self._settings.command_timeout
-        if ended.status is None:
-            how = f"was ended after {seconds:g} s"
-        elif ended.status < 0:
-            how = f"was ended by signal {-ended.status}"
-        else:
-            how = f"ended with exit status {ended.status}"
+        how = say_end(ended, self._settings.command_timeout)
         said = "" if secrets is None else escape(hide(ended.output, secrets)[:OUTPUT_SHOWN])
         problem = f"{what} {how}" + (f": {said}" if said else "")
         raise PolicyError(reason, problem, "Correct the policy; until then the former files stay in force")
+
+
+def say_end(ended: Ended, seconds: float) -> str:
+    """Return how a command ended that had so many seconds, as the end of a sentence."""
+    if ended.status is None:
+        return f"was ended after {seconds:g} s"
+    if ended.status < 0:
+        return f"was ended by signal {-ended.status}"
+    return f"ended with exit status {ended.status}"
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 from popham.agent.enforcer import Enforcer
 from popham.model.communication import Dialer, Mode
+from popham.model.generation import GENERATION
 from popham.model.status import StateRecord
 
 SENTENCE: Final = 1000
@@ -14,7 +15,7 @@ SENTENCE: Final = 1000
 _RULES, _RULE, _PATHS, _PATH, _NAMES = 16, 64, 8, 200, 8
 """Conditions that held in a location, paths that drifted and policies withheld, and characters of each, likewise."""
 _REASON = 400
-"""Characters of why what drifted is not put back, likewise."""
+"""Characters of why what drifted is not put back, or a candidate not held, likewise."""
 
 
 def make_record(
@@ -29,6 +30,7 @@ def make_record(
     server: str,
     service: str,
     dialer: Dialer,
+    paused_at: float,
 ) -> StateRecord:
     """Return the state record of a machine as it is now; fields as in :class:`popham.model.status.StateRecord`."""
     newest, in_force = enforcer.newest, enforcer.in_force
@@ -75,4 +77,8 @@ def make_record(
         put_back=drift.put_back,
         withheld=progress.withheld[:_NAMES],
         watched_until=enforcer.trials.watched_until,
+        generation=GENERATION,
+        paused_at=paused_at,
+        candidate=enforcer.candidate,
+        candidate_error=enforcer.candidate_error[:_REASON],
     )

@@ -169,7 +169,6 @@ class Status:
             found["left"], found["problem"] = [], found["problem"] or str(error)
         return found
 
-
     def _describe_link(self, driver: Driver) -> dict[str, Any]:
         link = "held" if driver.held else "rounds" if driver.dials else "visits"
         found: dict[str, Any] = {"link": link}

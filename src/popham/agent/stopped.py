@@ -103,6 +103,8 @@ def describe_stopped(state: AgentState) -> dict[str, Any]:
         "content_digest": newest.bundle.content_digest if newest else "",
         "applied_digest": in_force.bundle.content_digest if in_force else "",
     }
+    if newest is not None:
+        found.setdefault("location", newest.location)
     if orders.kept.error is not None:
         found["problem"] = str(orders.kept.error)
     return found

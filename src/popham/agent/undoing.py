@@ -46,6 +46,10 @@ class Applies(Protocol):
         """Make all of ``policies`` hold; raise PolicyError, and the machine is as it was before."""
         ...
 
+    async def check(self, policies: Sequence[Applied]) -> None:
+        """Raise PolicyError if ``policies`` could not be applied, as far as that can be known; change nothing."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Way:

@@ -21,6 +21,7 @@ from popham.api.routes import (
     audit,
     definitions,
     drafts,
+    grants,
     health,
     metrics,
     rollouts,
@@ -74,6 +75,7 @@ def create_app(service: ManagerService, *, is_ready: Callable[[], bool] = lambda
         definitions.groups,
         definitions.policies,
         tokens.router,
+        grants.router,
     )
     for router in (*parts, drafts.router, rollouts.router, audit.router):
         app.include_router(router, prefix=BASE)

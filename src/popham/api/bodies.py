@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from popham.errors import WireError
+from popham.manager.grant_views import GrantView
 from popham.manager.rollout_views import RolloutView
 from popham.manager.views import (
     AgentDefinitionView,
@@ -70,13 +71,19 @@ class Reaching(Strict):
     everyone: bool = False
     rollout: RolloutRequest | None = None
 
-    def terms(self) -> RolloutTerms | None:
+    def terms(self, *, hold: bool = False) -> RolloutTerms | None:
         """Return how it goes out in waves; None if it does not.
 
+        Args:
+            hold: Whether it is to be held as a candidate.
+
         Raises:
-            WireError: ``wire.request``: it is to reach all at once, and in waves.
+            WireError: ``wire.request``: it is to reach all at once, or to be held, and in waves.
             DefinitionError: ``definition.rollout``.
         """
+        if hold and (self.everyone or self.rollout):
+            problem = "a change that is held reaches nobody yet"
+            raise WireError("request", problem, "Leave out hold, or everyone and rollout")
         if self.everyone and self.rollout:
             problem = "body: a change reaches everyone at once, or in waves"
             raise WireError("request", problem, "Leave out everyone, or rollout")
@@ -93,6 +100,12 @@ class ApplyRequest(Reaching):
     prune: bool = False
     base: Base | None = None
     compare: bool = False
+
+
+class ResumeRequest(Strict):
+    """How a rollout goes on."""
+
+    rollout: RolloutRequest | None = None
 
 
 class RollbackRequest(Reaching):
@@ -124,6 +137,16 @@ class TokenRequest(Strict):
     lifetime: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     accepts: bool = False
     cidr: Annotated[str, Field(max_length=4096)] = ""
+
+
+class GrantRequest(Strict):
+    """The API token to make."""
+
+    name: Text
+    role: Text
+    groups: Annotated[list[Text], Field(max_length=100)] = []
+    operations: Annotated[list[Text], Field(max_length=100)] = []
+    lifetime: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class CheckInRequest(Strict):
@@ -250,6 +273,12 @@ class Tokens(BaseModel):
     """All tokens by which agents join."""
 
     items: list[TokenView]
+
+
+class Grants(BaseModel):
+    """All API tokens."""
+
+    items: list[GrantView]
 
 
 class CheckIns(BaseModel):

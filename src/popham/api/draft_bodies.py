@@ -35,6 +35,7 @@ class DraftPlanRequest(Reaching):
     """How a draft would be published."""
 
     take_over: bool = False
+    hold: bool = False
 
 
 class PublishRequest(DraftPlanRequest):

@@ -36,6 +36,8 @@ STATUS: Mapping[str, HTTPStatus] = {
     "grant": HTTPStatus.FORBIDDEN,
     "grant.expired": HTTPStatus.UNAUTHORIZED,
     "grant.missing": HTTPStatus.UNAUTHORIZED,
+    "grant.role": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "grant.scope": HTTPStatus.UNPROCESSABLE_ENTITY,
     "grant.unknown_token": HTTPStatus.UNAUTHORIZED,
     "link": HTTPStatus.SERVICE_UNAVAILABLE,
     "not_found": HTTPStatus.NOT_FOUND,

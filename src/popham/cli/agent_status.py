@@ -139,7 +139,7 @@ def _way_rows(found: Found, now: float) -> Rows:
 def _ordered(ordered: Found) -> str:
     by_time = ", and another at some times or on a metered network" if ordered.get("by_time") else ""
     every = show_duration(ordered["heartbeat"])
-    return f"{ordered['mode']} every {every}, dialled by the {ordered['dialer']}{by_time}"
+    return f"{ordered['mode']}, dialled by the {ordered['dialer']}, heartbeat {every}{by_time}"
 
 
 def _link_rows(found: Found, now: float) -> Rows:
@@ -241,7 +241,7 @@ def _waiting_rows(found: Found) -> Rows:
 # What to do.
 
 
-def _step(found: Found, named: str) -> str:
+def _step(found: Found, named: str) -> str:  # noqa: PLR0911 - one return per kind of trouble
     """Return what to do next; empty if nothing is wrong."""
     doctor = f"popham agent doctor{named}"
     if found.get("held_by"):

@@ -100,7 +100,16 @@ def agent_lines(detail: dict[str, Any], now: float) -> dict[str, Any]:
         if detail.pop("is_candidate", False)
         else "keeps the old content for now"
     )
-    if rollout:
+    named, candidate = detail.pop("is_named", False), detail.pop("candidate", "")
+    error = detail.pop("candidate_error", "")
+    if rollout and named:
+        said["rollout"] = f"{rollout}, {state}: this agent {side}, by name"
+    elif rollout and state.startswith("held"):
+        holds = "holds it" if candidate else "does not hold it yet"
+        said["rollout"] = (
+            f"{rollout}, {state}: this agent {side}, and {f'cannot hold it: {error}' if error else holds}"
+        )
+    elif rollout:
         # A small group may have no part in the first wave.
         part = f" ({percent(share)})" if share else ""
         said["rollout"] = f"{rollout}, {state}, wave {wave} of {waves}{part}: this agent {side}"

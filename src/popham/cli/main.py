@@ -53,6 +53,9 @@ ENTRIES = {
     ),
     "import": Entry("popham.cli.importing", "import_", "Take over lists of other systems."),
     "token": Entry("popham.cli.token", "token", "Make and revoke the tokens by which agents join."),
+    "grant": Entry(
+        "popham.cli.grant", "grant", "Make, list and revoke the API tokens of people and programs."
+    ),
     "accept": Entry("popham.cli.admission", "accept", "Accept agents into the fleet."),
     "refuse": Entry("popham.cli.admission", "refuse", "Refuse agents that wait to be accepted."),
     "revoke": Entry("popham.cli.admission", "revoke", "Take agents out of the fleet."),

@@ -130,7 +130,7 @@ def pause(run: Invocation, name: str, reason: str) -> None:
 def resume(run: Invocation, name: str) -> None:
     """Go on with a rollout.
 
-    It was paused or halted; it goes on with the wave that held.
+    It was paused or halted; it goes on with the wave that held. One that is held begins its first wave.
     """
     with run.client() as client:
         _said(client.steer_rollout(name, "resume"))
@@ -210,6 +210,9 @@ def _said(found: Shown) -> None:
     name, state = clean(found["id"]), clean(found["state"])
     if found["state"] in OVER:
         click.echo(f"rollout {name} {state}")
+        return
+    if state == "held":
+        click.echo(f"rollout {name} held: {counts(found)}")
         return
     where = f"wave {wave_of(found)} ({share_of(found)})"
     click.echo(f"rollout {name} {state} in {where}: {counts(found)}")

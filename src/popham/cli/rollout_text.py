@@ -19,6 +19,8 @@ OVER = frozenset(str(state) for state in RolloutState if state.is_over)
 
 def counts(rollout: Shown) -> str:
     """Return how the cohort is doing: ``10 of 12 applied, 1 failed, 1 pending``."""
+    if rollout["state"] == "held" and not rollout["cohort"]:
+        return "nobody applies it"
     if not rollout["cohort"]:
         return "nobody counted yet"
     parts = [f"{rollout['applied']} of {rollout['cohort']} applied"]
@@ -38,6 +40,8 @@ def headline(rollout: Shown) -> str:
     line = f"{clean(rollout['id'])} {clean(rollout['state'])}"
     if rollout["state"] in OVER:
         return line
+    if rollout["state"] == "held":
+        return f"{line}: {counts(rollout)}"
     soaks = (
         ", soaks"
         if rollout["state"] == "running" and rollout["waves"][rollout["wave"] - 1]["settled"]
@@ -67,7 +71,9 @@ def _head(rollout: Shown) -> Iterator[str]:
     why = f": {clean(rollout['message'])}" if rollout["message"] else ""
     rows.append(("begun", f"{moment(rollout['at'])} by {clean(rollout['author'])}{why}"))
     rows.append(("agents", f"{rollout['agents']}"))
-    if rollout["state"] not in OVER:
+    if rollout["state"] == "held":
+        rows.append(("by name", counts(rollout)))
+    elif rollout["state"] not in OVER:
         rows.append(("wave", f"{wave_of(rollout)}, {share_of(rollout)}: {counts(rollout)}"))
         terms = f"soaks {_whole(rollout['soak'])} in each wave; halts if {percent(rollout['halt_on'])} of it fail or fall silent"
         rows.append(("terms", terms))

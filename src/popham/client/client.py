@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from popham.client.agents import AgentCalls
 from popham.client.drafts import DraftCalls
+from popham.client.grants import GrantCalls
 from popham.client.objects import ObjectCalls
 from popham.client.operations import OperationCalls
 from popham.client.policies import PolicyCalls
 from popham.client.rollouts import RolloutCalls
 
 
-class Client(AgentCalls, DraftCalls, ObjectCalls, OperationCalls, PolicyCalls, RolloutCalls):
+class Client(AgentCalls, DraftCalls, GrantCalls, ObjectCalls, OperationCalls, PolicyCalls, RolloutCalls):
     """One Manager's REST API.
 
     Use it as a context manager, or call :meth:`close`.

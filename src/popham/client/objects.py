@@ -12,15 +12,23 @@ class ObjectCalls(Transport):
     """All objects together, and those that have no part of their own."""
 
     def apply(
-        self, files: Sequence[tuple[str, str]], *, dry_run: bool = False, force: bool = False, **terms: Any
+        self,
+        files: Sequence[tuple[str, str]],
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+        hold: bool = False,
+        **terms: Any,
     ) -> dict[str, Any]:
         """Make definitions hold, all or none; ``files`` are (name, YAML text). ``force`` takes what is unwise.
 
+        With ``hold`` agents hold it as a candidate, and do not apply it.
         ``terms`` are message, as_source, take_over, prune, base, compare, and either everyone or rollout (``waves``,
         ``soak``, ``halt_on``); those that say nothing are left out.
         """
         body = {"files": as_files(files), **said(terms)}
-        query = {"dry_run": "true" if dry_run else "false"} | ({"force": "true"} if force else {})
+        query = {"dry_run": "true" if dry_run else "false"}
+        query |= {key: "true" for key, value in (("force", force), ("hold", hold)) if value}
         return self._call("POST", "/apply", body=body, query=query)
 
     def export(self) -> dict[str, Any]:

@@ -50,12 +50,12 @@ PATIENCE = 10.0
 """Seconds after which an exchange that is still worked on is answered with how far it is."""
 TAKING = 4
 """Bodies that may be worked on at once."""
-PROTOBUF = "application/x-protobuf"
+PROTOBUF, OCTETS = "application/x-protobuf", "application/octet-stream"
 PROBLEM = "application/problem+json"
 _SENTENCE = 500
 _QUERY = re.compile(r"sha256=([0-9a-f]{64})")
 _STATUS: Mapping[str, int] = MappingProxyType(
-    {"visit.audience": 421, "visit.born": 409, "wire.too_large": 413}
+    {"visit.audience": 421, "visit.born": 409, "visit.no_output": 404, "wire.too_large": 413}
 )
 _FAMILY = ((VisitError, 400), *FAMILY)
 
@@ -135,7 +135,8 @@ class VisitService:
             fault = VisitError("failed", "this agent failed while it answered", "See its log")
             return self._refuse_signed(fault, asked, claim, request, status=500)
         self._note(claim, request)
-        return self._sign(asked, claim, 204 if body is None else 200, body or b"")
+        kind = OCTETS if claim.operation is Operation.OUTPUT else PROTOBUF
+        return self._sign(asked, claim, 204 if body is None else 200, body or b"", kind)
 
     async def upgrade(self, request: Request) -> Response | Accepted:
         """Answer a GET that wants to hold a link."""
@@ -198,10 +199,19 @@ class VisitService:
             return await self._world.birth(request.body)
         found = _QUERY.fullmatch(request.raw_query)
         if found is None:
-            raise WireError("content", "the request does not say of which digest its body is")
+            raise WireError("content", "the request does not say which digest it is about")
+        if operation is Operation.OUTPUT:
+            return await self._output(found[1])
         check_blob(request.body, found[1], len(request.body))
         await self._take(found[1], request.body)
         return None
+
+    async def _output(self, sha256: str) -> bytes:
+        body = await self._world.output(sha256)
+        if body is None:
+            problem = "this agent does not keep that output, or not any more"
+            raise VisitError("no_output", problem, "Order the operation once more, if its output is needed")
+        return body
 
     async def _take(self, sha256: str, body: bytes) -> None:
         """Hand on a body; if what comes of it takes long, that goes on."""

@@ -51,6 +51,10 @@ class Visited(Protocol):
         """Take a body that is what its digest says; with the last one that was lacking, something may be applied."""
         ...
 
+    async def output(self, sha256: str) -> bytes | None:
+        """Return an output of an operation that a result named; None if it is not kept any more."""
+        ...
+
     async def birth(self, documents: bytes) -> bytes:
         """Take a fleet's documents, and return what proves that this machine is to belong to it."""
         ...

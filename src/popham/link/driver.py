@@ -234,6 +234,7 @@ class Driver(Talk):
         self._note_visit()
         try:
             await self._end.receive(body)
+            await self._end.rest()
         finally:
             self._note_visit()  # it may be to dial now
         return self.report()

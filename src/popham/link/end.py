@@ -72,6 +72,10 @@ class End(Protocol):
         """
         ...
 
+    async def rest(self) -> None:
+        """Wait a moment for what was begun, so that the next message of a round brings what came of it."""
+        ...
+
     def goodbye(self) -> bytes:
         """Return the last message of all."""
         ...

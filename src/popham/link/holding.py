@@ -151,6 +151,7 @@ class Talk:
             if number == 0:
                 worked()
             self._note_dialled()
+            await self._end.rest()
             message = self._end.report(force=False)
         if message is None and not self._stopping.is_set():
             self._end.news.clear()  # what came up on the way was said

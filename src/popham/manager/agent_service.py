@@ -15,7 +15,7 @@ from popham.manager.bundles import Bundles
 from popham.manager.cohort import Member
 from popham.manager.costs import Basis
 from popham.manager.digests import hide_of_agent, sees_digests
-from popham.manager.grant import Grant, Permission, require
+from popham.manager.grant import Grant, Permission, require, require_operation
 from popham.manager.keys import ManagerKeys
 from popham.manager.links import Links
 from popham.manager.measures import Measures
@@ -30,6 +30,7 @@ from popham.manager.told import check_tests
 from popham.manager.views import AgentView, CheckIn, Explanation, Page, PlacementView, Why
 from popham.model.definition import Definitions
 from popham.model.fleet import Admission, Tree
+from popham.model.operation import Kind
 from popham.model.selector import Selector, parse_selector
 from popham.store.rows import AgentRow
 from popham.store.seam import Reading, Store, Writing
@@ -48,6 +49,7 @@ class _Called(NamedTuple):
 
     uid: str
     name: str
+    group: str
     promise: float
     last_contact: float | None
 
@@ -185,6 +187,7 @@ class AgentService:
         Raises:
             NotFoundError: An agent or the group does not exist; nobody was asked.
             ConflictError: ``conflict.ambiguous``; nobody was asked.
+            GrantError: The scope of the grant leaves out one of them; nobody was asked.
             DefinitionError: ``definition.selector``; ``definition.check_in``: it names more than
                 one of agents, a group or selector, and everyone; nobody was asked.
         """
@@ -202,6 +205,7 @@ class AgentService:
                 for row in every_agent(tx, group):
                     if not wanted.parts or wanted.matches(labels_of(row)):
                         found[row.uid] = _called(row)
+            self._require_operation(tx, grant, Kind.CHECK_IN, {called.group for called in found.values()})
             return found
 
         asked: list[CheckIn] = []
@@ -250,6 +254,14 @@ class AgentService:
 
         await self._write(work)
 
+    def _require_operation(self, tx: Reading, grant: Grant, kind: str, groups: Iterable[str]) -> None:
+        """Return if ``grant`` may order ``kind`` in all these groups; raises GrantError ``grant.not_permitted``."""
+        lineages: list[list[str]] = []
+        if grant.scope.groups:
+            tree = Tree(self._bundles.groups.read(tx).values())
+            lineages = [[above.name for above in tree.lineage(name)] for name in sorted(groups)]
+        require_operation(grant, kind, lineages)
+
     async def _admit(self, grant: Grant, ref: str, admission: Admission) -> AgentView:
         require(grant, Permission.ADMIT)
         now = self._clock.now()
@@ -287,7 +299,7 @@ class AgentService:
 
 
 def _called(row: AgentRow) -> _Called:
-    return _Called(row.uid, row.name, row.promise, row.last_contact)
+    return _Called(row.uid, row.name, row.group, row.promise, row.last_contact)
 
 
 def _select(tx: Reading, wanted: Selector, *, group: str | None, after: str, limit: int) -> list[AgentRow]:

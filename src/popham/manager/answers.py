@@ -272,10 +272,14 @@ def _in_rollout(view: AgentView, held: str) -> tuple[str, str] | None:
     name, serial = detail.get("rollout"), detail.get("rollout_serial")
     if not name:
         return None
+    if detail["is_named"]:
+        return f"{held}, by name: rollout {name}", f"popham rollout status {name}"
     wave = f"wave {detail['wave']} of {detail['waves']} ({detail['share'] * 100:g} %)"
     if detail["is_candidate"]:
         return f"{held}, as one of the first: rollout {name}, {wave}", f"popham rollout status {name}"
     how, state = wave, detail["rollout_state"]
+    if state == RolloutState.HELD:
+        return _holding(view, held)
     if state in {RolloutState.HALTED, RolloutState.PAUSED}:
         reason, since = detail.get("rollout_reason"), detail.get("rollout_since")
         how = f"which is {state}, {who(detail['rollout_by'], since)}" if since else f"which is {state}"
@@ -284,6 +288,18 @@ def _in_rollout(view: AgentView, held: str) -> tuple[str, str] | None:
     if detail.get("rollout_error"):
         sentence += f"; here it was tried: {detail['rollout_error']}"
     return sentence, f"popham rollout status {name}"
+
+
+def _holding(view: AgentView, held: str) -> tuple[str, str]:
+    """Return how an agent stands to a candidate that nobody applies unless it is named."""
+    detail = view.detail
+    name, serial, error = detail["rollout"], detail["rollout_serial"], detail.get("candidate_error")
+    if error:
+        step = f"Correct it and apply it anew; or have it looked at again: popham check-in {view.name}"
+        return f"{held}; serial {serial} (rollout {name}) cannot be held here: {error}", step
+    has = "it holds" if detail.get("candidate") else "it does not hold yet"
+    step = f"popham op apply {view.name}, or for all popham rollout resume {name}"
+    return f"{held}; serial {serial} (rollout {name}) is a candidate that {has}", step
 
 
 def _cannot(view: AgentView) -> tuple[str, str]:

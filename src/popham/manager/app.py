@@ -98,7 +98,9 @@ class Manager:
         self.live = Live(self._book, self.hub, self.visits)
         self._census = Census(self._book, clock)
         bundles = Bundles(keys.director)
-        self._rollouts = RolloutWatch(store, self._book, bundles, clock, self.live.groups_changed)
+        self._rollouts = RolloutWatch(
+            store, self._book, bundles, clock, self.live.groups_changed, self.live.agent_changed
+        )
         self.service = ManagerService(
             store,
             keys=keys,

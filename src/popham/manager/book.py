@@ -129,9 +129,12 @@ class ManagerBook:
         self._tokens = {row.id: row for row in rows if row.kind == "stock"}
         self._bearers = {}
 
-    async def reread(self, uid: str) -> Record | None:
-        """Read one agent again after an administrator changed it; None if it is gone."""
-        row = await self._store.read(lambda tx: tx.agent(uid))
+    async def reread(self, uids: Sequence[str]) -> dict[str, Record | None]:
+        """Read agents again after an administrator changed them; None for one that is gone."""
+        rows = await self._store.read(lambda tx: {uid: tx.agent(uid) for uid in uids})
+        return {uid: self._reread(uid, row) for uid, row in rows.items()}
+
+    def _reread(self, uid: str, row: AgentRow | None) -> Record | None:
         if row is None:
             self._records.pop(uuid.UUID(uid).bytes, None)
             return None

@@ -47,13 +47,14 @@ class Bundles:
     """Builds, signs and stores.
 
     Attributes:
+        director: Signs them.
         groups: Reads groups.
         publishing: What decides how far a change reaches at once.
     """
 
     def __init__(self, director: Signer, publishing: Publishing | None = None) -> None:
         """Sign with ``director``."""
-        self._director = director
+        self.director = director
         self.publishing = publishing or Publishing()
         self.groups = GroupReader()
         self._opened: dict[str, tuple[BundleRow, Bundle]] = {}
@@ -170,7 +171,7 @@ class Bundles:
             version=bundle.version,
             serial=bundle.serial,
             content_digest=bundle.content_digest,
-            envelope=b"" if dry_run else seal(BUNDLE_TYPE, bundle.payload(), self._director),
+            envelope=b"" if dry_run else seal(BUNDLE_TYPE, bundle.payload(), self.director),
             tenant=bundle.tenant,
         )
         tx.add_bundle(row)

@@ -13,7 +13,7 @@ Source: row F.Y17, guarantees SEC-42.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -96,6 +96,11 @@ def allot(sizes: Mapping[str, int], ppm: int, here: Mapping[str, Sequence[str]])
         quotas[giver] -= 1
         quotas[next(name for name in sizes if here[name])] += 1
     return quotas
+
+
+def draw_nobody(groups: Iterable[str], rng: Random) -> dict[str, Part]:
+    """Return for each group what has nobody in its cohort."""
+    return {name: Part(f"{rng.getrandbits(64):016x}", 0) for name in groups}
 
 
 def _draw_part(

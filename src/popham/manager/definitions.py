@@ -78,6 +78,7 @@ class Terms:
         dry_run: Leave signatures out, and keep what can be compared; the transaction must not be committed.
         everyone: Whether it may reach however many agents at once.
         rollout: The waves in which it goes out; None for all at once.
+        hold: Whether agents hold it as a candidate, which nobody has before it is said.
         compare: Only say what differs, whoever may edit it; of a dry run.
     """
 
@@ -89,6 +90,7 @@ class Terms:
     dry_run: bool = False
     everyone: bool = False
     rollout: RolloutTerms | None = None
+    hold: bool = False
     compare: bool = False
 
 
@@ -177,6 +179,7 @@ def _release(
         now=now,
         everyone=terms.everyone,
         terms=terms.rollout,
+        hold=terms.hold,
         message=terms.message,
         dry_run=terms.dry_run,
     )

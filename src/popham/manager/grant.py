@@ -23,12 +23,15 @@ from hashlib import sha256
 from types import MappingProxyType
 
 from popham.errors import GrantError
+from popham.manager.objects import show_some
 from popham.model.names import canonical, check_name, nearest, show
 from popham.store.rows import AdminRow
 from popham.store.seam import Reading, Writing
 
 SECRET_BYTES = 32
 """Random bytes of a secret. Source: guarantees SEC-16, 128 bits at least."""
+_NAMED = 5
+"""Groups or kinds that an error names."""
 _BEARER = re.compile(r"(pops?)_([0-9a-f]{16})_([0-9a-f]{64})")
 
 
@@ -64,9 +67,7 @@ class Role(StrEnum):
 PERMISSIONS = MappingProxyType(
     {
         Role.VIEWER: frozenset({Permission.READ, Permission.PLAN}),
-        Role.OPERATOR: frozenset(
-            {Permission.READ, Permission.PLAN, Permission.CHECK_IN, Permission.OPERATE}
-        ),
+        Role.OPERATOR: frozenset({Permission.READ, Permission.PLAN, Permission.CHECK_IN, Permission.OPERATE}),
         Role.ADMIN: frozenset(Permission),
     }
 )
@@ -140,13 +141,13 @@ def require_operation(grant: Grant, kind: str, lineages: Iterable[Sequence[str]]
     require(grant, Permission.OPERATE)
     scope = grant.scope
     if scope.operations and kind not in scope.operations:
-        problem = f"{grant.actor} may not order {kind}, only {', '.join(scope.operations)}"
+        problem = f"{grant.actor} may not order {kind}, only {show_some(scope.operations, _NAMED)}"
         raise _outside(problem, f"--operation {kind}")
     if not scope.groups:
         return
     for lineage in lineages:
         if not set(scope.groups).intersection(lineage):
-            may = f"only in {', '.join(scope.groups)} and below"
+            may = f"only in {show_some(scope.groups, _NAMED)} and below"
             problem = f"{grant.actor} may not order anything in the group {lineage[0]}, {may}"
             raise _outside(problem, f"--group {lineage[0]}")
 

@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass
 
 from popham.manager.cohort import takes_part
+from popham.manager.overrides import Overrides
 from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
+from popham.model.rollout import RolloutRef
 from popham.model.status import Outcome, Presence, StateRecord, SyncState, content_state, sync_state
 from popham.store.rows import AgentRow
 from popham.upstream.record import APPLYING, FAILED, Record, Wanted, stock_digest
@@ -62,12 +64,14 @@ def judge(sight: Sight) -> tuple[SyncState, str]:
 
 
 def _judge_own(sight: Sight) -> tuple[SyncState, str]:
-    bundle, record = sight.bundle, sight.record
+    bundle, record, row = sight.bundle, sight.record, sight.row
     if bundle is None:
         return SyncState.PENDING, f"group {sight.row.group} has no bundle"
     state = sync_state(bundle.content_digest, record)
-    if state is SyncState.IN_SYNC:
+    if state is SyncState.IN_SYNC and record and _is_told(bundle.rollout, record, row.assignment_seq):
         why = ""
+    elif state is SyncState.IN_SYNC:
+        state, why = SyncState.PENDING, _awaits(sight, "its answer")
     elif content_state(bundle.content_digest, record) is SyncState.IN_SYNC:
         why = sight.unvisited or "its group wants the Manager to dial, which waits"
     elif record is None:
@@ -90,6 +94,11 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
     else:
         why = _has_content(sight, bundle, record) + _awaits(sight, "its answer")
     return state, why
+
+
+def _is_told(rollout: RolloutRef | None, record: StateRecord, assignment: int) -> bool:
+    """Return whether an agent obeys its newest assignment, where that may say which side of a bundle holds for it."""
+    return rollout is None or not rollout.named or record.assignment >= assignment
 
 
 def _has_content(sight: Sight, bundle: Bundle, record: StateRecord) -> str:
@@ -118,7 +127,7 @@ def has_candidate(bundle: Bundle, row: AgentRow, record: StateRecord | None) -> 
     """Return whether the candidate of a rollout is to hold for an agent; not for one that knows none."""
     if row.kind != AgentKind.OWN or record is None or not takes_part(record.agent_version):
         return False
-    return bundle.is_candidate(row.uid)
+    return bundle.is_candidate(row.uid, Overrides.of(row).candidate)
 
 
 def serial_of(sight: Sight) -> int:
@@ -178,7 +187,12 @@ def judge_record(record: Record, wanted: Wanted | None) -> SyncState:
     if record.admission is not Admission.ACCEPTED or record.kind is AgentKind.UNKNOWN:
         return SyncState.PENDING
     if record.kind is AgentKind.OWN:
-        return sync_state(wanted.content_digest, record.state) if wanted else SyncState.PENDING
+        state = record.state
+        found = sync_state(wanted.content_digest, state) if wanted else SyncState.PENDING
+        if found is not SyncState.IN_SYNC or wanted is None or state is None:
+            return found
+        told = _is_told(wanted.rollout, state, record.assignment_seq)
+        return found if told else SyncState.PENDING
     held = record.remote.digest
     expected = stock_digest(wanted.objects_digest if wanted else b"", held)
     if not expected:

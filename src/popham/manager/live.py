@@ -19,6 +19,8 @@ from popham.model.status import Downtime
 from popham.upstream.hub import Hub
 
 _log = logging.getLogger(__name__)
+SLICE = 64
+"""Agents that are read again and told at once: some 5 ms."""
 RETRY = 1.0
 """Seconds until another attempt, after the database had no room."""
 
@@ -128,14 +130,16 @@ class Live:
             self._hub.changed(groups)
             if self._visits is not None:
                 self._visits.groups_changed(groups)
-        for uid in agents:
-            record = await self._book.reread(uid)
-            if record is None or record.admission in {Admission.REFUSED, Admission.REVOKED}:
-                self._hub.drop(uid, "this agent was refused or revoked")
-            else:
-                self._hub.tell(uid)
-            if self._visits is not None:
-                self._visits.agent_changed(uid)
+        several = sorted(agents)
+        for first in range(0, len(several), SLICE):
+            part = several[first : first + SLICE]
+            for uid, record in (await self._book.reread(part)).items():
+                if record is None or record.admission in {Admission.REFUSED, Admission.REVOKED}:
+                    self._hub.drop(uid, "this agent was refused or revoked")
+                else:
+                    self._hub.tell(uid)
+                if self._visits is not None:
+                    self._visits.agent_changed(uid)
 
     async def _bring_tokens(self) -> None:
         # One after the other: of two at once, the older reading could come last.

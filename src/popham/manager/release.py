@@ -9,7 +9,7 @@ from typing import Any
 
 from popham.errors import ConflictError
 from popham.manager.bundles import Bundles
-from popham.manager.cohort import Part, draw
+from popham.manager.cohort import Part, draw, draw_nobody
 from popham.manager.grant import Grant
 from popham.manager.guard import find_opened
 from popham.manager.publishing import check_opened, check_wide
@@ -22,6 +22,8 @@ from popham.model.rollout import Rollout, RolloutRef, RolloutTerms
 from popham.store.rows import BundleRow, PolicyRow
 from popham.store.seam import Reading, Writing
 
+HELD_TERMS = RolloutTerms.of([0.01])
+"""The terms of a rollout that begins as held, unless others are named when it goes on."""
 Objects = Mapping[str, Mapping[str, Any]]
 """Object (``policy/motd``) → its row without its name, as plain data."""
 
@@ -66,6 +68,7 @@ class Release:
         now: float,
         everyone: bool = False,
         terms: RolloutTerms | None = None,
+        hold: bool = False,
         message: str = "",
         dry_run: bool = False,
     ) -> None:
@@ -79,6 +82,7 @@ class Release:
             now: Unix seconds.
             everyone: Whether it may reach any number of agents at once.
             terms: The waves in which it goes out; None for all at once.
+            hold: Whether nobody has it before somebody says so: agents hold it as a candidate.
             message: Why.
             dry_run: Tell only; the transaction must not be committed.
         """
@@ -88,8 +92,9 @@ class Release:
         self.asks = ""
         self.warnings: list[str] = []
         self._tx, self._bundles, self._grant, self._now = tx, bundles, grant, now
-        self._everyone, self._terms, self._message, self._dry_run = everyone, terms, message, dry_run
-        self._before: Objects = read_rows(tx) if terms is not None else {}
+        self._everyone, self._message, self._dry_run, self._held = everyone, message, dry_run, hold
+        self._terms = HELD_TERMS if hold else terms
+        self._before: Objects = read_rows(tx) if self._terms is not None else {}
         self._groups = groups
         self._counts: dict[str, int] = {}
         self._open = [open_rollout(row) for row in tx.rollouts(open_only=True)]
@@ -142,13 +147,16 @@ class Release:
 
     def _stage(self, groups: Sequence[str]) -> Mapping[str, RolloutRef]:
         """Draw who is to have it first; where nobody is yet, nobody is: who joins there waits as the others do."""
-        if self._terms is None or not any(self._count(groups).values()):
+        if self._terms is None or not (self._held or any(self._count(groups).values())):
             return {}
         # One that was deleted once and is made anew goes back to nothing.
         held = [name for name in groups if f"group/{name}" in self._before]
         publishing, wave = self._bundles.publishing, self._terms.waves[0]
         try:
-            self._parts = draw(publishing.members(self._tx, held), wave, publishing.rng)
+            if self._held:
+                self._parts = draw_nobody(held, publishing.rng)
+            else:
+                self._parts = draw(publishing.members(self._tx, held), wave, publishing.rng)
         except ConflictError as error:
             if not self._dry_run:
                 raise
@@ -156,7 +164,9 @@ class Release:
             return {}
         name = f"r{next_number(self._tx)}"
         return {
-            group: RolloutRef(id=name, salt=part.salt, ppm=part.ppm, wave=1, stable_serial=0)
+            group: RolloutRef(
+                id=name, salt=part.salt, ppm=part.ppm, wave=1, stable_serial=0, named=self._held
+            )
             for group, part in self._parts.items()
         }
 
@@ -164,6 +174,8 @@ class Release:
         if self._terms is None:
             return
         number = next_number(self._tx)
+        name = f"r{number}"
+        begin = Rollout.hold if self._held else partial(Rollout.begin, now=self._now)
         digests = {row.group: row.content_digest for row in signed}
         places = {
             group: Place(salt=part.salt, first=part.ppm, digests=(digests[group],))
@@ -173,7 +185,7 @@ class Release:
         moved = [about for about in {**self._before, **after} if self._before.get(about) != after.get(about)]
         stored = StoredRollout(
             number=number,
-            rollout=Rollout.begin(f"r{number}", self._terms, now=self._now),
+            rollout=begin(name, self._terms),
             groups=places,
             author=self._grant.actor,
             at=self._now,
@@ -184,4 +196,4 @@ class Release:
             },
         )
         keep_new(self._tx, stored, self._grant, now=self._now)
-        self.rollout = stored.rollout.id
+        self.rollout = name

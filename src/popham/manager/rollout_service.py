@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from popham.errors import ConflictError
 from popham.manager.agent_service import AgentService
+from popham.manager.candidates import begin_waves
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.rollout_telling import view_rollout
 from popham.manager.rollout_views import RolloutView
 from popham.manager.rollouts import StoredRollout, find_open, find_rollout, open_rollout, step
 from popham.manager.undoing import undo
-from popham.model.rollout import RolloutState
+from popham.model.rollout import RolloutState, RolloutTerms
 from popham.store.rows import BundleRow
 from popham.store.seam import Reading, Writing
 
@@ -48,14 +50,41 @@ class RolloutService(AgentService):
         """
         return await self._become(grant, name, RolloutState.PAUSED, reason, of={RolloutState.RUNNING})
 
-    async def resume_rollout(self, grant: Grant, name: str) -> RolloutView:
-        """Let the wave go on that held when it was paused or halted; errors as :meth:`pause_rollout`."""
-        stopped = {RolloutState.PAUSED, RolloutState.HALTED}
-        return await self._become(grant, name, RolloutState.RUNNING, "", of=stopped)
+    async def resume_rollout(self, grant: Grant, name: str, terms: RolloutTerms | None = None) -> RolloutView:
+        """Let the wave go on that held when it was paused or halted, or the first one begin where it is held.
+
+        One that was halted while it was held is held again.
+
+        Args:
+            grant: Who says so.
+            name: Of the rollout.
+            terms: The waves of one that is held; None for those it has.
+
+        Raises:
+            NotFoundError: ``not_found.rollout``.
+            ConflictError: ``conflict.over``; ``conflict.begun``: its waves are settled already;
+                ``conflict.contact``: nobody could have it first.
+        """
+        require(grant, Permission.APPLY)
+        now = self._clock.now()
+
+        def change(tx: Writing, was: StoredRollout) -> tuple[StoredRollout, Sequence[BundleRow]]:
+            state = was.rollout.state
+            if state is RolloutState.HELD:
+                return begin_waves(tx, self._bundles, grant, was, terms or was.rollout.terms, now=now)
+            if terms is not None:
+                problem = f"rollout {was.rollout.id} is {state}, and goes on with the waves it has"
+                raise ConflictError("begun", problem, "Resume it without naming waves")
+            if state not in {RolloutState.PAUSED, RolloutState.HALTED}:
+                return was, ()
+            after = RolloutState.RUNNING if was.rollout.wave.began else RolloutState.HELD
+            return self._step(tx, grant, was, after, "", now)
+
+        return await self._change(name, change)
 
     async def halt_rollout(self, grant: Grant, name: str, reason: str = "") -> RolloutView:
         """Let nobody begin, and those go back who have it; errors as :meth:`pause_rollout`."""
-        going = {RolloutState.RUNNING, RolloutState.PAUSED}
+        going = {RolloutState.HELD, RolloutState.RUNNING, RolloutState.PAUSED}
         return await self._become(grant, name, RolloutState.HALTED, reason, of=going)
 
     async def halt_rollouts(self, grant: Grant, reason: str = "") -> tuple[RolloutView, ...]:
@@ -151,6 +180,7 @@ METHODS = MappingProxyType(
     {
         RolloutState.PAUSED: "pause",
         RolloutState.RUNNING: "resume",
+        RolloutState.HELD: "resume",
         RolloutState.HALTED: "halt",
         RolloutState.PROMOTED: "promote",
     }

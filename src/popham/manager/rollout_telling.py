@@ -43,7 +43,7 @@ def view_rollout(
         holding: Agents that still have what was halted; None if unknown.
     """
     rollout = stored.rollout
-    going = rollout.state in {RolloutState.RUNNING, RolloutState.PAUSED}
+    going = rollout.state in {RolloutState.HELD, RolloutState.RUNNING, RolloutState.PAUSED}
     if progress is None or not going:
         progress = Progress(tally=stored.tally, errors=stored.errors)
     return RolloutView(
@@ -96,6 +96,9 @@ def _held(state: RolloutState, holding: int | None) -> str:
 
 def _next(rollout: Rollout, tally: Tally, now: float, holding: int | None) -> str:
     """Return what happens next, and when; empty if it is over."""
+    if rollout.state is RolloutState.HELD:
+        who = f"{tally.named} of {tally.agents} have it by name" if tally.named else "nobody applies it"
+        return f"{who}: popham op apply AGENT, or popham rollout resume {rollout.id}"
     if rollout.state is not RolloutState.RUNNING:
         held = _held(rollout.state, holding)
         return held and f"{held}: popham rollout resume {rollout.id}, or popham rollout undo {rollout.id}"

@@ -34,7 +34,7 @@ class RolloutView:
 
     Attributes:
         id: Its name, such as ``r12``.
-        state: ``running``, ``paused``, ``halted``, ``promoted`` or ``undone``.
+        state: ``held``, ``running``, ``paused``, ``halted``, ``promoted`` or ``undone``.
         reason: Why it is paused or halted; empty otherwise.
         since: When it came into this state; 0 while it is as it began.
         by: Who brought it there; ``popham`` for the Manager itself.
@@ -48,7 +48,7 @@ class RolloutView:
         waves: All waves.
         soak: Seconds.
         halt_on: Share of a cohort, 0 to 1.
-        agents, cohort, applied, failed, silent, pending, away: As :class:`popham.model.rollout.Tally`.
+        agents, cohort, applied, failed, silent, pending, away, named: As :class:`popham.model.rollout.Tally`.
         errors: The first that failed or fell silent; of one rollout only.
         stuck: Those that are waited for; of one rollout only.
     """
@@ -73,6 +73,7 @@ class RolloutView:
     silent: int = 0
     pending: int = 0
     away: int = 0
+    named: int = 0
     errors: tuple[Troubled, ...] = ()
     stuck: tuple[Troubled, ...] = ()
     since: float = 0.0

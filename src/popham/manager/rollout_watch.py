@@ -21,6 +21,7 @@ from popham.clock import Clock
 from popham.errors import ConflictError, StateError
 from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles, open_row
+from popham.manager.candidates import forget_names
 from popham.manager.cohort import Member
 from popham.manager.grant import Grant, Role
 from popham.manager.members import find_members, is_member
@@ -49,7 +50,7 @@ ERRORS, STUCK = 10, 20
 """Agents that are named."""
 MYSELF = Grant(actor="popham", role=Role.ADMIN, source="local")
 """As whom it takes steps."""
-_GOING = {RolloutState.RUNNING, RolloutState.PAUSED}
+_GOING = {RolloutState.HELD, RolloutState.RUNNING, RolloutState.PAUSED}
 _LOOK = 64
 """Agents between two looks at the clock."""
 
@@ -89,8 +90,11 @@ class RolloutWatch:
         bundles: Bundles,
         clock: Clock,
         on_groups_changed: Callable[[Iterable[str]], None],
+        on_agent_changed: Callable[[str], None] = lambda _uid: None,
     ) -> None:
         """Keep what is needed; :meth:`run` does the work."""
+        self._on_agent_changed = on_agent_changed
+        self._known: frozenset[str] | None = None
         self._store = store
         self._book = book
         self._bundles = bundles
@@ -125,7 +129,8 @@ class RolloutWatch:
             place = stored.groups.get(record.group)
             if place is None or record.state is None or not is_member(record):
                 continue
-            found += record.state.applied_digest in place.digests and stored.had(record.group, record.uid)
+            had = stored.had(record.group, record.uid, record.candidate)
+            found += record.state.applied_digest in place.digests and had
         return found
 
     async def run(self) -> None:
@@ -152,6 +157,7 @@ class RolloutWatch:
         """Look once at every rollout that goes on, and take the steps that are due; return if there was one."""
         going: dict[int, _Watched] = {}
         self._opened = await self._store.read(self._read)
+        await self._forget_names()
         for row, stored in self._opened.values():
             known = self._watched.get(row.number)
             if stored.rollout.state not in _GOING:
@@ -168,6 +174,17 @@ class RolloutWatch:
         for watched in going.values():
             await self._look_at(watched)
         return bool(going)
+
+    async def _forget_names(self) -> None:
+        """Take out of assignments what names rollouts that are over, once one is, and when this Manager begins."""
+        opened = frozenset(stored.rollout.id for _, stored in self._opened.values())
+        if self._known is not None and self._known <= opened:
+            self._known = opened
+            return
+        director, now = self._bundles.director, self._clock.now()
+        for uid in await forget_names(self._store, self._book, director, opened, now=now):
+            self._on_agent_changed(uid)
+        self._known = opened
 
     def _read(self, tx: Reading) -> dict[int, tuple[RolloutRow, StoredRollout]]:
         """Return the rollouts that are not over; they can be large, and are taken apart once, where no link waits."""
@@ -247,8 +264,9 @@ class RolloutWatch:
             if bundle.candidate is not None:
                 digests = frozenset({*stored.groups[bundle.group].digests, bundle.content_digest})
                 groups[bundle.group] = Followed(bundle, bundle.candidate, digests)
-        waves = stored.rollout.waves
-        seen = Seen(begun=min(waves[0].began, stored.rollout.wave.began))
+        # Who has it by name may have had it before the first wave.
+        first = stored.at if stored.rollout.began_held else stored.rollout.waves[0].began
+        seen = Seen(begun=min(first, stored.began))
         return _Watched(row=row, stored=stored, groups=groups, seen=seen)
 
     async def _gather(self, watched: _Watched) -> None:
@@ -265,7 +283,7 @@ class RolloutWatch:
             if record.admission is not Admission.ACCEPTED:
                 continue
             agents += 1
-            if group.bundle.is_candidate(record.uid) and is_member(record):
+            if group.bundle.is_candidate(record.uid, record.candidate) and is_member(record):
                 cohort.append(record)
         watched.agents, watched.cohort = agents, cohort
         watched.gathered = self._clock.monotonic()
@@ -275,18 +293,21 @@ class RolloutWatch:
         counts = dict.fromkeys(("applied", "failed", "silent", "pending", "away"), 0)
         stuck: list[tuple[str, str, Record, str]] = []
         rollout = watched.stored.rollout
-        began, soak = rollout.wave.began, rollout.terms.soak
+        began, soak = watched.stored.began, rollout.terms.soak
         look = Look(self._clock.now(), began, soak, self._book.downtimes, watched.seen)
         bad: set[str] = set()
-        cohort, unheard, turn = 0, 0, self._clock.monotonic()
+        cohort, named, unheard, turn = 0, 0, 0, self._clock.monotonic()
         for number, record in enumerate(watched.cohort):
             if number % _LOOK == 0 and self._clock.monotonic() - turn > SLICE:
                 await asyncio.sleep(REST)
                 turn = self._clock.monotonic()
             group = watched.groups.get(record.group)
-            if group is None or not group.bundle.is_candidate(record.uid) or not is_member(record):
+            if group is None or not is_member(record):
+                continue
+            if not group.bundle.is_candidate(record.uid, record.candidate):
                 continue
             cohort += 1
+            named += rollout.named and record.candidate == rollout.id
             how = look.judge(record, group)
             counts[how] += 1
             unheard += how == "applied" and look.awaits(record)
@@ -301,7 +322,7 @@ class RolloutWatch:
             del watched.troubled[uid]
         watched.seen.counted = True
         found = Progress(
-            tally=Tally(agents=watched.agents, cohort=cohort, **counts),
+            tally=Tally(agents=watched.agents, cohort=cohort, named=named, **counts),
             errors=tuple(watched.troubled.values()),
             stuck=tuple(look.explain(record, how) for _, _, record, how in stuck),
         )

@@ -19,6 +19,7 @@ from typing import Any
 from popham.errors import ConflictError, NotFoundError
 from popham.manager.audit import note
 from popham.manager.bundles import Bundles
+from popham.manager.cohort import Part
 from popham.manager.grant import Grant
 from popham.manager.rollout_views import Troubled
 from popham.model.bundle import Bundle
@@ -92,10 +93,22 @@ class StoredRollout:
         first = not rollout.current and rollout.state is not RolloutState.PROMOTED
         return min(self.groups[group].first, rollout.ppm) if first else rollout.ppm
 
-    def had(self, group: str, uid: str) -> bool:
-        """Return whether an agent of a group was in the cohort of the wave that holds, or held when it halted."""
+    @property
+    def began(self) -> float:
+        """When the wave that holds began, in unix seconds; before the first one, when the change was made."""
+        return self.rollout.wave.began or self.at
+
+    def had(self, group: str, uid: str, candidate: str) -> bool:
+        """Return whether an agent of a group was in the cohort of the wave that holds, or held when it halted.
+
+        ``candidate`` is the rollout that its assignment names.
+        """
         place, ppm = self.groups[group], self.rollout.wave.ppm
-        return bucket(place.salt, uid) * PPM < (ppm if self.rollout.current else min(place.first, ppm))
+        if self.rollout.began_held and candidate == self.rollout.id:
+            return True
+        return bool(self.rollout.wave.began) and bucket(place.salt, uid) * PPM < (
+            ppm if self.rollout.current else min(place.first, ppm)
+        )
 
     def row(self) -> RolloutRow:
         """Return the row that keeps it."""
@@ -191,6 +204,7 @@ def step(
     rollout: Rollout,
     *,
     now: float,
+    drawn: Mapping[str, Part] | None = None,
 ) -> tuple[StoredRollout, list[BundleRow]]:
     """Store a rollout in another state or wave, and sign its bundles where the cohort is another by it.
 
@@ -202,19 +216,26 @@ def step(
         was: The rollout before, as it is stored; with the tally to keep.
         rollout: The rollout after.
         now: Unix seconds.
+        drawn: Group → what decides who is in its first wave, where that begins only now; None for what did.
 
     Raises:
         ConflictError: ``conflict.bundle``: repeat the transaction.
     """
-    stored = replace(was, rollout=rollout)
+    places = was.groups
+    if drawn is not None:
+        places = {
+            name: replace(place, salt=drawn[name].salt, first=drawn[name].ppm)
+            for name, place in places.items()
+        }
+    stored = replace(was, rollout=rollout, groups=places)
     signed = _sign(tx, bundles, was, stored, now=now)
     taken_up = was.rollout.state is RolloutState.HALTED
     digests = {row.group: row.content_digest for row in signed}
     held = {}
     for name, place in stored.groups.items():
-        fresh = (digests[name],) if name in digests and rollout.ppm else ()
+        fresh = (digests[name],) if name in digests and (rollout.ppm or rollout.named) else ()
         held[name] = replace(place, digests=tuple(dict.fromkeys((*place.digests, *fresh))))
-    if rollout.state is RolloutState.RUNNING and taken_up:
+    if rollout.state in {RolloutState.RUNNING, RolloutState.HELD} and taken_up:
         stored = replace(stored, tally=Tally(), errors=())
     stored = replace(stored, groups=held)
     tx.put_rollout(stored.row())
@@ -246,12 +267,15 @@ def _sign(
     def change(bundle: Bundle) -> Bundle:
         if promoted:
             return promote(bundle, now=now)
-        return widen(bundle, ppm=stored.ppm(bundle.group), wave=wave, now=now)
+        salt = stored.groups[bundle.group].salt
+        ppm = stored.ppm(bundle.group)
+        return widen(bundle, ppm=ppm, wave=wave, now=now, salt=salt, named=rollout.named)
 
-    same_wave = was.rollout.current == rollout.current
+    same = (was.rollout.current, was.rollout.named) == (rollout.current, rollout.named)
     signed = []
     for name in sorted(stored.groups):
-        if not promoted and same_wave and was.ppm(name) == stored.ppm(name):
+        undrawn = was.groups[name].salt == stored.groups[name].salt
+        if not promoted and same and undrawn and was.ppm(name) == stored.ppm(name):
             continue
         signed.append(bundles.follow(tx, name, change))
     return signed

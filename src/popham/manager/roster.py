@@ -159,6 +159,8 @@ class Roster:
                 "drift_error": record.drift_error,
                 "put_back": record.put_back,
                 "watched_until": record.watched_until,
+                "candidate": record.candidate,
+                "candidate_error": record.candidate_error,
             }
         return found
 
@@ -200,7 +202,7 @@ class Roster:
         bundle = self._bundle(row.group)
         if bundle is None or bundle.rollout is None or not has_candidate(bundle, row, record):
             return bundle
-        return bundle.chosen(row.uid)
+        return bundle.chosen(candidate=True)
 
     def _rollout(
         self, bundle: Bundle, ref: RolloutRef, row: AgentRow, record: StateRecord | None
@@ -221,6 +223,7 @@ class Roster:
             "waves": len(rollout.waves) if rollout else ref.wave,
             "share": ref.share,
             "is_candidate": has_candidate(bundle, row, record),
+            "is_named": ref.named and Overrides.of(row).candidate == ref.id,
             "rollout_serial": bundle.serial,
         }
 

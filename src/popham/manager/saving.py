@@ -30,7 +30,7 @@ BATCH = 1000
 SLICE = 32
 """Reports that are written down, or answered, in one turn of the loop: 1 ms or so."""
 Done = Callable[[BaseException | None], None]
-"""Told once a report is durable, or why it is not."""
+"""Told once something is durable, or why it is not; never raises."""
 STATUS = ("UNSET", "APPLIED", "APPLYING", "FAILED")
 """OpAMP's RemoteConfigStatuses, by number."""
 
@@ -103,7 +103,7 @@ class Saving:
                 for done in batch.waiting:
                     done(asyncio.CancelledError())
                 raise
-            await _tell_all(batch.waiting, error)
+            await tell_all(batch.waiting, error)
 
     def _named(self, done: Done, naming: asyncio.Task[None]) -> None:
         self._naming.discard(naming)
@@ -136,8 +136,8 @@ async def _say_all(records: Sequence[Record]) -> list[Said]:
     return said
 
 
-async def _tell_all(waiting: Sequence[Done], error: BaseException | None) -> None:
-    """Tell those who wait what became of their reports, in slices."""
+async def tell_all(waiting: Sequence[Done], error: BaseException | None) -> None:
+    """Tell those who wait what became of what they said, in slices."""
     told = 0
     try:
         for first in range(0, len(waiting), SLICE):

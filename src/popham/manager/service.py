@@ -10,12 +10,12 @@ from __future__ import annotations
 from functools import partial
 
 from popham.errors import StateError
-from popham.manager import grant as grants
 from popham.manager import inventory
 from popham.manager.agent_definition_service import AgentDefinitionService
 from popham.manager.agent_service import PAGE_MAX
 from popham.manager.digests import hide_in_audit, sees_digests
 from popham.manager.grant import Grant, Permission, require
+from popham.manager.grant_service import GrantService
 from popham.manager.measures import Measures
 from popham.manager.tokens import create_token, revoke_token, view_token
 from popham.manager.views import (
@@ -31,17 +31,8 @@ from popham.store.rows import AuditRow
 from popham.store.seam import Reading, Writing
 
 
-class ManagerService(AgentDefinitionService):
+class ManagerService(AgentDefinitionService, GrantService):
     """The Manager's methods. One per process; safe to call from many tasks."""
-
-    async def authenticate(self, bearer: str, source: str) -> Grant:
-        """Return the grant of an API token used from ``source``.
-
-        Raises:
-            GrantError: ``grant.unknown_token`` or ``grant.expired``.
-        """
-        now = self._clock.now()
-        return await self._store.read(lambda tx: grants.authenticate(tx, bearer, source=source, now=now))
 
     def measure(self, grant: Grant) -> Measures:
         """Return what this Manager measures of itself."""

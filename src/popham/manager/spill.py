@@ -1,6 +1,6 @@
 """What is in a rollout reaches no other group at once: by assigning it, by inheriting it, or by another's undo.
 
-Where nobody is yet, it may; but not while the rollout is halted.
+Where nobody is yet, it may; but not while the rollout is halted or held.
 
 Source: guarantees SEC-41.
 """
@@ -35,13 +35,13 @@ def check_spill(
         ConflictError: ``conflict.rollout``.
     """
     for one in rollouts:
-        halted = one.rollout.state is RolloutState.HALTED
+        stopped = one.rollout.state in {RolloutState.HALTED, RolloutState.HELD}
         for bundle in bundles:
-            if bundle.group in one.groups or not (halted or counts.get(bundle.group)):
+            if bundle.group in one.groups or not (stopped or counts.get(bundle.group)):
                 continue
             spilt = [*_assigned(one, bundle), *_inherited(one, tree, bundle.group)]
             if spilt:
-                name, how = one.rollout.id, "is halted" if halted else "is under way"
+                name, how = one.rollout.id, f"is {one.rollout.state}" if stopped else "is under way"
                 problem = f"group {bundle.group} would {spilt[0]} at once, whose rollout {name} {how}"
                 hint = f"First end it: popham rollout promote {name}, or popham rollout undo {name}"
                 raise ConflictError("rollout", problem, hint)

@@ -63,6 +63,7 @@ class Kind(StrEnum):
 
 ORDERED: Final = tuple(kind for kind in Kind if kind not in {Kind.SEND, Kind.CANCEL})
 """What people can order of agents."""
+_DOCUMENTED: Final = frozenset(kind for kind in Kind if kind is not Kind.SEND)
 
 
 class OperationState(StrEnum):
@@ -105,7 +106,7 @@ class Operation:
     Attributes:
         uid: instance_uid of the agent, as a UUID string.
         operation: Its name, such as ``op12``.
-        kind: What is ordered.
+        kind: What is ordered; None in a document that was read, for a kind that this program does not know.
         nonce: 32 hexadecimal digits, drawn for this target; obeyed at most once.
         issued: Unix seconds of the signing.
         expires: Unix seconds after which nobody begins it.
@@ -115,7 +116,7 @@ class Operation:
 
     uid: str
     operation: str
-    kind: Kind
+    kind: Kind | None
     nonce: str
     issued: int
     expires: int
@@ -142,7 +143,7 @@ class Operation:
         """Return the operation in ``payload``; unknown fields are ignored.
 
         Raises:
-            WireError: ``wire.operation``: it is none; ``wire.kind``: of a kind that this program does not know.
+            WireError: ``wire.operation``: it is none.
         """
         try:
             data = parse_json(payload)
@@ -150,20 +151,18 @@ class Operation:
             args = data["args"]
             if not isinstance(args, dict) or len(args) > 16:
                 raise TypeError("args are no map")  # noqa: TRY301  # one sentence for all that is malformed
-            found = {
-                "uid": _text(data, "uid", 64),
-                "tenant": _text(data, "tenant", 64),
-                "operation": _match(data, "operation", _NAME),
-                "nonce": _match(data, "nonce", _NONCE),
-                "issued": _number(data, "issued"),
-                "expires": _number(data, "expires"),
-            }
+            return cls(
+                uid=_text(data, "uid", 64),
+                tenant=_text(data, "tenant", 64),
+                operation=_match(data, "operation", _NAME),
+                kind=Kind(kind) if kind in _DOCUMENTED else None,
+                nonce=_match(data, "nonce", _NONCE),
+                issued=_number(data, "issued"),
+                expires=_number(data, "expires"),
+                args=args,
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise WireError("operation", f"the operation is malformed: {error}") from error
-        if kind not in set(Kind) - {Kind.SEND}:
-            problem = f"the operation is of a kind that this agent does not know: {kind!r}"
-            raise WireError("kind", problem, "Upgrade the agent")
-        return cls(kind=Kind(kind), args=args, **found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

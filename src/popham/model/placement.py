@@ -125,8 +125,11 @@ class Rules:
 def place(
     rules: Iterable[Placement], *, token: str, labels: Mapping[str, str], address: str, agent: str = ""
 ) -> Placement | None:
-    """Return the first rule that fits an agent that joins; None if there is none."""
-    return Rules(rules).place(token=token, labels=labels, address=address, agent=agent)
+    """Return the first rule that fits one agent that joins, reading no more of them than that takes."""
+    for rule in sorted(rules, key=lambda rule: (rule.order, rule.name)):
+        if rule.admits(token, address, agent) and parse_selector(rule.selector).matches(labels):
+            return rule
+    return None
 
 
 def read_placement(name: str, spec: Mapping[str, Any], labels: Mapping[str, str]) -> Placement:

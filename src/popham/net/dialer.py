@@ -18,7 +18,7 @@ from yarl import URL
 from popham.errors import ConfigError, LinkError
 from popham.net.failure import explain, refusal, strange, too_large
 from popham.net.held import CLOSE_TIME, AiohttpConnection
-from popham.net.route import OPAMP, PROTOBUF
+from popham.net.route import OCTETS, OPAMP, PROTOBUF
 from popham.net.seam import Limits
 from popham.net.tls import ResumingContext
 
@@ -91,6 +91,10 @@ class AiohttpDialer:
         """GET another path of the same listener, at most ``limit`` bytes. Raises as :meth:`exchange`."""
         return await self._request("GET", path, limit)
 
+    async def upload(self, path: str, body: bytes) -> None:
+        """POST a body to another path of the same listener. Raises as :meth:`exchange`."""
+        await self._request("POST", path, 0, headers={"Content-Type": OCTETS}, data=body)
+
     async def hold(self) -> AiohttpConnection:
         """Open a WebSocket on ``/v1/opamp``. Raises as :meth:`exchange`."""
         session = self._open()
@@ -132,7 +136,7 @@ class AiohttpDialer:
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
     ) -> bytes:
-        """Send one request and return the body of a 200, at most ``limit`` bytes."""
+        """Send one request and return the body of a 200 or 204, at most ``limit`` bytes."""
         seconds = CONNECT_TIME + self._limits.body_time
         try:
             async with (
@@ -147,7 +151,7 @@ class AiohttpDialer:
                 ) as response,
             ):
                 self._remember()
-                return await self._body(response, limit, protobuf=method == "POST")
+                return await self._body(response, limit, protobuf=path == OPAMP)
         except (aiohttp.ClientError, OSError, LinkError) as error:
             raise explain(error, self.where, seconds=_waited(error, seconds)) from error
 
@@ -168,13 +172,13 @@ class AiohttpDialer:
     async def _check(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Raise what a status other than 200 (101 for an upgrade) means, with what the body says.
+        """Raise what a status other than 200 and 204 (101 for an upgrade) means, with what the body says.
 
         This stands before aiohttp follows a redirect, which for an upgrade cannot be forbidden.
         """
         response = await handler(request)
         self.date = response.headers.get("Date", "")
-        if response.status in {101, 200}:
+        if response.status in {101, 200, 204}:
             return response
         error = await refusal(response, self.where)
         response.close()

@@ -10,6 +10,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from aiohttp import web
@@ -23,7 +24,7 @@ from popham.errors import (
     TrustError,
     WireError,
 )
-from popham.net.seam import Limits, Refusal, Request, Response
+from popham.net.seam import Limits, Peer, Refusal, Request, Response
 
 GZIP_FROM = 1024
 """Bytes from which an answer is worth compressing."""
@@ -209,6 +210,16 @@ async def read_request(request: web.BaseRequest, limits: Limits, *, unread: bool
         headers=headers,
         body=body,
     )
+
+
+async def read_other(request: web.BaseRequest, limits: Limits) -> Request:
+    """Return a request for another path than that of rounds; raises as :func:`read_body`.
+
+    The body of whoever shows no certificate stays where it is: nobody else has anything to bring.
+    """
+    peer: Peer = request.protocol.peer(request.headers)  # type: ignore[attr-defined]  # ours, made by the gate
+    bounds = replace(limits, message=limits.other)
+    return await read_request(request, bounds, unread=peer.certificate is None)
 
 
 def ranged(request: web.BaseRequest, response: Response) -> web.Response:

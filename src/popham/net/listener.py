@@ -32,7 +32,7 @@ from popham.net.http import (
     head_size,
     ranged,
     read_body,
-    read_request,
+    read_other,
     refused,
     uid_of,
 )
@@ -328,7 +328,7 @@ class Listener(BaseListener):
             return await self._upgrade(request, connection)
         if request.path == "/livez" and request.method in {"GET", "HEAD"}:
             return web.Response(text="ok")
-        response = await self._service.other(await read_request(request, self._limits))
+        response = await self._service.other(await read_other(request, self._limits))
         if response.status < 400:
             connection.admitted()
         return ranged(request, response)

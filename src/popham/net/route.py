@@ -8,5 +8,11 @@ OPAMP = "/v1/opamp"
 PROTOBUF = "application/x-protobuf"
 """Content type of a round, without parameters: real agents compare it as a whole."""
 
+OCTETS = "application/octet-stream"
+"""Content type of what is only bytes to whoever carries it."""
+
+OUTPUTS = "/v1/outputs/"
+"""Beginning of the path of an output of an operation; its digest follows."""
+
 VISIT = "/v1/visit"
 """End of the path of an agent's service, whatever prefix a web server has before it."""

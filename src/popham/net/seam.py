@@ -31,6 +31,8 @@ class Limits:
     Attributes:
         message: Bytes of one message after decompression, either direction.
             Source: guarantees SEC-9, 4 MiB; OpAMP recommends 64 MiB.
+        other: Bytes of the body of a request for another path than ``/v1/opamp``; of who shows no certificate
+            nothing is read. Source: the largest output of an operation.
         header: Bytes of a request's head.
         header_time: Seconds a head may take. Source: guarantees SEC-2.
         body_time: Seconds a body may take.
@@ -48,6 +50,7 @@ class Limits:
     """
 
     message: int = 4 * 1024 * 1024
+    other: int = 1024 * 1024
     header: int = 8 * 1024
     header_time: float = 5.0
     body_time: float = 30.0
@@ -224,6 +227,10 @@ class Dialer(Protocol):
 
     async def fetch(self, path: str, *, limit: int) -> bytes:
         """GET another path of the same listener, at most ``limit`` bytes."""
+        ...
+
+    async def upload(self, path: str, body: bytes) -> None:
+        """POST a body to another path of the same listener."""
         ...
 
     async def aclose(self) -> None:

@@ -79,6 +79,8 @@ class Operation(StrEnum):
     """The trust documents of a fleet, for an agent that waits for them."""
     CONTENT = "content"
     """A body that a bundle names; its digest is in the query."""
+    OUTPUT = "output"
+    """Asks for the output of an operation; its digest is in the query."""
     HOLD = "hold"
     """The upgrade to a held link."""
 

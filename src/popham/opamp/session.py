@@ -7,7 +7,8 @@ something is missing.  Neither knows who dialled, or whether the link is held.
 Rules:
 
 1. An agent omits what upstream was told and has not changed; what was said in
-   a message that was never answered counts as not told.
+   a message that was never answered counts as not told.  Results of operations are
+   said again with each heartbeat, until upstream has named them.
 2. Upstream asks for the full state only if something is missing: a gap in the
    sequence, or an agent it has never heard a description of.
 3. Every message is answered, duplicates included; none is refused for its number.
@@ -16,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
@@ -46,11 +48,14 @@ class Parts:
         description: Identifying and other attributes.
         remote_status: How far the newest remote configuration got; None before the first.
         report: Our own report with the state record, for agents that are ours.
+        results: A report of the results of operations that upstream did not name as heard; None for none.  That one
+            was named is no news.
     """
 
     description: AgentDescription
     remote_status: RemoteConfigStatus | None = None
     report: CustomMessage | None = None
+    results: CustomMessage | None = None
 
     def encoded(self) -> dict[str, bytes]:
         """Return part → bytes, to compare with what was told."""
@@ -59,7 +64,22 @@ class Parts:
             found["remote_status"] = self.remote_status.SerializeToString(deterministic=True)
         if self.report is not None:
             found["report"] = self.report.SerializeToString(deterministic=True)
+        if self.results is not None:
+            found["results"] = self.results.SerializeToString(deterministic=True)
         return found
+
+    def reported(self, news: Collection[str]) -> CustomMessage | None:
+        """Return the one report that says what of both is news."""
+        said = [
+            part
+            for name, part in (("report", self.report), ("results", self.results))
+            if name in news and part is not None
+        ]
+        if not said:
+            return None
+        # Encoded messages that stand one behind the other are one message.
+        data = b"".join(part.data for part in said)
+        return CustomMessage(capability=said[0].capability, type=said[0].type, data=data)
 
 
 class AgentSession:
@@ -115,6 +135,8 @@ class AgentSession:
         news = {name: data for name, data in now.items() if self._told.get(name) != data}
         if self._full:
             news = now
+        elif force and "results" in now:
+            news["results"] = now["results"]
         if not (news or force or self._full):
             return None
         message = AgentToServer(
@@ -126,8 +148,9 @@ class AgentSession:
             message.agent_description.CopyFrom(parts.description)
         if "remote_status" in news and parts.remote_status is not None:
             message.remote_config_status.CopyFrom(parts.remote_status)
-        if "report" in news and parts.report is not None:
-            message.custom_message.CopyFrom(parts.report)
+        report = parts.reported(news)
+        if report is not None:
+            message.custom_message.CopyFrom(report)
             self.said += 1
         self._sent(news)
         return message.SerializeToString()

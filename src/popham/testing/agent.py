@@ -50,6 +50,7 @@ class SimApplier:
 
     Attributes:
         applied: Policy names of each set applied, the newest last.
+        checked: The same of each candidate that was checked.
         broken: Sentence with which every set fails; empty to succeed.
     """
 
@@ -57,13 +58,26 @@ class SimApplier:
 
     def __init__(self) -> None:
         self.applied: list[tuple[str, ...]] = []
+        self.checked: list[tuple[str, ...]] = []
         self.broken = ""
 
     async def apply(self, policies: Sequence[Applied]) -> None:
         """Take note of a set."""
+        self._refuse()
+        self.applied.append(_names(policies))
+
+    async def check(self, policies: Sequence[Applied]) -> None:
+        """Take note of a candidate."""
+        self._refuse()
+        self.checked.append(_names(policies))
+
+    def _refuse(self) -> None:
         if self.broken:
             raise PolicyError("validate", self.broken)
-        self.applied.append(tuple(f"{p.ref.name}@{p.ref.revision}" for p in policies))
+
+
+def _names(policies: Sequence[Applied]) -> tuple[str, ...]:
+    return tuple(f"{policy.ref.name}@{policy.ref.revision}" for policy in policies)
 
 
 class SimAgent:

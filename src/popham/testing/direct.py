@@ -212,6 +212,13 @@ class DirectDialer:
             raise LinkError("status", f"{path} was answered {response.status}", status=response.status)
         return response.body
 
+    async def upload(self, path: str, body: bytes) -> None:
+        """Bring a body to another path."""
+        request = Request(method="POST", path=path, peer=self._peer, body=body)
+        response = await self._manager.hub.other(request)
+        if response.status not in {200, 204}:
+            raise LinkError("status", f"{path} was answered {response.status}", status=response.status)
+
     async def aclose(self) -> None:
         """Nothing is kept open."""
 

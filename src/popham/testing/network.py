@@ -324,6 +324,17 @@ class MemoryDialer:
             raise LinkError("status", f"{path} was answered {response.status}", status=response.status)
         return response.body
 
+    async def upload(self, path: str, body: bytes) -> None:
+        """Carry a body to another path."""
+        service, peer = await self._reach(), self._peer
+        refusal = service.admit(peer, held=False, uid=b"")
+        if refusal is not None:
+            raise _denied(refusal)
+        response = await service.other(Request(method="POST", path=path, peer=peer, body=body))
+        await self._network.travel()
+        if response.status not in {200, 204}:
+            raise LinkError("status", f"{path} was answered {response.status}", status=response.status)
+
     async def aclose(self) -> None:
         """Nothing is kept open."""
 

@@ -25,7 +25,9 @@ def seal_operation(operation: Operation, director: SigningKey) -> bytes:
 
 
 def open_operation(envelope: bytes, *, tuf: TrustedTuf, uid: str, tenant: str = DEFAULT_TENANT) -> Operation:
-    """Return the operation in ``envelope``; whether it is over, and was obeyed before, is the caller's matter.
+    """Return the operation in ``envelope``; whether it is over, or was obeyed before, is the caller's matter.
+
+    One of a kind that this program does not know is genuine nevertheless; its kind is None.
 
     Args:
         envelope: What came over the wire.
@@ -36,7 +38,6 @@ def open_operation(envelope: bytes, *, tuf: TrustedTuf, uid: str, tenant: str = 
     Raises:
         TrustError: ``trust.size``, ``trust.envelope``, ``trust.type``, ``trust.signature``, ``trust.document``,
             ``trust.crit`` or ``trust.audience``.
-        WireError: ``wire.kind``: it is genuine, and of a kind that this program does not know.
     """
     sealed = Envelope.parse(envelope, types=(OPERATION_TYPE,), limit=LIMIT)
     tuf.verify(sealed)
@@ -44,8 +45,6 @@ def open_operation(envelope: bytes, *, tuf: TrustedTuf, uid: str, tenant: str = 
     try:
         found = Operation.from_payload(sealed.payload)
     except WireError as error:
-        if error.code == "wire.kind":
-            raise
         raise TrustError("document", error.problem, error.hint) from error
     check_audience("tenant", found.tenant, tenant)
     check_audience("agent", found.uid, uid)

@@ -12,6 +12,7 @@ from popham.trust.birth import AlreadyBorn
 from popham.upstream.birth import is_admitted
 from popham.upstream.book import Book
 from popham.upstream.dialled import DialledLink
+from popham.upstream.outputs import AgentOutputs, Outputs
 from popham.upstream.record import Record
 from popham.upstream.sighting import Seen
 from popham.upstream.targets import Targets
@@ -26,7 +27,14 @@ class Calling:
     """Calls agents, one at a time each."""
 
     def __init__(
-        self, service: Service, book: Book, signer: Signer, documents: bytes, clock: Clock, lacks: Lacks
+        self,
+        service: Service,
+        book: Book,
+        signer: Signer,
+        documents: bytes,
+        clock: Clock,
+        lacks: Lacks,
+        outputs: Outputs,
     ) -> None:
         """Keep what is needed; arguments as those of :class:`popham.upstream.visitor.Visitor`."""
         self._service = service
@@ -35,13 +43,14 @@ class Calling:
         self._documents = documents
         self._clock = clock
         self._lacks = lacks
+        self._outputs = outputs
 
     async def visit(self, seen: Seen) -> None:
         """Make one visit. Raises VisitError or WireError."""
         seen.unheld = None
         record = self._known(seen)
         visit, peer = self._visit(seen, record.public_key), _peer(seen, record)
-        await visit.run(self._service, peer, partial(self._lacks, record))
+        await visit.run(self._service, peer, partial(self._lacks, record), self._outputs_of(record))
 
     async def hold(self, seen: Seen, limits: Limits) -> DialledLink | None:
         """Open a link; where what stands before the agent holds none, make a visit instead and return None.
@@ -64,16 +73,20 @@ class Calling:
         return DialledLink(connection, frames, peer, limits)
 
     async def bring(self, seen: Seen) -> bool:
-        """Bring what the agent lacks, and nothing else; return whether it has said meanwhile that it lacks more.
+        """Bring what the agent lacks, and fetch its outputs; return whether there is more of either by now.
 
         Raises:
-            VisitError: It could not be brought.
+            VisitError: It could not be done.
         """
         record = self._known(seen)
         visit, lacking = self._visit(seen, record.public_key), self._lacks(record)
+        outputs = self._outputs_of(record)
+        lacked = set(outputs.lacks())
         for sha256, body in lacking.items():
             await visit.bring(sha256, body)
-        return bool(lacking) and not set(record.lacks) <= lacking.keys()
+        await visit.fetch(outputs)
+        more = bool(lacking) and not set(record.lacks) <= lacking.keys()
+        return more or not lacked.issuperset(outputs.lacks())
 
     async def find(self, seen: Seen, targets: Targets) -> None:
         """Ask whoever is where a definition points: an agent that waits to be born, or one that is known.
@@ -107,7 +120,11 @@ class Calling:
         record = self._book.record(visit.uid)
         if record is not None:
             peer = Peer(address=host, uid=visit.uid, key=visit.key)
-            await visit.run(self._service, peer, partial(self._lacks, record), said=answer)
+            outputs = self._outputs_of(record)
+            await visit.run(self._service, peer, partial(self._lacks, record), outputs, said=answer)
+
+    def _outputs_of(self, record: Record) -> AgentOutputs:
+        return AgentOutputs(self._outputs, record)
 
     def _key_of(self, uid: str) -> bytes:
         record = self._book.record(uid)

@@ -57,8 +57,8 @@ _OWN_ONLY = (False, False, False, False)
 """Parts of a plan that are for our own agents: the last four but one."""
 _STOCK_ONLY = (False,)
 """The part that is for stock agents: the third."""
-_NOT_ORDERED = (False,)
-"""The last part: what is ordered."""
+_UNORDERED, _ORDERED = (False,), (True,)
+"""The last part."""
 _UNSAID = Said()
 
 
@@ -122,8 +122,8 @@ def _plan(
     )
 
 
-NOTHING = _plan(*_NEITHER, *_STOCK_ONLY, *_OWN_ONLY, *_NOT_ORDERED)
-ORDERS = _plan(*_NEITHER, *_STOCK_ONLY, *_OWN_ONLY, True)
+NOTHING = _plan(*_NEITHER, *_STOCK_ONLY, *_OWN_ONLY, *_UNORDERED)
+ORDERS = _plan(*_NEITHER, *_STOCK_ONLY, *_OWN_ONLY, *_ORDERED)
 """What is ordered, and nothing else."""
 
 
@@ -167,9 +167,7 @@ def plan(
     return _plan_own(record, wanted, full_state=full_state, hello=hello, ordered=ordered)
 
 
-def _plan_own(
-    record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool, ordered: bool
-) -> Plan:
+def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello: bool, ordered: bool) -> Plan:
     state = record.state
     if state is None:
         return Plan(full_state=True, hello=hello, assignment=bool(record.assignment))
@@ -202,7 +200,7 @@ def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endp
         takes_config and held != stock_digest(wanted.objects_digest, held),
         takes_settings and known != settings_digest(wanted, endpoint),
         *_OWN_ONLY,
-        *_NOT_ORDERED,
+        *_UNORDERED,
     )
 
 

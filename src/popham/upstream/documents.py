@@ -1,53 +1,72 @@
-"""What is fetched beside rounds: trust documents, and bodies that bundles name."""
+"""What is fetched and brought beside rounds: trust documents, bodies that bundles name, outputs of operations."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from popham.errors import ContentError, GrantError, NotFoundError, PophamError, WireError
+from popham.errors import ContentError, GrantError, NotFoundError, PophamError, StateError
 from popham.model.fleet import Admission
 from popham.model.registry import Listener, find_route, require
 from popham.net.seam import Refusal, Refused, Request, Response
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import shut_out
+from popham.upstream.outputs import OUTPUTS_PATH, Outputs, no_output
 from popham.upstream.record import Record
 
 CONTENT_PATH = "/v1/content/"
 _CONTENT = re.compile(CONTENT_PATH + r"sha256/([0-9a-f]{64})")
-_STATUS = {ContentError: 403, GrantError: 403, NotFoundError: 404, WireError: 405}
+_OUTPUT = re.compile(OUTPUTS_PATH + r"([0-9a-f]{64})")
+_CODE = {"grant.missing": 401, "wire.method": 405, "wire.too_large": 413}
+"""HTTP status by error code; where silent, by family; else 400."""
+_STATUS = {ContentError: 403, GrantError: 403, NotFoundError: 404}
 
 
 class Documents:
     """Answers every path of the agents' listener but ``/v1/opamp``."""
 
-    def __init__(self, book: Book, trust: Mapping[str, bytes]) -> None:
-        """Serve what ``book`` has, and ``trust``: path to document."""
+    def __init__(self, book: Book, trust: Mapping[str, bytes], outputs: Outputs) -> None:
+        """Serve what ``book`` has, and ``trust``: path to document; give ``outputs`` what is brought."""
         self._book = book
         self._trust = dict(trust)
+        self._outputs = outputs
 
     async def answer(self, request: Request) -> Response:
         """Answer one request, for an identity that the registry admits to it."""
         try:
             identity: Identity = self._book.identify(request.peer)
             require(find_route(Listener.AGENTS, request.method, request.path), identity.caller)
+            if request.path.startswith(OUTPUTS_PATH):
+                return await self._take(request, identity)
             return self._find(request.path, identity)
         except Refused as error:
             return refused(error.refusal)
+        except StateError:
+            raise
         except PophamError as error:
-            status = 401 if error.code == "grant.missing" else _STATUS.get(type(error), 400)
+            status = _CODE.get(error.code) or _STATUS.get(type(error), 400)
             return Response(status=status, body=str(error).encode(), content_type="text/plain")
 
-    def _find(self, path: str, identity: Identity) -> Response:
-        if path in self._trust:
-            return Response(body=self._trust[path], content_type="application/octet-stream")
-        match = _CONTENT.fullmatch(path)
+    async def _take(self, request: Request, identity: Identity) -> Response:
+        match, record = _OUTPUT.fullmatch(request.path), self._accepted(identity)
+        if match is None or record is None:
+            raise no_output()
+        await self._outputs.take(record, match[1], request.body)
+        return Response(status=204)
+
+    def _accepted(self, identity: Identity) -> Record | None:
+        """Return the agent, if it may have and bring something; raises Refused for one that is shut out."""
         record = self._book.record(identity.uid)
         shut = shut_out(record)
         if shut is not None:
             raise Refused(shut)
-        allowed = match is not None and record is not None and record.admission is Admission.ACCEPTED
-        body = self._content(match[1], record) if match and record and allowed else None
+        return record if record is not None and record.admission is Admission.ACCEPTED else None
+
+    def _find(self, path: str, identity: Identity) -> Response:
+        if path in self._trust:
+            return Response(body=self._trust[path], content_type="application/octet-stream")
+        match, record = _CONTENT.fullmatch(path), self._accepted(identity)
+        body = self._content(match[1], record) if match and record else None
         if body is None:
             raise NotFoundError(
                 "content", "this agent's bundle names no such body", "Ask for a round; it may be old"

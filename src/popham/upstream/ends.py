@@ -29,6 +29,19 @@ class LinkEnd:
         """Answer one message."""
         return self._hub.hear(self, data) or None
 
+    def associate(self, record: Record) -> None:
+        """Have an agent speak over this link, and over no other."""
+        if record.link is not None:
+            record.link.close(1000, "another link of this agent was opened")
+        record.link = self.link
+        self.records[record.uid] = record
+
+    def forget(self, record: Record) -> None:
+        """Take note that an agent speaks over this link no more."""
+        if record.link is self.link:
+            record.link = record.settled = None
+            record.settings_told = b""  # an offer may have been lost with the link
+
     def closed(self, code: int) -> None:  # noqa: ARG002  # the seam's form
         """Take note that the link is gone."""
         self._hub.unlinked(self)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from popham.model.communication import Dialer
 from popham.model.fleet import AgentKind
 from popham.model.generation import GENERATION, check_generations
+from popham.model.operation import DOCUMENTS
 from popham.model.status import StateRecord
 from popham.opamp.codec import parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentDescription, AgentToServer, KeyValue
@@ -33,30 +35,47 @@ class Heard:
         changed: Something must be made durable.
         hello: The agent opened a session and is to be told the rules of the house.
         bundle: A bundle the agent was asked for; empty if none.
+        results: How many results of operations there were.
+        durable: Ends once they are; None if nothing of them was new.
     """
 
     changed: bool
     hello: bool = False
     bundle: bytes = b""
+    results: int = 0
+    durable: Awaitable[None] | None = None
 
 
-def note(record: Record, message: AgentToServer) -> Heard:
+HearResults = Callable[[Record, Sequence[bytes]], Awaitable[None] | None]
+"""Takes note of results, as :meth:`popham.upstream.orders.Ordering.hear`."""
+
+
+def hear_none(_record: Record, _results: Sequence[bytes]) -> None:
+    """Take no note of results: nothing was ordered."""
+
+
+def note(record: Record, message: AgentToServer, hear: HearResults = hear_none) -> Heard:
     """Write what ``message`` says into ``record`` and return what of it is new.
 
     Raises:
         WireError: A part is malformed, or the agent's generation may not talk to us.
-        TrustError: The state record is not signed by this agent.
+        TrustError: The state record, or a result, is not signed by this agent.
     """
     report = parse_custom(message.custom_message) if message.HasField("custom_message") else None
-    state = None
+    state, durable = None, None
+    results: Sequence[bytes] = ()
     if isinstance(report, Report):
         # Whatever may be refused comes before anything is written down.
         check_generations(GENERATION, report.generation or GENERATION, Dialer.AGENT)
         state = _open_state(record, report.state)
+        results = report.results[:DOCUMENTS]
+        durable = hear(record, results) if results else None
     changed = _note_kind(record)
     if message.HasField("agent_description"):
         # It began anew, perhaps without what it was told.
         record.settings_told, record.settings = b"", RemoteStatus()
+        if record.orders is not None:
+            record.orders.described = True
         changed |= record.note_description(attributes(message.agent_description))
     if message.HasField("remote_config_status"):
         status = message.remote_config_status
@@ -73,7 +92,13 @@ def note(record: Record, message: AgentToServer) -> Heard:
     if state is not None:
         record.note_state(state, report.state)
     record.lacks = tuple(one for one in report.lacks[:LACKS_MAX] if _DIGEST.fullmatch(one))
-    return Heard(changed or state is not None, hello=report.generation > 0, bundle=report.bundle)
+    return Heard(
+        changed or state is not None,
+        hello=report.generation > 0,
+        bundle=report.bundle,
+        results=len(results),
+        durable=durable,
+    )
 
 
 def _note_kind(record: Record) -> bool:

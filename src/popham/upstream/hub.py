@@ -21,41 +21,28 @@ from functools import partial
 from uuid_utils import uuid7
 
 from popham.clock import Clock
-from popham.errors import EnrollmentError, NotFoundError, PophamError, StateError, TrustError, WireError
-from popham.model.registry import (
-    PLAIN_OPAMP,
-    Direction,
-    IdentityKind,
-    Listener,
-    find_message,
-    find_route,
-    require,
-)
+from popham.errors import NotFoundError, PophamError, TrustError, WireError
+from popham.model.registry import PLAIN_OPAMP, IdentityKind, Listener, find_route
 from popham.net.seam import Answer, HeldLink, Peer, Refusal, Refused, Request, Response
-from popham.opamp.codec import (
-    bad_request,
-    decode_frame,
-    encode_frame,
-    parse_agent,
-    parse_custom,
-)
+from popham.opamp.codec import bad_request, decode_frame, encode_frame, parse_agent
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
-from popham.opamp.schema.popham.v1 import popham_pb2 as own
 from popham.opamp.session import Missing
 from popham.opamp.wire import OPAMP_PATH, REQUEST_INSTANCE_UID
-from popham.upstream.admission import render_admission
 from popham.upstream.backlog import Backlog
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import UNKNOWN, explain_impostor, explain_unfit, message_limit, shut_out
 from popham.upstream.contacts import Contacts
 from popham.upstream.counts import Counts
-from popham.upstream.directive import plan, quiet, rename
+from popham.upstream.credentials import Credentials
+from popham.upstream.directive import is_ordered, plan, quiet, rename
 from popham.upstream.documents import CONTENT_PATH, Documents, refused
 from popham.upstream.ends import LinkEnd
-from popham.upstream.hearing import note
+from popham.upstream.hearing import Heard, hear_none, note
 from popham.upstream.heartbeat import Heartbeats
 from popham.upstream.keeping import answer_after
 from popham.upstream.news import News
+from popham.upstream.orders import Ordering
+from popham.upstream.outputs import OUTPUTS_PATH, Outputs
 from popham.upstream.record import Record
 from popham.upstream.room import Room
 from popham.upstream.shedding import Shedder, Work
@@ -63,6 +50,8 @@ from popham.upstream.steering import Steering
 from popham.upstream.telling import Telling, head
 
 _log = logging.getLogger(__name__)
+_LARGE = (CONTENT_PATH, OUTPUTS_PATH)
+"""Beginnings of paths that are left out under load."""
 Wrap = Callable[[bytes], bytes]
 
 
@@ -81,6 +70,7 @@ class Hub:
         shedder: Shedder | None = None,
         new_uid: Callable[[], bytes] = lambda: uuid7().bytes,
         reported: Callable[[Record], None] = lambda _record: None,
+        ordering: Ordering | None = None,
     ) -> None:
         """Keep what is needed.
 
@@ -93,16 +83,17 @@ class Hub:
             steering: Says by how much rounds are put off under load; None for never.
             shedder: Says what is left out under load; None to leave out nothing.
             new_uid: Makes instance_uids for stock agents that ask for one.
-            reported: Told of a record in which something changed that an agent said.
+            reported: Told of a record in which something changed that an agent said, or whose outputs are wanted.
+            ordering: Who keeps operations; None if nothing is ordered here.
         """
         self._book = book
         self._clock = clock
         self._endpoint = endpoint
-        self._documents = Documents(book, trust)
         self.room = room or Room(clock)
         self._steering = steering or Steering()
         self._new_uid = new_uid
         self._reported = reported
+        self._ordering = ordering
         self._contacts = Contacts(book, clock)
         self._dirty = self._contacts.dirty
         self._heartbeats = Heartbeats(book, clock, self._dirty, self._steering)
@@ -111,13 +102,26 @@ class Hub:
             for held in (False, True)
         }
         self._shedder = shedder or Shedder()
+        self._credentials = Credentials(book, clock, self._dirty, self._shedder, endpoint)
         self.counts = Counts()
+        self.outputs = Outputs(ordering, self.counts)
+        self._documents = Documents(book, trust, self.outputs)
         self._telling = Telling(
-            book, self.counts, endpoint=endpoint, retry_window=lambda: self.room.retry_window
+            book,
+            self.counts,
+            endpoint=endpoint,
+            retry_window=lambda: self.room.retry_window,
+            ordering=ordering,
         )
         self._backlog = Backlog(clock, self._hear)
         self._news = News(
-            book, clock, self._backlog, self._shedder, tell=self._telling.tell, ask=self._telling.ask
+            book,
+            clock,
+            self._backlog,
+            self._shedder,
+            tell=self._telling.tell,
+            ask=self._telling.ask,
+            order=self._telling.order,
         )
 
     # Rounds and links.
@@ -137,7 +141,7 @@ class Hub:
 
     async def other(self, request: Request) -> Response:
         """Answer another path."""
-        refusal = self._shedder.refusal(Work.CONTENT) if request.path.startswith(CONTENT_PATH) else None
+        refusal = self._shedder.refusal(Work.CONTENT) if request.path.startswith(_LARGE) else None
         return refused(refusal) if refusal else await self._documents.answer(request)
 
     def round(self, peer: Peer, body: bytes) -> Answer:
@@ -170,7 +174,7 @@ class Hub:
         record = self._book.find(message.instance_uid)
         uid = record.uid if record is not None else str(uuid.UUID(bytes=message.instance_uid))
         if message.connection_settings_request.opamp.HasField("certificate_request"):
-            return self._credentials(uid, peer, message)
+            return self._credentials.answer(uid, peer, message)
         if identity.caller not in PLAIN_OPAMP:
             raise Refused(UNKNOWN)
         problem = explain_impostor(identity, uid, record)
@@ -202,112 +206,91 @@ class Hub:
         record.settled = None
         try:
             missing = record.ear.hear(message)
-            heard = note(record, message)
+            heard = note(record, message, self._ordering.hear if self._ordering else hear_none)
         except PophamError as error:
             return bad_request(record.key, str(error))
         record.contact(self._clock.now(), peer.address)
         self._dirty[record.key] = record
         record.edition += heard.changed
-        if heard.changed or record.lacks:
-            self._reported(record)
+        self._note_report(record, changed=heard.changed)
+        say: Callable[[], bytes]
         if message.HasField("agent_disconnect"):
-            self._forget(record, end)
-            goodbye = quiet(record.key)
-            if record.saved == record.edition:
-                return goodbye
-            return answer_after(self._book, record, lambda: wrap(goodbye))
-        if end is not None and record.link is not end.link:
-            self._associate(record, end)
-        say = partial(
-            self._answer,
-            record,
-            full=missing is Missing.FULL_STATE,
-            hello=heard.hello,
-            held=end is not None,
-            visited=bool(peer.uid),
-        )
-        if heard.bundle:
-            return self._claimed(record, heard.bundle, say)
+            if end is not None:
+                end.forget(record)
+            say = partial(quiet, record.key)
+        else:
+            if end is not None and record.link is not end.link:
+                end.associate(record)
+            say = partial(
+                self._answer,
+                record,
+                full=missing is Missing.FULL_STATE,
+                hello=heard.hello,
+                held=end is not None,
+                visited=bool(peer.uid),
+            )
+        self.counts.results += heard.results
+        if heard.bundle or heard.durable is not None:
+            return self._answer_later(record, heard, say)
         if record.saved != record.edition:
             return answer_after(self._book, record, lambda: wrap(say()))
         return say()
 
-    async def _claimed(self, record: Record, bundle: bytes, say: Callable[[], bytes]) -> bytes:
-        """Look at a bundle that the agent was asked for, once what else it said is durable."""
-        await answer_after(self._book, record, bytes)
-        try:
-            await self._book.claim(record, bundle)
-        except (TrustError, NotFoundError) as error:
-            return bad_request(record.key, str(error))
-        self.changed([record.group])
+    def _note_report(self, record: Record, *, changed: bool) -> None:
+        """Tell those who want to know it that an agent said something."""
+        orders = record.orders
+        if changed or record.lacks or (orders is not None and orders.want_outputs):
+            self._reported(record)
+        if self._ordering is not None and (changed or orders is not None):
+            self._ordering.reported(record)
+
+    async def _answer_later(self, record: Record, heard: Heard, say: Callable[[], bytes]) -> bytes:
+        """Answer once results are durable, and a bundle that the agent was asked for was looked at."""
+        kept = [] if record.saved == record.edition else [answer_after(self._book, record, bytes)]
+        if heard.durable is not None:
+            # It may be shared with others; so it is not cancelled with this.
+            shared = asyncio.isfuture(heard.durable)
+            await asyncio.gather(asyncio.shield(heard.durable) if shared else heard.durable, *kept)
+            self._note_report(record, changed=False)
+        else:
+            await asyncio.gather(*kept)
+        if heard.bundle:
+            try:
+                await self._book.claim(record, heard.bundle)
+            except (TrustError, NotFoundError) as error:
+                return bad_request(record.key, str(error))
+            self.changed([record.group])
         return say()
 
     def _answer(self, record: Record, *, full: bool, hello: bool, held: bool, visited: bool) -> bytes:
         wanted = self._book.wanted(record.group)
         to = self._telling.address(record, held=held)
-        what = plan(record, wanted, full_state=full, hello=hello, endpoint=to)
+        ordered = is_ordered(record, visited=visited)
+        what = plan(record, wanted, full_state=full, hello=hello, endpoint=to, ordered=ordered)
         what = self._steering.direct(what, record, held=held or visited)
         if what.empty:
-            record.settled = wanted
+            if record.orders is None or record.orders.empty:
+                record.settled = wanted
             return head(record)
         if (what.bundle or what.settings) and self._shedder.sheds(Work.POLICY):
             # A later heartbeat brings it: offers follow from digests.
             what = replace(what, bundle=False, settings=False)
             if held:
                 self._news.owe(record)
-        return self._telling.render(what, record, held=held)
-
-    async def _credentials(self, uid: str, peer: Peer, message: AgentToServer) -> bytes:
-        """Answer a certificate request: enrollment with a token, or renewal of a certificate."""
-        record = self._book.record(uid)
-        if record is not None and peer.identity.uid == uid:
-            record.ear.hear(message)
-            record.contact(self._clock.now(), peer.address)
-            self._dirty[record.key] = record
-        csr = message.connection_settings_request.opamp.certificate_request.csr
-        try:
-            said = message.custom_message
-            if not said.capability:
-                hint = "Send 'enroll' or 'renew' of io.popham.trust/1 beside it"
-                raise EnrollmentError("proof", "a certificate request came without proof", hint)
-            kind = find_message(said.capability, said.type, Direction.UP)
-            require(kind, peer.identity.caller)
-            request = parse_custom(said)
-            if isinstance(request, own.Enroll):
-                refusal = self._shedder.refusal(Work.CONTENT)
-                if refusal is not None:
-                    raise Refused(refusal)
-                admitted = await self._book.enroll(peer, message.instance_uid, csr, request)
-            elif isinstance(request, own.Renew):
-                admitted = await self._book.renew(peer, message.instance_uid, csr, request)
-            else:
-                raise EnrollmentError("proof", "a certificate request came beside another message")
-        except StateError:
-            raise
-        except PophamError as error:
-            _log.warning("certificate request from %s refused: %s", peer.address, error)
-            return bad_request(message.instance_uid, str(error))
-        return render_admission(message.instance_uid, admitted, self._endpoint())
+        if held and what.bundle and what.orders:
+            # They have a message of their own: here there may be no room for them.
+            what = replace(what, orders=False)
+            self._news.order([record.uid])
+        return self._telling.render(what, record, held=held, visited=visited)
 
     # Links.
-
-    def _associate(self, record: Record, end: LinkEnd) -> None:
-        if record.link is not None:
-            record.link.close(1000, "another link of this agent was opened")
-        record.link = end.link
-        end.records[record.uid] = record
-
-    def _forget(self, record: Record, end: LinkEnd | None) -> None:
-        if end is not None and record.link is end.link:
-            record.link = record.settled = None
-            record.settings_told = b""  # an offer may have been lost with the link
 
     def unlinked(self, end: LinkEnd) -> None:
         """Take note that a held link is gone."""
         self._backlog.release_link(end)
         self.room.held -= 1
         for record in end.records.values():
-            self._forget(record, end)
+            end.forget(record)
         end.records.clear()
 
     def drop(self, uid: str, reason: str) -> None:
@@ -344,6 +327,10 @@ class Hub:
             return False
         self._news.ask(record)
         return True
+
+    def tell_orders(self, uids: Iterable[str]) -> None:
+        """Take note that something is ordered of these agents; those on links are told, in this order."""
+        self._news.order(uids)
 
     async def publish(self) -> None:
         """Tell links about changes, in slices, until cancelled."""

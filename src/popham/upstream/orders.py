@@ -72,12 +72,16 @@ class Orders:
         want_outputs: Outputs that its results name, and that are not here.
         restart: Nonce of an operation that OpAMP's own command says, for a stock agent; empty for none, and once
             it was said.
+        followed: Whether ``reported`` is called at each contact, not only where something is new.
+        described: Whether it described itself since somebody last looked; a stock agent does that as it starts.
     """
 
     open: dict[str, Order] = field(default_factory=dict)
     heard: list[str] = field(default_factory=list)
     want_outputs: dict[str, None] = field(default_factory=dict)
     restart: str = ""
+    followed: bool = False
+    described: bool = False
 
     @property
     def waiting(self) -> bool:
@@ -87,7 +91,7 @@ class Orders:
     @property
     def empty(self) -> bool:
         """Whether nothing at all is left."""
-        return not (self.waiting or self.restart)
+        return not (self.waiting or self.restart or self.followed)
 
     def waits(self, *, visited: bool) -> bool:
         """Return whether there is something to say; the outputs of who is visited are fetched, not asked for."""
@@ -127,7 +131,10 @@ class Ordering(Protocol):
         ...
 
     def reported(self, record: Record) -> None:
-        """Take note that something changed that an agent said of itself; must not wait."""
+        """Take note that something changed that an agent said of itself, or that one that is followed was in contact.
+
+        Must not wait.
+        """
         ...
 
     def lacks_outputs(self, record: Record) -> Sequence[str]:

@@ -16,7 +16,17 @@ from popham.opamp.codec import encode_frame
 from popham.upstream.book import Book
 from popham.upstream.callers import UNKNOWN
 from popham.upstream.counts import Counts
-from popham.upstream.directive import Plan, plan, quiet, render_tail, settings_digest
+from popham.upstream.directive import (
+    ORDERS,
+    Plan,
+    is_ordered,
+    orders_room,
+    plan,
+    quiet,
+    render_tail,
+    settings_digest,
+)
+from popham.upstream.orders import Ordering, Said
 from popham.upstream.record import Record, Wanted
 
 TAILS = 4096
@@ -34,6 +44,7 @@ class Telling:
         *,
         endpoint: Callable[[], str],
         retry_window: Callable[[], float],
+        ordering: Ordering | None = None,
     ) -> None:
         """Keep what is needed.
 
@@ -42,15 +53,17 @@ class Telling:
             counts: Counts what is said without a question.
             endpoint: URL that stock agents are told to dial.
             retry_window: Seconds from which agents draw their first retry.
+            ordering: Told which documents of operations are on their way; None if nothing is ordered.
         """
         self._book = book
         self._counts = counts
         self._endpoint = endpoint
         self._retry_window = retry_window
+        self._ordering = ordering
         self._tails: dict[tuple[str, bool, Plan], tuple[Wanted | None, float, str, bytes]] = {}
 
     def tell(self, record: Record) -> None:
-        """Tell one agent what it should be told now, if a link is held and there is anything."""
+        """Tell one agent what it should be told now, if a link is held and there is anything; see also :meth:`order`."""
         if record.link is None or record.kind is AgentKind.UNKNOWN:
             return
         wanted, to = self._book.wanted(record.group), self.address(record, held=True)
@@ -63,11 +76,20 @@ class Telling:
         if record.link is not None:
             self._say(_ASK, record)
 
+    def order(self, record: Record) -> None:
+        """Tell one agent what is ordered of it, if a link is held and there is anything.
+
+        It has a message of its own: beside a bundle there may be no room.
+        """
+        if record.link is not None and is_ordered(record, visited=bool(record.link.peer.uid)):
+            self._say(ORDERS, record)
+
     def _say(self, what: Plan, record: Record) -> None:
         link = record.link
         if link is not None and self._may_hear(link):
             self._counts.told += 1
-            link.send(encode_frame(self.render(what, record, held=True)))
+            visited = bool(link.peer.uid)
+            link.send(encode_frame(self.render(what, record, held=True, visited=visited)))
 
     def _may_hear(self, link: HeldLink) -> bool:
         """Return whether a link serves still; it is closed where its certificate ended since the agent last spoke."""
@@ -80,12 +102,41 @@ class Telling:
         link.close(1008, refusal.body[:120])
         return False
 
-    def render(self, what: Plan, record: Record, *, held: bool) -> bytes:
-        """Return the ServerToAgent that says ``what``, and note what was offered."""
+    def render(self, what: Plan, record: Record, *, held: bool, visited: bool = False) -> bytes:
+        """Return the ServerToAgent that says ``what``, and note what was offered.
+
+        Args:
+            what: That.
+            record: To whom.
+            held: Whether it goes over a held link.
+            visited: Whether this end dialled, and fetches outputs by itself.
+        """
+        said = self._say_orders(what, record, held=held, visited=visited) if what.orders else None
         wanted, to = self._book.wanted(record.group), self.address(record, held=held)
         if what.settings and wanted is not None:
             record.settings_offered(settings_digest(wanted, to), wanted.communication.heartbeat)
+        own, window = record.kind is AgentKind.OWN, self._retry_window()
+        if said is not None:
+            return head(record) + render_tail(
+                what, record, wanted, held=held and own, retry_window=window, endpoint=to, said=said
+            )
         return head(record) + self._tail(what, record, wanted, to, held=held)
+
+    def _say_orders(self, what: Plan, record: Record, *, held: bool, visited: bool) -> Said:
+        """Return what is said of operations now, and take note that it is."""
+        orders = record.orders
+        if orders is None:
+            return Said()
+        if record.kind is AgentKind.STOCK:
+            said, orders.restart = Said(nonces=(orders.restart,)), ""
+        else:
+            said = orders.say(orders_room(what, record, held=held), visited=visited)
+        self._counts.operations += len(said.nonces)
+        if said.nonces and self._ordering is not None:
+            self._ordering.told(record, said.nonces)
+        if orders.empty:
+            record.orders = None
+        return said
 
     def _tail(self, what: Plan, record: Record, wanted: Wanted | None, to: str, *, held: bool) -> bytes:
         """Return what stands behind the head; over held links encoded once for all who are told the same."""

@@ -28,10 +28,13 @@ from popham.model.communication import Dialer, Mode
 from popham.model.status import Outcome
 from popham.net.seam import Limits, Service
 from popham.net.websocket import note_failure
+from popham.upstream.beside import Beside
 from popham.upstream.book import Book
 from popham.upstream.calling import Calling
+from popham.upstream.counts import Counts
 from popham.upstream.dialled import FAREWELL, DialledLink
 from popham.upstream.due import Due
+from popham.upstream.outputs import Outputs
 from popham.upstream.record import Record
 from popham.upstream.rota import Rota
 from popham.upstream.sighting import Seen, Sight
@@ -67,6 +70,7 @@ class Visitor:
         draw: Callable[[], float],
         limits: Limits | None = None,
         lacks: Callable[[Record], Mapping[str, bytes]] = lambda _record: {},
+        outputs: Outputs | None = None,
         brought: Callable[[str], None] = lambda _uid: None,
         lanes: tuple[int, int] = (LANE, SLOW_LANE),
     ) -> None:
@@ -83,6 +87,7 @@ class Visitor:
             draw: Random number in [0, 1).
             limits: Bounds of held links.
             lacks: Returns digest → body of what an agent lacks, and may have.
+            outputs: What operations of agents put out; None if nothing is ordered here.
             brought: Told the uid of an agent on a held link, once what it lacked was brought beside it.
             lanes: Visits at once; and of agents whose last visit failed.
         """
@@ -90,9 +95,10 @@ class Visitor:
         self._book = book
         self._targets = targets
         self._dial = dial
-        self._calling = Calling(service, book, signer, documents, clock, lacks)
+        outputs = outputs or Outputs(None, Counts())
+        self._calling = Calling(service, book, signer, documents, clock, lacks, outputs)
+        self._beside = Beside(self._calling.bring, brought, self._own, VISIT_TIME)
         self._rota = Rota(*lanes)
-        self._brought = brought
         self._clock = clock
         self._due = Due(clock, draw)
         self._limits = limits or Limits()
@@ -113,11 +119,10 @@ class Visitor:
         self._woken.set()
 
     def lacking(self, key: str) -> None:
-        """Bring an agent, to which a link is held, what it says that it lacks: by requests beside the link."""
+        """Bring an agent, to which a link is held, what it says that it lacks, and fetch its outputs: beside the link."""
         seen = self._seen.get(key)
-        if seen is not None and seen.link is not None and not seen.bringing:
-            seen.bringing = True
-            self._own(asyncio.ensure_future(self._bring(seen)))
+        if seen is not None:
+            self._beside.begin(seen)
 
     def waited_for(self, key: str) -> None:
         """Have an agent visited soon that says that it waits for that, or missed it."""
@@ -351,18 +356,6 @@ class Visitor:
         # Who is to dial ended it because that works.
         if not link.let_go and (state is None or state.dialer == Dialer.MANAGER):
             raise VisitError("closed", "the agent closed the link", "It is dialled again by itself")
-
-    async def _bring(self, seen: Seen) -> None:
-        try:
-            async with asyncio.timeout(VISIT_TIME):
-                while await self._calling.bring(seen):
-                    pass
-        except (PophamError, TimeoutError) as error:
-            _log.info("%s was not brought what it lacks: %s", seen.target.name, error)
-        else:
-            self._brought(seen.target.uid)
-        finally:
-            seen.bringing = False
 
     def _note_alive(self, seen: Seen) -> Record | None:
         record = self._book.record(seen.target.uid)

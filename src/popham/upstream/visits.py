@@ -8,7 +8,8 @@ Rules:
 1. Nothing is believed that the agent's own key has not signed as the answer to this very request.
 2. A request whose nonce is old is repeated once, with the one that came back; so a lost answer, or an agent
    that was started anew, costs one repeat.
-3. What an agent lacks is brought by requests of this end, as it may not fetch.
+3. What an agent lacks is brought by requests of this end, as it may not fetch; what its operations put out is
+   fetched by them, as it may not dial.
 4. What changed nothing is not said again in the same visit: under load the hub leaves out what it would offer.
 """
 
@@ -16,13 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from popham.clock import Clock
-from popham.errors import VisitError, WireError
+from popham.errors import NotFoundError, TrustError, VisitError, WireError
 from popham.net.seam import HeldConnection, Peer, Refused, Service
 from popham.net.signing import (
     ANYBODY,
@@ -45,11 +47,13 @@ from popham.trust.ca import check_csr
 from popham.trust.keys import PublicKey as TrustedKey
 from popham.upstream.birth import read_born
 from popham.upstream.directive import quiet
+from popham.upstream.outputs import AgentOutputs
 
+_log = logging.getLogger(__name__)
 MAX_EXCHANGES = 16
 """Exchanges of one visit; what is left waits for the next."""
 _SENTENCE = 500
-_UNWANTED = "visit.unwanted"
+_UNWANTED, _NO_OUTPUT = "visit.unwanted", "visit.no_output"
 _CODE = re.compile(r"[a-z_]{1,40}\.[a-z_0-9]{1,40}")
 
 
@@ -129,7 +133,13 @@ class Visit:
         self.address = ""
 
     async def run(
-        self, service: Service, peer: Peer, lacks: Callable[[], Mapping[str, bytes]], *, said: bytes = b""
+        self,
+        service: Service,
+        peer: Peer,
+        lacks: Callable[[], Mapping[str, bytes]],
+        outputs: AgentOutputs | None = None,
+        *,
+        said: bytes = b"",
     ) -> None:
         """Make one visit: hear the report, say the directive, hear the outcome.
 
@@ -137,6 +147,7 @@ class Visit:
             service: The hub.
             peer: Who is visited; who that is follows from the key that signs.  Its address becomes the one dialled.
             lacks: Digest → body of what the agent said that it lacks, and may have.
+            outputs: What is to be fetched; None for nothing.
             said: What is said first: the hub's answer to what was heard before; nothing asks for the report.
 
         Raises:
@@ -151,6 +162,8 @@ class Visit:
             for sha256, body in lacks().items():
                 await self.bring(sha256, body)
                 brought = True
+            if outputs is not None:
+                await self.fetch(outputs)
             if answer not in {said, quiet(parse_agent(heard).instance_uid)}:
                 said = answer
             elif brought:
@@ -172,6 +185,19 @@ class Visit:
         except VisitError as error:
             if error.code != _UNWANTED:
                 raise
+
+    async def fetch(self, outputs: AgentOutputs) -> None:
+        """Fetch what the agent's operations put out; what it keeps no more, or is another, is left where it is."""
+        for sha256 in outputs.lacks():
+            try:
+                reply, _ = await self._ask(Operation.OUTPUT, b"", query=f"sha256={sha256}")
+                await outputs.take(sha256, reply.body)
+            except VisitError as error:
+                if error.code != _NO_OUTPUT:
+                    raise
+                _log.info("an output of %s could not be fetched: %s", self.uid, error)
+            except (NotFoundError, TrustError, WireError) as error:
+                _log.warning("an output of %s was not taken: %s", self.uid, error)
 
     async def birth(self, documents: bytes, key_of: Callable[[str], bytes]) -> bytes:
         """Show whoever waits there the trust documents, and return its request for a certificate.

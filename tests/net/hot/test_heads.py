@@ -62,7 +62,7 @@ LEGAL = {
     "another path": (OTHER, [("GET", "/v1/other", b"")]),
     "another path with a round in its body": (
         b"POST /v1/other HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(TWO) + TWO,
-        [("POST", "/v1/other", TWO)],
+        [("POST", "/v1/other", b"")],  # of who shows no certificate no body is read
     ),
     "another path first": (OTHER + ONE, [("GET", "/v1/other", b""), *ROUND]),
     "another path behind": (ONE + OTHER, [*ROUND, ("GET", "/v1/other", b"")]),

@@ -10,8 +10,8 @@ from popham.agent.doctor.finding import Finding, fail, failed, ok, skip, warn
 from popham.agent.records import Join
 from popham.agent.state import AgentState
 from popham.agent.stopped import Orders, read_orders
-from popham.errors import PophamError
-from popham.trust.identity import load_certificate, read_identity
+from popham.errors import EnrollmentError, TrustError
+from popham.trust.identity import Identity, load_certificate, read_identity
 from popham.trust.issuer import check_issued, load_issuers, pin_of
 from popham.trust.join import EnrollmentKey
 from popham.trust.renewal import renewal_time
@@ -35,7 +35,10 @@ def check_enrollment(state: AgentState) -> list[Finding]:
         step = "popham agent service status, and give its address to the Manager in an Agent definition"
         return [warn("enrollment", "this machine waits to be born by a visit", step), *_check_token(join)]
     step = f"At the Manager: popham accept {state.uid}"
-    return [warn("enrollment", "this machine has no certificate yet, and waits for one", step), *_check_token(join)]
+    return [
+        warn("enrollment", "this machine has no certificate yet, and waits for one", step),
+        *_check_token(join),
+    ]
 
 
 def _check_token(join: Join) -> list[Finding]:
@@ -43,9 +46,11 @@ def _check_token(join: Join) -> list[Finding]:
         return [fail("token", "the token of the join string is gone", _ENROLL)]
     try:
         EnrollmentKey.from_seed(join.seed)
-    except PophamError as error:
+    except EnrollmentError as error:
         return [failed("token", error)]
-    return [ok("token", "its form is right; whether it still serves only the Manager can tell, when it is asked")]
+    return [
+        ok("token", "its form is right; whether it still serves only the Manager can tell, when it is asked")
+    ]
 
 
 def check_certificate(state: AgentState, now: float) -> list[Finding]:
@@ -56,25 +61,36 @@ def check_certificate(state: AgentState, now: float) -> list[Finding]:
     try:
         certificate = load_certificate(pem)
         identity = read_identity(certificate)
-        if identity.spki != state.identity_key().keyid or identity.uid != state.uid:
-            return [fail("certificate", "it does not fit this machine's key and uid", _ANEW)]
+        fits = identity.spki == state.identity_key().keyid and identity.uid == state.uid
         check_issued(certificate, join.ca)
-        if pin_of(load_issuers(join.ca)[0]) != join.ca_sha256:
-            return [fail("certificate", "the CA kept here is not the one of the join string", _ANEW)]
-    except PophamError as error:
+        pinned = pin_of(load_issuers(join.ca)[0]) == join.ca_sha256
+    except TrustError as error:
         return [failed("certificate", error)]
+    if not fits or not pinned:
+        what = (
+            "the CA kept here is not the one of the join string"
+            if fits
+            else "it is not for this machine's key"
+        )
+        return [fail("certificate", what, _ANEW)]
+    return [_judge_dates(identity, now)]
+
+
+def _judge_dates(identity: Identity, now: float) -> Finding:
     until = show_moment(identity.not_after)
     if now < identity.not_before:
         text = f"it begins at {show_moment(identity.not_before)}, which is still to come by this clock"
-        return [fail("certificate", text, "Set this machine's clock")]
+        return fail("certificate", text, "Set this machine's clock: timedatectl")
     if now >= identity.not_after:
-        step = "Set this machine's clock if it is wrong; else it renews itself as soon as the Manager is reached"
-        return [warn("certificate", f"it has ended at {until}", step)]
+        step = "Set this machine's clock if it is wrong; else it is renewed once the Manager is reached"
+        return warn("certificate", f"it has ended at {until}", step)
     due = renewal_time(identity.not_before, identity.not_after, _LATEST)
     if now > due:
-        text = f"it ends at {until}, and should have been renewed by {show_moment(due)}"
-        return [warn("certificate", text, "It renews itself once the Manager is reached; see what failed below")]
-    return [ok("certificate", f"it fits key and CA, and ends at {until}; only the Manager knows if it is revoked")]
+        text = f"it ends at {until}, and was to be renewed by {show_moment(due)}"
+        step = "It is renewed once the Manager is reached; see what is said of the way there"
+        return warn("certificate", text, step)
+    text = f"it fits key and CA, and ends at {until}; whether it is revoked, only the Manager knows"
+    return ok("certificate", text)
 
 
 def check_trust(state: AgentState, now: float) -> tuple[list[Finding], Orders | None]:
@@ -86,7 +102,7 @@ def check_trust(state: AgentState, now: float) -> tuple[list[Finding], Orders | 
         tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
         tuf.check_current(now)
         orders = read_orders(state)
-    except PophamError as error:
+    except TrustError as error:
         return [failed("trust", error)], None
     if orders.kept.error is not None:
         return [failed("trust", orders.kept.error)], orders
@@ -95,8 +111,8 @@ def check_trust(state: AgentState, now: float) -> tuple[list[Finding], Orders | 
     return [ok("trust", f"{text}{' verify' if orders.kept.newest else ''}")], orders
 
 
-def check_clock(state: AgentState, orders: Orders | None, now: float) -> list[Finding]:
-    """Return whether this clock is behind what was signed. Raises StateError."""
+def check_clock(orders: Orders | None, now: float) -> list[Finding]:
+    """Return whether this clock is behind what was signed."""
     kept = orders.kept if orders is not None else None
     signed = [one.bundle.issued for one in (kept.newest, kept.in_force) if one] if kept else []
     if kept is not None and kept.assignment is not None:

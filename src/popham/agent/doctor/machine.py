@@ -16,8 +16,10 @@ from popham.errors import StateError
 from popham.statedir import StateView
 
 MIB: Final = 1024 * 1024
-LITTLE, NONE: Final = 64 * MIB, MIB
-"""Free bytes below which somebody should look, and below which nothing can be kept."""
+LITTLE: Final = 64 * MIB
+"""Free bytes below which somebody should look."""
+FULL: Final = MIB
+"""Free bytes below which nothing can be kept."""
 FEW: Final = 1000
 """Files that can still be made, below which somebody should look."""
 
@@ -84,8 +86,8 @@ async def _check_folder(folder: Path, probes: Probes) -> Finding:
     room = await probes.ask(f"room {folder}", lambda: probes.room(folder))
     await probes.ask(f"write {folder}", lambda: probes.write(folder))
     left = f"{room.free // MIB} MiB"
-    if room.free < NONE or room.files == 0:
-        what = f"{left} free" if room.free < NONE else "no file more can be made"
+    if room.free < FULL or room.files == 0:
+        what = f"{left} free" if room.free < FULL else "no file more can be made"
         return fail("disk", f"{folder} is full: {what}", f"Make room there: df {folder}, df -i {folder}")
     if room.free < LITTLE or (room.files is not None and room.files < FEW):
         what = f"{left} free, and {room.files} files" if room.files is not None else f"{left} free"
@@ -95,34 +97,28 @@ async def _check_folder(folder: Path, probes: Probes) -> Finding:
 
 async def check_permissions(settings: AgentSettings, probes: Probes) -> list[Finding]:
     """Return whether what the configuration permits can be done here, by this user."""
-    found = []
-    for root in settings.files.roots:
-        found.append(await _ask("root", root, lambda root=root: _check_root(Path(root)), probes))
-    programs = {f"command {name!r}": argv[0] for name, argv in settings.commands.items()}
-    if settings.otelcol.collector:
-        programs["the Collector"] = settings.otelcol.collector
-    for what, path in programs.items():
-        found.append(
-            await _ask("command", path, lambda what=what, path=path: _check_program(what, Path(path)), probes)
-        )
+    found = [await _ask("root", Path(root), _check_root, probes) for root in settings.files.roots]
+    # Of a command its program alone is shown: what else stands there may be a secret.
+    programs = [argv[0] for argv in settings.commands.values()]
+    programs += [settings.otelcol.collector] if settings.otelcol.collector else []
+    found += [await _ask("command", Path(path), _check_program, probes) for path in dict.fromkeys(programs)]
     if settings.otelcol.path:
-        folder = Path(settings.otelcol.path).parent
-        found.append(await _ask("otelcol", str(folder), lambda: _check_root(folder, "otelcol"), probes))
-    if not found:
-        found.append(skip("policies", "this machine permits no root and no command"))
-    return found
+        found.append(await _ask("otelcol", Path(settings.otelcol.path).parent, _check_root, probes))
+    return found or [skip("policies", "this machine permits no root and no command")]
 
 
-async def _ask(check: str, path: str, call: Callable[[], Finding], probes: Probes) -> Finding:
+async def _ask(check: str, path: Path, call: Callable[[str, Path], Finding], probes: Probes) -> Finding:
     try:
-        return await probes.ask(f"{check} {path}", call)
+        return await probes.ask(f"{check} {path}", lambda: call(check, path))
     except TimeoutError:
         return fail(check, f"{path} does not answer within {probes.seconds:g} s", "Look at that disk")
     except OSError as error:
-        return fail(check, f"{path} cannot be looked at: {error.strerror or error}", "Correct its permissions")
+        return fail(
+            check, f"{path} cannot be looked at: {error.strerror or error}", "Correct its permissions"
+        )
 
 
-def _check_root(root: Path, check: str = "root") -> Finding:
+def _check_root(check: str, root: Path) -> Finding:
     if not root.is_dir():
         return fail(check, f"{root} is no directory on this machine", f"mkdir {root}, or correct agent.toml")
     if not os.access(root, os.W_OK | os.X_OK):
@@ -131,12 +127,12 @@ def _check_root(root: Path, check: str = "root") -> Finding:
     return ok(check, f"{root} can be written")
 
 
-def _check_program(what: str, path: Path) -> Finding:
+def _check_program(check: str, path: Path) -> Finding:
     if not path.is_file():
-        return fail("command", f"{what} is {path}, which is not there", "Install it, or correct agent.toml")
+        return fail(check, f"{path} is not there", "Install it, or correct agent.toml")
     if not os.access(path, os.X_OK):
-        return fail("command", f"{what} is {path}, which this user cannot run", f"chmod +x {path}")
-    return ok("command", f"{what} is {path}, which can be run")
+        return fail(check, f"{path} cannot be run by user {os.geteuid()}", f"chmod +x {path}")
+    return ok(check, f"{path} can be run")
 
 
 def _count(number: int, noun: str) -> str:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from popham.agent.lookups import Lookups
 from popham.clock import Clock
+from popham.errors import PophamError
 from popham.statedir import UNFINISHED
 
 T = TypeVar("T")
@@ -101,13 +102,13 @@ class Probes:
 
         Raises:
             TimeoutError: It took longer than :attr:`seconds`.
-            OSError: As the call.
+            OSError, PophamError: As the call.
         """
 
-        def caught() -> tuple[T] | OSError:
+        def caught() -> tuple[T] | OSError | PophamError:
             try:
                 return (call(),)
-            except OSError as error:
+            except (OSError, PophamError) as error:
                 return error
             except UnicodeError as error:  # a name that cannot be one
                 return OSError(str(error))
@@ -115,6 +116,6 @@ class Probes:
         found = await self._lookups.ask(key, caught, seconds=self.seconds)
         if found is None:
             raise TimeoutError
-        if isinstance(found, OSError):
+        if not isinstance(found, tuple):
             raise found
         return found[0]

@@ -35,11 +35,12 @@ async def apply(
     body: ApplyRequest,
     dry_run: Annotated[bool, Query(description="Check and compare only; change nothing.")] = False,  # noqa: FBT002 - a query's default, never passed by place
     force: Annotated[bool, Query(description="Take what is possible and unwise, and warn.")] = False,  # noqa: FBT002 - as above
+    hold: Annotated[bool, Query(description="Have agents hold it as a candidate, and not apply it.")] = False,  # noqa: FBT002 - as above
 ) -> ApplyResult:
     """Make definitions hold, all or none.
 
     Answers 422 with every error and its `source` and `line`; then nothing has changed.
-    Answers 409 `conflict.reach` if it gives new content to many agents, and neither `everyone` nor `rollout` is said.
+    Answers 409 `conflict.reach` if it gives new content to many agents, and neither `everyone` nor `rollout` nor `hold` is said.
     A dry run needs the role viewer only; its `base`, sent back, makes the real one fail if anything moved.
     """
     files = [SourceFile(file.name, file.text) for file in body.files]
@@ -50,7 +51,8 @@ async def apply(
         prune=body.prune,
         base=body.base,
         everyone=body.everyone,
-        rollout=body.terms(),
+        rollout=body.terms(hold=hold),
+        hold=hold,
         compare=body.compare,
     )
     return await service.apply(grant, files, dry_run=dry_run, force=force, terms=terms)

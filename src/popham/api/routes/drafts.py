@@ -74,7 +74,8 @@ async def plan_draft(
 ) -> DraftPlan:
     """Return what the publishing of a draft would do, as a dry run of an apply does."""
     body = body or DraftPlanRequest()
-    terms = Terms(take_over=body.take_over, everyone=body.everyone, rollout=body.terms())
+    rollout = body.terms(hold=body.hold)
+    terms = Terms(take_over=body.take_over, everyone=body.everyone, rollout=rollout, hold=body.hold)
     return await service.plan_draft(grant, name, terms=terms)
 
 
@@ -99,6 +100,7 @@ async def publish_draft(
         take_over=body.take_over,
         base=body.base,
         everyone=body.everyone,
-        rollout=body.terms(),
+        rollout=body.terms(hold=body.hold),
+        hold=body.hold,
     )
     return await service.publish_draft(grant, name, seen=body.seen, terms=terms)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from popham.api.bodies import ReasonRequest, Rollouts
+from popham.api.bodies import ReasonRequest, ResumeRequest, Rollouts
 from popham.api.depends import Granted, Service
 from popham.manager.rollout_views import RolloutView
 
@@ -53,9 +53,15 @@ async def pause_rollout(grant: Granted, service: Service, name: Id, reason: Reas
 
 
 @router.post("/{name}/resume")
-async def resume_rollout(grant: Granted, service: Service, name: Id) -> RolloutView:
-    """Go on with a rollout that is paused or halted, with the wave that held."""
-    return await service.resume_rollout(grant, name)
+async def resume_rollout(
+    grant: Granted, service: Service, name: Id, body: ResumeRequest | None = None
+) -> RolloutView:
+    """Go on with a rollout that is paused or halted, with the wave that held, or begin the first of one that is held.
+
+    Only one that is held takes other waves: 409 `conflict.begun`.
+    """
+    terms = body.rollout.terms() if body and body.rollout else None
+    return await service.resume_rollout(grant, name, terms)
 
 
 @router.post("/{name}/halt")

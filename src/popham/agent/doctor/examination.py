@@ -1,0 +1,123 @@
+"""Everything that an agent needs, tried in the order in which one thing rests on another."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from popham.agent.chain import dialing_context
+from popham.agent.doctor.finding import Finding, Outcome, fail, failed, is_well, ok, skip, warn
+from popham.agent.doctor.identity import check_certificate, check_clock, check_enrollment, check_trust
+from popham.agent.doctor.machine import check_configuration, check_disk, check_permissions, check_state
+from popham.agent.doctor.probes import Probes
+from popham.agent.doctor.service import check_service
+from popham.agent.doctor.way import Credentials, Way, check_proxies
+from popham.agent.local import ask
+from popham.agent.service import is_enabled
+from popham.agent.settings import AgentSettings
+from popham.agent.state import AgentState
+from popham.agent.stopped import KIND, Orders, find_holder
+from popham.errors import LinkError, PophamError, StateError
+from popham.model.communication import Dialer
+from popham.statedir import StateView
+from popham.trust.identity import load_certificate, read_identity
+
+
+async def examine(settings: AgentSettings, source: Path, probes: Probes) -> list[Finding]:
+    """Return what came of trying everything that this machine's agent needs, whether or not it runs.
+
+    Args:
+        settings: What this machine permits.
+        source: The file that it was read from.
+        probes: What things are tried with.
+    """
+    found = check_configuration(source, settings)
+    found += await check_state(settings, probes)
+    agent, live = await _find_agent(settings, probes)
+    found += [agent, *await check_disk(settings, probes), *await check_permissions(settings, probes)]
+    try:
+        state = AgentState(StateView.look(Path(settings.state), KIND))
+        found += check_enrollment(state)
+        now = probes.clock.now()
+        found += check_certificate(state, now)
+        trust, orders = check_trust(state, now)
+        found += [*trust, *check_clock(orders, now)]
+        return found + await _examine_ways(settings, state, orders, live, probes)
+    except StateError as error:
+        # That it is missing, or may not be read, was said already.
+        said = failed("state", error)
+        known = any(said.text == one.text for one in found)
+        return [
+            *found,
+            *([] if known else [said]),
+            skip("way", "not tried, since nothing is known here of it"),
+        ]
+
+
+def refuse(error: PophamError) -> list[Finding]:
+    """Return what there is to say of a machine whose configuration cannot be read."""
+    why = "not tried, since the configuration does not say where things are"
+    return [failed("configuration", error), skip("all else", why)]
+
+
+async def _find_agent(settings: AgentSettings, probes: Probes) -> tuple[Finding, Mapping[str, Any] | None]:
+    """Return whether the agent runs and answers on its machine, and what it says of its service."""
+    holder = find_holder(Path(settings.state))
+    try:
+        live = await ask(settings.socket_path, "service", seconds=probes.seconds)
+    except LinkError as error:
+        if holder is None:
+            step = "systemctl start popham-agent, or popham agent run"
+            return warn("agent", "no agent runs here", step), None
+        text = f"process {holder} has the state directory, and {error.problem}"
+        return fail("agent", text, "Look at its log, and start it again"), None
+    return ok("agent", f"process {holder or 'unknown'} runs, and answers"), live if "on" in live else None
+
+
+async def _examine_ways(
+    settings: AgentSettings,
+    state: AgentState,
+    orders: Orders | None,
+    live: Mapping[str, Any] | None,
+    probes: Probes,
+) -> list[Finding]:
+    """Return how the ways between this machine and its upstream stand, whichever end opens them."""
+    join = state.join()
+    if join is None:
+        return [skip("way", "not tried, since this machine knows no Manager")]
+    visited = join.walled if orders is None else orders.settings.dialer is Dialer.MANAGER
+    needed = visited or is_enabled(state)
+    keyid = state.identity_key().keyid
+    found = await check_service(live, settings.service, keyid, probes, needed=needed)
+    if join.walled if orders is None else (visited and orders.settings.never_dial):
+        return [*found, skip("way", "not tried, since this machine dials nobody")]
+    urls = orders.urls if orders is not None else join.urls
+    credentials = Credentials(
+        ca=join.ca, pin=join.ca_sha256, own=_make_own(state, Path(settings.state), join.ca, probes)
+    )
+    ways = await asyncio.gather(*(Way(url, credentials, probes).examine() for url in urls))
+    # An agent goes on to the next server, and one that is visited needs none.
+    spare = visited or any(is_well(way) for way in ways)
+    return [*found, check_proxies(probes), *(_excuse(one) if spare else one for way in ways for one in way)]
+
+
+def _excuse(one: Finding) -> Finding:
+    return replace(one, outcome=Outcome.WARNING) if one.outcome is Outcome.FAILED else one
+
+
+def _make_own(
+    state: AgentState, folder: Path, ca: bytes, probes: Probes
+) -> Callable[[], ssl.SSLContext] | None:
+    """Return what makes the context that shows this machine's certificate; None where it has none that serves."""
+    certificate, now = state.certificate(), probes.clock.now()
+    try:
+        if certificate is None or read_identity(load_certificate(certificate)).not_after <= now:
+            return None
+    except PophamError:
+        return None
+    key = state.identity_key().pem
+    return lambda: dialing_context(folder, ca=ca, certificate=certificate, key=key, now=now)

@@ -1,0 +1,406 @@
+"""The operations that go on: what is still to be heard of which agent, in memory; a :class:`popham.upstream.orders.Ordering`.
+
+Rules:
+
+1. The database decides what there is, memory answers: a start reads all open targets, and each is offered again.
+2. A document is offered until its agent says that it began, or it expires.
+3. A result is named as heard once it is durable.  States never go back: of what is over only the text is changed,
+   where an agent says later what had become of it.
+4. Nothing is looked at again and again: agents report, and deadlines are kept in one heap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from popham.clock import Clock
+from popham.errors import PophamError
+from popham.manager.operations.following import comes, follow, too_old
+from popham.manager.operations.ledger import Entry, tell_future
+from popham.manager.operations.offering import is_followed
+from popham.manager.operations.open_targets import OpenTargets
+from popham.manager.operations.outputs import Outputs
+from popham.manager.operations.stored import StoredOperation, number_of, open_operation
+from popham.model.fleet import AgentKind
+from popham.model.generation import OPERATIONS
+from popham.model.operation import SENTENCE, Kind, OperationState, Result
+from popham.store.rows import TargetRow
+from popham.store.seam import Reading, Store
+from popham.trust.keys import SigningKey
+from popham.trust.operation import open_result
+from popham.upstream.record import Record, Wanted
+
+PAGE = 4096
+"""Targets read at once at the start."""
+SLICE = 64
+"""Targets that are taken up, or ended, in one turn of the loop."""
+TOLD = 60.0
+"""Seconds beyond the promise of an agent, in which it says what became of what it was told before it expired."""
+LASTS = 3600.0
+"""Seconds that something may run beyond its expiry, before nobody can know what became of it."""
+REFUSING = frozenset({"visit.refused", "visit.off"})
+"""Codes of a visit to an agent whose service is off."""
+MERGED = "merged with "
+"""Stands before the name of an earlier send, whose round serves a later one."""
+_QUEUED, _SENT, _RUNNING = OperationState.QUEUED, OperationState.SENT, OperationState.RUNNING
+
+
+class Known(Protocol):
+    """Who is known, and what groups are to have."""
+
+    def record(self, uid: str) -> Record | None:
+        """Return what is known of one agent."""
+        ...
+
+    def wanted(self, group: str) -> Wanted | None:
+        """Return what a group's agents are to have."""
+        ...
+
+
+class Register:
+    """Keeps the open targets of all operations.
+
+    Attributes:
+        outputs: What operations printed or made.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        book: Known,
+        director: SigningKey,
+        clock: Clock,
+        *,
+        tell: Callable[[Record], None],
+        ask: Callable[[str], bool],
+    ) -> None:
+        """Know of nothing yet: :meth:`load` reads, :meth:`run` keeps deadlines.
+
+        Args:
+            store: The database.
+            book: Who is known.
+            director: Signs documents.
+            clock: Wall time.
+            tell: Has an agent told of what is ordered: over its held link, or by a visit now.
+            ask: Has an agent asked for a round likewise; False if there is no way to ask.
+        """
+        self.outputs = Outputs(store, clock)
+        self._store = store
+        self._book = book
+        self._clock = clock
+        self._tell = tell
+        self._ask = ask
+        self._targets = OpenTargets(store, book.record, director, clock)
+        self._offering = self._targets.offering
+
+    # What people ask.
+
+    @property
+    def operations(self) -> int:
+        """Return how many operations go on."""
+        return self._targets.operations
+
+    @property
+    def open(self) -> Mapping[str, int]:
+        """Return state → open targets."""
+        return self._targets.states
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """Return state → targets that came to this end since the start."""
+        return self._targets.ended
+
+    def open_of(self, uid: str) -> int:
+        """Return how many open targets an agent has."""
+        return self._targets.count(uid)
+
+    def send_of(self, uid: str) -> str:
+        """Return the name of a send to an agent of whom nothing was heard since; empty for none."""
+        for entry in self._targets.of_agent(uid):
+            if entry.awaited and entry.going.stored.kind is Kind.SEND:
+                return entry.going.stored.name
+        return ""
+
+    def record(self, uid: str) -> Record | None:
+        """Return what is known of one agent."""
+        return self._book.record(uid)
+
+    # Operations come and go.
+
+    async def load(self) -> None:
+        """Read what is open, and offer it again. Raises StateError."""
+        await self.outputs.load()
+        for uid, digests in self.outputs.awaited().items():
+            record = self._book.record(uid)
+            if record is not None:
+                self._offering.orders(record).want_outputs.update(dict.fromkeys(digests))
+        after = (0, "")
+        while True:
+            rows, operations = await self._store.read(partial(_page, after=after))
+            counts = Counter(row.operation for row in rows)
+            going = {number: self._targets.begin(one, counts[number]) for number, one in operations.items()}
+            for count, row in enumerate(rows, 1):
+                self._targets.take_up(going[row.operation], row)
+                if count % SLICE == 0:
+                    await asyncio.sleep(0)
+            if len(rows) < PAGE:
+                return
+            after = (rows[-1].operation, rows[-1].uid)
+
+    async def add(self, stored: StoredOperation, rows: Sequence[TargetRow]) -> None:
+        """Take up an operation that is durable, with its targets, and have those told that are open."""
+        open_rows = [row for row in rows if row.open]
+        self._targets.ended.update(row.state for row in rows if not row.open)
+        going = self._targets.begin(stored, len(open_rows)) if open_rows else None
+        for count, row in enumerate(open_rows if going else (), 1):
+            self._begin(self._targets.take_up(going, row))
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
+
+    async def cancel(self, number: int, by: str) -> None:
+        """Cancel what is open of an operation: at once where nobody was told, else its agent answers.
+
+        A stock agent that was told to restart cannot be told otherwise. Raises StateError.
+        """
+        for count, entry in enumerate(self._targets.of_operation(number), 1):
+            row, record = entry.row, self._book.record(entry.row.uid)
+            if row.state == _QUEUED or entry.going.stored.kind is Kind.SEND:
+                self._targets.become(entry, OperationState.CANCELLED, cancelled_by=by)
+            elif row.open and not row.cancelled_by and record is not None and record.kind is AgentKind.OWN:
+                entry.row = replace(row, cancelled_by=by)
+                self._targets.keep(entry)
+                self._offering.offer_cancel(entry)
+                self._tell(record)
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
+        await self._targets.settle()
+
+    def _begin(self, entry: Entry) -> None:
+        """Have an agent told of what was just ordered."""
+        kind, record = entry.going.stored.kind, self._book.record(entry.row.uid)
+        if record is None:
+            return
+        if not is_followed(entry, record) or kind is Kind.RESTART:
+            self._tell(record)
+            return
+        entry.awaited = not entry.row.text.startswith(MERGED)
+        if entry.awaited:
+            self._ask(record.uid)
+        if record.link is not None:
+            self._targets.become(entry, _SENT)
+
+    # What agents say.
+
+    def told(self, record: Record, nonces: Sequence[str]) -> None:
+        """Take note that these documents are on their way to an agent."""
+        for nonce in nonces:
+            entry = self._targets.at(nonce)
+            if entry is None or entry.row.uid != record.uid or entry.row.state != _QUEUED:
+                continue
+            if record.orders is not None:
+                record.orders.described = False
+            self._targets.become(entry, _SENT)
+
+    def hear(self, record: Record, results: Sequence[bytes]) -> Awaitable[None] | None:
+        """Take note of results; the awaitable ends once they are durable. None if nothing of it is new.
+
+        Raises:
+            TrustError: One is not signed by this agent; nothing was taken note of.
+        """
+        opened = [open_result(one, public_der=record.public_key, uid=record.uid) for one in results]
+        waits = [wait for one in opened if (wait := self._hear(record, one)) is not None]
+        return _all(waits) if waits else None
+
+    def _hear(self, record: Record, result: Result) -> Awaitable[None] | None:
+        entry = self._targets.at(result.nonce)
+        if entry is None or entry.row.uid != record.uid:
+            return self._hear_late(record, result)
+        if result.revision <= entry.saved:
+            self._heard(record, result)
+            return None
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done = partial(self._settled, record, entry, result, durable)
+        if result.revision <= entry.row.revision or not entry.row.open:
+            self._targets.keep(entry, done)
+            return durable
+        self._offering.stop(entry)
+        output = result.output
+        self._targets.become(
+            entry,
+            result.state,
+            done=done,
+            revision=result.revision,
+            code=result.code,
+            text=result.text,
+            began=result.began,
+            ended=result.ended,
+            output=output.sha256 if output else "",
+            length=output.length if output else 0,
+            left_out=output.left_out if output else 0,
+        )
+        return durable
+
+    def _settled(
+        self,
+        record: Record,
+        entry: Entry,
+        result: Result,
+        durable: asyncio.Future[None],
+        error: BaseException | None,
+    ) -> None:
+        """Take note that a result is durable, and tell who waits for that; or why it is not."""
+        if error is None:
+            entry.saved = max(entry.saved, result.revision)
+            row = entry.row
+            if row.output and self.outputs.expect(row):
+                self._offering.orders(record).want_outputs[row.output] = None
+            self._heard(record, result)
+        tell_future(durable, error)
+
+    def _heard(self, record: Record, result: Result) -> None:
+        heard = f"{result.nonce}:{result.revision}"
+        orders = self._offering.orders(record)
+        if heard not in orders.heard:
+            orders.heard.append(heard)
+
+    async def _hear_late(self, record: Record, result: Result) -> None:
+        """Take note of what an agent says of a target that is over, or that nobody knows any more."""
+        number, uid = number_of(result.operation), record.uid
+        row = await self._store.read(lambda tx: tx.target(number, uid))
+        known = row is not None and row.nonce == result.nonce and not row.open
+        if row is not None and known and row.revision < result.revision:
+            said = f"{result.state}: {result.text}" if result.text else str(result.state)
+            later = replace(
+                row,
+                revision=result.revision,
+                text=f"heard after it was {row.state}: {said}"[:SENTENCE],
+                began=result.began,
+                ended=result.ended,
+            )
+            await self._store.write(lambda tx: tx.put_targets([later]))
+        self._heard(record, result)
+
+    def reported(self, record: Record) -> None:
+        """Take note of what an agent said, for what is followed; costs as much as it has open targets."""
+        held, orders = self._targets.of_agent(record.uid), record.orders
+        described = orders is not None and orders.described
+        if orders is not None:
+            orders.described = False
+        for entry in held:
+            if record.last_contact is not None and record.last_contact >= entry.going.stored.at:
+                entry.awaited = False
+                self._look(entry, record, described=described)
+        if orders is not None and orders.empty:
+            record.orders = None
+
+    def _look(self, entry: Entry, record: Record, *, described: bool) -> None:
+        kind, row = entry.going.stored.kind, entry.row
+        if kind is Kind.SEND:
+            candidates = entry.going.stored.within.get(row.group, {})
+            state, code, text = follow(record, self._book.wanted(record.group), candidates)
+            text = _join(_merged(row), text)
+            if (state, text) != (row.state, row.text):
+                self._targets.become(entry, state, code=code, text=text)
+        elif record.kind is AgentKind.STOCK:
+            if kind is Kind.CHECK_IN or (described and row.state == _SENT):
+                self._targets.become(entry, OperationState.SUCCEEDED)
+        elif row.state == _QUEUED and record.state is not None and record.state.generation < OPERATIONS:
+            self._targets.fail(entry, too_old(record.state.agent_version))
+
+    def unreached(self, uid: str, error: PophamError) -> None:
+        """Take note that a visit failed: what waits for one fails where the agent's service is off.
+
+        An agent that comes another way is served by that way.
+        """
+        record = self._book.record(uid)
+        if record is None or error.code not in REFUSING or comes(record, self._clock.now()):
+            return
+        for entry in self._targets.of_agent(uid):
+            if entry.row.state == _QUEUED:
+                self._targets.fail(entry, error)
+
+    def lacks_outputs(self, record: Record) -> Sequence[str]:
+        """Return digests of outputs that this agent's results name, and that are not here."""
+        return tuple(record.orders.want_outputs) if record.orders is not None else ()
+
+    async def take_output(self, record: Record, sha256: str, body: bytes) -> None:
+        """Keep an output; errors as :meth:`popham.upstream.orders.Ordering.take_output`, and StateError."""
+        await self.outputs.take(record.uid, sha256, body)
+        orders = record.orders
+        if orders is not None:
+            orders.want_outputs.pop(sha256, None)
+            if orders.empty:
+                record.orders = None
+
+    # Time.
+
+    async def run(self) -> None:
+        """End what expires, until cancelled."""
+        try:
+            while True:
+                await self.expire()
+                await self._targets.deadlines.wait(self._clock.now())
+        finally:
+            await self._targets.aclose()
+
+    async def expire(self) -> None:
+        """End what is due."""
+        for count in itertools.count(1):
+            entry = self._targets.deadlines.take(self._clock.now())
+            if entry is None:
+                return
+            self._expire(entry)
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
+
+    async def settle(self) -> None:
+        """Return once all that is known now is durable. Raises StateError."""
+        await self._targets.settle()
+
+    def _expire(self, entry: Entry) -> None:
+        """End a target whose time is over; who was told has until its next contact to say what became of it."""
+        row, record = entry.row, self._book.record(entry.row.uid)
+        if row.state == _QUEUED:
+            text = _join(_merged(row), "its agent was not in contact in time")
+            self._targets.become(entry, OperationState.EXPIRED, text=text)
+            return
+        if record is None or is_followed(entry, record):
+            text = _join(row.text, "it did not come to its end in time")
+            self._targets.become(entry, OperationState.EXPIRED, text=text)
+            return
+        last = row.expires + record.promise + (LASTS if row.state == _RUNNING else TOLD)
+        if self._clock.now() < last:
+            self._offering.stop(entry)
+            self._targets.plan(entry, last)
+        elif row.state == _RUNNING:
+            self._targets.become(entry, OperationState.UNKNOWN, text="it began, and was not heard of since")
+        else:
+            text = "it was told, and has not said whether it began"
+            self._targets.become(entry, OperationState.EXPIRED, text=text)
+
+
+def _page(tx: Reading, *, after: tuple[int, str]) -> tuple[list[TargetRow], Mapping[int, StoredOperation]]:
+    rows = tx.open_targets(after=after, limit=PAGE)
+    found = [tx.operation(number) for number in {row.operation for row in rows}]
+    return rows, {row.number: open_operation(row) for row in found if row is not None}
+
+
+def _merged(row: TargetRow) -> str:
+    """Return with what a send was merged, in words; empty if with nothing."""
+    return row.text.partition(";")[0] if row.text.startswith(MERGED) else ""
+
+
+def _join(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+async def _all(waits: Sequence[Awaitable[None]]) -> None:
+    for found in await asyncio.gather(*waits, return_exceptions=True):
+        if isinstance(found, BaseException):
+            raise found
