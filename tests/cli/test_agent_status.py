@@ -97,6 +97,7 @@ def test_f_o17_who_is_upstream_and_who_answered_last():
     ("more", "rows"),
     [
         ({"mode": "push", "link": "held"}, {"way": "push, dialled by the agent, link held"}),
+        ({"mode": "push", "link": "none"}, {"way": "push, dialled by the agent, no link now"}),
         (
             {
                 "mode": "pull",

@@ -18,6 +18,7 @@ TREES = {
     "0.1.0": "8dca8390d7de544c56a5e5a26887fd0b462de716",
     "0.3.0": "19b50e9c5514c20958b4e1550acb8a57ad5abe74",
     "0.4.0": "d8eb15ef63e8a3d1c555ac196efaf81b02ab45a5",
+    "0.5.0": "5b2c767e71137f979247f4b9c18dd842143f7df7",
 }
 """Git's name of everything that a release consists of."""
 

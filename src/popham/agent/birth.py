@@ -251,6 +251,10 @@ class Unborn:
             raise VisitError("unborn", "this machine waits to be born, and takes no content")
         await self._agent.content(sha256, body)
 
+    async def output(self, sha256: str) -> bytes | None:
+        """Return an output, if it was born; None before, as nothing was ordered of it."""
+        return None if self._agent is None else await self._agent.output(sha256)
+
     def lost(self) -> None:
         """Take note that what was reported last did not arrive."""
         if self._agent is not None:

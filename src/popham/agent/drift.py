@@ -152,6 +152,11 @@ class DriftWatch:
         except (PolicyError, StateError, OSError) as error:
             self._say(f"what is in force cannot be looked at: {error}")
 
+    async def scan(self) -> None:
+        """Look at everything now, whatever seems unchanged; what is to be put back is, soon."""
+        await self.begin()
+        self.wake()
+
     async def run(self) -> None:
         """Look whenever something may have changed, and put it back, until cancelled."""
         events = self._listen(self._wake.set)

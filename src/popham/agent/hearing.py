@@ -36,13 +36,12 @@ MOMENT: Final = 5.0
 
 
 class Ordered(Protocol):
-    """What takes operations; :class:`popham.agent.operations.runner.Operations` does.
+    """What takes operations; :class:`popham.agent.operations.runner.Operations` does."""
 
-    Attributes:
-        paused_at: When collection was paused, in unix seconds; 0 while it is not.
-    """
-
-    paused_at: float
+    @property
+    def paused_at(self) -> float:
+        """When collection was paused, in unix seconds; 0 while it is not."""
+        ...
 
     def take(self, envelopes: Sequence[bytes]) -> None:
         """Take documents of operations. Raises TrustError for one that may not be believed."""
@@ -68,8 +67,8 @@ class Ordered(Protocol):
         """Wait until nothing is worked on, no longer than ``seconds``."""
         ...
 
-    def output(self, sha256: str) -> bytes:
-        """Return an output. Raises NotFoundError."""
+    def output(self, sha256: str) -> bytes | None:
+        """Return an output of an operation; None if it is not kept."""
         ...
 
 
@@ -210,6 +209,10 @@ class Hearing:
         """Wait a moment for what was ordered, so that the next report brings what came of it."""
         if self.operations is not None:
             await self.operations.rest(MOMENT)
+
+    def output(self, sha256: str) -> bytes | None:
+        """Return an output of an operation; None if it is not kept."""
+        return self.operations.output(sha256) if self.operations is not None else None
 
     async def bring(self, sha256: str, body: bytes) -> None:
         """Take a body that this end named as lacking; with the last one what it belongs to comes into force.

@@ -94,6 +94,11 @@ class Locator:
         finally:
             self._listen(wanted=False)
 
+    async def look_now(self) -> None:
+        """Look, and have applied what holds elsewhere, unless there is nothing to find out."""
+        if self._enforcer.rules is not None:
+            await self._visit(first=False)
+
     def network_changed(self) -> None:
         """Have a look soon: addresses, routes or interfaces are others."""
         now = asyncio.get_running_loop().time()

@@ -19,6 +19,7 @@ from popham.agent.service_settings import ServiceSettings, check_service
 from popham.agent.sight import LocationSettings, check_location
 from popham.config import load
 from popham.errors import ConfigError
+from popham.model.operation import ORDERED
 
 DEFAULT_FILE = Path("/etc/popham/agent.toml")
 DEFAULT_STATE = "/var/lib/popham/agent"
@@ -81,6 +82,18 @@ class HealthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     window: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = HEALTH_WINDOW
 
 
+class OperationsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be ordered of this machine once.
+
+    Attributes:
+        run: Names of commands that may be run.
+        refuse: Kinds of operations that this machine never does.
+    """
+
+    run: tuple[str, ...] = ()
+    refuse: tuple[str, ...] = ()
+
+
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one agent.
 
@@ -98,6 +111,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         location: What location criteria may look at.
         health: How what came into force is watched.
         service: Where the agent's service listens, once somebody on this machine starts it.
+        operations: What may be ordered of it once.
         metered: Whether the network costs by volume or time; ``auto`` where the only way out is mobile.
     """
 
@@ -112,6 +126,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     location: LocationSettings = LocationSettings()
     health: HealthSettings = HealthSettings()
     service: ServiceSettings = ServiceSettings()
+    operations: OperationsSettings = OperationsSettings()
     metered: bool | Literal["auto"] = "auto"
 
     @property
@@ -163,6 +178,7 @@ def load_settings(
         if any("\0" in part for part in argv):
             raise ConfigError("command", f"{where}: commands.{name}: an argument holds a NUL character")
     _check_otelcol(settings, where)
+    _check_operations(settings, where)
     return settings
 
 
@@ -175,6 +191,22 @@ def _check_otelcol(settings: AgentSettings, where: str) -> None:
         if name is not None and name not in settings.commands:
             problem = f"{where}: otelcol.{key}: there is no command {name!r}"
             raise ConfigError("command", problem, f"Add {name} under [commands]")
+
+
+def _check_operations(settings: AgentSettings, where: str) -> None:
+    given = settings.operations
+    for name in given.run:
+        argv = settings.commands.get(name)
+        if argv is None:
+            problem = f"{where}: operations.run: there is no command {name!r}"
+            raise ConfigError("command", problem, f"Add {name} under [commands]")
+        if any(place in part for part in argv for place in (*PLACES, PHASE)):
+            problem = f"{where}: operations.run: the command {name!r} is for policies, which say what it stands for"
+            raise ConfigError("command", problem, "Name another, without {dir}, {path} and {phase}")
+    unknown = [kind for kind in given.refuse if kind not in set(ORDERED)]
+    if unknown:
+        problem = f"{where}: operations.refuse: there is no operation {unknown[0]!r}"
+        raise ConfigError("operation", problem, f"Use one of {', '.join(ORDERED)}")
 
 
 def _check_absolute(path: str, where: str) -> None:

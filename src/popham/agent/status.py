@@ -17,7 +17,7 @@ from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
 from popham.errors import StateError
 from popham.link.driver import Driver
-from popham.model.communication import CommunicationSettings
+from popham.model.communication import CommunicationSettings, Mode
 from popham.trust.identity import load_certificate, read_identity
 
 _TEXT = 1000
@@ -152,7 +152,7 @@ class Status:
             found["text"] = self._end.text
             found["stretch"] = self._end.stretch
             if self._driver is not None:
-                found |= self._describe_link(self._driver)
+                found |= self._describe_link(self._end, self._driver)
         elif found["walled"]:
             found |= {"mode": "pull", "dialer": "manager"}
         if self._ways is not None:
@@ -169,12 +169,13 @@ class Status:
             found["left"], found["problem"] = [], found["problem"] or str(error)
         return found
 
-    def _describe_link(self, driver: Driver) -> dict[str, Any]:
-        link = "held" if driver.held else "rounds" if driver.dials else "visits"
-        found: dict[str, Any] = {"link": link}
-        if self._end is not None and self._end.fallback:
-            found["link_again"] = self._clock.now() + max(0.0, driver.link_wait)
-        return found
+    def _describe_link(self, end: AgentEnd, driver: Driver) -> dict[str, Any]:
+        """Return by what this machine is in touch now, and when a held link is asked for again."""
+        pulls = bool(end.fallback) or end.settings.mode is Mode.PULL
+        link = "held" if driver.held else "visits" if not driver.dials else "rounds" if pulls else "none"
+        if not end.fallback:
+            return {"link": link}
+        return {"link": link, "link_again": self._clock.now() + max(0.0, driver.link_wait)}
 
 
 def describe_settings(settings: CommunicationSettings) -> dict[str, Any]:

@@ -36,6 +36,10 @@ class Tells(Protocol):
         """Take a body that was named as lacking."""
         ...
 
+    def output(self, sha256: str) -> bytes | None:
+        """Return an output of an operation; None if it is not kept."""
+        ...
+
     def lost(self) -> None:
         """Take note that what was said and not answered may not have arrived."""
         ...
@@ -91,6 +95,10 @@ class AgentWorld:
     async def content(self, sha256: str, body: bytes) -> None:
         """Take a body that was named as lacking. Raises VisitError ``visit.unwanted`` for any other."""
         await self._end.bring(sha256, body)
+
+    async def output(self, sha256: str) -> bytes | None:
+        """Return an output that a result names; None if it is not kept any more."""
+        return self._end.output(sha256)
 
     async def birth(self, documents: bytes) -> bytes:
         """Raise AlreadyBorn: this machine belongs to a fleet, and says which agent it is."""

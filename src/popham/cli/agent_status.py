@@ -23,6 +23,9 @@ Rows = list[tuple[str, str]]
 _DIGITS = 12
 """Digits of a digest that are shown to people."""
 _NAMES = 8
+_LINKS: Final = MappingProxyType(
+    {"held": ", link held", "rounds": ", by rounds", "visits": ", by visits", "none": ", no link now"}
+)
 _WHY: Final = MappingProxyType(
     {
         "link.full": "refused: the Manager's links are all taken",
@@ -115,8 +118,7 @@ def _way_rows(found: Found, now: float) -> Rows:
     ordered = found.get("ordered")
     rows: Rows = []
     if found.get("mode"):
-        link = {"held": ", link held", "rounds": ", by rounds", "visits": ", by visits"}
-        how = link.get(found.get("link", ""), "")
+        how = _LINKS.get(found.get("link", ""), "")
         rows.append(("way", f"{found['mode']}, dialled by the {found.get('dialer', 'agent')}{how}"))
         if ordered and (ordered["mode"], ordered["dialer"]) != (found["mode"], found.get("dialer")):
             rows.append(("ordered", _ordered(ordered)))

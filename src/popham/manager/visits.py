@@ -105,6 +105,7 @@ class Visits:
             draw=draw,
             limits=limits,
             lacks=partial(find_lacking, book),
+            outputs=hub.outputs,
             brought=hub.tell,
             lanes=(settings.concurrency, max(1, settings.concurrency // 2)),
         )
@@ -130,12 +131,12 @@ class Visits:
     # What changed.
 
     def reported(self, record: Record) -> None:
-        """Take note that an agent said something new, or lacks something."""
+        """Take note that an agent said something new, lacks something, or has outputs that are wanted."""
         if not self.enabled:
             return
         self.targets.reported(record)
         key = self.targets.key_of(record.uid)
-        if record.lacks:
+        if record.lacks or (record.orders is not None and record.orders.want_outputs):
             self.visitor.lacking(key)
         if record.state is not None and record.state.fallback in {AWAITED, LAPSED}:
             self.visitor.waited_for(key)

@@ -43,6 +43,7 @@ from popham.trust.keys import IdentityKey
 from popham.trust.tuf import TrustedTuf
 from popham.upstream.ends import LinkEnd
 from popham.upstream.hub import Hub
+from popham.upstream.orders import Ordering
 
 ADMIN = Grant(actor="test", role=Role.ADMIN, source="memory")
 T = TypeVar("T")
@@ -95,13 +96,14 @@ class DirectLink:
 class DirectManager:
     """A Manager with nothing around it; its store survives :meth:`start` called again."""
 
-    def __init__(self, keys: ManagerKeys) -> None:
-        """Begin with an empty store."""
+    def __init__(self, keys: ManagerKeys, ordering: Ordering | None = None) -> None:
+        """Begin with an empty store; ``ordering`` keeps operations."""
         self.clock = VirtualClock()
         authority = copy.copy(keys.ca)
         authority._clock = self.clock  # noqa: SLF001  # keys are shared by tests, time is not
         self.keys = replace(keys, ca=authority)
         self.store = CountingStore()
+        self._ordering = ordering
         self.book: ManagerBook
         self.hub: Hub
         self.live: Live
@@ -113,7 +115,13 @@ class DirectManager:
         await self.store.write(lambda tx: found_fleet(tx, Bundles(self.keys.director), now=clock.now()))
         self.book = ManagerBook(self.store, self.keys, clock)
         trust = {CA_PATH: self.keys.ca.pem, ROOT_PATH: self.keys.root, TARGETS_PATH: self.keys.targets}
-        self.hub = Hub(self.book, clock, endpoint=lambda: "https://manager:4320/v1/opamp", trust=trust)
+        self.hub = Hub(
+            self.book,
+            clock,
+            endpoint=lambda: "https://manager:4320/v1/opamp",
+            trust=trust,
+            ordering=self._ordering,
+        )
         self.live = Live(self.book, self.hub)
         self.service = ManagerService(
             self.store,

@@ -104,7 +104,10 @@ class SimManager:
             dial=self._dial,
         )
         self.live = Live(self.book, self.hub, self.visits)
-        self.rollouts = RolloutWatch(self.store, self.book, self.bundles, clock, self.live.groups_changed)
+        live = self.live
+        self.rollouts = RolloutWatch(
+            self.store, self.book, self.bundles, clock, live.groups_changed, live.agent_changed
+        )
         self.bundles.publishing = Publishing(members=self.rollouts.members, rng=rng)
         self.service = ManagerService(
             self.store,

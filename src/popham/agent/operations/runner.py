@@ -72,11 +72,14 @@ class Operations(Taking):
     def _accept(self, operation: Operation) -> None:
         if operation.kind in WATCHED:
             self._watch(operation)
-        elif all(one.nonce != operation.nonce for one in self._waiting):
+        else:
             self._waiting.append(operation)
             if operation.kind not in BESIDE:
                 self._idle.clear()
             self._turn.set()
+
+    def _waits(self, nonce: str) -> bool:
+        return any(one.nonce == nonce for one in self._waiting)
 
     @property
     def _has_room(self) -> bool:

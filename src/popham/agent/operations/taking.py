@@ -99,7 +99,7 @@ class Taking(ABC):
         if known is not None:
             self._say_again(known)
             return
-        if operation.nonce in self._refused:
+        if operation.nonce in self._refused or self._waits(operation.nonce):
             return
         try:
             self._check(operation)
@@ -116,6 +116,10 @@ class Taking(ABC):
     @abstractmethod
     def _cancel(self, operation: Operation) -> None:
         """Take back the operation that this one names."""
+
+    @abstractmethod
+    def _waits(self, nonce: str) -> bool:
+        """Return whether an operation waits for its turn."""
 
     @property
     @abstractmethod

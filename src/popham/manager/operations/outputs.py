@@ -54,6 +54,10 @@ class Outputs:
         """Return agent → digests that are still to come."""
         return {uid: tuple(digests) for uid, digests in self._awaited.items()}
 
+    def has(self, number: int, uid: str) -> bool:
+        """Return whether the output of a target is here."""
+        return (number, uid) in self._kept
+
     def expect(self, row: TargetRow) -> bool:
         """Take note that an output is to come; False if it is here, or of no use any more."""
         key = (row.operation, row.uid)

@@ -1,0 +1,149 @@
+"""Ends of 0.5.0 and of this release in every cell, each as Manager and as agent; and a fleet of 0.5.0 comes up to this release."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from popham import __version__
+from popham.testing.ports import free_ports
+
+from .aged import REPOSITORY, Aged, export, facts, form, program, tree
+from .conftest import group_of, policy_of
+
+RELEASE = "0.5.0"
+CELLS = {
+    "push": "Push",
+    "pull": "Pull by heartbeat",
+    "visit": "Pull by visit",
+    "hold": "Push over the Manager's connection",
+}
+PLACE = """\
+apiVersion: popham/v1
+kind: Agent
+metadata: {{name: {name}}}
+spec: {{address: 127.0.0.1, port: {port}}}
+---
+"""
+
+
+def definitions(fleet, text):
+    """Return the policy of each machine, saying ``text``, its group, and where it is visited."""
+    found = ""
+    for one in fleet.aged:
+        found += policy_of(f"motd-{one.name}", one.root / "motd", text)
+        found += group_of(one.name, fleet.settings[one.name], f"motd-{one.name}")
+        found += PLACE.format(name=one.name, port=one.port) if one.port else ""
+    return found
+
+
+def arrive(fleet, text):
+    """Publish ``text`` and wait until every machine has it, by the way that its group orders."""
+    fleet.apply(definitions(fleet, text))
+
+    def arrived():
+        views = {view["name"]: view for view in fleet.client.agents()}
+        return all(
+            one.has(text) and views[one.name]["sync"] == "in sync" and not views[one.name]["fallback"]
+            for one in fleet.aged
+        )
+
+    fleet.until(arrived, f"everybody has {text!r}")
+
+
+def enter(fleet, age, env):
+    """Have one machine of each cell join, by the program of ``env``."""
+    with program(fleet, env):
+        for cell, preset in CELLS.items():
+            machine = Aged(fleet, f"{age}-{cell}")
+            fleet.settings[machine.name] = f'{{preset: "{preset}", heartbeat: 2s, spread: off}}'
+            machine.port = 0
+            if cell in {"visit", "hold"}:
+                (machine.port,) = free_ports(1)
+                text = f'[service]\nport = {machine.port}\nhosts = ["127.0.0.1"]\n'
+                machine.config.write_text(machine.config.read_text() + text)
+            fleet.apply(group_of(machine.name, fleet.settings[machine.name]))
+            machine.enroll(machine.name)
+            if machine.port:
+                machine.popham("service", "enable")
+            fleet.aged.append(machine.start())
+
+
+@pytest.fixture(scope="module")
+def upgraded(founding, tmp_path_factory):
+    """A Manager of 0.5.0, and in each cell an agent of 0.5.0 and one of this release."""
+    fleet = founding()
+    present = fleet.env | {"PYTHONPATH": str(REPOSITORY / "src")}
+    past = fleet.env | {"PYTHONPATH": str(export(RELEASE, tmp_path_factory.mktemp("earlier")))}
+    fleet.env, fleet.aged = past, []
+    assert fleet.popham("--version").stdout.split()[1] == RELEASE
+    fleet.found()
+    for age, env in (("old", past), ("new", present)):
+        enter(fleet, age, env)
+    return SimpleNamespace(fleet=fleet, past=past, present=present)
+
+
+def versions(fleet):
+    """Return name → version, as the Manager shows them."""
+    return {view["name"]: view["version"] for view in fleet.client.agents()}
+
+
+def test_f_l9_agents_of_both_ages_are_served_by_0_5_0_in_every_cell(upgraded):
+    fleet = upgraded.fleet
+    arrive(fleet, "first")
+    expected = {one.name: RELEASE if one.name.startswith("old") else __version__ for one in fleet.aged}
+    assert versions(fleet) == expected
+
+
+def test_f_l9_its_manager_is_upgraded_while_they_are_connected_and_no_serial_rises(upgraded):
+    fleet = upgraded.fleet
+    before = facts(fleet)
+    assert fleet.end_manager() == 0
+    assert form(fleet.state) == "0004"
+    fleet.env = upgraded.present
+    fleet.start_manager()
+    assert form(fleet.state) > "0004"
+    assert facts(fleet) == before
+    arrive(fleet, "second")
+    assert {one.process.poll() for one in fleet.aged} == {None}
+
+
+def test_f_l9_an_operation_reaches_the_new_ones_and_the_old_ones_are_named_with_the_remedy(upgraded):
+    fleet = upgraded.fleet
+    done = fleet.popham("op", "check-in", "--all", "-w", "--timeout", "50s", code=1)
+    found = {one["name"]: one for one in fleet.client.targets("op1")}
+    assert {name: one["state"] for name, one in found.items()} == {
+        one.name: "failed" if one.name.startswith("old") else "succeeded" for one in fleet.aged
+    }, done.stdout
+    for one in found.values():
+        if one["state"] == "failed":
+            assert (one["code"], "pgrade the agent" in f"{one['text']} {one['hint']}") == (
+                "operation.generation",
+                True,
+            )
+
+
+def test_f_y9_a_send_follows_the_old_ones_too(upgraded):
+    fleet = upgraded.fleet
+    fleet.popham("send", "--all", "-w", "--timeout", "50s")
+
+
+def test_rel_15_an_agent_is_upgraded_in_place_and_takes_operations(upgraded):
+    fleet = upgraded.fleet
+    old = [one for one in fleet.aged if one.name in {"old-pull", "old-hold"}]
+    for one in old:
+        assert one.end() == 0
+        one.env = upgraded.present
+        one.start()
+    fleet.until(lambda: {versions(fleet)[one.name] for one in old} == {__version__}, "they report")
+    fleet.popham("op", "check-in", *(one.name for one in old), "-w", "--timeout", "50s")
+    arrive(fleet, "third")
+
+
+def test_rel_15_0_5_0_refuses_newer_state_and_changes_nothing(upgraded):
+    fleet = upgraded.fleet
+    assert fleet.end_manager() == 0
+    before = tree(fleet.state)
+    with program(fleet, upgraded.past):
+        said = fleet.popham("manager", "--state", str(fleet.state), code=1).stderr
+    assert ("(state.newer)" in said, said.count("\n")) == (True, 1)
+    assert tree(fleet.state) == before
