@@ -18,6 +18,7 @@ import os
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -42,6 +43,7 @@ _SECRET_TEXTS = (
     ),
     (re.compile(r"\bpop1\.[A-Za-z0-9_-]+"), f"pop1.{HIDDEN}"),
     (re.compile(r"\b(pops?_[A-Za-z0-9]+_)[A-Za-z0-9_-]+"), rf"\1{HIDDEN}"),
+    (re.compile(r"://[^\s/@:]{0,256}:[^\s/@]{1,256}@"), f"://{HIDDEN}@"),
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(
@@ -65,9 +67,14 @@ def escape(text: str) -> str:
     return _CONTROL.sub(_escaped, text)
 
 
+def is_secret(key: str) -> bool:
+    """Return whether what stands under this name is a secret."""
+    return _SECRET_KEY.fullmatch(key) is not None
+
+
 def redact(value: Any, key: str = "") -> Any:
     """Return ``value`` as it may be logged under ``key``: secrets replaced, to any depth that JSON has."""
-    if key and _SECRET_KEY.fullmatch(key) and value is not None and not isinstance(value, bool):
+    if key and is_secret(key) and value is not None and not isinstance(value, bool):
         return HIDDEN if value or value == 0 else value
     if isinstance(value, Mapping):
         return {str(name): redact(inner, str(name)) for name, inner in value.items()}
@@ -116,6 +123,40 @@ def set_up_logging(
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     return handler
+
+
+class RecentLines(logging.Handler):
+    """Keeps the newest lines of the log in memory, as they are for people: for a bundle that support asks for."""
+
+    def __init__(self, lines: int = 2000, size: int = 256 * 1024) -> None:
+        """Keep at most so many lines, and so many characters."""
+        super().__init__()
+        self.setFormatter(HumanLines())
+        self._lines: deque[str] = deque()
+        self._most, self._room = lines, size
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record; the oldest ones make room."""
+        line = self.format(record)
+        self._lines.append(line)
+        self._room -= len(line)
+        while len(self._lines) > self._most or self._room < 0:
+            self._room += len(self._lines.popleft())
+
+    def lines(self) -> list[str]:
+        """Return the lines, the newest last."""
+        self.acquire()
+        try:
+            return list(self._lines)
+        finally:
+            self.release()
+
+
+def keep_recent_lines() -> RecentLines:
+    """Keep the newest lines of this process from now on, and return what has them."""
+    recent = RecentLines()
+    logging.getLogger().addHandler(recent)
+    return recent
 
 
 def writes_to_journal(stream: TextIO, env: Mapping[str, str]) -> bool:

@@ -17,9 +17,10 @@ import signal
 import socket
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from popham.errors import StateError
 
@@ -121,6 +122,26 @@ def account_numbers(user: str | None, group: str | None) -> tuple[int | None, in
 def may_give_files() -> bool:
     """Return whether this process may give files to other accounts."""
     return os.geteuid() == 0
+
+
+def replace_process(program: str, arguments: Sequence[str]) -> NoReturn:
+    """Have this process become another program, with the same number and environment.
+
+    Files that are open are closed by that, and locks are given up.
+
+    Args:
+        program: Its absolute path.
+        arguments: As it sees them, its name first.
+
+    Raises:
+        OSError: It cannot be started; this process goes on.
+    """
+    os.execv(program, list(arguments))  # noqa: S606  # no shell is what is wanted
+
+
+def may_execute(program: str) -> bool:
+    """Return whether this process may start a program."""
+    return os.access(program, os.X_OK)
 
 
 def kill_group(leader: int) -> None:

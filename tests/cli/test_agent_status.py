@@ -25,6 +25,7 @@ FOUND = {
     "error": "",
     "problem": "",
 }
+WAITING = {"operation": "op3", "kind": "restart", "state": "running", "since": NOW, "text": ""}
 STOPPED = FOUND | {"running": False}
 
 
@@ -102,24 +103,17 @@ def test_f_o17_who_is_upstream_and_who_answered_last():
             {
                 "mode": "pull",
                 "link": "rounds",
-                "fallback": "link.full",
+                "why": "refused: all taken",
                 "link_again": NOW + 42,
                 "promise": 300.0,
             },
             {
                 "way": "pull, dialled by the agent, by rounds",
                 "ordered": "push, dialled by the agent, heartbeat 5m",
-                "held link": "refused: the Manager's links are all taken; pulls every 5m; tries again in 42s",
+                "held link": "refused: all taken; pulls every 5m; tries again in 42s",
             },
         ),
-        (
-            {"mode": "push", "link": "rounds", "fallback": "visit.missed"},
-            {"why": "it is to be visited, and three visits did not come, so it dials"},
-        ),
-        (
-            {"mode": "push", "fallback": "link.servers"},
-            {"server list": "none of it answers; the addresses of the join string are dialled"},
-        ),
+        ({"mode": "push", "link": "rounds", "why": "its service is off"}, {"why": "its service is off"}),
         ({"mode": "push", "metered": True}, {"network": "metered"}),
         (
             {"service": {"address": "https://*:23440", "visitor": {"at": NOW - 60}, "problem": None}},
@@ -150,15 +144,18 @@ def test_f_o17_what_waits_is_said():
         withheld=["motd"],
         lacking=["motd", "web"],
         watched_until=NOW,
-        operations=[{"operation": "op3", "kind": "restart", "state": "running", "since": NOW}],
+        operations=[WAITING],
         candidate="cd" * 32,
         collection_paused=NOW,
     )
     assert (found["withheld"], found["downloads"]) == ("motd", "still to come: motd, web")
     assert (found["watched"], found["collection"]) == (f"until {THEN}", f"paused since {THEN}")
     assert found["operation"] == f"op3 restart, running since {THEN}"
-    assert found["candidate held"].startswith("digest cdcdcdcdcdcd, until")
-    assert not {"operation", "candidate held", "collection", "next"} & said().keys()
+    assert found["candidate"].startswith("held, digest cdcdcdcdcdcd, until")
+    lines = render(FOUND | {"operations": [WAITING | {"text": "it ended with 3"}]}, NOW)
+    assert f"operation:      op3 restart, running since {THEN}: it ended with 3" in lines
+    assert said(candidate_error="no room")["candidate"] == "cannot be held: no room"
+    assert not {"operation", "candidate", "collection", "next"} & said().keys()
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ ROLLOUT = {
     "silent": 0,
     "pending": 1,
     "away": 1,
+    "named": 0,
     "errors": [troubled("web-7", "the check said no\x1b[2J", "policy.undone_check")],
     "stuck": [troubled("web-9", "waits for its heartbeat in 4m")],
 }

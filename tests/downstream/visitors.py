@@ -22,6 +22,7 @@ class World:
         self.founders = {}
         self.founding = []
         self.bodies, self.contents, self.births, self.links = [], [], [], []
+        self.outputs = {}
         self.lost_reports = self.reports = 0
         self.until = 0.0
         self.error = None
@@ -54,6 +55,9 @@ class World:
     async def content(self, sha256, body):
         self.contents.append((sha256, body))
         await asyncio.sleep(self.until)
+
+    async def output(self, sha256):
+        return self.outputs.get(sha256)
 
     async def birth(self, documents):
         self.births.append(documents)

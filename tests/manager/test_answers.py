@@ -225,7 +225,7 @@ def test_f_y19_it_says_where_the_agent_is_and_why():
 
 ROLLOUT = {
     "rollout": "r3", "rollout_state": "halted", "rollout_reason": "", "rollout_since": NOW - 60,
-    "rollout_by": "ada", "wave": 1, "waves": 4, "share": 0.01, "is_candidate": False, "rollout_serial": 3,
+    "rollout_by": "ada", "wave": 1, "waves": 4, "share": 0.01, "is_candidate": False, "is_named": False, "rollout_serial": 3,
 }  # fmt: skip
 
 

@@ -238,9 +238,7 @@ async def test_a_round_with_a_charset_is_a_round_but_answers_without(serve, raw)
 
 async def test_other_paths_reach_the_service_with_query_and_lower_case_headers(serve, raw, service):
     one = await raw(await serve())
-    status, _, body = await one.answer(
-        post(b"", "X-Thing: 1", "x-thing: 2", path="/v1/streams/a%20b?from=3")
-    )
+    status, _, body = await one.answer(post(b"", "X-Thing: 1", "x-thing: 2", path="/v1/streams/a%20b?from=3"))
     assert (status, body) == (200, b"other")
     request = service.requests[0]
     assert (request.method, request.path, request.query) == ("POST", "/v1/streams/a b", {"from": "3"})

@@ -15,7 +15,7 @@ import uvloop
 from popham.clock import SystemClock
 from popham.errors import ConfigError, LinkError
 from popham.net import tls
-from popham.net.seam import Limits
+from popham.net.seam import Limits, Response
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -48,6 +48,26 @@ async def test_sec_2_a_round_works_without_and_with_a_client_certificate(
         cert.read_text().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
     )
     assert [peer.certificate for peer in service.peers] == [None, der, der]
+
+
+async def test_sec_2_a_body_for_another_path_is_read_of_those_with_a_certificate_and_up_to_its_limit(
+    serve, dial, service, authority, listener_context
+):
+    service.serve = lambda _: Response(status=204)
+    listener = await serve(context=listener_context, other=1_000)
+    cert, key, _ = authority.files("agent", "agent-1")
+    context = tls.client_context(authority.pem, cert, key)
+    await dial(listener, context=context).upload("/v1/outputs/d", b"x" * 1_000)
+    with pytest.raises(LinkError) as refused:
+        await dial(listener, context=context).upload("/v1/outputs/d", b"x" * 1_001)
+    assert refused.value.status == 413
+    stranger = dial(listener, context=tls.client_context(authority.pem))
+    await stranger.upload("/v1/outputs/d", b"x" * 1_000)
+    assert [(request.method, len(request.body)) for request in service.requests] == [
+        ("POST", 1_000),
+        ("POST", 0),
+    ]
+    assert await dial(listener, context=context).exchange(b"x" * 1_001) == b"answer:" + b"x" * 1_001
 
 
 async def test_sec_1_another_authority_is_refused(serve, dial, service, make_authority, listener_context):

@@ -390,3 +390,11 @@ text = st.text(st.characters(codec="utf-8"), max_size=20)
 async def test_any_agent_comes_back_as_it_was_written(store: Store, row: AgentRow) -> None:
     await store.write(lambda tx: tx.put_agent(row))
     assert await store.read(lambda tx: tx.agent(row.uid)) == row
+
+
+async def test_many_agents_are_put_and_read_at_once(store: Store) -> None:
+    rows = [agent(f"u{number:04}") for number in range(450)]
+    await store.write(lambda tx: (tx.put_agent(agent("u0001", name="old")), tx.put_agents(iter(rows))))
+    asked = [*(row.uid for row in rows[:250]), "gone"]
+    assert await store.read(lambda tx: tx.agents_of(asked)) == {row.uid: row for row in rows[:250]}
+    assert await store.read(lambda tx: tx.agents_of([])) == {}

@@ -16,6 +16,8 @@ from popham.testing.direct import DirectManager
 from popham.testing.simulation import make_keys
 from popham.testing.virtual import VirtualClock
 
+from .ordering import Ordered, Ordering
+
 STATUS, TAKES, BEATS, SETTINGS, TELLS = 0x1, 0x2, 0x2000, 0x100, 0x1000
 OTELCOL = """
 apiVersion: popham/v1
@@ -105,9 +107,27 @@ def keys():
 
 
 @pytest.fixture
-async def manager(keys):
-    found = DirectManager(keys)
+def ordering():
+    """Whoever keeps the operations of the Manager."""
+    return Ordering()
+
+
+@pytest.fixture
+async def manager(keys, ordering):
+    found = DirectManager(keys, ordering)
     await found.start()
+    return found
+
+
+@pytest.fixture
+async def ordered(manager):
+    """An agent of ours in the group lab, to which there is nothing to say."""
+    await manager.publish(files())
+    agent = await manager.add_agent("a", "lab")
+    await agent.round()
+    found = Ordered(manager, agent)
+    await found.say()
+    assert found.record.settled is manager.book.wanted("lab")
     return found
 
 

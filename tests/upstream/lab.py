@@ -28,6 +28,7 @@ class World:
     def __init__(self, number):
         self.uid, self.identity = UIDS[number], IDENTITIES[number]
         self.bodies, self.contents, self.lost_reports = [], [], 0
+        self.outputs = {}
 
     def find_director(self, keyid):
         return DIRECTOR.public.crypto if keyid == DIRECTOR.keyid else None
@@ -45,6 +46,12 @@ class World:
 
     async def content(self, sha256, body):
         self.contents.append((sha256, body))
+
+    async def output(self, sha256):
+        found = self.outputs.get(sha256)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def lost(self):
         self.lost_reports += 1
@@ -123,9 +130,9 @@ class Lab:
             known=self.known,
         )
 
-    async def run(self, number=0, *, dials=None, lacks=dict):
+    async def run(self, number=0, *, dials=None, lacks=dict, outputs=None):
         peer = Peer(address="a", uid=UIDS[number], key=IDENTITIES[number].public.der)
-        await self.visit(number, dials).run(self.hub, peer, lacks)
+        await self.visit(number, dials).run(self.hub, peer, lacks, outputs)
 
     async def replay(self, asked):
         headers = {name.lower(): value for name, value in asked.headers.items()}

@@ -10,7 +10,7 @@ import random
 import socket
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,8 @@ from popham.agent.health import Health
 from popham.agent.joining import Joining
 from popham.agent.local import LocalDoor
 from popham.agent.location import Locator
+from popham.agent.operations.means import make_means
+from popham.agent.operations.runner import Operations
 from popham.agent.probation import Trials
 from popham.agent.schedule import Schedule
 from popham.agent.service import AgentService
@@ -71,7 +73,11 @@ async def open_agent(
 
 
 class Agent:
-    """One machine's agent, enrolled or not yet."""
+    """One machine's agent, enrolled or not yet.
+
+    Attributes:
+        journal: Returns the newest lines of this process's log.
+    """
 
     def __init__(
         self, settings: AgentSettings, source: Path, state_dir: StateDir, clock: Clock, rng: random.Random
@@ -99,9 +105,14 @@ class Agent:
         self._serving: asyncio.Task[None] | None = None
         self._unborn: Unborn | None = None
         self._end: AgentEnd | None = None
+        self._again = asyncio.Event()
+        self.journal: Callable[[], Sequence[str]] = list
 
-    async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
+    async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> bool:
         """Keep this machine on its orders until ``stopping`` is set.
+
+        Returns:
+            Whether the program is to begin anew, because that was ordered.
 
         Raises:
             StateError: It never began to enroll, or what it keeps is damaged.
@@ -126,6 +137,7 @@ class Agent:
             if self._ways is not None:
                 await self._ways.aclose()
             self.status.end()
+        return self._again.is_set()
 
     def _join_urls(self) -> tuple[str, ...]:
         join = self.state.join()
@@ -172,6 +184,14 @@ class Agent:
         credentials = Credentials(self.state, self._clock, self._rng.random, self._renewed)
         uid = uuid.UUID(self.state.uid).bytes
         schedule = Schedule(self._clock, phase=phase_of(uid), changed=door.news.set)
+        operations = Operations(
+            self.state,
+            tuf,
+            self._clock,
+            enforcer,
+            settings=self._settings.operations,
+            news=door.news.set,
+        )
         end = AgentEnd(
             self.state,
             enforcer,
@@ -182,6 +202,7 @@ class Agent:
             news=door.news,
             hold_now=schedule.at,
             draw=self._rng.random,
+            operations=operations,
         )
         self._end = end
         ways = self._ways = self._make_ways(end, uid)
@@ -211,7 +232,26 @@ class Agent:
             lacking=lambda: [ref.name for ref in enforcer.lacking],
             service=service.describe,
         )
-        beside = [locator.run(), circumstances.run(), drift.run(), health.run()]
+        operations.attend(
+            make_means(
+                self._settings,
+                self._source,
+                self.state,
+                self._clock,
+                end=end,
+                enforcer=enforcer,
+                applier=applier,
+                drift=drift,
+                locator=locator,
+                credentials=credentials,
+                ways=ways,
+                facts=find_facts,
+                status=self.status.describe,
+                journal=lambda: self.journal(),  # noqa: PLW0108  # it may be set later
+                restart=self._again.set,
+            )
+        )
+        beside = [locator.run(), circumstances.run(), drift.run(), health.run(), operations.run()]
         try:
             await self._drive(driver, beside, stopping)
             trials.end_process()
@@ -221,12 +261,13 @@ class Agent:
     async def _drive(
         self, driver: Driver, beside: Sequence[Coroutine[Any, Any, None]], stopping: asyncio.Event
     ) -> None:
-        """Run the driver, and beside it what never ends by itself, until ``stopping`` is set."""
+        """Run the driver, and beside it what never ends by itself, until ``stopping`` is set, or a restart is ordered."""
         driving = asyncio.ensure_future(driver.run())
         others: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in beside]
         others += [self._serving] if self._serving else []
         stop: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
-        ends: set[asyncio.Future[Any]] = {driving, *others, stop}
+        again: asyncio.Future[Any] = asyncio.ensure_future(self._again.wait())
+        ends: set[asyncio.Future[Any]] = {driving, *others, stop, again}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for other in others:

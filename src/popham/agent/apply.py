@@ -171,6 +171,14 @@ class Applier:
         """
         return self._record.load().left
 
+    def files(self) -> dict[str, str]:
+        """Return path → digest of what is placed.
+
+        Raises:
+            StateError: The applier's own record is damaged.
+        """
+        return {path: file.sha256 for path, file in self._record.load().files.items()}
+
     def _permission(self) -> Permission:
         placed = self._record.load().files
         return Permission(self._settings, self._source, self._root, self._facts(), placed)

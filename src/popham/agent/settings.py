@@ -201,7 +201,9 @@ def _check_operations(settings: AgentSettings, where: str) -> None:
             problem = f"{where}: operations.run: there is no command {name!r}"
             raise ConfigError("command", problem, f"Add {name} under [commands]")
         if any(place in part for part in argv for place in (*PLACES, PHASE)):
-            problem = f"{where}: operations.run: the command {name!r} is for policies, which say what it stands for"
+            problem = (
+                f"{where}: operations.run: the command {name!r} is for policies, which say what it stands for"
+            )
             raise ConfigError("command", problem, "Name another, without {dir}, {path} and {phase}")
     unknown = [kind for kind in given.refuse if kind not in set(ORDERED)]
     if unknown:

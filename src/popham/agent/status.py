@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from popham.agent.contact import ContactNote
-from popham.agent.end import AgentEnd
+from popham.agent.end import STRAY, AgentEnd
 from popham.agent.location import Locator
+from popham.agent.operations.ledger import describe_entries, read_entries
+from popham.agent.operations.pause import read_pause
 from popham.agent.records import Standing
 from popham.agent.schedule import Schedule
 from popham.agent.state import AgentState
@@ -17,7 +20,9 @@ from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
 from popham.errors import StateError
 from popham.link.driver import Driver
+from popham.link.visits import AWAITED, KEPT, LAPSED, MISSED, OFF
 from popham.model.communication import CommunicationSettings, Mode
+from popham.net.seam import FULL
 from popham.trust.identity import load_certificate, read_identity
 
 _TEXT = 1000
@@ -31,8 +36,21 @@ _OF_RECORD = (
     "dialer",
     "promise",
     "fallback",
+    "candidate",
+    "candidate_error",
 )
 """Fields of the state record that are shown as they are."""
+_WHY: Mapping[str, str] = MappingProxyType(
+    {
+        FULL: "refused: the Manager's links are all taken",
+        STRAY: "the server list: none of it answers, so the addresses of the join string are dialled",
+        OFF: "it is to be visited, and its service is off, so it dials",
+        AWAITED: "it is to be visited, and nobody came yet, so it dials",
+        LAPSED: f"it is to be visited, and {MISSED} visits did not come, so it dials",
+        KEPT: "it is to dial, and that has not worked yet, so it is visited still",
+    }
+)
+"""Code of a fallback → why the way is another than the one that was ordered."""
 
 
 class Status:
@@ -147,6 +165,8 @@ class Status:
             found |= {key: getattr(record, key) for key in _OF_RECORD}
             found |= _describe_standing(self._end.standing)
             found["ordered"] = describe_settings(self._end.ordered)
+            if record.fallback:
+                found["why"] = _WHY.get(record.fallback, f"could not be opened ({record.fallback})")
             found["unsupported"] = list(record.unsupported)
             found["lacking"] = list(self._lacking())
             found["text"] = self._end.text
@@ -214,6 +234,8 @@ def describe_state(state: AgentState) -> dict[str, Any]:
         "withheld": list(progress.withheld),
     }
     found |= _describe_probation(state) | _describe_drift(state)
+    found["operations"] = describe_entries(read_entries(state.room))
+    found["collection_paused"] = read_pause(state.room) or None
     standing = state.standing()
     if standing is not None:
         found |= _describe_standing(standing)

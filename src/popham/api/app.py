@@ -24,6 +24,7 @@ from popham.api.routes import (
     grants,
     health,
     metrics,
+    operations,
     rollouts,
     tokens,
 )
@@ -77,7 +78,7 @@ def create_app(service: ManagerService, *, is_ready: Callable[[], bool] = lambda
         tokens.router,
         grants.router,
     )
-    for router in (*parts, drafts.router, rollouts.router, audit.router):
+    for router in (*parts, drafts.router, rollouts.router, operations.router, audit.router):
         app.include_router(router, prefix=BASE)
     app.add_middleware(Gate, service=service)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # the framework's documented way

@@ -41,6 +41,7 @@ STATUS: Mapping[str, HTTPStatus] = {
     "grant.unknown_token": HTTPStatus.UNAUTHORIZED,
     "link": HTTPStatus.SERVICE_UNAVAILABLE,
     "not_found": HTTPStatus.NOT_FOUND,
+    "operation": HTTPStatus.CONFLICT,
     "policy": HTTPStatus.UNPROCESSABLE_ENTITY,
     "state": HTTPStatus.SERVICE_UNAVAILABLE,
     "state.internal": HTTPStatus.INTERNAL_SERVER_ERROR,

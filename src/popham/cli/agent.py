@@ -147,19 +147,23 @@ def run_agent(
 
     with without_authorities():
         from popham.agent.app import open_agent
-    from popham.cli.process import run_process
+    from popham.cli.process import begin_anew, run_process
     from popham.clock import SystemClock
-    from popham.log import set_up_logging
+    from popham.log import keep_recent_lines, set_up_logging
 
     set_up_logging(level=log_level, as_json=log_json)
+    recent, again = keep_recent_lines(), False
     machine = Machine(run, config, state, None)
     settings = machine.settings()
 
     async def serve(ready: asyncio.Event, stopping: asyncio.Event) -> None:
         async with open_agent(settings, machine.source, SystemClock(), random.SystemRandom()) as opened:
-            await opened.run(ready, stopping)
+            nonlocal again
+            opened.journal = recent.lines
+            again = await opened.run(ready, stopping)
 
-    run_process(serve, run.environ)
+    if not run_process(serve, run.environ) and again:
+        begin_anew(run.environ)
 
 
 @agent.command("check-in")

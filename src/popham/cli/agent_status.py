@@ -26,17 +26,6 @@ _NAMES = 8
 _LINKS: Final = MappingProxyType(
     {"held": ", link held", "rounds": ", by rounds", "visits": ", by visits", "none": ", no link now"}
 )
-_WHY: Final = MappingProxyType(
-    {
-        "link.full": "refused: the Manager's links are all taken",
-        "link.servers": "none of it answers; the addresses of the join string are dialled",
-        "visit.off": "it is to be visited, and its service is off, so it dials",
-        "visit.awaited": "it is to be visited, and nobody came yet, so it dials",
-        "visit.missed": "it is to be visited, and three visits did not come, so it dials",
-        "visit.kept": "it is to dial, and that has not worked yet, so it is visited still",
-    }
-)
-"""Code of a fallback → why the way is another than the one that was ordered."""
 
 
 @click.command()
@@ -147,16 +136,13 @@ def _ordered(ordered: Found) -> str:
 def _link_rows(found: Found, now: float) -> Rows:
     """Return why the agent has another way, or keeps other times, than those that were ordered."""
     rows: Rows = []
-    fallback = found.get("fallback")
     if found.get("metered"):
         rows.append(("network", "metered"))
-    if fallback and "link_again" in found:
+    if found.get("why") and "link_again" in found:
         every, again = show_duration(found["promise"]), _when(found["link_again"], now)
-        why = _WHY.get(fallback, f"could not be opened ({fallback})")
-        rows.append(("held link", f"{why}; pulls every {every}; tries again {again}"))
-    elif fallback:
-        name = "server list" if fallback == "link.servers" else "why"
-        rows.append((name, _WHY.get(fallback, fallback)))
+        rows.append(("held link", f"{found['why']}; pulls every {every}; tries again {again}"))
+    elif found.get("why"):
+        rows.append(("why", found["why"]))
     if found.get("stretch"):
         rows.append(("heartbeat", f"later by {found['stretch']:.0f} s: the Manager has too much to do"))
     return rows
@@ -231,10 +217,12 @@ def _waiting_rows(found: Found) -> Rows:
         rows.append(("downloads", f"still to come: {some(found['lacking'], _NAMES)}"))
     for one in found.get("operations") or ():
         text = f"{one['operation']} {one['kind']}, {one['state']} since {moment(one['since'])}"
-        rows.append(("operation", text))
+        rows.append(("operation", f"{text}: {one['text']}" if one.get("text") else text))
     if found.get("candidate"):
-        held = f"digest {found['candidate'][:_DIGITS]}, until somebody says 'popham op apply'"
-        rows.append(("candidate held", held))
+        held = f"held, digest {found['candidate'][:_DIGITS]}, until somebody says 'popham op apply'"
+        rows.append(("candidate", held))
+    elif found.get("candidate_error"):
+        rows.append(("candidate", f"cannot be held: {found['candidate_error']}"))
     if found.get("collection_paused"):
         rows.append(("collection", f"paused since {moment(found['collection_paused'])}"))
     return rows

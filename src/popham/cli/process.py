@@ -7,16 +7,38 @@ import contextlib
 import os
 import signal
 import socket
+import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn
+
+from popham import posix
+from popham.errors import StateError
 
 Serve = Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]
 """Takes ``ready``, which it sets, and ``stopping``, which ends it."""
 
 
-def run_process(serve: Serve, env: Mapping[str, str]) -> None:
-    """Run ``serve`` until it returns, or SIGTERM or SIGINT asks it to stop."""
+def run_process(serve: Serve, env: Mapping[str, str]) -> bool:
+    """Run ``serve`` until it returns, or SIGTERM or SIGINT asks it to stop; return whether one of them did."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run(serve, Notifier(env)))
+        return runner.run(_run(serve, Notifier(env)))
+
+
+def begin_anew(env: Mapping[str, str]) -> NoReturn:
+    """Have this process begin anew: the same program and arguments, as they are installed now.
+
+    It keeps its number, so a supervisor sees none end; systemd is told that it is not ready for a moment.
+
+    Raises:
+        StateError: ``state.restart``: the program is not to be had any more.
+    """
+    Notifier(env).reloads()
+    try:
+        posix.replace_process(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    except OSError as error:
+        problem = f"{sys.executable} cannot be started again: {error.strerror or error}"
+        raise StateError("restart", problem, "Install Popham again, and start it") from error
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -27,7 +49,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _run(serve: Serve, notifier: Notifier) -> None:
+async def _run(serve: Serve, notifier: Notifier) -> bool:
     ready, stopping = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -38,6 +60,7 @@ async def _run(serve: Serve, notifier: Notifier) -> None:
     finally:
         notifying.cancel()
         await asyncio.gather(notifying, return_exceptions=True)
+    return stopping.is_set()
 
 
 class Notifier:
@@ -62,6 +85,10 @@ class Notifier:
             except TimeoutError:
                 self._say("WATCHDOG=1")
         self._say("STOPPING=1")
+
+    def reloads(self) -> None:
+        """Say that the process is about to begin anew, and will be ready again."""
+        self._say(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def _say(self, text: str) -> None:
         if not self._path:

@@ -22,6 +22,8 @@ from popham.manager.measures import Measures
 from popham.manager.members import read_members
 from popham.manager.moves import delete_placement, label_agent, labels_of, move_agent, read_placements
 from popham.manager.objects import find_group
+from popham.manager.operations.known import Nobody
+from popham.manager.operations.register import Register
 from popham.manager.publishing import ASK_ABOVE, Members, Publishing
 from popham.manager.rollout_telling import Progress
 from popham.manager.rollouts import StoredRollout
@@ -72,6 +74,7 @@ class AgentService:
         members: Members | None = None,
         progress: Callable[[int], Progress | None] = lambda _number: None,
         holders: Callable[[StoredRollout], Awaitable[int]] | None = None,
+        operations: Register | None = None,
     ) -> None:
         """Wire the service.
 
@@ -89,6 +92,7 @@ class AgentService:
             members: Returns who could be in the cohort of a rollout; None to read them from the database.
             progress: Returns how the cohort of a rollout is doing, by its number; None if nobody looks.
             holders: Counts the agents that still have what a rollout brought; None if nobody looks.
+            operations: Keeps those that go on; None where nobody serves agents.
         """
         self._store = store
         self._keys = keys
@@ -100,6 +104,7 @@ class AgentService:
         self._basis = basis
         self._progress = progress
         self._holders = holders
+        self._operations = operations or Register(store, Nobody(), keys.director, clock)
         publishing = Publishing(ask_above=ask_above, members=members or self._stored_members, rng=rng)
         self._bundles = Bundles(keys.director, publishing)
 

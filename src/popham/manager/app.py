@@ -31,6 +31,8 @@ from popham.manager.keys import ManagerKeys, load_keys
 from popham.manager.lag import Lag
 from popham.manager.live import Live
 from popham.manager.measures import Measures, measure
+from popham.manager.operations.history import History
+from popham.manager.operations.register import Register
 from popham.manager.rollout_watch import MYSELF, RolloutWatch
 from popham.manager.rollouts import pause_restored
 from popham.manager.service import ManagerService
@@ -64,6 +66,7 @@ class Manager:
 
     Attributes:
         service: What people may ask of it.
+        operations: Those that go on.
         listener: The agents' door.
         state: The locked state directory.
     """
@@ -84,6 +87,15 @@ class Manager:
             rounds=lambda: self.hub.counts.rounds,
             allowed=lambda: settings.limits.rounds_per_second,
         )
+        self.operations = Register(
+            store,
+            self._book,
+            keys.director,
+            clock,
+            tell=lambda record: self.live.tell_orders(record),  # noqa: PLW0108  # made later
+            ask=lambda uid: self.live.check_in(uid),  # noqa: PLW0108  # likewise
+        )
+        self._history = History(store, self.operations.outputs, clock)
         self.hub = self._make_hub(settings, rng)
         self.visits = Visits(
             settings.visits,
@@ -94,6 +106,7 @@ class Manager:
             clock=clock,
             draw=rng.random,
             limits=settings.limits.bounds(),
+            unreached=self.operations.unreached,
         )
         self.live = Live(self._book, self.hub, self.visits)
         self._census = Census(self._book, clock)
@@ -114,6 +127,7 @@ class Manager:
             members=self._rollouts.members,
             progress=self._rollouts.progress,
             holders=self._rollouts.holders,
+            operations=self.operations,
         )
         self._agentlist = follow(settings.visits.agentlist, store, clock, self.live.definitions_changed)
         context = open_tls(state, keys, clock)
@@ -138,6 +152,7 @@ class Manager:
             steering=self._steering,
             shedder=Shedder(self._load, self._away),
             reported=lambda record: self.visits.reported(record),  # noqa: PLW0108  # made later
+            ordering=self.operations,
         )
 
     def _load(self) -> Load:
@@ -158,6 +173,7 @@ class Manager:
             self._census,
             self.lag,
             self.visits,
+            self.operations,
             links=self.listener.links,
             link_rate=self.listener.link_rate.per_second,
             waiting=self._store.waiting,
@@ -179,7 +195,7 @@ class Manager:
             for part in (
                 *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
                 *(self.lag.run(), self._steering.run(), self._census.run(), self._rollouts.run()),
-                self.visits.run(),
+                *(self.visits.run(), self.operations.run(), self._history.run()),
                 *([self._agentlist.run()] if self._agentlist else []),
             )
         ]
@@ -211,6 +227,7 @@ class Manager:
         gc.disable()
         try:
             await self._book.load()
+            await self.operations.load()
         finally:
             gc.enable()
         self.listener.link_rate.resume(self._book.link_rate)

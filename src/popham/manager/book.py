@@ -131,8 +131,8 @@ class ManagerBook:
 
     async def reread(self, uids: Sequence[str]) -> dict[str, Record | None]:
         """Read agents again after an administrator changed them; None for one that is gone."""
-        rows = await self._store.read(lambda tx: {uid: tx.agent(uid) for uid in uids})
-        return {uid: self._reread(uid, row) for uid, row in rows.items()}
+        rows = await self._store.read(lambda tx: tx.agents_of(uids))
+        return {uid: self._reread(uid, rows.get(uid)) for uid in uids}
 
     def _reread(self, uid: str, row: AgentRow | None) -> Record | None:
         if row is None:

@@ -110,23 +110,21 @@ def _name(
     named: bool,
 ) -> list[str]:
     """Name a candidate in the assignments of agents, or take it out; return the uids of those that change."""
-    changed, names = [], []
-    for uid in uids:
-        row = tx.agent(uid)
-        if row is None or row.kind != AgentKind.OWN or row.admission != Admission.ACCEPTED:
+    changed = []
+    for row in tx.agents_of(list(uids)).values():
+        if row.kind != AgentKind.OWN or row.admission != Admission.ACCEPTED:
             continue
         before = Overrides.of(row)
         if (before.candidate == rollout) is named or (named and not _takes(row, within)):
             continue
         after = replace(before, candidate=rollout if named else "")
-        tx.put_agent(assign(replace(row, overrides=after.encoded()), director, now=now))
-        changed.append(uid)
-        names.append(row.name)
+        changed.append(assign(replace(row, overrides=after.encoded()), director, now=now))
+    tx.put_agents(changed)
     if changed:
-        said = {"agents": len(changed), "first": names[:_NAMED]}
+        said = {"agents": len(changed), "first": sorted(row.name for row in changed)[:_NAMED]}
         method = "rollout.name" if named else "rollout.withdraw"
         note(tx, grant, method, f"rollout/{rollout}", now=now, after=said)
-    return changed
+    return [row.uid for row in changed]
 
 
 def _takes(row: AgentRow, groups: Collection[str]) -> bool:
@@ -185,15 +183,15 @@ async def forget_names(
     def work(tx: Writing, uids: Sequence[str]) -> list[str]:
         changed = []
         kept = {open_rollout(row).rollout.id for row in tx.rollouts(open_only=True)}
-        for row in filter(None, map(tx.agent, uids)):
+        for row in tx.agents_of(uids).values():
             before = Overrides.of(row)
             if before.candidate in {"", *kept}:
                 continue
             plain = replace(row, overrides=replace(before, candidate="").encoded())
             accepted = row.admission == Admission.ACCEPTED
-            tx.put_agent(assign(plain, director, now=now) if accepted else plain)
-            changed.append(row.uid)
-        return changed
+            changed.append(assign(plain, director, now=now) if accepted else plain)
+        tx.put_agents(changed)
+        return [row.uid for row in changed]
 
     found: list[str] = []
     for first in range(0, len(stale), BATCH):

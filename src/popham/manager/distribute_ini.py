@@ -25,7 +25,7 @@ from popham.manager.agents import PAGE
 from popham.manager.apply_views import ApplyResult, Change
 from popham.manager.definitions import Terms
 from popham.manager.grant import Grant
-from popham.manager.import_views import DistributionView, MoveView, TargetView
+from popham.manager.import_views import DistributionView, ImportedGroup, MoveView
 from popham.manager.moves import delete_placement, move_agent
 from popham.manager.objects import find_group
 from popham.model.agentlist import FINDINGS_MAX, with_digest
@@ -282,7 +282,7 @@ def _tell(
 ) -> DistributionView:
     """Return what people are shown."""
     groups = tuple(
-        TargetView(
+        ImportedGroup(
             group=target.group,
             folder=target.folder,
             source=target.source,

@@ -12,7 +12,7 @@ from popham.model.distribute_ini import Leftover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetView:
+class ImportedGroup:
     """A group that was made of a folder, and how many of its hosts are where.
 
     Attributes:
@@ -56,7 +56,7 @@ class DistributionView:
     """
 
     dry_run: bool
-    groups: tuple[TargetView, ...]
+    groups: tuple[ImportedGroup, ...]
     changes: tuple[Change, ...]
     moves: tuple[MoveView, ...]
     findings: tuple[str, ...]

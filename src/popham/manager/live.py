@@ -17,6 +17,7 @@ from popham.manager.visits import Visits
 from popham.model.fleet import Admission
 from popham.model.status import Downtime
 from popham.upstream.hub import Hub
+from popham.upstream.record import Record
 
 _log = logging.getLogger(__name__)
 SLICE = 64
@@ -49,6 +50,13 @@ class Live:
     def check_in(self, uid: str) -> bool:
         """Ask for a round over the held link, or by a visit now; False if there is no way to ask."""
         return self._hub.check_in(uid) or (self._visits is not None and self._visits.hasten(uid))
+
+    def tell_orders(self, record: Record) -> None:
+        """Have an agent told of what is ordered of it: over its held link, or by a visit now; else it waits."""
+        if record.link is not None:
+            self._hub.tell_orders([record.uid])
+        elif self._visits is not None:
+            self._visits.hasten(record.uid)
 
     def visit(self, uid: str) -> VisitView | None:
         """Return how an agent is visited; None if it is not."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from popham.manager.census import Census, Place
 from popham.manager.lag import Lag
+from popham.manager.operations.register import Register
 from popham.manager.visits import Visits
 from popham.upstream.hub import Hub
 
@@ -31,6 +32,8 @@ class Measures:
         visited: Agents that this Manager dials.
         visits: What became of visits → how many since the start.
         dialled: Links that this Manager opened, and holds.
+        ordered: State → open targets of operations.
+        results: State → targets of operations that came to this end since the start.
     """
 
     agents: Mapping[Place, int] = field(default_factory=dict)
@@ -46,6 +49,8 @@ class Measures:
     visited: int = 0
     visits: Mapping[str, int] = field(default_factory=dict)
     dialled: int = 0
+    ordered: Mapping[str, int] = field(default_factory=dict)
+    results: Mapping[str, int] = field(default_factory=dict)
 
 
 def measure(
@@ -53,6 +58,7 @@ def measure(
     census: Census,
     lag: Lag,
     visits: Visits,
+    operations: Register,
     *,
     links: int,
     link_rate: float,
@@ -74,4 +80,6 @@ def measure(
         visited=len(visits.targets.read()),
         visits={"made": visits.visitor.visits, "failed": visits.visitor.failures},
         dialled=visits.visitor.held,
+        ordered=operations.open,
+        results=dict(operations.ended),
     )

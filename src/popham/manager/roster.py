@@ -18,6 +18,7 @@ from popham.manager.judgement import Sight, has_candidate, judge, serial_of
 from popham.manager.links import Links
 from popham.manager.moves import labels_of
 from popham.manager.objects import read_lineage, read_policies, read_refs, read_texts
+from popham.manager.operations.views import view_last
 from popham.manager.overrides import Overrides
 from popham.manager.rollouts import open_rollout
 from popham.manager.stock import stock_config
@@ -127,6 +128,7 @@ class Roster:
             "wanted_digest": bundle.content_digest if bundle else "",
             "download": bundle.download if bundle else True,
             "policies": self._policies(row.group, record.location if record else "", bundle),
+            "operations": view_last(self._reading, row.uid),
         }
         if bundle is not None and bundle.rollout is not None:
             found |= self._rollout(bundle, bundle.rollout, row, record)

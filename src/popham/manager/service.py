@@ -17,6 +17,7 @@ from popham.manager.digests import hide_in_audit, sees_digests
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.grant_service import GrantService
 from popham.manager.measures import Measures
+from popham.manager.operations.service import OperationService
 from popham.manager.tokens import create_token, revoke_token, view_token
 from popham.manager.views import (
     AuditCheck,
@@ -31,7 +32,7 @@ from popham.store.rows import AuditRow
 from popham.store.seam import Reading, Writing
 
 
-class ManagerService(AgentDefinitionService, GrantService):
+class ManagerService(AgentDefinitionService, GrantService, OperationService):
     """The Manager's methods. One per process; safe to call from many tasks."""
 
     def measure(self, grant: Grant) -> Measures:

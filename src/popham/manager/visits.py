@@ -65,6 +65,7 @@ class Visits:
         draw: Callable[[], float],
         limits: Limits,
         dial: Callable[[Target], Dials] | None = None,
+        unreached: Callable[[str, PophamError], None] = lambda _uid, _error: None,
     ) -> None:
         """Wire the parts; :meth:`run` starts them.
 
@@ -78,6 +79,7 @@ class Visits:
             draw: Random number in [0, 1).
             limits: Bounds of messages and links.
             dial: Returns the way to an agent; None for the network.
+            unreached: Told the uid of an agent that could not be visited, and why.
         """
         self.enabled = settings.enabled
         self._book = book
@@ -107,6 +109,7 @@ class Visits:
             lacks=partial(find_lacking, book),
             outputs=hub.outputs,
             brought=hub.tell,
+            unreached=unreached,
             lanes=(settings.concurrency, max(1, settings.concurrency // 2)),
         )
         book.on_joined = self.targets.joined

@@ -119,6 +119,10 @@ class MemoryWriting(MemoryReading):
         """Insert or replace an agent."""
         self._open(AgentRow)[row.tenant, row.uid] = row
 
+    def put_agents(self, rows: Iterable[AgentRow]) -> None:
+        """Insert or replace agents, many at once."""
+        self._open(AgentRow).update({(row.tenant, row.uid): row for row in rows})
+
     def delete_agent(self, uid: str) -> None:
         """Delete an agent, if it is there."""
         self._open(AgentRow).pop((self._tenant, uid), None)

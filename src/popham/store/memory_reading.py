@@ -162,6 +162,11 @@ class MemoryReading:
         """Return one agent."""
         return self._row(AgentRow, uid)
 
+    def agents_of(self, uids: Sequence[str]) -> dict[str, AgentRow]:
+        """Return uid → agent, of those among ``uids`` that are there."""
+        rows = {uid: self.agent(uid) for uid in uids}
+        return {uid: row for uid, row in rows.items() if row is not None}
+
     def agents_named(self, name: str) -> list[AgentRow]:
         """Return the agents of this name, by uid."""
         return [row for row in self._rows(AgentRow) if row.name == name]

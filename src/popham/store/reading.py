@@ -185,6 +185,14 @@ class SqlReading:
         """Return one agent."""
         return self._row(AgentRow, TABLES[AgentRow].c.uid == uid)
 
+    def agents_of(self, uids: Sequence[str]) -> dict[str, AgentRow]:
+        """Return uid → agent, of those among ``uids`` that are there."""
+        found: dict[str, AgentRow] = {}
+        for first in range(0, len(uids), _FEW):
+            few = uids[first : first + _FEW]
+            found |= {row.uid: row for row in self._rows(AgentRow, TABLES[AgentRow].c.uid.in_(few))}
+        return found
+
     def agents_named(self, name: str) -> list[AgentRow]:
         """Return the agents of this name, by uid."""
         columns = TABLES[AgentRow].c

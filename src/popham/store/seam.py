@@ -147,6 +147,10 @@ class Reading(Protocol):
         """Return one agent."""
         ...
 
+    def agents_of(self, uids: Sequence[str]) -> dict[str, AgentRow]:
+        """Return uid → agent, of those among ``uids`` that are there."""
+        ...
+
     def agents_named(self, name: str) -> list[AgentRow]:
         """Return the agents of this name."""
         ...
@@ -292,6 +296,10 @@ class Writing(Reading, Protocol):
 
     def put_agent(self, row: AgentRow) -> None:
         """Insert or replace an agent."""
+        ...
+
+    def put_agents(self, rows: Iterable[AgentRow]) -> None:
+        """Insert or replace agents, many at once."""
         ...
 
     def delete_agent(self, uid: str) -> None:

@@ -90,6 +90,12 @@ class SqlWriting(SqlReading):
         table = TABLES[type(row)]
         self._connection.execute(_REPLACE[self._database, table], _values(row, table))
 
+    def _put_all(self, kind: type, rows: Iterable[object]) -> None:
+        """Insert rows of one class, or replace those with their keys, many at once."""
+        table, left = TABLES[kind], iter(rows)
+        while values := [_values(row, table) for row in itertools.islice(left, _CHUNK)]:
+            self._connection.execute(_REPLACE[self._database, table], values)
+
     def _add(self, row: object) -> bool:
         """Insert a row; returns False if its key is taken."""
         table = TABLES[type(row)]
@@ -163,6 +169,10 @@ class SqlWriting(SqlReading):
         """Insert or replace an agent."""
         self._put(row)
 
+    def put_agents(self, rows: Iterable[AgentRow]) -> None:
+        """Insert or replace agents, many at once."""
+        self._put_all(AgentRow, rows)
+
     def delete_agent(self, uid: str) -> None:
         """Delete an agent, if it is there."""
         self._delete(AgentRow, uid=uid)
@@ -173,9 +183,7 @@ class SqlWriting(SqlReading):
 
     def put_targets(self, rows: Iterable[TargetRow]) -> None:
         """Insert or replace targets, many at once."""
-        table, left = TABLES[TargetRow], iter(rows)
-        while values := [_values(row, table) for row in itertools.islice(left, _CHUNK)]:
-            self._connection.execute(_REPLACE[self._database, table], values)
+        self._put_all(TargetRow, rows)
 
     def put_output(self, row: OutputRow) -> None:
         """Insert or replace the output of a target."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,13 +15,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from popham import __version__
 from popham.agent.apply import Applied
 from popham.agent.circumstances import Circumstances
+from popham.agent.commands import Ended, Kept
 from popham.agent.credentials import Credentials
 from popham.agent.end import AgentEnd
 from popham.agent.enforcer import Enforcer
 from popham.agent.health import Health
 from popham.agent.location import Locator
+from popham.agent.operations.kinds import Means
+from popham.agent.operations.means import Rotates
+from popham.agent.operations.runner import Operations
 from popham.agent.probation import Trials
 from popham.agent.schedule import Schedule
+from popham.agent.settings import COMMAND_TIMEOUT, OperationsSettings
 from popham.agent.state import MemoryAgentState
 from popham.agent.visited import AgentWorld
 from popham.agent.ways import UpstreamWays
@@ -30,6 +35,7 @@ from popham.downstream.service import VisitService
 from popham.errors import PolicyError
 from popham.link.cadence import phase_of
 from popham.link.driver import Driver
+from popham.net.route import OUTPUTS
 from popham.testing.host import SimHost
 from popham.testing.network import MemoryDialer
 from popham.trust.identity import load_certificate
@@ -88,6 +94,9 @@ class SimAgent:
         serving: Whether its service is on; see :meth:`serve`.
         said_of_service: Where it says that its service is; ``unix`` for behind a web server that nobody knows.
         service: What answers visits; None while it is off, or the agent is.
+        permits: What may be ordered of it once, from the next :meth:`start` on.
+        programs: Name of a command that may be run → what it does; one that is not here prints its name.
+        restarts: How often it began anew because that was ordered.
         dials: How many connections it opened since it was started, or requests it made over one.
     """
 
@@ -105,6 +114,10 @@ class SimAgent:
         self.locator: Locator
         self.health: Health
         self.ways: UpstreamWays
+        self.operations: Operations
+        self.permits = OperationsSettings()
+        self.programs: dict[str, Callable[[Kept], Awaitable[Ended]]] = {}
+        self.restarts = 0
         self.dials = 0
         self.schedule: Schedule | None = None
         self.serving = True
@@ -113,6 +126,7 @@ class SimAgent:
         self._task: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._closing: list[asyncio.Task[None]] = []
+        self._anew: asyncio.Task[None] | None = None
         self._dialers: dict[str, tuple[bytes, MemoryDialer]] = {}
 
     async def enroll(self, join: JoinString) -> None:
@@ -153,16 +167,19 @@ class SimAgent:
             # What is around it is made up, so there is nothing to be spied out.
             allows=lambda _: True,
         )
+        credentials = Credentials(self.state, clock, draw, self._renewed)
+        self.operations = Operations(self.state, tuf, clock, enforcer, settings=self.permits, news=news.set)
         self.end = AgentEnd(
             self.state,
             enforcer,
-            Credentials(self.state, clock, draw, self._renewed),
+            credentials,
             facts={"host.name": self.name},
             fetch=self._fetch,
             version=__version__,
             news=news,
             hold_now=schedule.at,
             draw=draw,
+            operations=self.operations,
         )
         end = self.end
         self.ways = UpstreamWays(
@@ -183,13 +200,52 @@ class SimAgent:
             metered=None,
             happened=self.driver.hurry,
         )
+        self.operations.attend(self._make_means(credentials))
         self.stopped = False
         self.dials = 0
         self.serve(on=self.serving)
         self._beside = [
-            asyncio.ensure_future(one) for one in (self.locator.run(), circumstances.run(), self.health.run())
+            asyncio.ensure_future(one)
+            for one in (self.locator.run(), circumstances.run(), self.health.run(), self.operations.run())
         ]
         self._task = asyncio.ensure_future(self.driver.run())
+
+    def _make_means(self, credentials: Rotates) -> Means:
+        async def collect() -> None:
+            await self.locator.look_now()
+
+        async def diagnose() -> bytes:
+            return f"diagnosis of {self.name}".encode()
+
+        async def run(name: str, kept: Kept) -> Ended:
+            if name in self.programs:
+                return await self.programs[name](kept)
+            kept.data_received(name.encode())
+            return Ended(0, name)
+
+        async def upload(sha256: str, body: bytes) -> None:
+            await self.ways.dial().upload(f"{OUTPUTS}{sha256}", body)
+
+        def restart() -> None:
+            self._anew = asyncio.ensure_future(self._begin_anew())
+
+        return Means(
+            check_in=self.end.check_in,
+            collect=collect,
+            restart=restart,
+            diagnose=diagnose,
+            rotate=lambda: credentials.rotate(),  # noqa: PLW0108  # looked up when it is called
+            keyid=lambda: self.state.identity_key().keyid,
+            run=run,
+            seconds=COMMAND_TIMEOUT,
+            upload=upload,
+            dials=lambda: self.driver.dials,
+        )
+
+    async def _begin_anew(self) -> None:
+        await self.stop()
+        self.restarts += 1
+        self.start()
 
     async def _check(self, name: str, secrets: Sequence[str]) -> None:
         """Find every check command well."""
@@ -245,6 +301,9 @@ class SimAgent:
     async def crash(self) -> None:
         """Die without a word."""
         self.stopped = True
+        if self._anew is not None:
+            self._anew.cancel()
+            await asyncio.gather(self._anew, return_exceptions=True)
         self._end_service()
         if self._task is not None:
             self._task.cancel()

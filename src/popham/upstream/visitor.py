@@ -72,6 +72,7 @@ class Visitor:
         lacks: Callable[[Record], Mapping[str, bytes]] = lambda _record: {},
         outputs: Outputs | None = None,
         brought: Callable[[str], None] = lambda _uid: None,
+        unreached: Callable[[str, PophamError], None] = lambda _uid, _error: None,
         lanes: tuple[int, int] = (LANE, SLOW_LANE),
     ) -> None:
         """Keep what is needed; :meth:`run` begins.
@@ -89,6 +90,7 @@ class Visitor:
             lacks: Returns digest → body of what an agent lacks, and may have.
             outputs: What operations of agents put out; None if nothing is ordered here.
             brought: Told the uid of an agent on a held link, once what it lacked was brought beside it.
+            unreached: Told the uid of an agent that could not be visited, and why.
             lanes: Visits at once; and of agents whose last visit failed.
         """
         self._service = service
@@ -99,6 +101,7 @@ class Visitor:
         self._calling = Calling(service, book, signer, documents, clock, lacks, outputs)
         self._beside = Beside(self._calling.bring, brought, self._own, VISIT_TIME)
         self._rota = Rota(*lanes)
+        self._unreached = unreached
         self._clock = clock
         self._due = Due(clock, draw)
         self._limits = limits or Limits()
@@ -385,6 +388,7 @@ class Visitor:
         found = error if isinstance(error, PophamError) else seen.late(VISIT_TIME)
         if seen.note_failure(found, self._clock.now()):
             _log.info("%s was not visited: %s", seen.target.name, found)
+        self._unreached(seen.target.uid, found)
         if seen.target.mode is Mode.PULL and seen.target.uid:
             return self._due.after_failure(key, seen)
         if seen.link is not None:

@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 MAX_EXCHANGES = 16
 """Exchanges of one visit; what is left waits for the next."""
 _SENTENCE = 500
-_UNWANTED, _NO_OUTPUT = "visit.unwanted", "visit.no_output"
+_UNWANTED = "visit.unwanted"
 _CODE = re.compile(r"[a-z_]{1,40}\.[a-z_0-9]{1,40}")
 
 
@@ -187,14 +187,19 @@ class Visit:
                 raise
 
     async def fetch(self, outputs: AgentOutputs) -> None:
-        """Fetch what the agent's operations put out; what it keeps no more, or is another, is left where it is."""
+        """Fetch what the agent's operations put out; what it refuses, or is another, is left where it is.
+
+        Raises:
+            VisitError: The agent could not be reached, or not believed.
+        """
         for sha256 in outputs.lacks():
             try:
                 reply, _ = await self._ask(Operation.OUTPUT, b"", query=f"sha256={sha256}")
                 await outputs.take(sha256, reply.body)
             except VisitError as error:
-                if error.code != _NO_OUTPUT:
+                if not error.status:
                     raise
+                # It answered; what else is to be said does not wait for this.
                 _log.info("an output of %s could not be fetched: %s", self.uid, error)
             except (NotFoundError, TrustError, WireError) as error:
                 _log.warning("an output of %s was not taken: %s", self.uid, error)

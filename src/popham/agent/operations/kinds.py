@@ -29,7 +29,13 @@ _CUT: Final = "…"
 
 
 class Follows(Protocol):
-    """What is in force on the machine; :class:`popham.agent.enforcer.Enforcer` knows."""
+    """What is in force on the machine; :class:`popham.agent.enforcer.Enforcer` knows.
+
+    Attributes:
+        progress: How far the newest bundle got.
+        assignment: The newest assignment; None if there is none.
+        newest: The newest bundle accepted; None if there is none.
+    """
 
     progress: Progress
     assignment: Assignment | None
@@ -46,7 +52,6 @@ class Means:
     """What operations are done with.
 
     Attributes:
-        enforcer: Knows what is in force.
         check_in: Has a round made now.
         collect: Looks anew at all that is reported.
         restart: Has the process end, and the program begin anew. May raise OperationError.
@@ -59,7 +64,6 @@ class Means:
         dials: Whether this end dials now.
     """
 
-    enforcer: Follows
     check_in: Callable[[], None]
     collect: Callable[[], Awaitable[None]]
     restart: Callable[[], None]
@@ -94,6 +98,12 @@ def fail(error: PophamError) -> Done:
     return Done(code=error.code, text=f"{error.problem}. {error.hint}" if error.hint else error.problem)
 
 
+def signed_at(enforcer: Follows) -> float:
+    """Return the newest time in the director's documents that are in use, in unix seconds; 0 without any."""
+    newest, assignment = enforcer.newest, enforcer.assignment
+    return max(newest.bundle.issued if newest else 0, assignment.issued if assignment else 0)
+
+
 def judge(entry: Entry, enforcer: Follows) -> Done | None:
     """Return what came of an operation that is watched, after what is to be in force was seen to; None for not yet.
 
@@ -108,22 +118,22 @@ def _judge_apply(entry: Entry, enforcer: Follows) -> Done | None:
     if assignment is not None and assignment.group != entry.args["group"]:
         problem = f"this machine is in group {assignment.group} by now, and the candidate is of another"
         return fail(OperationError("group", problem, "Look at its group, and order it again there"))
-    if newest is None or assignment is None or newest.bundle.group != assignment.group:
-        return None
-    if progress.outcome not in {Outcome.APPLIED, Outcome.FAILED}:
+    settled = newest is not None and assignment is not None and newest.bundle.group == assignment.group
+    if newest is None or not settled or progress.outcome is Outcome.APPLYING:
         return None
     rollout, number = newest.whole.rollout, entry.args["rollout"]
     named = rollout is not None and rollout.id == number
     wanted = newest.held.resolved_digest
-    if named and newest.uses_candidate and progress.outcome is Outcome.FAILED:
+    uses = named and newest.uses_candidate
+    if uses and progress.outcome is Outcome.FAILED:
         return Done(code=progress.error_code, text=progress.error)
     held = progress.outcome is Outcome.APPLIED and progress.applied_resolved == wanted
-    if held and ((named and newest.uses_candidate) or entry.before == wanted):
+    if held and (uses or entry.before == wanted):
         return Done(text=f"serial {progress.applied_serial} is in force")
-    if not named and newest.bundle.serial > entry.args["serial"]:
-        problem = f"the rollout {number} is over, and another serial is in force: {progress.applied_serial}"
-        return fail(OperationError("superseded", problem, "Look at the rollout"))
-    return None
+    if named or newest.bundle.serial <= entry.args["serial"]:
+        return None
+    problem = f"the rollout {number} is over, and another serial is in force: {progress.applied_serial}"
+    return fail(OperationError("superseded", problem, "Look at the rollout"))
 
 
 async def run_named(name: str, means: Means) -> Done:

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 NAME: Final = "operations.json"
 ENTRIES: Final = 256
 """Operations that are remembered at most."""
+SHOWN: Final = 10
+"""Operations that are shown to people of the machine."""
 UNHEARD: Final = 30 * 86_400.0
 """Seconds past its expiry after which an entry leaves, although nobody upstream has heard what came of it."""
 SKEW: Final = 600.0
@@ -160,6 +162,22 @@ def read_entries(storage: Storage) -> tuple[Entry, ...]:
     """Return what is kept, the oldest first; nothing where that is damaged. Nothing is changed."""
     kept = _read(storage)
     return kept.entries if kept else ()
+
+
+def describe_entries(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return the newest entries as plain data for people, the newest first; times are unix seconds."""
+    newest = sorted(entries, key=lambda one: one.at, reverse=True)[:SHOWN]
+    return [
+        {
+            "operation": one.operation,
+            "kind": one.kind,
+            "state": str(one.state),
+            "since": one.at,
+            "code": one.code,
+            "text": one.text,
+        }
+        for one in newest
+    ]
 
 
 def _read(storage: Storage) -> _Kept | None:

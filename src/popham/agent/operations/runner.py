@@ -18,7 +18,18 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
-from popham.agent.operations.kinds import BESIDE, ENDED, WATCHED, Done, Means, cut, fail, judge, run_named
+from popham.agent.operations.kinds import (
+    BESIDE,
+    ENDED,
+    WATCHED,
+    Done,
+    Follows,
+    Means,
+    cut,
+    fail,
+    judge,
+    run_named,
+)
 from popham.agent.operations.ledger import Entry
 from popham.agent.operations.outputs import Outputs
 from popham.agent.operations.taking import WAITING, Taking, entry_of
@@ -42,22 +53,16 @@ class Operations(Taking):
         state: AgentState,
         tuf: TrustedTuf,
         clock: Clock,
+        enforcer: Follows,
         *,
         settings: OperationsSettings,
         news: Callable[[], None],
-        signed: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Read what is kept; nothing is carried out before :meth:`attend` and :meth:`run`.
 
-        Args:
-            state: What this machine keeps.
-            tuf: Says who the director is.
-            clock: Wall time.
-            settings: What this machine permits.
-            news: Called when there is something to report.
-            signed: Returns the newest time in other documents of the director, in unix seconds.
+        Arguments as of :class:`popham.agent.operations.taking.Taking`.
         """
-        super().__init__(state, tuf, clock, settings=settings, news=news, signed=signed)
+        super().__init__(state, tuf, clock, enforcer, settings=settings, news=news)
         self._outputs = Outputs(state.room)
         self._means: Means | None = None
         self._waiting: deque[Operation] = deque()
@@ -145,10 +150,8 @@ class Operations(Taking):
 
     def settled(self) -> None:
         """Take note that what is to be in force was seen to: what waits for that may be done."""
-        if self._means is None:
-            return
         for nonce in self._watched:
-            done = judge(self._ledger.entries[nonce], self._means.enforcer)
+            done = judge(self._ledger.entries[nonce], self._enforcer)
             if done is not None:
                 self._end(nonce, done)
 
@@ -256,8 +259,8 @@ class Operations(Taking):
         entry = entry_of(operation, OperationState.RUNNING, began=now)
         if means is not None and operation.kind is Kind.ROTATE_KEY:
             entry = replace(entry, before=means.keyid())
-        if means is not None and operation.kind is Kind.APPLY:
-            entry = replace(entry, before=means.enforcer.candidate)
+        if operation.kind is Kind.APPLY:
+            entry = replace(entry, before=self._enforcer.candidate)
         try:
             self._ledger.begin(entry, now)
         except OperationError as error:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from popham.agent.operations.kinds import Done, cut, fail
+from popham.agent.operations.kinds import Done, Follows, cut, fail, signed_at
 from popham.agent.operations.ledger import Entry, Ledger
 from popham.agent.operations.pause import Pause
 from popham.agent.operations.said import Said
@@ -42,10 +42,10 @@ class Taking(ABC):
         state: AgentState,
         tuf: TrustedTuf,
         clock: Clock,
+        enforcer: Follows,
         *,
         settings: OperationsSettings,
         news: Callable[[], None],
-        signed: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Read what is kept.
 
@@ -53,17 +53,17 @@ class Taking(ABC):
             state: What this machine keeps.
             tuf: Says who the director is.
             clock: Wall time.
+            enforcer: Knows what is in force, and what the director has signed.
             settings: What this machine permits.
             news: Called when there is something to report.
-            signed: Returns the newest time in other documents of the director, in unix seconds.
         """
         self._state = state
         self._tuf = tuf
         self._clock = clock
         self._settings = settings
         self._news = news
-        self._signed = signed
-        self._ledger = Ledger(state.room, max(clock.now(), signed()))
+        self._enforcer = enforcer
+        self._ledger = Ledger(state.room, max(clock.now(), signed_at(enforcer)))
         self._pause = Pause(state.room)
         self._said = Said(state)
         self._refused: dict[str, Entry] = {}
@@ -91,7 +91,7 @@ class Taking(ABC):
             raise refused
 
     def _take(self, operation: Operation) -> None:
-        self._ledger.raise_floor(max(operation.issued, self._signed()))
+        self._ledger.raise_floor(max(operation.issued, signed_at(self._enforcer)))
         if operation.kind is Kind.CANCEL:
             self._cancel(operation)
             return

@@ -90,6 +90,7 @@ class _Snapshot(Collector):
             left_out.add_metric([work], count)
         yield left_out
         yield from _of_visits(found)
+        yield from _of_operations(found)
         yield GaugeMetricFamily("popham_links", "Held links", value=found.links)
         yield GaugeMetricFamily(
             "popham_links_admitted_per_second", "New links admitted in a second", value=found.link_rate
@@ -108,3 +109,18 @@ def _of_visits(found: Measures) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "popham_links_dialled", "Held links that this Manager opened", value=found.dialled
     )
+
+
+def _of_operations(found: Measures) -> Iterator[Metric]:
+    targets = GaugeMetricFamily(
+        "popham_operation_targets", "Targets of operations that are not over", labels=["state"]
+    )
+    for state, count in sorted(found.ordered.items()):
+        targets.add_metric([state], count)
+    yield targets
+    results = CounterMetricFamily(
+        "popham_operation_results", "Targets of operations that came to an end", labels=["state"]
+    )
+    for state, count in sorted(found.results.items()):
+        results.add_metric([state], count)
+    yield results

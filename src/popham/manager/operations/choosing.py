@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,6 +99,18 @@ def choose(tx: Reading, asked: Asked) -> Choice:
             if len(found) > TARGETS_MAX:
                 problem = f"an operation has at most {TARGETS_MAX} targets"
                 raise OperationError("targets", problem, "Order it of one group after the other")
+    return _choice(tree, found, unknown, ambiguous)
+
+
+def choose_again(tx: Reading, uids: Iterable[str]) -> Choice:
+    """Return the targets of an operation that is to be repeated; agents that are gone meanwhile are left out."""
+    rows = filter(None, map(tx.agent, uids))
+    return _choice(read_tree(tx), {row.uid: _chosen(row, "again") for row in rows})
+
+
+def _choice(
+    tree: Tree, found: Mapping[str, Chosen], unknown: Sequence[str] = (), ambiguous: Sequence[str] = ()
+) -> Choice:
     groups = dict.fromkeys(one.group for one in found.values())
     return Choice(
         targets=found,

@@ -23,6 +23,8 @@ from popham.upstream.record import APPLYING, FAILED, Record, Wanted, stock_diges
 
 Followed = tuple[OperationState, str, str]
 """State, code of why it failed, and a sentence."""
+MERGED = "merged with "
+"""Stands before the name of an earlier send, whose round serves a later one."""
 _SENT: Followed = (OperationState.SENT, "", "")
 _APPLIED: Followed = (OperationState.SUCCEEDED, "", "")
 
@@ -117,3 +119,13 @@ def too_old(version: str) -> OperationError:
     return OperationError(
         "generation", f"version {version} of the agent takes no operations", "Upgrade the agent"
     )
+
+
+def merged_with(text: str) -> str:
+    """Return with what a send was merged, in words, by what its target says; empty if with nothing."""
+    return text.partition(";")[0] if text.startswith(MERGED) else ""
+
+
+def join(*parts: str) -> str:
+    """Return sentences behind each other; those that are empty are left out."""
+    return "; ".join(part for part in parts if part)

@@ -17,11 +17,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from popham.clock import Clock
 from popham.errors import PophamError
-from popham.manager.operations.following import comes, follow, too_old
+from popham.manager.operations.following import MERGED, comes, follow, join, merged_with, too_old
+from popham.manager.operations.known import Known
 from popham.manager.operations.ledger import Entry, tell_future
 from popham.manager.operations.offering import is_followed
 from popham.manager.operations.open_targets import OpenTargets
@@ -34,7 +34,7 @@ from popham.store.rows import TargetRow
 from popham.store.seam import Reading, Store
 from popham.trust.keys import SigningKey
 from popham.trust.operation import open_result
-from popham.upstream.record import Record, Wanted
+from popham.upstream.record import Record
 
 PAGE = 4096
 """Targets read at once at the start."""
@@ -46,21 +46,7 @@ LASTS = 3600.0
 """Seconds that something may run beyond its expiry, before nobody can know what became of it."""
 REFUSING = frozenset({"visit.refused", "visit.off"})
 """Codes of a visit to an agent whose service is off."""
-MERGED = "merged with "
-"""Stands before the name of an earlier send, whose round serves a later one."""
 _QUEUED, _SENT, _RUNNING = OperationState.QUEUED, OperationState.SENT, OperationState.RUNNING
-
-
-class Known(Protocol):
-    """Who is known, and what groups are to have."""
-
-    def record(self, uid: str) -> Record | None:
-        """Return what is known of one agent."""
-        ...
-
-    def wanted(self, group: str) -> Wanted | None:
-        """Return what a group's agents are to have."""
-        ...
 
 
 class Register:
@@ -68,6 +54,7 @@ class Register:
 
     Attributes:
         outputs: What operations printed or made.
+        ordering: Held while something is ordered, so that what is open is counted right.
     """
 
     def __init__(
@@ -77,8 +64,8 @@ class Register:
         director: SigningKey,
         clock: Clock,
         *,
-        tell: Callable[[Record], None],
-        ask: Callable[[str], bool],
+        tell: Callable[[Record], None] = lambda _record: None,
+        ask: Callable[[str], bool] = lambda _uid: False,
     ) -> None:
         """Know of nothing yet: :meth:`load` reads, :meth:`run` keeps deadlines.
 
@@ -91,6 +78,7 @@ class Register:
             ask: Has an agent asked for a round likewise; False if there is no way to ask.
         """
         self.outputs = Outputs(store, clock)
+        self.ordering = asyncio.Lock()
         self._store = store
         self._book = book
         self._clock = clock
@@ -157,8 +145,10 @@ class Register:
         """Take up an operation that is durable, with its targets, and have those told that are open."""
         open_rows = [row for row in rows if row.open]
         self._targets.ended.update(row.state for row in rows if not row.open)
-        going = self._targets.begin(stored, len(open_rows)) if open_rows else None
-        for count, row in enumerate(open_rows if going else (), 1):
+        if not open_rows:
+            return
+        going = self._targets.begin(stored, len(open_rows))
+        for count, row in enumerate(open_rows, 1):
             self._begin(self._targets.take_up(going, row))
             if count % SLICE == 0:
                 await asyncio.sleep(0)
@@ -304,7 +294,7 @@ class Register:
         if kind is Kind.SEND:
             candidates = entry.going.stored.within.get(row.group, {})
             state, code, text = follow(record, self._book.wanted(record.group), candidates)
-            text = _join(_merged(row), text)
+            text = join(merged_with(row.text), text)
             if (state, text) != (row.state, row.text):
                 self._targets.become(entry, state, code=code, text=text)
         elif record.kind is AgentKind.STOCK:
@@ -367,11 +357,11 @@ class Register:
         """End a target whose time is over; who was told has until its next contact to say what became of it."""
         row, record = entry.row, self._book.record(entry.row.uid)
         if row.state == _QUEUED:
-            text = _join(_merged(row), "its agent was not in contact in time")
+            text = join(merged_with(row.text), "its agent was not in contact in time")
             self._targets.become(entry, OperationState.EXPIRED, text=text)
             return
         if record is None or is_followed(entry, record):
-            text = _join(row.text, "it did not come to its end in time")
+            text = join(row.text, "it did not come to its end in time")
             self._targets.become(entry, OperationState.EXPIRED, text=text)
             return
         last = row.expires + record.promise + (LASTS if row.state == _RUNNING else TOLD)
@@ -389,15 +379,6 @@ def _page(tx: Reading, *, after: tuple[int, str]) -> tuple[list[TargetRow], Mapp
     rows = tx.open_targets(after=after, limit=PAGE)
     found = [tx.operation(number) for number in {row.operation for row in rows}]
     return rows, {row.number: open_operation(row) for row in found if row is not None}
-
-
-def _merged(row: TargetRow) -> str:
-    """Return with what a send was merged, in words; empty if with nothing."""
-    return row.text.partition(";")[0] if row.text.startswith(MERGED) else ""
-
-
-def _join(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
 
 
 async def _all(waits: Sequence[Awaitable[None]]) -> None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from popham.manager.links import Links
-from popham.manager.operations.choosing import way_of
+from popham.manager.operations.choosing import Chosen, way_of
 from popham.manager.operations.register import Register
 from popham.manager.operations.stored import StoredOperation
 from popham.manager.visit_why import START
@@ -26,6 +26,7 @@ HINTS: Mapping[str, str] = MappingProxyType(
         "operation.generation": "Upgrade the agent",
         "operation.kind": "Try again once it was in touch",
         "operation.many": "Wait for them, or cancel some: popham op list --open",
+        "operation.no_candidate": "Publish one: popham send --no-apply",
         "operation.stock": "Run our agent there",
         "operation.takes_nothing": "Let its configuration accept a remote configuration, or run our agent there",
         "operation.withheld": "If its group stays below that serial, lower 'minimum_serial'",
@@ -81,7 +82,7 @@ class OutputView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetView:
+class OperationTargetView:
     """One target of an operation.
 
     Attributes:
@@ -129,7 +130,7 @@ class RefusalView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTarget:
-    """An agent that an operation would be for, and why; ``way`` and ``until`` as of :class:`TargetView`."""
+    """An agent that an operation would be for, and why; ``way`` and ``until`` as of :class:`OperationTargetView`."""
 
     uid: str
     name: str
@@ -169,7 +170,9 @@ def view_operation(stored: StoredOperation, counts: Mapping[str, int]) -> Operat
     )
 
 
-def view_target(tx: Reading, row: TargetRow, register: Register, links: Links, now: float) -> TargetView:
+def view_target(
+    tx: Reading, row: TargetRow, register: Register, links: Links, now: float
+) -> OperationTargetView:
     """Return the view of one target."""
     way, until = "", None
     if row.open:
@@ -180,7 +183,7 @@ def view_target(tx: Reading, row: TargetRow, register: Register, links: Links, n
     if row.output:
         kept = register.outputs.has(row.operation, row.uid)
         output = OutputView(sha256=row.output, length=row.length, left_out=row.left_out, kept=kept)
-    return TargetView(
+    return OperationTargetView(
         operation=f"op{row.operation}",
         uid=row.uid,
         name=row.name,
@@ -198,6 +201,24 @@ def view_target(tx: Reading, row: TargetRow, register: Register, links: Links, n
         way=way,
         output=output,
         cancelled_by=row.cancelled_by,
+    )
+
+
+def plan_target(agent: Chosen, row: TargetRow, register: Register, links: Links, now: float) -> PlannedTarget:
+    """Return the view of a target before it is one; ``row`` is what it would be."""
+    refusal, way, until = None, "", None
+    if row.open:
+        way, until = way_of(agent.uid, agent.promise, agent.last_contact, register, links, now)
+    else:
+        refusal = RefusalView(code=row.code, detail=row.text, hint=HINTS.get(row.code, ""))
+    return PlannedTarget(
+        uid=row.uid,
+        name=row.name,
+        group=row.group,
+        why=agent.why,
+        way=way,
+        until=until,
+        refusal=refusal,
     )
 
 

@@ -1,0 +1,31 @@
+"""Who is known to whoever keeps operations."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from popham.upstream.record import Record, Wanted
+
+
+class Known(Protocol):
+    """Who is known, and what groups are to have."""
+
+    def record(self, uid: str) -> Record | None:
+        """Return what is known of one agent."""
+        ...
+
+    def wanted(self, group: str) -> Wanted | None:
+        """Return what a group's agents are to have."""
+        ...
+
+
+class Nobody:
+    """Knows no agent: for commands that run beside a stopped Manager; its next start takes up what was ordered."""
+
+    def record(self, uid: str) -> Record | None:  # noqa: ARG002  # the form of Known
+        """Return None."""
+        return None
+
+    def wanted(self, group: str) -> Wanted | None:  # noqa: ARG002  # the form of Known
+        """Return None."""
+        return None
