@@ -158,3 +158,16 @@ async def test_f_o17_an_examination_ends_though_everything_hangs(patient):
         True,
     )
     assert [one.outcome for one in found if one.check == "disk"] == [FAILED, FAILED]
+
+
+async def test_f_o17_everything_that_is_not_well_has_a_next_step_whatever_is_damaged(patient):
+    patient.enroll()
+    found = []
+    for name, text in (("ca", "bm9uZQ=="), ("uid", "x"), ("certificate", "bm9uZQ==")):
+        file = patient.folder / "state" / ("join.json" if name == "ca" else "identity.json")
+        before = file.read_bytes()
+        file.write_text(json.dumps(json.loads(before) | {name: text}))
+        found += [one for one in await look(patient) if one.outcome in {WARNING, FAILED}]
+        file.write_bytes(before)
+    assert {"ca", "state", "certificate"} <= {one.check for one in found}
+    assert [one for one in found if not one.step] == []

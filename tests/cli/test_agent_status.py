@@ -164,7 +164,7 @@ def test_f_o17_what_waits_is_said():
         (STOPPED, {}, "popham agent run"),
         (STOPPED, {"held_by": "5"}, "Look at its log"),
         (STOPPED, {"admission": "not enrolled"}, "popham agent enroll"),
-        (FOUND, {"admission": "waiting"}, "popham accept 0198"),
+        (FOUND, {"admission": "waiting"}, "popham accept agent 0198"),
         (FOUND, {"problem": "it cannot be reached"}, "popham agent doctor"),
         (FOUND, {"error": "no"}, "popham agent check-in"),
         (FOUND, {"service": {"problem": {"code": "a"}, "next": "Stop that"}}, "Stop that"),

@@ -101,7 +101,7 @@ def test_an_output_is_no_upgrade(scene):
     scene.run(story)
 
 
-async def test_f_l3_the_largest_output_passes_through_cgi(tmp_path):
+async def test_the_largest_output_passes_through_cgi(tmp_path):
     scene = Scene()
     body = random.Random(1).randbytes(OUTPUT_LIMIT)
     scene.world.outputs = {digest(body): body}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from zlib import crc32
 
 import pytest
 from tests.manager.conftest import ADMIN, NOW, VIEWER, group
@@ -21,7 +22,7 @@ def ini(name, *hosts, beside=()):
 
 
 def uid_of(name):
-    return f"00000000-0000-4000-8000-{abs(hash(name)) % 10**12:012d}"
+    return f"00000000-0000-4000-8000-{crc32(name.encode()):012d}"
 
 
 async def join(bench, *names, kind="own", address="", belongs="fleet"):

@@ -166,7 +166,7 @@ def calling(lab, keeper):
     return Calling(lab.hub, book, signer, b"", lab.clock, lambda _record: {}, Outputs(keeper, Counts()))
 
 
-def test_f_l10_beside_a_link_that_upstream_opened_outputs_are_fetched_by_requests():
+def test_f_o4_beside_a_link_that_upstream_opened_outputs_are_fetched_by_requests():
     async def story(lab):
         lab.worlds[0].outputs, keeper = output(BODY, OTHER), Keeper(BODY)
         brought, tasks = [], []

@@ -63,9 +63,7 @@ async def test_f_o4_at_most_four_documents_travel_at_once_the_oldest_first(manag
 
 
 @pytest.mark.parametrize("generation", [0, 2])
-async def test_f_y10_an_agent_that_knows_no_operations_is_offered_none(
-    manager, ordering, ordered, generation
-):
+async def test_an_agent_that_knows_no_operations_is_offered_none(manager, ordering, ordered, generation):
     record = ordered.record
     record.note_state(replace(record.state, generation=generation), record.envelope)
     ordering.order(manager, record, NONCES[0])

@@ -121,16 +121,8 @@ async def look(settings: AgentSettings) -> dict[str, Any]:
     except LinkError as error:
         folder = Path(settings.state)
         found = describe_stopped(AgentState(StateView.look(folder, KIND)))
-        holder = find_holder(folder)
+        holder = lock_holder(folder / LOCK)
         if holder is not None:
             problem = f"process {holder} has the state directory, and {error.problem}"
             found |= {"held_by": holder, "problem": problem}
         return found
-
-
-def find_holder(folder: Path) -> str | None:
-    """Return the process that uses a state directory; None if none does, or that cannot be told."""
-    try:
-        return lock_holder(folder / LOCK)
-    except OSError:
-        return None

@@ -241,7 +241,7 @@ def _step(found: Found, named: str) -> str:  # noqa: PLR0911 - one return per ki
     if not found["running"]:
         return f"popham agent run{named}, or systemctl start popham-agent; {doctor} tries the way"
     if found["admission"] == "waiting" and not found.get("walled"):
-        return f"At the Manager: popham accept {found['uid']}; if it never asked there: {doctor}"
+        return f"At the Manager: popham accept agent {found['uid']}; if it never asked there: {doctor}"
     if found.get("problem"):
         return f"{doctor} tries each part of the way, and says which one fails"
     if found.get("error"):

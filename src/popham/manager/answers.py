@@ -216,12 +216,12 @@ def _now(view: AgentView) -> float:
 
 def _silent(view: AgentView) -> tuple[str, str] | None:
     if view.presence == Presence.NEVER_SEEN:
-        return "has never been in touch", "On the machine: popham agent status"
+        return "has never been in touch", "On the machine: popham agent status, then popham agent doctor"
     if view.presence == Presence.ON_TIME:
         return None
     age, promise = show_span(view.age or 0.0), show_span(_promise(view))
     sentence = f"not seen for {age}, though it promised to come every {promise}"
-    return sentence, "On the machine: popham agent status, and systemctl status popham-agent"
+    return sentence, "On the machine: popham agent status, then popham agent doctor"
 
 
 def _in_sync(view: AgentView) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from popham.manager.grant import Grant, Role
 from popham.manager.keys import ManagerKeys, create_keys
 from popham.manager.live import Live
 from popham.manager.objects import group_of, row_of
+from popham.manager.operations.register import Register
 from popham.manager.publishing import Publishing
 from popham.manager.rollout_watch import RolloutWatch
 from popham.manager.service import ManagerService
@@ -71,6 +72,7 @@ class SimManager:
         self.hub: Hub
         self.live: Live
         self.visits: Visits
+        self.operations: Register
         self.rollouts: RolloutWatch
         self.service: ManagerService
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,6 +85,14 @@ class SimManager:
         trust = {CA_PATH: self.keys.ca.pem, ROOT_PATH: self.keys.root, TARGETS_PATH: self.keys.targets}
         rng = random.Random(self._simulation.seed)  # noqa: S311  # a simulation, not a secret
         steering = Steering(lambda: self.load)
+        self.operations = Register(
+            self.store,
+            self.book,
+            self.keys.director,
+            clock,
+            tell=lambda record: self.live.tell_orders(record),  # noqa: PLW0108  # made below
+            ask=lambda uid: self.live.check_in(uid),  # noqa: PLW0108  # likewise
+        )
         self.hub = Hub(
             self.book,
             clock,
@@ -91,6 +101,7 @@ class SimManager:
             room=Room(clock, cap=self.cap, rng=rng),
             steering=steering,
             reported=lambda record: self.visits.reported(record),  # noqa: PLW0108  # made below
+            ordering=self.operations,
         )
         self.visits = Visits(
             VisitsSettings(),
@@ -102,6 +113,7 @@ class SimManager:
             draw=rng.random,
             limits=self._simulation.network.limits,
             dial=self._dial,
+            unreached=self.operations.unreached,
         )
         self.live = Live(self.book, self.hub, self.visits)
         live = self.live
@@ -119,8 +131,10 @@ class SimManager:
             members=self.rollouts.members,
             progress=self.rollouts.progress,
             holders=self.rollouts.holders,
+            operations=self.operations,
         )
         await self.book.load()
+        await self.operations.load()
         work = (
             self.hub.publish(),
             self.hub.flush(FLUSH),
@@ -128,6 +142,7 @@ class SimManager:
             steering.run(),
             self.rollouts.run(),
             self.visits.run(),
+            self.operations.run(),
         )
         self._tasks = [asyncio.ensure_future(one) for one in work]
         self._simulation.network.services[MANAGER] = self.hub

@@ -52,6 +52,11 @@ from popham.upstream.telling import Telling, head
 _log = logging.getLogger(__name__)
 _LARGE = (CONTENT_PATH, OUTPUTS_PATH)
 """Beginnings of paths that are left out under load."""
+_ALLOWED = {
+    held: find_route(Listener.AGENTS, "GET" if held else "POST", OPAMP_PATH).identities
+    for held in (False, True)
+}
+"""Who may make rounds, and who may hold links."""
 Wrap = Callable[[bytes], bytes]
 
 
@@ -97,16 +102,12 @@ class Hub:
         self._contacts = Contacts(book, clock)
         self._dirty = self._contacts.dirty
         self._heartbeats = Heartbeats(book, clock, self._dirty, self._steering)
-        self._allowed = {
-            held: find_route(Listener.AGENTS, "GET" if held else "POST", OPAMP_PATH).identities
-            for held in (False, True)
-        }
         self._shedder = shedder or Shedder()
         self._credentials = Credentials(book, clock, self._dirty, self._shedder, endpoint)
         self.counts = Counts()
         self.outputs = Outputs(ordering, self.counts)
         self._documents = Documents(book, trust, self.outputs)
-        self._telling = Telling(
+        self._telling = telling = Telling(
             book,
             self.counts,
             endpoint=endpoint,
@@ -115,13 +116,7 @@ class Hub:
         )
         self._backlog = Backlog(clock, self._hear)
         self._news = News(
-            book,
-            clock,
-            self._backlog,
-            self._shedder,
-            tell=self._telling.tell,
-            ask=self._telling.ask,
-            order=self._telling.order,
+            book, clock, self._backlog, self._shedder, tell=telling.tell, ask=telling.ask, order=telling.order
         )
 
     # Rounds and links.
@@ -132,7 +127,7 @@ class Hub:
             peer.identity = self._book.identify(peer)
         except Refused as error:
             return error.refusal
-        if peer.identity.caller not in self._allowed[held]:
+        if peer.identity.caller not in _ALLOWED[held]:
             return UNKNOWN
         if not held:
             return None

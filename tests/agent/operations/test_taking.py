@@ -238,6 +238,7 @@ def test_f_o4_a_full_ledger_forgets_what_is_past_and_heard_and_nothing_else(orde
         await pass_time(700)
         done = len(ordered.done)
         fresh = ordered.give(Kind.RUN, LOOK)
+        await ordered.operations.rest(5)
         ordered.clock.offset = -YEAR
         ordered.operations.take([first])
         await ordered.operations.rest(5)

@@ -7,11 +7,11 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from popham.agent.chain import dialing_context
 from popham.agent.doctor.finding import Finding, Outcome, fail, failed, is_well, ok, skip, warn
-from popham.agent.doctor.identity import check_certificate, check_clock, check_enrollment, check_trust
+from popham.agent.doctor.identity import ANEW, check_certificate, check_clock, check_enrollment, check_trust
 from popham.agent.doctor.machine import check_configuration, check_disk, check_permissions, check_state
 from popham.agent.doctor.probes import Probes
 from popham.agent.doctor.service import check_service
@@ -20,11 +20,16 @@ from popham.agent.local import ask
 from popham.agent.service import is_enabled
 from popham.agent.settings import AgentSettings
 from popham.agent.state import AgentState
-from popham.agent.stopped import KIND, Orders, find_holder
-from popham.errors import LinkError, PophamError, StateError
+from popham.agent.stopped import KIND, Orders
+from popham.errors import LinkError, PophamError, StateError, TrustError
 from popham.model.communication import Dialer
-from popham.statedir import StateView
+from popham.posix import lock_holder
+from popham.statedir import LOCK, StateView
 from popham.trust.identity import load_certificate, read_identity
+from popham.trust.issuer import load_issuers
+
+TOGETHER: Final = 16
+"""Servers that are tried at once: each may have a call under way that blocks."""
 
 
 async def examine(settings: AgentSettings, source: Path, probes: Probes) -> list[Finding]:
@@ -47,26 +52,32 @@ async def examine(settings: AgentSettings, source: Path, probes: Probes) -> list
         trust, orders = check_trust(state, now)
         found += [*trust, *check_clock(orders, now)]
         return found + await _examine_ways(settings, state, orders, live, probes)
-    except StateError as error:
+    except (StateError, ValueError) as error:
         # That it is missing, or may not be read, was said already.
-        said = failed("state", error)
-        known = any(said.text == one.text for one in found)
-        return [
-            *found,
-            *([] if known else [said]),
-            skip("way", "not tried, since nothing is known here of it"),
-        ]
+        said = _say_damaged(error)
+        if all(said.text != one.text for one in found):
+            found.append(said)
+        return [*found, skip("way", "not tried, since nothing is known here of it")]
+
+
+def _say_damaged(error: StateError | ValueError) -> Finding:
+    if isinstance(error, StateError):
+        return failed("state", error, ANEW)
+    return fail("state", "what is kept here is damaged", ANEW)
 
 
 def refuse(error: PophamError) -> list[Finding]:
     """Return what there is to say of a machine whose configuration cannot be read."""
     why = "not tried, since the configuration does not say where things are"
-    return [failed("configuration", error), skip("all else", why)]
+    return [failed("configuration", error, "Correct it"), skip("all else", why)]
 
 
 async def _find_agent(settings: AgentSettings, probes: Probes) -> tuple[Finding, Mapping[str, Any] | None]:
     """Return whether the agent runs and answers on its machine, and what it says of its service."""
-    holder = find_holder(Path(settings.state))
+    try:
+        holder = await probes.ask("lock", lambda: lock_holder(Path(settings.state) / LOCK))
+    except OSError:
+        return skip("agent", "whether it runs cannot be told by this user"), None
     try:
         live = await ask(settings.socket_path, "service", seconds=probes.seconds)
     except LinkError as error:
@@ -95,11 +106,21 @@ async def _examine_ways(
     found = await check_service(live, settings.service, keyid, probes, needed=needed)
     if join.walled if orders is None else (visited and orders.settings.never_dial):
         return [*found, skip("way", "not tried, since this machine dials nobody")]
+    try:
+        load_issuers(join.ca)
+    except TrustError as error:
+        return [*found, failed("ca", error, ANEW)]
     urls = orders.urls if orders is not None else join.urls
     credentials = Credentials(
         ca=join.ca, pin=join.ca_sha256, own=_make_own(state, Path(settings.state), join.ca, probes)
     )
-    ways = await asyncio.gather(*(Way(url, credentials, probes).examine() for url in urls))
+    room = asyncio.Semaphore(TOGETHER)
+
+    async def try_one(url: str) -> list[Finding]:
+        async with room:
+            return await Way(url, credentials, probes).examine()
+
+    ways = await asyncio.gather(*map(try_one, urls))
     # An agent goes on to the next server, and one that is visited needs none.
     spare = visited or any(is_well(way) for way in ways)
     return [*found, check_proxies(probes), *(_excuse(one) if spare else one for way in ways for one in way)]

@@ -70,9 +70,9 @@ def skip(check: str, text: str, *, server: str = "") -> Finding:
     return Finding(check, Outcome.SKIPPED, text, server=server)
 
 
-def failed(check: str, error: PophamError, *, server: str = "") -> Finding:
-    """Return that something is not well, in the words of an error."""
-    return fail(check, f"{error.problem} ({error.code})", error.hint, server=server)
+def failed(check: str, error: PophamError, otherwise: str, *, server: str = "") -> Finding:
+    """Return that something is not well, in the words of an error; ``otherwise`` is the step where it names none."""
+    return fail(check, f"{error.problem} ({error.code})", error.hint or otherwise, server=server)
 
 
 def is_well(findings: Iterable[Finding]) -> bool:

@@ -21,7 +21,8 @@ SKEW: Final = 300.0
 """Seconds that two clocks may differ."""
 _LATEST: Final = math.nextafter(1.0, 0.0)
 _ENROLL: Final = "popham agent enroll JOIN, with what 'popham token create' printed at the Manager"
-_ANEW: Final = "Restore the state directory from a backup, or empty it and enroll again"
+ANEW: Final = "Restore the state directory from a backup, or empty it and enroll again"
+"""Step where what is kept of identity and trust does not fit together."""
 
 
 def check_enrollment(state: AgentState) -> list[Finding]:
@@ -34,7 +35,7 @@ def check_enrollment(state: AgentState) -> list[Finding]:
     if join.walled:
         step = "popham agent service status, and give its address to the Manager in an Agent definition"
         return [warn("enrollment", "this machine waits to be born by a visit", step), *_check_token(join)]
-    step = f"At the Manager: popham accept {state.uid}"
+    step = f"At the Manager: popham accept agent {state.uid}"
     return [
         warn("enrollment", "this machine has no certificate yet, and waits for one", step),
         *_check_token(join),
@@ -47,7 +48,7 @@ def _check_token(join: Join) -> list[Finding]:
     try:
         EnrollmentKey.from_seed(join.seed)
     except EnrollmentError as error:
-        return [failed("token", error)]
+        return [failed("token", error, _ENROLL)]
     return [
         ok("token", "its form is right; whether it still serves only the Manager can tell, when it is asked")
     ]
@@ -65,14 +66,14 @@ def check_certificate(state: AgentState, now: float) -> list[Finding]:
         check_issued(certificate, join.ca)
         pinned = pin_of(load_issuers(join.ca)[0]) == join.ca_sha256
     except TrustError as error:
-        return [failed("certificate", error)]
+        return [failed("certificate", error, ANEW)]
     if not fits or not pinned:
         what = (
             "the CA kept here is not the one of the join string"
             if fits
             else "it is not for this machine's key"
         )
-        return [fail("certificate", what, _ANEW)]
+        return [fail("certificate", what, ANEW)]
     return [_judge_dates(identity, now)]
 
 
@@ -103,9 +104,9 @@ def check_trust(state: AgentState, now: float) -> tuple[list[Finding], Orders | 
         tuf.check_current(now)
         orders = read_orders(state)
     except TrustError as error:
-        return [failed("trust", error)], None
+        return [failed("trust", error, ANEW)], None
     if orders.kept.error is not None:
-        return [failed("trust", orders.kept.error)], orders
+        return [failed("trust", orders.kept.error, ANEW)], orders
     what = "assignment and bundles" if orders.kept.newest else "no bundle came yet"
     text = f"root {tuf.root_version} and targets {tuf.targets_version} name a director; {what}"
     return [ok("trust", f"{text}{' verify' if orders.kept.newest else ''}")], orders

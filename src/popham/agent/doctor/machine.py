@@ -51,7 +51,7 @@ async def check_state(settings: AgentSettings, probes: Probes) -> list[Finding]:
         await probes.ask("state", lambda: StateView.look(folder, KIND).names("blobs"))
         held = await probes.ask("mode", folder.stat)
     except StateError as error:
-        return [failed(name, error)]
+        return [failed(name, error, f"Look at {folder}")]
     except TimeoutError:
         return [fail(name, f"{folder} does not answer within {probes.seconds:g} s", "Look at that disk")]
     except OSError as error:

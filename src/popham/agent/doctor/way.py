@@ -38,6 +38,7 @@ NOBODYS = f"/v1/content/sha256/{'0' * 64}"
 _LIMIT = 512 * 1024
 _SOON = 7 * 86400.0
 """Seconds before its end at which somebody should look after a certificate."""
+_LOG = "See the Manager's log, and that it is the right one"
 _AFTER_PORT = ("tls", "pin", "livez", "identity")
 _CLOSED = "Check that a firewall lets this port through, and that the Manager runs and listens on it"
 
@@ -129,7 +130,7 @@ class Way:
         wrong = [error for error, _ in tried if error is not None]
         if not reached:
             text = "; ".join(dict.fromkeys(error.problem for error in wrong))
-            return [fail("port", text, wrong[0].hint, server=self._url)], None
+            return [fail("port", text, wrong[0].hint or _CLOSED, server=self._url)], None
         took = next(took for error, took in tried if error is None)
         text = f"port {self._port} of {reached[0].host} answers in {took * 1000:.0f} ms"
         if wrong:
@@ -170,7 +171,8 @@ class Way:
             step = "Check the port; a firewall, or what stands before a Manager, may accept in its place"
             return fail("tls", text, step, server=url)
         except OSError as error:
-            return failed("tls", explain(error, f"{self._host}:{self._port}", seconds=seconds), server=url)
+            found = explain(error, f"{self._host}:{self._port}", seconds=seconds)
+            return failed("tls", found, _LOG, server=url)
         shown: ssl.SSLObject = writer.get_extra_info("ssl_object")
         version, certificate = shown.version(), shown.getpeercert() or {}
         writer.transport.abort()
@@ -192,7 +194,7 @@ class Way:
             pem, _ = await self._fetch(CA_PATH, context)
             find_anchor(pem, self._credentials.pin)
         except PophamError as error:
-            return failed("pin", error, server=self._url)
+            return failed("pin", error, _LOG, server=self._url)
         return ok("pin", "its CA is the one that the join string names", server=self._url)
 
     async def _ask_life(self) -> list[Finding]:
@@ -201,7 +203,7 @@ class Way:
         try:
             _, date = await self._fetch(LIFE, self._context())
         except LinkError as error:
-            return [failed("livez", error, server=self._url)]
+            return [failed("livez", error, _LOG, server=self._url)]
         alive = ok("livez", "the Manager serves", server=self._url)
         said = read_date(date)
         if said is None:
@@ -225,7 +227,7 @@ class Way:
                 return ok("identity", "the Manager knows this machine's certificate", server=url)
             if error.code == "link.busy":
                 return warn("identity", error.problem, "Try again later", server=url)
-            return failed("identity", error, server=url)
+            return failed("identity", error, _LOG, server=url)
         except (PophamError, OSError) as error:
             text = f"this machine's certificate cannot be shown: {error}"
             return fail("identity", text, "See what is said of certificate and disk", server=url)
