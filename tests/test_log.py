@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popham.errors import ConfigError, PolicyError
-from popham.log import MAX_TEXT, HumanLines, JsonLines, escape, redact, set_up_logging, writes_to_journal
+from popham.log import (
+    MAX_TEXT,
+    HumanLines,
+    JsonLines,
+    RecentLines,
+    escape,
+    keep_recent_lines,
+    redact,
+    set_up_logging,
+    writes_to_journal,
+)
 
 SECRETS = [
     "pop_ab12_SECRETcanary",
@@ -22,6 +32,7 @@ SECRETS = [
     '{"token": "SECRETcanary"}',
     "--token=SECRETcanary",
     "api_key = SECRETcanary",
+    "https://me:SECRETcanary@feed.example/x",
     "-----BEGIN PRIVATE KEY-----\nSECRETcanary\n-----END PRIVATE KEY-----",
     "-----BEGIN EC PRIVATE KEY-----\nSECRETcanary",
 ]
@@ -173,3 +184,23 @@ def test_only_the_stream_of_the_journal_gets_its_marks(tmp_path, root):
         set_up_logging(stream=stream, env=env)
         logging.getLogger("popham").error("x")
     assert (tmp_path / "out").read_text() == "<3>popham: x\n"
+
+
+def test_the_newest_lines_are_kept_within_bounds_and_without_secrets(root):
+    recent = keep_recent_lines()
+    root.setLevel(logging.INFO)
+    for number in range(2100):
+        root.info("line %d token=SECRETcanary", number)
+    lines = recent.lines()
+    assert len(lines) == 2000
+    assert "line 2099" in lines[-1]
+    assert "SECRETcanary" not in "".join(lines)
+    for _ in range(100):
+        root.info("x" * 8000)
+    assert sum(map(len, recent.lines())) <= 256 * 1024
+
+
+def test_a_line_longer_than_all_that_is_kept_leaves_nothing():
+    recent = RecentLines(size=10)
+    recent.handle(logging.LogRecord("popham", logging.INFO, "", 0, "long enough", (), None))
+    assert recent.lines() == []

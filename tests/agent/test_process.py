@@ -53,3 +53,17 @@ async def test_an_agent_runs_although_what_an_apply_left_in_the_middle_cannot_be
     finally:
         stopping.set()
         await running
+
+
+async def test_f_o4_an_agent_of_which_a_restart_is_ordered_ends_in_order_and_says_so(enrolled, tmp_path):
+    settings, directory = enrolled
+    agent = Agent(settings, tmp_path / "agent.toml", directory, SystemClock(), random.Random(1))
+    agent._again.set()
+    async with asyncio.timeout(30):
+        assert await agent.run(asyncio.Event(), asyncio.Event()) is True
+    assert not settings.socket_path.exists()
+    stopping = asyncio.Event()
+    stopping.set()
+    another = Agent(settings, tmp_path / "agent.toml", directory, SystemClock(), random.Random(1))
+    async with asyncio.timeout(30):
+        assert await another.run(asyncio.Event(), stopping) is False

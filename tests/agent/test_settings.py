@@ -109,3 +109,25 @@ def test_f_c7_nothing_else_can_be_said_of_it(tmp_path):
     error = refused(write(tmp_path, 'metered = "sometimes"\n'))
     assert error.code == "config.value"
     assert "metered" in error.problem
+
+
+def test_f_o4_what_may_be_ordered_once_is_named_here(tmp_path):
+    text = 'commands.look = ["/bin/true"]\n[operations]\nrun = ["look"]\nrefuse = ["restart"]\n'
+    found = load_settings(write(tmp_path, text), env={}).operations
+    assert (found.run, found.refuse) == (("look",), ("restart",))
+    assert load_settings(None, env={}).operations.run == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "word"),
+    [
+        ('[operations]\nrun = ["look"]', "config.command", "look"),
+        ('commands.look = ["/bin/true", "{path}"]\n[operations]\nrun = ["look"]', "config.command", "{path}"),
+        ('[operations]\nrefuse = ["dance"]', "config.operation", "dance"),
+        ('[operations]\nrefuse = ["send"]', "config.operation", "send"),
+    ],
+)
+def test_f_o4_what_could_never_be_ordered_is_refused_by_name(tmp_path, text, code, word):
+    error = refused(write(tmp_path, text))
+    assert error.code == code
+    assert word in str(error)

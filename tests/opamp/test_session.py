@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from popham.errors import WireError
-from popham.opamp.codec import custom, parse_agent
+from popham.opamp.codec import custom, parse_agent, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     AgentDescription,
     AgentDisconnect,
@@ -243,3 +245,23 @@ def test_only_an_answer_to_a_report_counts_as_one(session):
     assert (session.said, session.answered) == (2, 1)
     session.opened()
     assert (session.said, session.answered) == (2, 2), "over a new link it is said again"
+
+
+def test_results_are_said_with_each_heartbeat_and_that_they_are_heard_is_no_news(session):
+    said = custom(Report(generation=1, results=[b"r"]))
+    with_results = replace(parts(), results=said)
+    say(session, parts())
+    session.receive(ANSWER)
+    for force in (False, True, True):
+        heard = parse_custom(say(session, with_results, force=force).custom_message)
+        assert (list(heard.results), heard.state) == ([b"r"], b"")
+        session.receive(ANSWER)
+    assert say(session, with_results, force=False) is None
+    assert say(session, parts(), force=False) is None
+    assert not say(session, parts()).HasField("custom_message")
+
+
+def test_a_report_and_results_are_one_message(session):
+    said = custom(Report(generation=1, results=[b"r"]))
+    heard = parse_custom(say(session, replace(parts(state=b"s"), results=said)).custom_message)
+    assert (list(heard.results), heard.state, heard.generation) == ([b"r"], b"s", 1)

@@ -1,7 +1,17 @@
-"""Renews the agent's certificate over whatever link there is, long before it ends."""
+"""Renews the agent's certificate over whatever link there is, long before it ends, and changes its key.
+
+Rules:
+
+1. A new key is durable before anybody hears of it, and is used only together with its certificate and assignment.
+2. Its request is proven by the key in use, and repeated, with the same new key, until it is answered: an answer
+   that was lost may have changed the key upstream.
+3. One that is refused is not forgotten either, for the same reason: the next request, in turn, asks for a
+   certificate of the key in use.  An answer to that one says that upstream knows no other.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable
@@ -21,6 +31,7 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import (
 from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Renew
 from popham.trust.identity import load_certificate, make_csr, read_identity
 from popham.trust.issuer import check_issued
+from popham.trust.keys import IdentityKey
 from popham.trust.renewal import renewal_time, sign_renewal
 
 _log = logging.getLogger(__name__)
@@ -29,7 +40,13 @@ RETRY = 3600.0
 
 
 class Credentials:
-    """Knows when to renew, asks once per link, and keeps what comes."""
+    """Knows when to renew, asks once per link, and keeps what comes.
+
+    Attributes:
+        due: Wall time of the next request, in unix seconds.
+        wake: Called when there is something to ask for now.
+        opens: Checks an assignment for the key of an id; raises TrustError.
+    """
 
     def __init__(
         self,
@@ -50,9 +67,15 @@ class Credentials:
         self._clock = clock
         self._draw = draw
         self._renewed = renewed
-        self._asked = False
+        self._asked: IdentityKey | None = None
         self._until = math.inf
-        self.due = self._plan()
+        self.wake: Callable[[], None] = lambda: None
+        self.opens: Callable[[bytes, str], object] = lambda _envelope, _keyid: None
+        self._rotating: asyncio.Future[None] | None = None
+        self._changed = False
+        self._old_next = False  # whether the key in use is asked for before the new one is again
+        self._unsure = state.next_key() is not None
+        self.due = self._clock.now() if self._unsure else self._plan()
 
     def _plan(self) -> float:
         certificate = self._state.certificate()
@@ -67,15 +90,44 @@ class Credentials:
         """Whether the certificate is past its end, and serves for renewal only."""
         return self._until <= self._clock.now()
 
+    @property
+    def serves(self) -> bool:
+        """Whether the certificate serves for more than renewal, as far as is known here.
+
+        Upstream may know the new key already, where the answer that said so was lost.
+        """
+        return not self.expired and not self._unsure
+
+    def take_change(self) -> bool:
+        """Return whether the key has changed since this was last asked: links of the former one are of no use."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    async def rotate(self) -> None:
+        """Make a new key, and return once its certificate is in use.
+
+        Raises:
+            TrustError: ``trust.rotation``: upstream refused it; the key in use stays.
+            StateError: It could not be kept.
+        """
+        if self._rotating is None:
+            if self._state.next_key() is None:
+                self._state.save_next_key(IdentityKey.create())
+            self._rotating = asyncio.get_running_loop().create_future()
+            self._old_next, self.due = False, self._clock.now()
+            self.wake()
+        await asyncio.shield(self._rotating)
+
     def request(self) -> AgentToServer | None:
         """Return the request for a new certificate if it is due and not yet asked for."""
         certificate = self._state.certificate()
         if certificate is None or self._asked or self._clock.now() < self.due:
             return None
-        self._asked = True
-        key = self._state.identity_key()
-        csr = make_csr(key, self._state.uid)
-        renew = Renew(generation=GENERATION, certificate=certificate, signature=sign_renewal(key, csr))
+        held = self._state.identity_key()
+        fresh = None if self._old_next else self._state.next_key()
+        self._asked = fresh or held
+        csr = make_csr(self._asked, self._state.uid)
+        renew = Renew(generation=GENERATION, certificate=certificate, signature=sign_renewal(held, csr))
         wanted = OpAMPConnectionSettingsRequest(certificate_request=CertificateRequest(csr=csr))
         return AgentToServer(
             connection_settings_request=ConnectionSettingsRequest(opamp=wanted),
@@ -84,16 +136,36 @@ class Credentials:
 
     def lost(self) -> None:
         """Take note that the answer will not come."""
-        self._asked = False
+        self._unsure = self._unsure or self._asks_anew
+        self._asked = None
+
+    @property
+    def _asks_anew(self) -> bool:
+        """Whether a certificate of the new key is asked for, and not answered yet."""
+        return self._asked is not None and self._asked.keyid != self._state.identity_key().keyid
 
     def refused(self, text: str) -> bool:
         """Take note of a refusal, if a request is open; it is made again later, and blocks nothing else."""
-        if not self._asked:
+        if self._asked is None:
             return False
         _log.warning("the certificate was not renewed: %s", text)
-        self._asked = False
+        self._old_next, self._unsure = self._asks_anew, False
+        self._asked = None
         self.due = self._clock.now() + RETRY
+        hint = "The key in use stays; look why on the Manager: popham describe agent"
+        self._end_rotation(TrustError("rotation", f"the new key was refused: {text}", hint))
         return True
+
+    def _end_rotation(self, error: TrustError | None) -> None:
+        """Tell whoever waits for the new key what became of it."""
+        waiting, self._rotating = self._rotating, None
+        if waiting is None:
+            return
+        if error is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(error)
+            waiting.exception()  # nobody may wait any more
 
     def receive(self, offered: TLSCertificate, admission: Admission) -> None:
         """Keep the new certificate, if one was asked for; an answer that comes twice changes nothing.
@@ -101,25 +173,39 @@ class Credentials:
         Raises:
             TrustError: It is for another key or agent, of another CA, or over already.
         """
-        if not self._asked:
+        key = self._asked
+        if key is None:
             return
         if not offered.cert:
             self.refused(admission.text)
             return
+        anew = self._asks_anew
         try:
-            self._check(offered.cert)
+            self._check(offered.cert, key)
+            if anew:
+                self.opens(admission.assignment, key.keyid)
         except TrustError as error:
             self.refused(str(error))
             raise
-        self._state.save_certificate(offered.cert)
-        self._asked = False
-        self.due = self._plan()
+        if anew:
+            self._state.change_key(offered.cert, admission.assignment)
+            _log.info("this machine has a new key: %s", key.keyid)
+        else:
+            self._state.save_certificate(offered.cert)
+            if self._old_next:
+                self._state.save_next_key(None)
+        self._asked, self._old_next, self._unsure = None, False, False
+        self._changed = self._changed or anew
+        self.due = self._clock.now() if self._state.next_key() else self._plan()
         self._renewed()
+        if anew:
+            self._end_rotation(None)
+            self.wake()
 
-    def _check(self, pem: bytes) -> None:
+    def _check(self, pem: bytes, key: IdentityKey) -> None:
         certificate = load_certificate(pem)
         identity = read_identity(certificate)
-        if identity.uid != self._state.uid or identity.spki != self._state.identity_key().keyid:
+        if identity.uid != self._state.uid or identity.spki != key.keyid:
             raise TrustError("certificate", "the certificate offered is for another agent or key")
         join = self._state.join()
         if join is not None:

@@ -174,8 +174,7 @@ class Documents:
             TrustError: It may not be believed; nothing changed.
         """
         held = self._state.assignment_floor()
-        key = self._state.identity_key().keyid
-        taken = open_assignment(envelope, tuf=self._tuf, uid=self._state.uid, spki_sha256=key, seq_floor=held)
+        taken = self.check_assignment(envelope, self._state.identity_key().keyid)
         if self.assignment is None or taken.seq > held:
             if self.assignment is not None and taken.group != self.assignment.group:
                 # It was counted by the group that the machine leaves; a minimum serial is another's.
@@ -185,6 +184,15 @@ class Documents:
             self.assignment = taken
             self._changed()
             self._choose(taken)
+
+    def check_assignment(self, envelope: bytes, keyid: str) -> Assignment:
+        """Return an assignment that may be taken, for the key of this id.
+
+        Raises:
+            TrustError: It may not be believed.
+        """
+        floor, uid = self._state.assignment_floor(), self._state.uid
+        return open_assignment(envelope, tuf=self._tuf, uid=uid, spki_sha256=keyid, seq_floor=floor)
 
     def _choose(self, taken: Assignment) -> None:
         """Go to the side of the newest bundle that an assignment says, if that is another.

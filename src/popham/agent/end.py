@@ -88,7 +88,7 @@ class AgentEnd(Hearing):
         self.unvisited = ""
         self._stray = False
         self._version = version
-        self._sealed: tuple[StateRecord, bytes] | None = None
+        self._sealed: tuple[StateRecord, str, bytes] | None = None
         self._stirred = self._stirring()
         self.tell_facts(facts)
 
@@ -201,11 +201,12 @@ class AgentEnd(Hearing):
         )
 
     def _state_envelope(self) -> bytes:
-        """Return the signed record; signed anew, under a new revision, only if something in it changed."""
+        """Return the signed record; signed anew, under a new revision, only if it or the key changed."""
         record = self.record()
-        if self._sealed is None or self._sealed[0] != record:
+        key = self._state.identity_key()
+        if self._sealed is None or self._sealed[:2] != (record, key.keyid):
             if self._sealed is None or self._sealed[0].revision == record.revision:
                 self._enforcer.revise()
                 record = self.record()
-            self._sealed = record, seal_state(record, self._state.identity_key())
-        return self._sealed[1]
+            self._sealed = record, key.keyid, seal_state(record, key)
+        return self._sealed[2]

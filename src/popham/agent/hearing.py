@@ -119,15 +119,20 @@ class Hearing:
         self._bundle_wanted = False
         self._mark = -1
         enforcer.brought = self._note_brought
+        credentials.wake, credentials.opens = news.set, enforcer.check_assignment
+
+    def take_change(self) -> bool:
+        """Return whether this end has another key since this was last asked, which no open link knows."""
+        return self._credentials.take_change()
 
     @property
     def settings(self) -> CommunicationSettings:
-        """The communication settings in force; with an expired certificate, those of the first round.
+        """The communication settings in force; with a certificate that serves for renewal only, those of the first round.
 
         Nobody lets such an agent hold a link: it has to renew first, by a round of its own.
         """
         in_force = self._in_force()
-        if not self._credentials.expired:
+        if self._credentials.serves:
             return in_force
         if in_force.dialer is Dialer.MANAGER:
             return replace(in_force, mode=Mode.PULL)

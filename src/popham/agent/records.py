@@ -39,11 +39,15 @@ class Identity:
     Attributes:
         uid: instance_uid as a UUID string.
         certificate: None until enrolled.
+        next_key: A new key, for which a certificate is asked for; None if there is none.
+        assignment: The assignment that names the key, until it stands where assignments are kept.
     """
 
     uid: str
     key: bytes = field(repr=False)
     certificate: bytes | None = None
+    next_key: bytes | None = field(default=None, repr=False)
+    assignment: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 
+from popham.agent.reading import FETCHED, Record, blob_name, blobs_of, decode, read_key
 from popham.agent.records import (
     Drift,
     Floors,
@@ -34,41 +31,19 @@ from popham.agent.records import (
     TrustedDocuments,
 )
 from popham.agent.storage import MemoryStorage, Reserved, Storage
-from popham.errors import PophamError, StateError, TrustError, WireError
-from popham.model.bundle import BUNDLE_TYPE, Bundle
+from popham.errors import StateError
 from popham.model.names import digest
 from popham.model.policy import MAX_BODY
 from popham.statedir import FORMAT, WALLED
-from popham.trust.dsse import ENVELOPE_LIMIT, Envelope
-from popham.trust.keys import IdentityKey, load_private
+from popham.trust.dsse import ENVELOPE_LIMIT
+from popham.trust.keys import IdentityKey
 from popham.trust.verify import Floor, check_blob
 
 _log = logging.getLogger(__name__)
 MAX_RECORD = 4 * 1024 * 1024
 """Bytes of a record that is no envelope."""
 
-_ANEW = "Restore it from a backup, or empty the state directory and run 'popham agent enroll' again"
-_FETCHED = "Remove that file; the agent is sent it again at its next round"
-_REMEDIES: Mapping[str, str] = MappingProxyType(
-    {
-        "join.json": _ANEW,
-        "identity.json": _ANEW,
-        "trust.json": _ANEW,
-        "floors.json": _ANEW,
-        "progress.json": _ANEW,
-        "assignment.json": _FETCHED,
-        "bundle.json": _FETCHED,
-        "last-good.json": _FETCHED,
-        "former.json": "Remove that file; an undo then goes back to what was proven before",
-        "proven.json": "Remove that file; what is in force cannot be undone until another set has proven itself",
-        "probation.json": "Remove that file; what was undone before is tried again",
-        "drift.json": "Remove that file; what was put back is counted anew",
-        "location.json": "Remove that file; the agent looks around again when it starts",
-    }
-)
 _WAYS_BACK = frozenset({"proven.json", "former.json"})
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_Record = TypeVar("_Record")
 
 
 class AgentState:
@@ -129,7 +104,7 @@ class AgentState:
             StateError: ``state.not_enrolled``, or ``state.corrupt`` if it is no P-256 key.
         """
         if self._key is None:
-            self._key = _read_key(self._need_identity().key)
+            self._key = read_key(self._need_identity().key)
         return self._key
 
     def certificate(self) -> bytes | None:
@@ -145,6 +120,29 @@ class AgentState:
         """
         self._save_identity(replace(self._need_identity(), certificate=certificate))
 
+    def next_key(self) -> IdentityKey | None:
+        """Return the new key for which a certificate is asked for, None if there is none."""
+        identity = self.identity()
+        return read_key(identity.next_key) if identity and identity.next_key else None
+
+    def save_next_key(self, key: IdentityKey | None) -> None:
+        """Keep a new key beside the one in use, before anybody hears of it; None to forget it."""
+        self._save_identity(replace(self._need_identity(), next_key=key.pem if key else None))
+
+    def change_key(self, certificate: bytes, assignment: bytes) -> None:
+        """Use the new key from now on, with its certificate, and the assignment that names it: all, or nothing.
+
+        Raises:
+            StateError: ``state.not_enrolled``: there is none.
+        """
+        held = self._need_identity()
+        if held.next_key is None:
+            raise StateError("not_enrolled", "there is no new key on this machine")
+        self._save_identity(
+            Identity(uid=held.uid, key=held.next_key, certificate=certificate, assignment=assignment)
+        )
+        self.save_assignment(assignment)
+
     def documents(self) -> TrustedDocuments | None:
         """Return TUF's root and targets, None before enrollment."""
         return self._load("trust.json", TrustedDocuments)
@@ -155,11 +153,16 @@ class AgentState:
 
     def assignment(self) -> bytes | None:
         """Return the newest assignment as it came, None if there is none."""
-        return self._envelope("assignment.json")
+        identity = self.identity()
+        # One that names the key in use goes before one of a former key, which a kill may have left.
+        return identity.assignment if identity and identity.assignment else self._envelope("assignment.json")
 
     def save_assignment(self, envelope: bytes) -> None:
         """Keep the newest assignment."""
         self._storage.write("assignment.json", envelope)
+        identity = self.identity()
+        if identity is not None and identity.assignment is not None:
+            self._save_identity(replace(identity, assignment=None))
 
     def bundle(self) -> bytes | None:
         """Return the newest accepted bundle as it came, None if there is none."""
@@ -182,7 +185,7 @@ class AgentState:
         """
         envelope = envelope or self.bundle()
         if envelope is None:
-            raise StateError("bundle", "there is no bundle that could be in force", _FETCHED)
+            raise StateError("bundle", "there is no bundle that could be in force", FETCHED)
         self._storage.write("last-good.json", envelope)
         self.prune_blobs()
 
@@ -265,7 +268,7 @@ class AgentState:
 
     def blob(self, sha256: str) -> bytes | None:
         """Return a policy's body, None if it is not here; a damaged one is forgotten."""
-        name = _blob_name(sha256)
+        name = blob_name(sha256)
         try:
             data = self._storage.read(name, MAX_BODY)
         except StateError:
@@ -283,7 +286,7 @@ class AgentState:
         Raises:
             TrustError: ``trust.blob``: ``data`` is not what ``sha256`` names.
         """
-        name = _blob_name(sha256)
+        name = blob_name(sha256)
         check_blob(data, sha256, len(data))
         if self.blob(sha256) is None:
             self._storage.write(name, data)
@@ -300,7 +303,7 @@ class AgentState:
         for name in ("bundle.json", "last-good.json", "proven.json", "former.json"):
             try:
                 envelope = self._envelope(name)
-                named = set() if envelope is None else _blobs_of(name, envelope)
+                named = set() if envelope is None else blobs_of(name, envelope)
             except StateError as error:
                 if name not in _WAYS_BACK:
                     raise
@@ -330,12 +333,12 @@ class AgentState:
     def _envelope(self, name: str) -> bytes | None:
         data = self._storage.read(name, ENVELOPE_LIMIT)
         if data is not None:
-            _decode(name, data, dict[str, Any])
+            decode(name, data, dict[str, Any])
         return data
 
-    def _load(self, name: str, kind: type[_Record]) -> _Record | None:
+    def _load(self, name: str, kind: type[Record]) -> Record | None:
         data = self._storage.read(name, MAX_RECORD)
-        return None if data is None else _decode(name, data, kind)
+        return None if data is None else decode(name, data, kind)
 
     def _save(self, name: str, record: object) -> None:
         self._storage.write(name, msgspec.json.format(msgspec.json.encode(record), indent=2))
@@ -347,42 +350,3 @@ class MemoryAgentState(AgentState):
     def __init__(self, storage: MemoryStorage | None = None) -> None:
         self.storage = storage or MemoryStorage()
         super().__init__(self.storage)
-
-
-def _decode(name: str, data: bytes, kind: type[_Record]) -> _Record:
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _corrupt(name, str(error)) from error
-
-
-def _corrupt(name: str, why: str) -> StateError:
-    problem = f"{name} in the agent's state directory is damaged: {why}"
-    return StateError("corrupt", problem, _REMEDIES[name])
-
-
-def _read_key(pem: bytes) -> IdentityKey:
-    try:
-        key = load_private(pem, "identity.json")
-    except TrustError as error:
-        raise _corrupt("identity.json", error.problem) from error
-    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-        raise _corrupt("identity.json", "it holds no P-256 key")
-    return IdentityKey(key)
-
-
-def _blobs_of(name: str, envelope: bytes) -> set[str] | None:
-    """Return what a bundle names; None if this program does not know what stands in it."""
-    try:
-        payload = Envelope.parse(envelope, types={BUNDLE_TYPE}).payload
-        return set(Bundle.from_payload(payload).blobs())
-    except WireError:
-        return None
-    except PophamError as error:
-        raise _corrupt(name, error.problem) from error
-
-
-def _blob_name(sha256: str) -> str:
-    if not _DIGEST.fullmatch(sha256):
-        raise TrustError("blob", f"{sha256[:100]!r} is no digest", "A digest is 64 hexadecimal digits")
-    return f"blobs/{sha256}"

@@ -55,6 +55,10 @@ class End(Protocol):
         """Take note that this end dials although it is to be visited, and why; empty if it does not."""
         ...
 
+    def take_change(self) -> bool:
+        """Return whether this end has another key since this was last asked, which no open link knows."""
+        ...
+
     def lost(self) -> None:
         """Take note that nothing said and unanswered may have arrived."""
         ...

@@ -183,6 +183,9 @@ class Talk:
                     return None
                 if link is not self._served and (not self.dials or await self._moved(held)):
                     return None
+                if self._end.take_change():
+                    # What is said over it from now on is not believed any more.
+                    return None if link is self._served else await self._open_beside(self._ways.dial())
                 other = await self._change_over()
                 if other is not None:
                     return other

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from popham.clock import Clock
 from popham.errors import EnrollmentError
-from popham.manager.agents import join_agent, unique_name
+from popham.manager.agents import assign, join_agent, unique_name
 from popham.manager.audit import note
 from popham.manager.bundles import Bundles
 from popham.manager.dialing import visit_born
@@ -27,7 +27,7 @@ from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
 from popham.store.rows import AgentRow
 from popham.store.seam import Store, Writing
 from popham.trust.ca import AGENT_LIFETIME
-from popham.trust.identity import check_csr, load_certificate, read_identity
+from popham.trust.identity import Csr, check_csr, load_certificate, read_identity
 from popham.trust.join import verify_enrollment
 from popham.trust.keys import PublicKey
 from popham.trust.renewal import verify_renewal
@@ -103,11 +103,16 @@ class Admissions:
         return await self._store.write(work)
 
     async def renew(self, uid: str, csr: bytes, request: Renew) -> tuple[AgentRow, Admitted]:
-        """Give a new certificate for an old one of the same key; return it with the agent's row.
+        """Give a new certificate for an old one, of the same key or of a new one; return it with the agent's row.
+
+        A new key is the agent's from then on.  Its former one serves for one thing only: to ask again for the
+        certificate of the new one, where the answer was lost.
 
         Raises:
             EnrollmentError: The agent is not, or no longer, accepted.
             TrustError: The old certificate does not prove who asks.
+
+        Source: guarantees REL-9.
         """
         check_generations(GENERATION, request.generation, Dialer.AGENT)
         now = self._clock.now()
@@ -116,13 +121,34 @@ class Admissions:
 
         def work(tx: Writing) -> tuple[AgentRow, Admitted]:
             row = tx.agent(identity.uid)
-            if identity.uid != uid or row is None or row.spki != checked.spki_sha256:
-                raise EnrollmentError(
-                    "unknown_agent", "this certificate's agent is not known here", "Enroll it again"
-                )
+            known = row is not None and identity.uid == uid
+            if row is None or not known or not _may_renew(row, identity.public_der, checked.public_key_der):
+                problem, hint = "this certificate's agent, or its key, is not known here", "Enroll it again"
+                raise EnrollmentError("unknown_agent", problem, hint)
+            if row.public_key != checked.public_key_der and row.admission == Admission.ACCEPTED:
+                row = self._change_key(tx, row, checked, now)
             return self._give(tx, row, csr)
 
         return await self._store.write(work)
+
+    def _change_key(self, tx: Writing, row: AgentRow, asked: Csr, now: float) -> AgentRow:
+        """Return an agent with a new key, and the assignment that names it; they are stored with its certificate.
+
+        Raises:
+            EnrollmentError: ``enrollment.key_taken``.
+        """
+        if tx.agent_by_spki(asked.spki_sha256) is not None:
+            problem = "this key belongs to another agent already"
+            raise EnrollmentError("key_taken", problem, "Let the machine make another one")
+        fresh = replace(
+            row, spki=asked.spki_sha256, public_key=asked.public_key_der, former_key=row.public_key
+        )
+        fresh = assign(fresh, self._keys.director, now=now)
+        actor = Grant(actor=f"agent {row.name}", role=Role.VIEWER, source=row.address)
+        before = {"spki": row.spki, "assignment": row.assignment_seq}
+        after = {"spki": fresh.spki, "assignment": fresh.assignment_seq}
+        note(tx, actor, "agent.rotate", f"agent/{row.uid}", now=now, before=before, after=after)
+        return fresh
 
     def _give(self, tx: Writing, row: AgentRow, csr: bytes) -> tuple[AgentRow, Admitted]:
         """Return a certificate if the agent is accepted, else what it waits for."""
@@ -193,6 +219,11 @@ class Admissions:
         now = self._clock.now()
         raised = await self._store.write(lambda tx: self._bundles.raise_above(tx, group, held, now=now))
         return raised is not None
+
+
+def _may_renew(row: AgentRow, proven: bytes, asked: bytes) -> bool:
+    """Return whether an agent that has proven one key may have a certificate of another, or the same; all as DER."""
+    return proven == row.public_key or (proven == row.former_key and asked == row.public_key)
 
 
 def read_labels(said: Mapping[str, str]) -> str:

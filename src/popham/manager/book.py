@@ -45,6 +45,7 @@ _ALIVE, _DOWNTIMES, _LINK_RATE = "alive_at", "downtimes", "link_rate"
 _KEPT_DOWNTIMES = 100
 PAGE = 4096
 """Agents read at once at the start."""
+_TAKEN = Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)")
 SHOWN = 20_000
 """Certificates that are remembered as read; some 500 bytes each. One more than that is read again."""
 
@@ -174,9 +175,9 @@ class ManagerBook:
         if shown.until <= self._clock.now():
             raise Refused(Refusal(status=401, body="the certificate has expired (trust.expired)"))
         record = self.record(shown.uid)
-        if record is not None and record.public_key and record.public_key != shown.public_key:
-            raise Refused(Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)"))
-        return shown
+        if record is None or not record.public_key:
+            return shown
+        return shown if _has(record, shown.public_key) else Identity(caller=IdentityKind.NONE)
 
     def _read_certificate(self, der: bytes) -> Identity:
         try:
@@ -192,15 +193,17 @@ class ManagerBook:
     def _identify_dialled(self, peer: Peer) -> Identity:
         """Return who answers where this Manager dialled: its key signs what comes, so nothing else is looked at.
 
-        One whose certificate has ended may ask for a new one, and for nothing else, as where it dials.
+        One whose certificate has ended, or that has a new key, may ask for a certificate, and for nothing else, as
+        where it dials.
         """
         record = self.record(peer.uid)
-        if record is None or not record.public_key or record.public_key != peer.key:
-            raise Refused(Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)"))
+        if record is None or not record.public_key:
+            raise Refused(_TAKEN)
+        current = _has(record, peer.key)
         if record.admission in {Admission.REFUSED, Admission.REVOKED}:
             raise Refused(Refusal(status=403, body=f"this agent was {record.admission} by an administrator"))
         until = record.certificate_until or math.inf
-        if until <= self._clock.now():
+        if not current or until <= self._clock.now():
             return Identity(caller=IdentityKind.NONE)
         return Identity(caller=IdentityKind.AGENT, uid=record.uid, public_key=record.public_key, until=until)
 
@@ -305,6 +308,7 @@ class ManagerBook:
             record = self._add(row)
         else:
             decide(record, row)
+            self._names.add(record)
         self.on_joined(row.uid)
         return record
 
@@ -313,6 +317,19 @@ class ManagerBook:
         self._records[record.key] = record
         self._names.add(record)
         return record
+
+
+def _has(record: Record, key: bytes) -> bool:
+    """Return whether a key is an agent's own; False if it is its former one, which serves for renewal only.
+
+    Raises:
+        Refused: It is neither.
+    """
+    if key == record.public_key:
+        return True
+    if key and key == record.former_key:
+        return False
+    raise Refused(_TAKEN)
 
 
 class _Tokens:

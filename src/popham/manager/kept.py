@@ -40,6 +40,7 @@ def record_of(row: AgentRow | Kept) -> Record:
         kind=kind,
         admission=_ADMISSIONS[row.admission],
         public_key=row.public_key,
+        former_key=row.former_key,
         assignment=row.assignment,
         assignment_seq=row.assignment_seq,
         ear=ear,
@@ -67,7 +68,8 @@ def decide(record: Record, row: AgentRow) -> None:
     record.settled = None
     record.admission = Admission(row.admission)
     record.assignment, record.assignment_seq = row.assignment, row.assignment_seq
-    record.public_key, record.certificate_until = row.public_key, row.certificate_until
+    record.public_key, record.former_key = row.public_key, row.former_key
+    record.certificate_until = row.certificate_until
     overrides = overrides_of(row.overrides)
     record.dialer, record.candidate = overrides.dialer, overrides.candidate
 

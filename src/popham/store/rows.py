@@ -353,6 +353,7 @@ class Kept(NamedTuple):
     sequence: int
     certificate_until: float
     overrides: str
+    former_key: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ class SimAgent:
             # What is around it is made up, so there is nothing to be spied out.
             allows=lambda _: True,
         )
-        credentials = Credentials(self.state, clock, draw, self._renewed)
+        credentials = self.credentials = Credentials(self.state, clock, draw, self._renewed)
         self.operations = Operations(self.state, tuf, clock, enforcer, settings=self.permits, news=news.set)
         self.end = AgentEnd(
             self.state,

@@ -69,7 +69,7 @@ class Calling:
             seen.unheld = error
             return None
         peer = _peer(seen, record)
-        peer.address = visit.address or peer.address
+        peer.address, peer.key = visit.address or peer.address, visit.key
         return DialledLink(connection, frames, peer, limits)
 
     async def bring(self, seen: Seen) -> bool:
@@ -130,6 +130,10 @@ class Calling:
         record = self._book.record(uid)
         return record.public_key if record is not None else b""
 
+    def _keys_of(self, uid: str) -> tuple[bytes, ...]:
+        record = self._book.record(uid)
+        return (record.public_key, record.former_key) if record is not None else ()
+
     def _known(self, seen: Seen) -> Record:
         record = self._book.record(seen.target.uid)
         if record is None or not record.public_key:
@@ -146,6 +150,7 @@ class Calling:
             key=key,
             clock=self._clock,
             known=self._book.name_of_key,
+            also=lambda: self._keys_of(seen.target.uid) if key else (),
         )
 
 

@@ -170,6 +170,7 @@ class Record:
         uid: instance_uid as a UUID string.
         key: instance_uid as 16 bytes.
         public_key: DER; empty for stock agents.
+        former_key: DER of the key that it had before, which serves for asking again for the certificate of this one.
         assignment: Newest signed assignment; empty for stock agents.
         envelope: Of the newest verified state record; empty if there is none.
         described: What it says of itself, as JSON; texts are smaller than dictionaries.
@@ -200,6 +201,7 @@ class Record:
     kind: AgentKind = AgentKind.UNKNOWN
     admission: Admission = Admission.NEW
     public_key: bytes = b""
+    former_key: bytes = b""
     assignment: bytes = b""
     assignment_seq: int = 0
     ear: Ear = field(default_factory=Ear)

@@ -19,12 +19,13 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from popham.clock import Clock
 from popham.errors import NotFoundError, TrustError, VisitError, WireError
+from popham.model.names import digest
 from popham.net.seam import HeldConnection, Peer, Refused, Service
 from popham.net.signing import (
     ANYBODY,
@@ -111,6 +112,7 @@ class Visit:
         key: bytes,
         clock: Clock,
         known: Callable[[str], str] = lambda _keyid: "",
+        also: Callable[[], Sequence[bytes]] = tuple,
     ) -> None:
         """Ask nothing yet.
 
@@ -122,12 +124,13 @@ class Visit:
             key: DER of the key that it has to sign with; empty if that is not known.
             clock: For the time in signatures.
             known: keyid → name of another agent of this fleet, for sentences.
+            also: Returns the keys that may stand for ``key``: the one it has by now, then the one it had before.
         """
         self._dials = dials
         self._signer = signer
         self._nonce = nonce
         self._clock = clock
-        self._known = known
+        self._known, self._also = known, also
         self.uid = uid
         self.key = key
         self.address = ""
@@ -156,14 +159,15 @@ class Visit:
         """
         for _ in range(MAX_EXCHANGES):
             heard = await self.exchange(said)
-            peer.address = self.address or peer.address
+            peer.address, peer.key = self.address or peer.address, self.key
             answer = await hear(service, peer, heard)
             brought = False
-            for sha256, body in lacks().items():
-                await self.bring(sha256, body)
-                brought = True
-            if outputs is not None:
-                await self.fetch(outputs)
+            if self._signs_now:
+                for sha256, body in lacks().items():
+                    await self.bring(sha256, body)
+                    brought = True
+                if outputs is not None:
+                    await self.fetch(outputs)
             if answer not in {said, quiet(parse_agent(heard).instance_uid)}:
                 said = answer
             elif brought:
@@ -242,7 +246,6 @@ class Visit:
             return await self._hold()
 
     async def _hold(self) -> tuple[HeldConnection, Frames]:
-        key = self._expected()
         for _ in range(2):
             asked = self._sign("GET", Operation.HOLD, b"", "", self.uid)
             used = self._nonce.text
@@ -255,7 +258,7 @@ class Visit:
                     await link.close()
                 raise
             if link is not None:
-                return link, Frames(self._signer.key, key, nonce=used, up=False)
+                return link, Frames(self._signer.key, self._expected(), nonce=used, up=False)
             if reply.status != STALE:
                 raise _refusal(reply)
         raise _restless()
@@ -297,11 +300,21 @@ class Visit:
             now=self._clock.now(),
         )
 
+    @property
+    def _signs_now(self) -> bool:
+        """Whether the key that signs is the agent's own by now, and not a former one."""
+        return self.key == next(iter(self._also()), self.key)
+
     def _expected(self) -> PublicKey:
         return TrustedKey.from_der(self.key).crypto
 
     def _open(self, asked: Asked, reply: Reply, key: bytes) -> Answered:
+        """Return what an answer says, and take note of the key that signed it, if it may be another."""
         try:
+            if key == self.key:
+                claimed = _claimed(reply)
+                self.key = next((one for one in self._also() if one and digest(one) == claimed), key)
+                key = self.key
             return _open(asked, reply, key)
         except VisitError as error:
             name = self._known(_claimed(reply))
