@@ -29,7 +29,10 @@ def test_f_o17_how_far_a_machine_has_come_into_a_fleet_is_told(patient):
     patient.join()
     with patient.state() as state:
         found = check_enrollment(state)
-    assert (told(found, "enrollment").outcome, f"popham accept agent {UID}" in told(found, "enrollment").step) == (
+    assert (
+        told(found, "enrollment").outcome,
+        f"popham accept agent {UID}" in told(found, "enrollment").step,
+    ) == (
         WARNING,
         True,
     )

@@ -9,6 +9,7 @@ from tests.simulation.conftest import HEARTBEAT, LAB, settings
 
 from popham.agent.commands import Ended
 from popham.agent.settings import OperationsSettings
+from popham.errors import StateError
 from popham.manager.operations.stored import Asked
 from popham.model.cell import Dialer, Mode
 from popham.model.operation import Kind
@@ -36,12 +37,10 @@ class FullDisk:
     def __init__(self, storage):
         self._write = storage.write
 
-    def __call__(self, name, data, **more):
+    def __call__(self, name, data, mode=0o600):
         if name.startswith("outputs/"):
-            from popham.errors import StateError
-
             raise StateError("disk", "the disk is full")
-        return self._write(name, data, **more)
+        return self._write(name, data, mode)
 
 
 class Field:

@@ -114,6 +114,7 @@ class SimAgent:
         self.locator: Locator
         self.health: Health
         self.ways: UpstreamWays
+        self.credentials: Credentials
         self.operations: Operations
         self.permits = OperationsSettings()
         self.programs: dict[str, Callable[[Kept], Awaitable[Ended]]] = {}

@@ -69,16 +69,17 @@ async def find_canary():
     return [{"check": "port", "text": f"token={CANARY}", "credentials": CANARY}]
 
 
-async def test_sec_53_a_secret_that_is_planted_anywhere_does_not_leave_the_machine(state):
+async def test_sec_53_a_secret_that_is_planted_anywhere_does_not_leave_the_machine(state, request):
     pem, seed = state.identity_key().pem.decode(), state.join().seed
     settings = AgentSettings(
         commands={"fetch": ("/usr/bin/curl", "--token", CANARY, f"--password={CANARY}", "-s")},
         labels={"password": CANARY, "env": "prod", "feed": f"https://me:{CANARY}@feed.example/"},
         operations=OperationsSettings(run=("fetch",)),
     )
-    log = logging.Logger("canary")
+    log = logging.getLogger("canary")
     recent = RecentLines()
     log.addHandler(recent)
+    request.addfinalizer(lambda: log.removeHandler(recent))
     log.warning("it said password: %s and %s", CANARY, pem)
     log.warning("a header", extra={"authorization": f"Bearer {CANARY}"})
     status = {

@@ -5,6 +5,7 @@ import os
 import resource
 
 import pytest
+
 from popham.agent.apply import at_once
 from popham.agent.operations.kinds import HALF, Means, run_named
 from popham.agent.programs import Programs

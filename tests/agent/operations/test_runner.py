@@ -2,16 +2,12 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from tests.agent.watched import Killed
 
-from popham.agent.operations.outputs import FOLDER, KEPT, NUMBER
-from popham.errors import LinkError
-from popham.model.names import digest
 from popham.model.operation import Kind
-from popham.model.status import Outcome
 from popham.testing.virtual import pass_time
 
 LOOK = {"name": "look"}
@@ -226,159 +222,6 @@ def test_f_o4_a_check_in_is_done_once_what_is_to_be_in_force_was_seen_to(ordered
         await ordered.restart()
         ordered.operations.settled()
         assert (ordered.of(nonce), ordered.done) == (DONE, ["check-in"])
-
-    ordered.tell_story(story)
-
-
-@dataclass
-class _Newest:
-    """The newest bundle as far as ``apply`` looks at it."""
-
-    rollout: str = "r12"
-    serial: int = 5
-    uses_candidate: bool = True
-    resolved: str = "c" * 64
-
-    def __getattr__(self, name):
-        if name in {"bundle", "whole", "held"}:
-            return _Whole(self)
-        raise AttributeError(name)
-
-
-@dataclass
-class _Whole:
-    of: _Newest
-    group: str = "fleet"
-    issued: int = 0
-
-    def __getattr__(self, name):
-        if name == "rollout":
-            return self if self.of.rollout else None
-        found = {"id": "rollout", "serial": "serial", "resolved_digest": "resolved"}
-        return getattr(self.of, found[name])
-
-
-APPLY = {"group": "fleet", "serial": 5, "rollout": "r12"}
-
-
-@pytest.fixture
-def holding(ordered):
-    """Return a machine that holds a candidate, and whose orders say to use the stable side still."""
-    ordered.enforcer.assignment = _Whole(None)
-    ordered.enforcer.newest = _Newest(uses_candidate=False, resolved="a" * 64)
-    ordered.enforcer.candidate = "c" * 64
-    ordered.enforcer.progress = replace(
-        ordered.enforcer.progress, outcome=Outcome.APPLIED, applied_resolved="a" * 64, applied_serial=4
-    )
-    return ordered
-
-
-def test_f_o4_an_apply_is_done_when_the_candidate_is_in_force(holding):
-    async def story():
-        nonce = holding.give(Kind.APPLY, APPLY)
-        holding.operations.settled()
-        assert holding.of(nonce) == ("running", "")
-        enforcer = holding.enforcer
-        enforcer.newest = _Newest()
-        enforcer.progress = replace(enforcer.progress, outcome=Outcome.APPLYING)
-        holding.operations.settled()
-        await holding.restart()
-        assert holding.of(nonce) == ("running", "")
-        enforcer.progress = replace(
-            enforcer.progress, outcome=Outcome.APPLIED, applied_resolved="c" * 64, applied_serial=5
-        )
-        holding.operations.settled()
-        assert holding.of(nonce) == DONE
-        assert holding.said[0].text == "serial 5 is in force"
-
-    holding.tell_story(story)
-
-
-def test_f_o4_an_apply_fails_with_the_reason_for_which_the_candidate_is_not_in_force(holding):
-    async def story():
-        nonce, enforcer = holding.give(Kind.APPLY, APPLY), holding.enforcer
-        enforcer.newest = _Newest()
-        enforcer.progress = replace(
-            enforcer.progress, outcome=Outcome.FAILED, error_code="policy.root", error="not under a root"
-        )
-        holding.operations.settled()
-        assert holding.of(nonce) == ("failed", "policy.root")
-        assert "not under a root" in holding.said[0].text
-
-    holding.tell_story(story)
-
-
-@pytest.mark.parametrize(
-    ("resolved", "said"), [("c" * 64, DONE), ("d" * 64, ("failed", "operation.superseded"))]
-)
-def test_f_o4_an_apply_of_a_rollout_that_is_over_is_judged_by_what_was_held(holding, resolved, said):
-    async def story():
-        nonce, enforcer = holding.give(Kind.APPLY, APPLY), holding.enforcer
-        enforcer.newest = _Newest(rollout="", serial=6, uses_candidate=False, resolved=resolved)
-        enforcer.progress = replace(enforcer.progress, applied_resolved=resolved, applied_serial=6)
-        holding.operations.settled()
-        assert holding.of(nonce) == said
-
-    holding.tell_story(story)
-
-
-def test_f_o4_an_apply_that_is_not_done_in_time_or_in_another_group_fails(holding):
-    async def story():
-        elsewhere = holding.give(Kind.APPLY, APPLY | {"group": "web"})
-        late = holding.give(Kind.APPLY, APPLY)
-        taken_back = holding.give(Kind.APPLY, APPLY)
-        holding.operations.settled()
-        holding.cancel(taken_back)
-        assert holding.of(elsewhere) == ("failed", "operation.group")
-        assert holding.of(taken_back) == ("cancelled", "operation.cancelled")
-        await pass_time(700)
-        assert holding.of(late) == ("failed", "operation.late")
-
-    holding.tell_story(story)
-
-
-def test_f_o4_an_output_is_kept_until_it_was_brought_where_this_end_dials(ordered):
-    async def story():
-        ordered.give(Kind.DIAGNOSE)
-        await ordered.operations.rest(5)
-        output = ordered.said[0].output
-        assert (output.sha256, output.length, output.left_out) == (digest(b"a bundle"), 8, 0)
-        ordered.dials = False
-        ordered.operations.want_outputs([output.sha256])
-        await pass_time(1)
-        assert ordered.brought == {}
-        assert ordered.operations.output(output.sha256) == b"a bundle"
-        ordered.dials, ordered.upload_error = True, LinkError("unreachable", "away")
-        ordered.operations.want_outputs([output.sha256])
-        await pass_time(1)
-        ordered.upload_error = None
-        ordered.operations.want_outputs([output.sha256])
-        await pass_time(1)
-        assert ordered.brought == {output.sha256: b"a bundle"}
-        assert ordered.disk.names(FOLDER) == []
-        ordered.operations.want_outputs([output.sha256])  # it was asked for twice meanwhile
-        await pass_time(1)
-        assert ordered.said[0].output == output
-
-    ordered.tell_story(story)
-
-
-def test_f_o4_outputs_are_bounded_and_one_that_is_gone_is_said_to_be(ordered):
-    async def story():
-        for number in range(NUMBER + 2):
-            ordered.printed = f"{number:04d}\n".encode() * 1000
-            ordered.give(Kind.RUN, LOOK)
-            await ordered.operations.rest(5)
-            await pass_time(1)
-        assert len(ordered.disk.names(FOLDER)) == NUMBER
-        first = ordered.said[0]
-        assert first.output is not None
-        assert ordered.operations.output(first.output.sha256) is None
-        again = ordered.said[0]
-        assert (again.nonce, again.output, again.revision) == (first.nonce, None, first.revision + 1)
-        await pass_time(KEPT + 1)
-        await ordered.restart()
-        assert ordered.disk.names(FOLDER) == []
 
     ordered.tell_story(story)
 

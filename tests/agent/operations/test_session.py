@@ -161,7 +161,9 @@ def test_f_o4_results_are_repeated_with_each_round_until_they_are_heard_and_that
 
 def test_f_o4_a_document_that_is_not_believed_is_reported_and_what_came_beside_it_is_obeyed(tell):
     async def story(machine):
-        machine.upstream.directives.append(Directive(generation=3, operations=[b"{}"], retry_window_seconds=7))
+        machine.upstream.directives.append(
+            Directive(generation=3, operations=[b"{}"], retry_window_seconds=7)
+        )
         await machine.driver._round()
         assert machine.end.retry_window == 7
         assert machine.end.record().error_code == "trust.envelope"

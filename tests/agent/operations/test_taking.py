@@ -46,7 +46,7 @@ def test_f_o4_a_document_that_may_not_be_believed_does_nothing_and_the_others_ar
         for bad in (stranger, other):
             with pytest.raises(TrustError):
                 ordered.operations.take([bad])
-        with pytest.raises(TrustError, match="not signed|signature|agent"):
+        with pytest.raises(TrustError, match="sign"):
             ordered.operations.take([stranger, ordered.seal(mine)])
         await ordered.operations.rest(5)
         assert (ordered.done, len(ordered.said)) == (["collect"], 1)

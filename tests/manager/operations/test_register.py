@@ -7,15 +7,18 @@ from tests.manager.conftest import ADMIN
 from tests.manager.ordering import Fleet, uid_of
 
 from popham.errors import StateError, TrustError
+from popham.manager.bundles import Bundles
+from popham.manager.definitions import found_fleet
 from popham.manager.operations.ledger import BATCH
 from popham.manager.operations.register import LASTS, TOLD
 from popham.model.operation import Kind, OperationState
+from popham.store.rows import AgentRow
 from popham.testing.direct import CountingStore
 from popham.trust.keys import IdentityKey
 
 
 async def test_f_o4_an_operation_goes_through_its_states_and_its_result_is_kept(fleet):
-    made = await fleet.order("run", "a0", "a1") if False else await fleet.order("collect", "a0", "a1")
+    made = await fleet.order("collect", "a0", "a1")
     assert (made.name, made.state, made.counts) == ("op1", "open", {"queued": 2})
     (document,) = fleet.hear(0)
     assert (document.kind, document.operation, document.uid) == (Kind.COLLECT, "op1", uid_of(0))
@@ -73,9 +76,6 @@ async def test_f_o4_a_forged_result_is_refused_and_changes_nothing(fleet):
 
 async def test_f_o4_a_result_is_heard_once_it_is_durable(bench):
     bench.store = bench.service._store = store = CountingStore()
-    from popham.manager.bundles import Bundles
-    from popham.manager.definitions import found_fleet
-
     await store.write(lambda tx: found_fleet(tx, Bundles(bench.keys.director), now=bench.clock.at))
     fleet = Fleet(bench)
     await fleet.begin(1)
@@ -232,8 +232,6 @@ class CountingWrites:
 
 async def fill(fleet, count):
     """Add agents that have never said anything."""
-    from popham.store.rows import AgentRow
-
     rows = [
         AgentRow(uid=uid_of(n), name=f"a{n}", group="paris", kind="own", admission="accepted", first_seen=0.0)
         for n in range(count)

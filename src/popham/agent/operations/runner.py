@@ -103,11 +103,10 @@ class Operations(Taking):
             self._waiting.remove(waiting)
             self._look_idle()
         if entry is None and nonce not in self._refused:
-            done = Done(code="operation.cancelled", text="it was taken back before it began")
-            self._refuse(waiting or replace(operation, nonce=nonce), OperationState.CANCELLED, done)
+            never = _taken_back("it was taken back before it began")
+            self._refuse(waiting or replace(operation, nonce=nonce), OperationState.CANCELLED, never)
         elif entry is not None and nonce in self._watched:
-            done = Done(code="operation.cancelled", text="it was taken back")
-            self._finish(nonce, OperationState.CANCELLED, done)
+            self._finish(nonce, OperationState.CANCELLED, _taken_back("it was taken back"))
         elif entry is not None and nonce in self._doing and entry.kind in ENDED:
             self._taken_back.add(nonce)
             self._doing[nonce].cancel()
@@ -246,10 +245,8 @@ class Operations(Taking):
             if nonce not in self._taken_back:
                 raise
             self._taken_back.discard(nonce)
-            done = Done(
-                code="operation.cancelled", text="it was ended in the middle, because it was taken back"
-            )
-            self._finish(nonce, OperationState.CANCELLED, done)
+            ended = _taken_back("it was ended in the middle, because it was taken back")
+            self._finish(nonce, OperationState.CANCELLED, ended)
         finally:
             self._doing.pop(nonce, None)
 
@@ -366,6 +363,10 @@ class Operations(Taking):
             if entry.output is not None and entry.output.sha256 == sha256:
                 self._ledger.note(replace(entry, output=None, revision=entry.revision + 1))
                 self._news()
+
+
+def _taken_back(problem: str) -> Done:
+    return fail(OperationError("cancelled", problem))
 
 
 def _no_room(error: StateError) -> Done:

@@ -1,0 +1,183 @@
+"""An agent changes its key: what a Manager gives, what the former key still serves for, and what it does not."""
+
+import json
+from dataclasses import dataclass, replace
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from tests.manager.conftest import NOW, machine
+
+from popham.errors import EnrollmentError, TrustError
+from popham.manager.agents import assign
+from popham.manager.book import ManagerBook
+from popham.model.fleet import Admission
+from popham.model.generation import GENERATION
+from popham.model.registry import IdentityKind
+from popham.net.seam import Peer, Refused
+from popham.opamp.schema.popham.v1.popham_pb2 import Renew
+from popham.store.rows import AgentRow
+from popham.trust.assignment import ASSIGNMENT_TYPE, Assignment
+from popham.trust.dsse import Envelope
+from popham.trust.identity import load_certificate, make_csr, read_identity
+from popham.trust.keys import IdentityKey
+from popham.trust.renewal import sign_renewal
+
+UID = "0198c2a0-0000-7000-8000-000000000001"
+
+
+@dataclass
+class Rotating:
+    """A Manager, one agent, and the keys that it has had."""
+
+    bench: object
+    book: ManagerBook
+    key: IdentityKey
+    certificate: bytes
+
+    async def ask(self, key, *, proven=None, certificate=None):
+        """Ask for a certificate of ``key``, proven by another one."""
+        csr = make_csr(key, UID)
+        signature = sign_renewal(proven or self.key, csr)
+        request = Renew(
+            generation=GENERATION, certificate=certificate or self.certificate, signature=signature
+        )
+        peer = Peer(address="192.0.2.9")
+        return await self.book.renew(peer, bytes.fromhex(UID.replace("-", "")), csr, request)
+
+    async def row(self):
+        return await self.bench.store.read(lambda tx: tx.agent(UID))
+
+    def who(self, certificate):
+        der = load_certificate(certificate).public_bytes(Encoding.DER)
+        return self.book.identify(Peer(address="192.0.2.9", certificate=der))
+
+    def dialled(self, key):
+        return self.book.identify(Peer(address="192.0.2.9", uid=UID, key=key.public.der))
+
+
+@pytest.fixture
+async def agent(bench):
+    key = IdentityKey.create()
+    row = AgentRow(
+        uid=UID,
+        name="web-1",
+        group="fleet",
+        kind="own",
+        admission=Admission.ACCEPTED,
+        spki=key.keyid,
+        public_key=key.public.der,
+        first_seen=NOW,
+        last_contact=NOW,
+        promise=60.0,
+    )
+    row = assign(row, bench.keys.director, now=NOW)
+    await bench.store.write(lambda tx: tx.put_agent(row))
+    certificate = bench.keys.ca.issue_agent(make_csr(key, UID), UID)
+    book = ManagerBook(bench.store, bench.keys, bench.clock)
+    await book.load()
+    return Rotating(bench, book, key, certificate)
+
+
+def assigned(envelope):
+    return Assignment.from_payload(Envelope.parse(envelope, types=(ASSIGNMENT_TYPE,)).payload)
+
+
+async def test_rel_9_a_new_key_proven_by_the_old_one_becomes_the_agents(agent):
+    fresh = IdentityKey.create()
+    before = await agent.row()
+    agent.bench.clock.at += 1
+    given = await agent.ask(fresh)
+    assert read_identity(load_certificate(given.certificate)).spki == fresh.keyid
+    found, row = assigned(given.assignment), await agent.row()
+    assert (found.spki_sha256, found.group) == (fresh.keyid, "fleet")
+    assert found.seq > before.assignment_seq
+    assert (row.spki, row.public_key, row.former_key) == (
+        fresh.keyid,
+        fresh.public.der,
+        agent.key.public.der,
+    )
+    assert agent.book.name_of_key(fresh.keyid) == "web-1"
+    entry = (await agent.bench.audit())[-1]
+    assert (entry.method, json.loads(entry.after)["spki"]) == ("agent.rotate", fresh.keyid)
+
+
+async def test_rel_9_a_lost_answer_is_given_again_to_the_former_key(agent):
+    fresh = IdentityKey.create()
+    await agent.ask(fresh)
+    again = await agent.ask(fresh)
+    assert read_identity(load_certificate(again.certificate)).spki == fresh.keyid
+    row = await agent.row()
+    assert (row.assignment, row.former_key) == (again.assignment, agent.key.public.der)
+    assert sum(entry.method == "agent.rotate" for entry in await agent.bench.audit()) == 1
+
+
+async def test_rel_9_the_former_key_proves_no_third_one_nor_itself(agent):
+    fresh = IdentityKey.create()
+    await agent.ask(fresh)
+    for key in (IdentityKey.create(), agent.key):
+        with pytest.raises(EnrollmentError, match=r"enrollment\.unknown_agent"):
+            await agent.ask(key)
+    assert (await agent.row()).spki == fresh.keyid
+
+
+async def test_rel_9_two_keys_ago_proves_nothing(agent):
+    second, third = IdentityKey.create(), IdentityKey.create()
+    given = await agent.ask(second)
+    await agent.ask(third, proven=second, certificate=given.certificate)
+    with pytest.raises(EnrollmentError, match=r"enrollment\.unknown_agent"):
+        await agent.ask(third)
+    with pytest.raises(Refused):
+        agent.who(agent.certificate)
+    with pytest.raises(Refused):
+        agent.dialled(agent.key)
+
+
+async def test_rel_9_nobody_changes_a_key_without_the_one_in_use(agent):
+    fresh = IdentityKey.create()
+    with pytest.raises(TrustError, match=r"trust\.signature"):
+        await agent.ask(fresh, proven=fresh)
+    assert (await agent.row()).spki == agent.key.keyid
+
+
+async def test_rel_9_the_former_certificate_serves_for_renewal_only(agent):
+    fresh = IdentityKey.create()
+    assert agent.who(agent.certificate).caller is IdentityKind.AGENT
+    given = await agent.ask(fresh)
+    assert agent.who(agent.certificate).caller is IdentityKind.NONE
+    assert agent.who(given.certificate).caller is IdentityKind.AGENT
+    assert agent.dialled(agent.key).caller is IdentityKind.NONE
+    assert agent.dialled(fresh).caller is IdentityKind.AGENT
+    other = agent.bench.keys.ca.issue_agent(make_csr(IdentityKey.create(), UID), UID)
+    with pytest.raises(Refused):
+        agent.who(other)
+
+
+async def test_rel_9_so_it_is_after_a_restart(agent):
+    given = await agent.ask(IdentityKey.create())
+    agent.book = ManagerBook(agent.bench.store, agent.bench.keys, agent.bench.clock)
+    await agent.book.load()
+    assert agent.who(agent.certificate).caller is IdentityKind.NONE
+    assert agent.who(given.certificate).caller is IdentityKind.AGENT
+
+
+async def test_rel_9_a_key_of_another_agent_is_refused(agent):
+    other = IdentityKey.create()
+    taken = machine() | {"spki": other.keyid, "public_key": other.public.der}
+    row = AgentRow(name="web-2", group="fleet", admission="accepted", first_seen=NOW, **taken)
+    await agent.bench.store.write(lambda tx: tx.put_agent(row))
+    with pytest.raises(EnrollmentError, match=r"enrollment\.key_taken"):
+        await agent.ask(other)
+
+
+async def test_rel_9_who_was_revoked_changes_no_key(agent):
+    row = replace(await agent.row(), admission=Admission.REVOKED)
+    await agent.bench.store.write(lambda tx: tx.put_agent(row))
+    given = await agent.ask(IdentityKey.create())
+    assert (given.admission, given.certificate) == (Admission.REVOKED, b"")
+    assert (await agent.row()).spki == agent.key.keyid
+
+
+async def test_rel_23_an_expired_certificate_changes_its_key_too(agent):
+    agent.bench.clock.at += 30 * 86400
+    given = await agent.ask(IdentityKey.create())
+    assert given.admission is Admission.ACCEPTED
