@@ -20,8 +20,12 @@ async def test_f_o4_an_operation_is_ordered_looked_at_cancelled_and_retried(rig)
     assert (found["unknown"], found["message"], found["asked"]["expires"]) == (["nobody"], "look", 900.0)
     client = rig.client("viewer")
     assert (await client.get(f"{OPERATIONS}/op1")).json() == found
-    assert (await client.get(OPERATIONS, params={"open": "true", "kind": "collect"})).json()["items"] == [found]
-    (target,) = (await client.get(f"{OPERATIONS}/op1/targets", params={"state": "queued,sent"})).json()["items"]
+    assert (await client.get(OPERATIONS, params={"open": "true", "kind": "collect"})).json()["items"] == [
+        found
+    ]
+    (target,) = (await client.get(f"{OPERATIONS}/op1/targets", params={"state": "queued,sent"})).json()[
+        "items"
+    ]
     assert (target["uid"], target["way"], target["output"]) == (UID, "held link", None)
     assert target["until"] == rig.clock.now()
     cancelled = await rig.client().post(f"{OPERATIONS}/op1/cancel")

@@ -156,9 +156,7 @@ class Fleet:
             "dialer": "agent",
         }
         revision = record.state.revision + 1 if record.state else 1
-        state = StateRecord(
-            uid=record.uid, revision=revision, promise=60.0, mode="pull", **has | said
-        )
+        state = StateRecord(uid=record.uid, revision=revision, promise=60.0, mode="pull", **has | said)
         record.note_state(state, seal_state(state, KEY))
         self.come(number)
 

@@ -69,7 +69,10 @@ async def test_sec_41_who_joins_an_empty_group_of_a_halted_rollout_does_not_begi
     await bench.service.halt_rollout(ADMIN, "r1")
     await add(bench, *(agent(number, "empty") for number in range(50, 60)))
     bundle = await bench.bundle("empty")
-    assert all(digests(bundle.chosen(candidate=bundle.is_candidate(uid_of(number)))) == before for number in range(50, 60))
+    assert all(
+        digests(bundle.chosen(candidate=bundle.is_candidate(uid_of(number)))) == before
+        for number in range(50, 60)
+    )
     assert (await bench.service.undo_rollout(ADMIN, "r1")).state == "undone"
     assert digests(await bench.bundle("empty")) == before
 

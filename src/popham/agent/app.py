@@ -29,8 +29,8 @@ from popham.agent.health import Health
 from popham.agent.joining import Joining
 from popham.agent.local import LocalDoor
 from popham.agent.location import Locator
-from popham.agent.operations.means import make_means
 from popham.agent.operations.runner import Operations
+from popham.agent.operations.work import Work
 from popham.agent.probation import Trials
 from popham.agent.schedule import Schedule
 from popham.agent.service import AgentService
@@ -185,34 +185,11 @@ class Agent:
         uid = uuid.UUID(self.state.uid).bytes
         schedule = Schedule(self._clock, phase=phase_of(uid), changed=door.news.set)
         operations = Operations(
-            self.state,
-            tuf,
-            self._clock,
-            enforcer,
-            settings=self._settings.operations,
-            news=door.news.set,
+            self.state, tuf, self._clock, enforcer, settings=self._settings.operations, news=door.news.set
         )
-        end = AgentEnd(
-            self.state,
-            enforcer,
-            credentials,
-            facts=find_facts(),
-            fetch=self._fetch,
-            version=__version__,
-            news=door.news,
-            hold_now=schedule.at,
-            draw=self._rng.random,
-            operations=operations,
-        )
-        self._end = end
+        end = self._end = self._make_end(enforcer, credentials, schedule, operations, door.news)
         ways = self._ways = self._make_ways(end, uid)
-        health = self._health = Health(
-            enforcer,
-            reach=ways.reach,
-            check=applier.programs.look,
-            draw=self._rng.random,
-            asleep=time_asleep,
-        )
+        health = self._health = self._make_health(enforcer, applier, ways)
         door.check_in = end.check_in
         driver = Driver(end, ways, draw=self._rng.random, said=self._said)
         end.fetch.dials = lambda: driver.dials
@@ -232,31 +209,58 @@ class Agent:
             lacking=lambda: [ref.name for ref in enforcer.lacking],
             service=service.describe,
         )
-        operations.attend(
-            make_means(
-                self._settings,
-                self._source,
-                self.state,
-                self._clock,
-                end=end,
-                enforcer=enforcer,
-                applier=applier,
-                drift=drift,
-                locator=locator,
-                credentials=credentials,
-                ways=ways,
-                facts=find_facts,
-                status=self.status.describe,
-                journal=lambda: self.journal(),  # noqa: PLW0108  # it may be set later
-                restart=self._again.set,
-            )
+        work = Work(
+            self._settings,
+            self._source,
+            self.state,
+            self._clock,
+            end=end,
+            enforcer=enforcer,
+            applier=applier,
+            drift=drift,
+            locator=locator,
+            ways=ways,
+            facts=find_facts,
+            status=self.status.describe,
+            journal=lambda: self.journal(),  # noqa: PLW0108  # it may be set later
         )
+        operations.attend(work.means(rotate=credentials.rotate, restart=self._again.set))
         beside = [locator.run(), circumstances.run(), drift.run(), health.run(), operations.run()]
         try:
             await self._drive(driver, beside, stopping)
             trials.end_process()
         finally:
             schedule.close()
+
+    def _make_end(
+        self,
+        enforcer: Enforcer,
+        credentials: Credentials,
+        schedule: Schedule,
+        operations: Operations,
+        news: asyncio.Event,
+    ) -> AgentEnd:
+        return AgentEnd(
+            self.state,
+            enforcer,
+            credentials,
+            facts=find_facts(),
+            fetch=self._fetch,
+            version=__version__,
+            news=news,
+            hold_now=schedule.at,
+            draw=self._rng.random,
+            operations=operations,
+        )
+
+    def _make_health(self, enforcer: Enforcer, applier: Applier, ways: UpstreamWays) -> Health:
+        return Health(
+            enforcer,
+            reach=ways.reach,
+            check=applier.programs.look,
+            draw=self._rng.random,
+            asleep=time_asleep,
+        )
 
     async def _drive(
         self, driver: Driver, beside: Sequence[Coroutine[Any, Any, None]], stopping: asyncio.Event

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from popham.agent.enforcer import Enforcer
+from popham.agent.records import Drift
 from popham.model.communication import Dialer, Mode
 from popham.model.generation import GENERATION
 from popham.model.status import StateRecord
@@ -34,7 +35,7 @@ def make_record(
 ) -> StateRecord:
     """Return the state record of a machine as it is now; fields as in :class:`popham.model.status.StateRecord`."""
     newest, in_force = enforcer.newest, enforcer.in_force
-    progress, assignment, drift = enforcer.progress, enforcer.assignment, enforcer.drift
+    progress, assignment = enforcer.progress, enforcer.assignment
     stranger = False
     if assignment is not None:
         if newest is not None and newest.bundle.group != assignment.group:
@@ -70,11 +71,7 @@ def make_record(
         agent_version=version,
         unsupported=enforcer.unsupported,
         facts=facts,
-        drifted=tuple(path[:_PATH] for path in drift.paths[:_PATHS]),
-        drift_path=drift.path[:_PATH],
-        drift_at=drift.at,
-        drift_error=drift.error[:_REASON],
-        put_back=drift.put_back,
+        **_drift_of(enforcer.drift),
         withheld=progress.withheld[:_NAMES],
         watched_until=enforcer.trials.watched_until,
         generation=GENERATION,
@@ -82,3 +79,13 @@ def make_record(
         candidate=enforcer.candidate,
         candidate_error=enforcer.candidate_error[:_REASON],
     )
+
+
+def _drift_of(drift: Drift) -> dict[str, Any]:
+    return {
+        "drifted": tuple(path[:_PATH] for path in drift.paths[:_PATHS]),
+        "drift_path": drift.path[:_PATH],
+        "drift_at": drift.at,
+        "drift_error": drift.error[:_REASON],
+        "put_back": drift.put_back,
+    }

@@ -89,6 +89,23 @@ def reach_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def wave_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say in which waves a change goes out; :func:`take_waves` reads them."""
+    for option in reversed(OPTIONS[1:]):
+        command = option(command)
+    return command
+
+
+def take_waves(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Take what :func:`wave_options` added out of ``options``; None if no waves are named.
+
+    Raises:
+        click.UsageError: The options contradict each other.
+    """
+    found: dict[str, Any] | None = take_reach(options | {"everyone": False}).get("rollout")
+    return found
+
+
 def take_reach(options: dict[str, Any]) -> dict[str, Any]:
     """Take what :func:`reach_options` added out of ``options``; return it as the REST client wants it.
 

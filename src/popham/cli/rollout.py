@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from popham.cli.columns import ROLLOUTS, share_of, some, wave_of
 from popham.cli.confirm import confirm
 from popham.cli.invocation import Invocation
-from popham.cli.reach import Seconds
+from popham.cli.reach import Seconds, take_waves, wave_options
 from popham.cli.rollout_text import OVER, counts, status_lines, way_out
 from popham.cli.show import Shown, output_option, show_list, show_object
 from popham.cli.text import clean
@@ -126,14 +126,17 @@ def pause(run: Invocation, name: str, reason: str) -> None:
 
 @rollout.command()
 @NAME
+@wave_options
 @click.pass_obj
-def resume(run: Invocation, name: str) -> None:
+def resume(run: Invocation, name: str, **options: Any) -> None:
     """Go on with a rollout.
 
-    It was paused or halted; it goes on with the wave that held. One that is held begins its first wave.
+    It was paused or halted; it goes on with the wave that held. One that is held begins its first wave:
+    --canary says how wide that is.
     """
+    waves = take_waves(options)
     with run.client() as client:
-        _said(client.steer_rollout(name, "resume"))
+        _said(client.steer_rollout(name, "resume", rollout=waves))
 
 
 @rollout.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from popham.client.transport import Transport, segment
@@ -18,9 +19,15 @@ class RolloutCalls(Transport):
         """Return one rollout, with what went wrong and who is waited for."""
         return self._call("GET", f"/rollouts/{segment(name)}")
 
-    def steer_rollout(self, name: str, verb: str, *, reason: str = "") -> dict[str, Any]:
-        """Change a rollout; ``verb`` is pause, resume, halt, promote or undo; a reason is for pause and halt."""
-        body = {"reason": reason} if reason else None
+    def steer_rollout(
+        self, name: str, verb: str, *, reason: str = "", rollout: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Change a rollout; ``verb`` is pause, resume, halt, promote or undo.
+
+        A reason is for pause and halt; ``rollout`` (``waves``, ``soak``, ``halt_on``) for the resuming of one that
+        is held.
+        """
+        body = {key: value for key, value in (("reason", reason), ("rollout", rollout)) if value} or None
         return self._call("POST", f"/rollouts/{segment(name)}/{segment(verb)}", body=body)
 
     def halt_rollouts(self, *, reason: str = "") -> list[dict[str, Any]]:

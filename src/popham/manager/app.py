@@ -87,14 +87,7 @@ class Manager:
             rounds=lambda: self.hub.counts.rounds,
             allowed=lambda: settings.limits.rounds_per_second,
         )
-        self.operations = Register(
-            store,
-            self._book,
-            keys.director,
-            clock,
-            tell=lambda record: self.live.tell_orders(record),  # noqa: PLW0108  # made later
-            ask=lambda uid: self.live.check_in(uid),  # noqa: PLW0108  # likewise
-        )
+        self.operations = self._make_register()
         self._history = History(store, self.operations.outputs, clock)
         self.hub = self._make_hub(settings, rng)
         self.visits = Visits(
@@ -139,6 +132,16 @@ class Manager:
             rng=rng,
             lag=self.lag.worst,
             peers=settings.peers.read(),
+        )
+
+    def _make_register(self) -> Register:
+        return Register(
+            self._store,
+            self._book,
+            self.keys.director,
+            self._clock,
+            tell=lambda record: self.live.tell_orders(record),  # noqa: PLW0108  # made later
+            ask=lambda uid: self.live.check_in(uid),  # noqa: PLW0108  # likewise
         )
 
     def _make_hub(self, settings: ManagerSettings, rng: random.Random) -> Hub:

@@ -22,7 +22,6 @@ from popham.agent.enforcer import Enforcer
 from popham.agent.health import Health
 from popham.agent.location import Locator
 from popham.agent.operations.kinds import Means
-from popham.agent.operations.means import Rotates
 from popham.agent.operations.runner import Operations
 from popham.agent.probation import Trials
 from popham.agent.schedule import Schedule
@@ -194,13 +193,7 @@ class SimAgent:
         self.health = Health(enforcer, reach=self.ways.reach, check=self._check, draw=draw)
         self.driver = Driver(end, self.ways, draw=draw, said=self._say)
         end.fetch.dials = lambda: self.driver.dials
-        circumstances = Circumstances(
-            self.host,
-            schedule,
-            clock,
-            metered=None,
-            happened=self.driver.hurry,
-        )
+        circumstances = Circumstances(self.host, schedule, clock, metered=None, happened=self.driver.hurry)
         self.operations.attend(self._make_means(credentials))
         self.stopped = False
         self.dials = 0
@@ -211,7 +204,7 @@ class SimAgent:
         ]
         self._task = asyncio.ensure_future(self.driver.run())
 
-    def _make_means(self, credentials: Rotates) -> Means:
+    def _make_means(self, credentials: Credentials) -> Means:
         async def collect() -> None:
             await self.locator.look_now()
 
@@ -235,7 +228,7 @@ class SimAgent:
             collect=collect,
             restart=restart,
             diagnose=diagnose,
-            rotate=lambda: credentials.rotate(),  # noqa: PLW0108  # looked up when it is called
+            rotate=credentials.rotate,
             keyid=lambda: self.state.identity_key().keyid,
             run=run,
             seconds=COMMAND_TIMEOUT,

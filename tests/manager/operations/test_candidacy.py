@@ -27,7 +27,9 @@ async def candidate(fleet):
 
 
 async def test_f_y9_a_send_that_does_not_apply_is_done_once_the_candidate_is_held(fleet):
-    await fleet.service.order(ADMIN, "send", Asked(agents=("a0", "a1")), args={"no_apply": True, "rollout": "r1"})
+    await fleet.service.order(
+        ADMIN, "send", Asked(agents=("a0", "a1")), args={"no_apply": True, "rollout": "r1"}
+    )
     fleet.say(0, candidate="other")
     fleet.say(1, candidate_error="line 3 is wrong")
     await fleet.register.settle()

@@ -16,7 +16,10 @@ from popham.manager.visit_views import VisitView
 from popham.model.fleet import Admission
 
 PARIS = Grant(
-    actor="olga", role=Role.OPERATOR, source="192.0.2.9", scope=Scope(groups=("paris",), operations=("collect",))
+    actor="olga",
+    role=Role.OPERATOR,
+    source="192.0.2.9",
+    scope=Scope(groups=("paris",), operations=("collect",)),
 )
 
 
@@ -71,7 +74,12 @@ async def test_f_y8_an_unknown_host_among_good_ones_is_named_and_the_good_ones_a
 
 async def test_f_y8_a_visited_agent_hears_at_its_next_visit(fleet):
     view = VisitView(
-        url="https://a0:23440", http_proxy="", definition="", mode="pull", interval=600.0, next=fleet.clock.at + 90.0
+        url="https://a0:23440",
+        http_proxy="",
+        definition="",
+        mode="pull",
+        interval=600.0,
+        next=fleet.clock.at + 90.0,
     )
     fleet.links.visits[uid_of(0)] = view
     (one,) = (await plan(fleet, agents=("a0",))).targets

@@ -1,7 +1,5 @@
 """Operations that go on: how they reach agents, what agents say of them, and what survives a restart."""
 
-import asyncio
-
 import pytest
 from tests.manager.conftest import ADMIN
 from tests.manager.ordering import Fleet, uid_of
@@ -203,7 +201,9 @@ async def test_f_o4_ten_thousand_targets_are_kept_once_each_and_written_in_batch
     assert made.targets == count
     table = fleet.register._targets
     assert (fleet.register.open, len(table.deadlines)) == ({"queued": count}, count)
-    assert all(not order.envelope for record in fleet.book.held.values() for order in record.orders.open.values())
+    assert all(
+        not order.envelope for record in fleet.book.held.values() for order in record.orders.open.values()
+    )
     counting = CountingWrites(fleet.store)
     table._ledger._store = counting
     for record in fleet.book.held.values():
@@ -254,15 +254,3 @@ async def test_deadlines_of_what_is_over_are_forgotten(fleet):
         await fleet.order("collect", "a0", expires=2_000_000.0)
         await fleet.service.cancel_operation(ADMIN, f"op{fleet.register.ended['cancelled'] + 1}")
     assert len(fleet.register._targets.deadlines) <= 1030
-
-
-async def test_the_register_ends_what_expires_by_itself(fleet):
-    await fleet.order("collect", "a0", expires=1.0)
-    running = asyncio.ensure_future(fleet.register.run())
-    await asyncio.sleep(0)
-    fleet.clock.at += 2.0
-    fleet.register._targets.deadlines._sooner.set()
-    while await fleet.states("op1") != {"expired": 1}:
-        await asyncio.sleep(0)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)

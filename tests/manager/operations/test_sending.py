@@ -62,7 +62,11 @@ async def test_f_y9_what_was_said_before_the_send_began_does_not_count(fleet):
 @pytest.mark.parametrize(
     ("said", "code", "text"),
     [
-        ({"outcome": Outcome.FAILED, "error_code": "policy.syntax", "error": "line 3"}, "policy.syntax", "line 3"),
+        (
+            {"outcome": Outcome.FAILED, "error_code": "policy.syntax", "error": "line 3"},
+            "policy.syntax",
+            "line 3",
+        ),
         (
             {"outcome": Outcome.FAILED, "error_code": "policy.undone_contact", "error": "no server answers"},
             "policy.undone_contact",
@@ -136,6 +140,22 @@ async def test_f_y9_a_visit_that_is_refused_later_fails_it_too_unless_the_agent_
     assert waits.state == "queued"
     fleet.say(1)
     assert (await settled(fleet, 1)).state == "succeeded"
+
+
+async def test_f_o4_an_order_waits_for_a_service_that_is_off_and_says_so(fleet):
+    fleet.say(0, dialer="manager")
+    await fleet.order("collect", "a0", "a1")
+    for _ in range(2):
+        fleet.register.unreached(uid_of(0), VisitError("refused", "nothing listens on port 23440", "x"))
+    found = await settled(fleet, 0)
+    assert (found.state, found.text) == ("queued", "nothing listens on port 23440")
+    fleet.hear(0)
+    assert (await settled(fleet, 0)).text == ""
+    fleet.say(1, dialer="manager")
+    fleet.register.unreached(uid_of(1), VisitError("refused", "nothing listens on port 23440", "x"))
+    await fleet.pass_time(601.0)
+    found = await settled(fleet, 1)
+    assert found.text == "nothing listens on port 23440; its agent was not in contact in time"
 
 
 async def test_f_y9_an_agent_that_is_not_heard_of_expires(fleet):

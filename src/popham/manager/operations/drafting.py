@@ -9,7 +9,7 @@ from typing import Any
 from popham.errors import DefinitionError, OperationError, PophamError, WireError
 from popham.manager.links import Links
 from popham.manager.operations.choosing import Choice, Chosen, refuse
-from popham.manager.operations.following import MERGED
+from popham.manager.operations.following import JOINED
 from popham.manager.operations.register import Register
 from popham.manager.operations.stored import Asked, StoredOperation
 from popham.model.fleet import AgentKind
@@ -159,7 +159,7 @@ def _row(
     # What is followed from here has no document; of a stock agent only its restart is told by name.
     unnamed = kind is Kind.SEND or (agent.kind == AgentKind.STOCK and kind is not Kind.RESTART)
     earlier = register.send_of(agent.uid) if kind is Kind.SEND else ""
-    text = f"{MERGED}{earlier}" if earlier else ""
+    text = f"{JOINED}{earlier}" if earlier else ""
     return TargetRow(
         operation=0,
         uid=agent.uid,

@@ -23,7 +23,7 @@ from popham.upstream.record import APPLYING, FAILED, Record, Wanted, stock_diges
 
 Followed = tuple[OperationState, str, str]
 """State, code of why it failed, and a sentence."""
-MERGED = "merged with "
+JOINED = "merged with "
 """Stands before the name of an earlier send, whose round serves a later one."""
 _SENT: Followed = (OperationState.SENT, "", "")
 _APPLIED: Followed = (OperationState.SUCCEEDED, "", "")
@@ -121,9 +121,9 @@ def too_old(version: str) -> OperationError:
     )
 
 
-def merged_with(text: str) -> str:
+def joined_with(text: str) -> str:
     """Return with what a send was merged, in words, by what its target says; empty if with nothing."""
-    return text.partition(";")[0] if text.startswith(MERGED) else ""
+    return text.partition(";")[0] if text.startswith(JOINED) else ""
 
 
 def join(*parts: str) -> str:

@@ -20,7 +20,7 @@ from functools import partial
 
 from popham.clock import Clock
 from popham.errors import PophamError
-from popham.manager.operations.following import MERGED, comes, follow, join, merged_with, too_old
+from popham.manager.operations.following import JOINED, comes, follow, join, joined_with, too_old
 from popham.manager.operations.known import Known
 from popham.manager.operations.ledger import Entry, tell_future
 from popham.manager.operations.offering import is_followed
@@ -179,7 +179,7 @@ class Register:
         if not is_followed(entry, record) or kind is Kind.RESTART:
             self._tell(record)
             return
-        entry.awaited = not entry.row.text.startswith(MERGED)
+        entry.awaited = not entry.row.text.startswith(JOINED)
         if entry.awaited:
             self._ask(record.uid)
         if record.link is not None:
@@ -195,7 +195,7 @@ class Register:
                 continue
             if record.orders is not None:
                 record.orders.described = False
-            self._targets.become(entry, _SENT)
+            self._targets.become(entry, _SENT, text="")
 
     def hear(self, record: Record, results: Sequence[bytes]) -> Awaitable[None] | None:
         """Take note of results; the awaitable ends once they are durable. None if nothing of it is new.
@@ -294,7 +294,7 @@ class Register:
         if kind is Kind.SEND:
             candidates = entry.going.stored.within.get(row.group, {})
             state, code, text = follow(record, self._book.wanted(record.group), candidates)
-            text = join(merged_with(row.text), text)
+            text = join(joined_with(row.text), text)
             if (state, text) != (row.state, row.text):
                 self._targets.become(entry, state, code=code, text=text)
         elif record.kind is AgentKind.STOCK:
@@ -304,7 +304,7 @@ class Register:
             self._targets.fail(entry, too_old(record.state.agent_version))
 
     def unreached(self, uid: str, error: PophamError) -> None:
-        """Take note that a visit failed: what waits for one fails where the agent's service is off.
+        """Take note that a visit failed: where the agent's service is off, a send fails, and orders wait and say why.
 
         An agent that comes another way is served by that way.
         """
@@ -312,8 +312,12 @@ class Register:
         if record is None or error.code not in REFUSING or comes(record, self._clock.now()):
             return
         for entry in self._targets.of_agent(uid):
-            if entry.row.state == _QUEUED:
+            row = entry.row
+            if row.state == _QUEUED and entry.going.stored.kind is Kind.SEND:
                 self._targets.fail(entry, error)
+            elif row.state == _QUEUED and row.text != error.problem:
+                entry.row = replace(row, text=error.problem)
+                self._targets.keep(entry)
 
     def lacks_outputs(self, record: Record) -> Sequence[str]:
         """Return digests of outputs that this agent's results name, and that are not here."""
@@ -357,7 +361,7 @@ class Register:
         """End a target whose time is over; who was told has until its next contact to say what became of it."""
         row, record = entry.row, self._book.record(entry.row.uid)
         if row.state == _QUEUED:
-            text = join(merged_with(row.text), "its agent was not in contact in time")
+            text = join(row.text, "its agent was not in contact in time")
             self._targets.become(entry, OperationState.EXPIRED, text=text)
             return
         if record is None or is_followed(entry, record):
