@@ -1,5 +1,6 @@
-"""What holds for all tests: how quickly their processes start, and which files run first."""
+"""What holds for all tests: how quickly their processes start, and which files run when."""
 
+import gc
 import os
 
 import pytest
@@ -8,32 +9,50 @@ import pytest
 pytest.register_assert_rewrite("tests.stories")
 
 LONGEST = (
-    "system/test_cut_off.py",
-    "system/test_undoing.py",
-    "system/test_recovery.py",
-    "system/test_change_safely.py",
-    "system/test_upgrade.py",
-    "system/test_upgrade_0_4.py",
-    "system/test_postgresql.py",
-    "system/test_tutorial.py",
-    "system/test_stock_agent.py",
-    "system/test_processes.py",
-    "system/test_stories_over_sockets.py",
-    "system/test_walled.py",
-    "simulation/test_day.py",
-    "simulation/test_storm.py",
+    "test_visits.py",
+    "test_cut_off.py",
+    "test_recovery.py",
+    "test_undoing.py",
+    "test_processes.py",
+    "test_change_safely.py",
+    "test_upgrade.py",
+    "test_stories_over_sockets.py",
+    "test_birth.py",
+    "test_stock_agent.py",
+    "test_walled.py",
+    "test_postgresql.py",
+    "test_upgrade_0_4.py",
+    "test_bundles.py",
+    "test_visit_faults.py",
+    "test_locations.py",
+    "test_stock_node.py",
+    "test_tutorial.py",
+    "test_simulate.py",
 )
-"""Files that run for long, the longest first; those of tests/system that are not named come after them, and then the rest."""
+"""Files of tests/system that run for long, the longest first; the others of that folder come after them."""
 
 # Else each of the many processes that tests start would compile the whole program anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-def _rank(item):
-    found = [place for place, name in enumerate(LONGEST) if item.path.match(name)]
-    return found[0] if found else len(LONGEST) + ("system" not in item.path.parts)
+def _rank(path):
+    return LONGEST.index(path.name) if path.name in LONGEST else len(LONGEST)
+
+
+def _order(paths):
+    """Return what stands before what: the files of tests/system, which mostly wait, and evenly between them the rest."""
+    waiting = sorted((path for path in paths if "system" in path.parts), key=_rank)
+    computing = [path for path in paths if "system" not in path.parts]
+    return {path: place / len(half) for half in (waiting, computing) for place, path in enumerate(half)}
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with what waits most, so that no worker is left alone with it at the end."""
-    items.sort(key=_rank)
+    """Begin with what takes longest, so that no worker is left alone with it; the processor has work meanwhile."""
+    order = _order(list(dict.fromkeys(item.path for item in items)))
+    items.sort(key=lambda item: (order[item.path], str(item.path)))
+
+
+def pytest_collection_finish():
+    """Let the collector of garbage pass over thousands of tests that stay to the end."""
+    gc.collect()
+    gc.freeze()

@@ -25,6 +25,8 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
         visited=12,
         visits={"made": 40, "failed": 2},
         dialled=1,
+        ordered={"queued": 4},
+        results={"succeeded": 6, "failed": 1},
     )
     answer = await rig.client("viewer").get("/metrics")
     assert answer.status_code == 200
@@ -41,6 +43,8 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
         "popham_links_dialled",
         "popham_visited_agents",
         "popham_visits",
+        "popham_operation_targets",
+        "popham_operation_results",
         "popham_links_admitted_per_second",
         "popham_shed",
         "popham_store_waiting",
@@ -54,6 +58,9 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
     assert late == {"0.05": 98.0, "+Inf": 100.0, "unt": 100.0, "sum": 1.5}
     visits = {one.labels["outcome"]: one.value for one in found["popham_visits"].samples}
     assert visits == {"made": 40.0, "failed": 2.0}
+    ordered = {one.labels["state"]: one.value for one in found["popham_operation_targets"].samples}
+    results = {one.labels["state"]: one.value for one in found["popham_operation_results"].samples}
+    assert (ordered, results) == ({"queued": 4.0}, {"succeeded": 6.0, "failed": 1.0})
     (links,) = found["popham_links"].samples
     assert links.value == 3
 

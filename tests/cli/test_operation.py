@@ -20,6 +20,7 @@ OPERATION = {
     "counts": {"queued": 2, "succeeded": 5, "failed": 1},
     "targets": 8,
     "unknown": [],
+    "ambiguous": [],
     "retry_of": "",
     "asked": {"groups": ["paris"]},
     "expires": None,
@@ -100,7 +101,7 @@ def test_f_o4_every_kind_that_can_be_ordered_has_a_command(popham, manager, kind
 
 
 def test_unknown_hosts_are_named_and_the_good_ones_are_served(popham, manager):
-    held = OPERATION | {"unknown": ["web-44\x1b[2J"], "counts": {"queued": 8}}
+    held = OPERATION | {"unknown": ["web-44\x1b[2J"], "ambiguous": ["db"], "counts": {"queued": 8}}
     manager.on("POST /operations", held, status=201)
     found = popham("op", "check-in", "web-1", "web-44")
     assert found.exit_code == 1
@@ -161,6 +162,7 @@ def test_a_dry_run_lists_targets_and_why_each_is_one(popham, manager):
                 },
             ],
             "unknown": [],
+            "ambiguous": [],
         },
     )
     found = popham("op", "restart", "-g", "paris", "--dry-run")

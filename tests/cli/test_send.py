@@ -12,6 +12,7 @@ SEND = {
     "counts": {"queued": 2, "sent": 1, "succeeded": 4},
     "targets": 7,
     "unknown": [],
+    "ambiguous": [],
     "retry_of": "",
     "asked": {"groups": ["paris"]},
     "expires": None,
@@ -44,7 +45,7 @@ def test_f_y8_a_dry_run_lists_the_targets_beforehand_and_changes_nothing(popham,
         "until": NOW,
         "refusal": None,
     }
-    manager.on("POST /operations", {"targets": [target], "unknown": []})
+    manager.on("POST /operations", {"targets": [target], "unknown": [], "ambiguous": []})
     found = popham("send", "-s", "web-1", "--dry-run")
     assert "web-1  paris  named  visit  2027-01-15T08:00:00Z" in found.stdout
     assert manager.requests[0][2]["dry_run"] is True
@@ -58,10 +59,10 @@ def test_f_y9_no_apply_publishes_a_candidate_that_nobody_uses_yet(popham, manage
     manager.on("POST /operations", SEND | {"args": {"no_apply": True, "rollout": "r4"}}, status=201)
     found = popham("send", "-g", "paris", "-f", str(file), "--no-apply", "-m", "for tonight")
     method, path, body = manager.requests[0]
-    assert (method, path) == ("POST", "/apply?dry_run=false")
-    assert (body["hold"], body["message"]) == (True, "for tonight")
+    assert (method, path) == ("POST", "/apply?dry_run=false&hold=true")
+    assert body["message"] == "for tonight"
     assert manager.requests[1][2]["args"] == {"no_apply": True, "rollout": "r4"}
-    assert found.stdout == "op9 send: 4 of 7 holds it, 2 pending, 1 sent\n"
+    assert found.stdout == "op9 send: 4 of 7 hold it, 2 pending, 1 sent\n"
     assert "Warning: look twice" in found.stderr
 
 

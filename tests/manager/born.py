@@ -16,6 +16,7 @@ from popham.testing.direct import ADMIN, DirectManager
 from popham.trust.join import JoinString
 from popham.trust.tuf import TrustedTuf
 from popham.upstream.calling import Calling
+from popham.upstream.outputs import Outputs
 from popham.upstream.sighting import Seen, Sight
 from popham.upstream.visits import Signer
 
@@ -74,6 +75,7 @@ class Fleet:
             documents_of(keys),
             self.clock,
             partial(find_lacking, manager.book),
+            Outputs(None, manager.hub.counts),
         )
         await self.define(definition, more=more, address=address)
         return self

@@ -24,14 +24,17 @@ STOCK = "00000000-0000-4000-8000-999999999999"
 class Book:
     """Records of agents, as a Manager's book has them."""
 
-    def __init__(self):
-        self.held, self.groups = {}, {}
+    def __init__(self, store):
+        self.store, self.held, self.groups = store, {}, {}
 
     def record(self, uid):
         return self.held.get(uid)
 
     def wanted(self, name):
         return self.groups.get(name)
+
+    async def refresh(self, groups):
+        self.groups |= await self.store.read(lambda tx: read_wanted(tx, groups))
 
 
 class Fleet:
@@ -42,7 +45,7 @@ class Fleet:
         self.links: FakeLinks = bench.links
         self.told, self.asked = [], []
         self.tuf = TrustedTuf.from_bytes(bench.keys.root, bench.keys.targets)
-        self.book = Book()
+        self.book = Book(self.store)
 
     @property
     def service(self):
@@ -70,7 +73,7 @@ class Fleet:
 
     async def start(self):
         """Begin from what is in the store, as a Manager that starts."""
-        self.book = Book()
+        self.book = Book(self.store)
         for row in await self.store.read(lambda tx: tx.agents()):
             self.book.held[row.uid] = record_of(row)
         await self.refresh()
@@ -86,7 +89,7 @@ class Fleet:
         await self.register.load()
 
     async def refresh(self):
-        self.book.groups = await self.store.read(lambda tx: read_wanted(tx, None))
+        await self.book.refresh(None)
 
     def _ask(self, uid):
         self.asked.append(uid)

@@ -71,6 +71,15 @@ async def test_fetch_reads_another_path_within_its_limit(serve, dial, service):
     assert (error.code, error.retryable) == ("link.too_large", True)
 
 
+async def test_upload_brings_a_body_to_another_path(serve, dial, service):
+    service.serve = lambda request: Response(status=204 if request.path.endswith("ab") else 404)
+    dialer = dial(await serve())
+    await dialer.upload("/v1/outputs/ab", b"\0body")
+    (request,) = service.requests
+    assert (request.method, request.headers["content-length"]) == ("POST", "5")
+    assert (await refusal(dialer.upload("/v1/outputs/cd", b"\0body"))).status == 404
+
+
 async def test_opc_15_a_message_that_is_too_large_is_not_retryable(serve, dial, service):
     listener = await serve(message=1000)
     error = await refusal(dial(listener).exchange(b"x" * 2000))

@@ -11,6 +11,8 @@ import ast
 import re
 from dataclasses import dataclass
 
+import pytest
+
 from popham import errors
 
 AREAS = {
@@ -127,17 +129,17 @@ def passer(reason, functions, module, area):
     return None
 
 
+@pytest.fixture(scope="module")
 def raised(modules):
-    """Return code → place, and the complaints about reasons that cannot be read."""
+    """Code → place, and the complaints about reasons that cannot be read."""
     known = families(modules)
+    all_calls = [(module, *found) for module in modules for found in calls(module)]
     codes: dict[str, str] = {}
     wrong: list[str] = []
     found = [
         (module, call, functions, making)
-        for module in modules
-        if module.name != "popham.errors"
-        for call, functions, owner in calls(module)
-        if (making := made(call, owner, known))
+        for module, call, functions, owner in all_calls
+        if module.name != "popham.errors" and (making := made(call, owner, known))
     ]
     handed: set[Passer] = set()
     while found:
@@ -155,8 +157,7 @@ def raised(modules):
         handed |= fresh
         found = [
             (module, call, functions, (on.area, on.reason_in(call)))
-            for module in modules
-            for call, functions, _ in calls(module)
+            for module, call, functions, _ in all_calls
             for on in fresh
             if on.is_meant(call, module)
         ]
@@ -170,20 +171,20 @@ def documented(root):
     return [(row["code"], row["rest"]) for row in rows if row]
 
 
-def test_every_reason_is_a_literal(modules):
-    _, wrong = raised(modules)
+def test_every_reason_is_a_literal(raised):
+    _, wrong = raised
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_code_that_is_raised_is_explained(modules, root):
-    codes, _ = raised(modules)
+def test_every_code_that_is_raised_is_explained(raised, root):
+    codes, _ = raised
     missing = codes.keys() - dict(documented(root)).keys()
     assert codes
     assert not missing, "\n".join(f"{code} at {codes[code]}" for code in sorted(missing))
 
 
-def test_every_code_that_is_explained_is_raised(modules, root):
-    codes, _ = raised(modules)
+def test_every_code_that_is_explained_is_raised(raised, root):
+    codes, _ = raised
     stale = dict(documented(root)).keys() - codes.keys()
     assert not stale, f"nothing raises {sorted(stale)}"
 
@@ -206,8 +207,8 @@ def compared(modules):
                     yield f"{module.where}:{one.lineno}", text
 
 
-def test_every_code_that_is_asked_for_is_raised(modules):
-    codes, _ = raised(modules)
+def test_every_code_that_is_asked_for_is_raised(modules, raised):
+    codes, _ = raised
     wrong = [f"{place}: nothing raises {code}" for place, code in compared(modules) if code not in codes]
     assert not wrong, "\n".join(wrong)
 

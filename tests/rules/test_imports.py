@@ -109,6 +109,7 @@ def test_every_part_stands_in_the_table(modules):
 
 def test_parts_import_only_what_the_table_allows(modules):
     wrong = []
+    names = {module.name for module in modules}
     for module in modules:
         part = part_of(module.name)
         if part in ANYTHING or not part:
@@ -116,7 +117,7 @@ def test_parts_import_only_what_the_table_allows(modules):
         allowed = ALLOWED.get(part, set()) | {part} | BASE
         if part in BASE:
             allowed = BASE
-        for line, name in imported(module, {other.name for other in modules}):
+        for line, name in imported(module, names):
             other = part_of(name) if name.split(".")[0] == "popham" else ""
             if other and other not in allowed and name != "popham.__version__":
                 wrong.append(f"{module.where}:{line}: {part} may not import {other}")

@@ -113,8 +113,8 @@ def record_of(simulation, agent):
     return simulation.manager.book.record(agent.state.uid)
 
 
-def is_in_sync(simulation, agent):
-    wanted = simulation.manager.book.wanted("lab").content_digest
+def is_in_sync(simulation, agent, group="lab"):
+    wanted = simulation.manager.book.wanted(group).content_digest
     return sync_state(wanted, record_of(simulation, agent).state) is SyncState.IN_SYNC
 
 
@@ -164,18 +164,34 @@ def test_f_l12_visits_that_do_not_come_for_days_make_it_dial_nobody(tell):
     tell(story)
 
 
-@pytest.mark.parametrize("communication", CELLS.values(), ids=CELLS)
-def test_f_l12_its_certificate_is_renewed_by_visits_for_two_weeks(tell, communication):
-    async def story(simulation, agent):
-        await define(simulation)
-        seldom = communication.rpartition(" ")[0] + " 6h"
-        await simulation.manager.publish(GROUP.format(text="1", communication=seldom))
-        first = agent.until
+async def bear(simulation, name, communication):
+    """Return a machine that waits in a group of its own, where it is said from the start to be visited."""
+    text = GROUP.format(text="0", communication=communication).replace("name: lab", f"name: {name}")
+    await simulation.manager.publish(text)
+    made = await simulation.manager.service.create_token(ADMIN, group=name, accepts=True)
+    agent = simulation.agents[name] = Walled(simulation, name)
+    await agent.wait(JoinString.parse(made.secret))
+    await simulation.manager.publish(DEFINITION.replace("walled", name))
+    simulation.manager.live.definitions_changed([name])
+    return agent
+
+
+def test_f_l12_certificates_are_renewed_by_visits_for_two_weeks_whatever_the_group_says(tell):
+    async def story(simulation, _agent):
+        seldom = {name: said.rpartition(" ")[0] + " 6h" for name, said in CELLS.items()}
+        agents = {name: await bear(simulation, name, VISITED) for name in seldom}
+        await pass_time(MINUTE)
+        for name, said in seldom.items():
+            text = GROUP.format(text="1", communication=said).replace("name: lab", f"name: {name}")
+            await simulation.manager.publish(text)
+        first = {name: agent.until for name, agent in agents.items()}
         for _ in range(14):
             await pass_time(DAY)
-            assert agent.until > simulation.clock.now()
-        assert agent.until > first + 6 * DAY
-        assert is_in_sync(simulation, agent)
+            assert min(agent.until for agent in agents.values()) > simulation.clock.now()
+        for name, agent in agents.items():
+            assert agent.until > first[name] + 6 * DAY
+            assert is_in_sync(simulation, agent, name)
+            assert agent.dials == 0
 
     tell(story)
 

@@ -9,7 +9,8 @@ from popham.testing.virtual import pass_time
 
 from .conftest import HEARTBEAT, settings
 
-HUGE, LARGE, SMALL = 300_000, 20_000, 500
+HUGE, LARGE, SMALL = 300_000, 9_000, 500
+"""Characters of a body: more than fit beside a bundle anywhere, than fit on a link, and than one of forty may have."""
 
 
 def definitions(text, size, locations=0):

@@ -100,7 +100,7 @@ def test_f_y9_its_waves_begin_when_somebody_says_so_and_end_with_all(simulate):
         await name(simulation, agents[3])
         begun = await simulation.manager.service.resume_rollout(ADMIN, "r1")
         assert (begun.state, begun.wave) == ("running", 1)
-        await pass_time(3 * 700)
+        await pass_time(2600)
         assert {agent.applied for agent in agents} == {("motd@2",)}
         assert (await view(simulation)).state == "promoted"
         assert "overrides" not in (await agent_view(simulation, agents[3])).detail

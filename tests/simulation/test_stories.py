@@ -205,11 +205,12 @@ def test_rel_6_a_slow_reader_is_let_go_and_keeps_nobody_waiting(simulate, cell):
         for pipe in simulation.network.pipes:
             if pipe.name == slow.name:
                 pipe.stall()
-        for number in range(400):
+        changes = 400 if cell[0] is Mode.PUSH else 100  # without a link nothing waits
+        for number in range(changes):
             await simulation.manager.publish(LAB.format(text=f"text {number}"))
             await pass_time(0.05)
         await pass_time(latency(cell))
-        assert quick.applied == ("motd@400",)
+        assert quick.applied == (f"motd@{changes}",)
         waiting = [pipe.lower.waiting for pipe in simulation.network.pipes]
         assert max(waiting, default=0) <= simulation.network.limits.queue
         await pass_time(12 * HEARTBEAT)

@@ -16,7 +16,7 @@ from popham.store.opening import open_store
 from popham.store.seam import Reading
 
 PUBLISHER = Path(__file__).with_name("publisher.py")
-PUBLISHES = 200
+PUBLISHES = 120
 
 
 class Publishers:

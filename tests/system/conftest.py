@@ -3,10 +3,14 @@
 Rules:
 
 1. Every process is a ``popham`` command with a state directory of its own.
-2. What a test does to the fleet goes through the command line or the REST API.
+2. What a test does to the fleet goes through the command line or the REST API; a command that comes to its end by
+   itself is run in the process of the tests, which saves it most of its time, unless it is of another release, or a
+   module has it ``apart``.
 3. Nothing waits for a time: :meth:`Fleet.until` waits for a condition, with a deadline.
 """
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -14,8 +18,12 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
+from popham.agent.local import ask
+from popham.agent.settings import load_settings
 from popham.cli.contexts import Contexts
+from popham.cli.main import cli
 from popham.client import Client
 from popham.errors import LinkError
 from popham.testing.ports import free_ports
@@ -26,6 +34,8 @@ from .web_servers import apache, nginx, sockets, web_authority  # noqa: F401  # 
 PATIENCE = 60.0
 """Seconds until a condition is given up."""
 POPHAM = (sys.executable, "-m", "popham")
+STAYING = (("manager",), ("agent", "run"), ("simulate",))
+"""Commands that set up the process they are in."""
 
 
 class Machine:
@@ -51,9 +61,9 @@ class Machine:
         """Join with a token of its own."""
         return self.popham("enroll", self.fleet.join(group, accept=accept))
 
-    def start(self):
-        """Start the agent."""
-        self.process = self.fleet.start("agent", "run", "--config", str(self.config), log=self.log)
+    def start(self, **where):
+        """Start the agent; ``where`` as :meth:`Fleet.start` has it."""
+        self.process = self.fleet.start("agent", "run", "--config", str(self.config), log=self.log, **where)
         return self
 
     def end(self, number=signal.SIGTERM):
@@ -66,6 +76,19 @@ class Machine:
         """The agent, as the Manager shows it."""
         return self.fleet.client.agent(self.name)
 
+    @property
+    def status(self):
+        """What the machine says of itself; nothing while its agent starts.
+
+        An agent that runs is asked itself: for one that does not, the command takes the lock that it starts with.
+        """
+        if self.process is None or self.process.poll() is not None:
+            return json.loads(self.popham("status", "-o", "json", code=None).stdout)
+        try:
+            return asyncio.run(ask(load_settings(self.config, env={}).socket_path, "status"))
+        except LinkError:
+            return {}
+
     def has(self, text):
         """Return whether the file that the test policies place says ``text``."""
         file = self.root / "motd"
@@ -77,7 +100,12 @@ class Machine:
 
 
 class Fleet:
-    """A Manager with its own ports and contexts, and its machines."""
+    """A Manager with its own ports and contexts, and its machines.
+
+    ``apart``: every command has a process of its own.
+    """
+
+    apart = False
 
     def __init__(self, folder, host="127.0.0.1"):
         self.folder = folder
@@ -126,24 +154,39 @@ class Fleet:
 
     def popham(self, *words, code=0, stdin=None, **environ):
         """Run a command to its end; its exit code must be ``code``, unless that is None."""
-        found = subprocess.run(
+        another = self.env.get("PYTHONPATH") != os.environ.get("PYTHONPATH")
+        apart = self.apart or another or words[:1] in STAYING or words[:2] in STAYING
+        found = (self._process if apart else self._invoke)(words, stdin, self.env | environ)
+        assert code in {None, found.returncode}, (
+            f"popham {' '.join(words)}: {found.returncode}\n{found.stderr}"
+        )
+        return found
+
+    @staticmethod
+    def _process(words, stdin, env):
+        return subprocess.run(
             [*POPHAM, *words],
-            env=self.env | environ,
+            env=env,
             input=stdin,
             capture_output=True,
             check=False,
             text=True,
             timeout=PATIENCE,
         )
-        assert code in {None, found.returncode}, (
-            f"popham {' '.join(words)}: {found.returncode}\n{found.stderr}"
-        )
-        return found
 
-    def start(self, *words, log):
-        """Start a command that stays."""
+    @staticmethod
+    def _invoke(words, stdin, env):
+        only = dict.fromkeys(os.environ.keys() - env.keys()) | env
+        done = CliRunner(env=only).invoke(cli, words, input=stdin, prog_name="popham")
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+    def start(self, *words, log, inside=(), **environ):
+        """Start a command that stays; ``inside`` are the words before one that runs in another namespace."""
         with (self.folder / log).open("ab") as output:
-            process = subprocess.Popen([*POPHAM, *words], env=self.env, stdout=output, stderr=output)
+            command = [*inside, *POPHAM, *words]
+            process = subprocess.Popen(command, env=self.env | environ, stdout=output, stderr=output)
         self.processes.append(process)
         return process
 

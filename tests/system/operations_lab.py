@@ -25,10 +25,13 @@ count = ["/bin/sh", "-c", "echo ran >> {ran}; echo counted"]
 wait = ["/bin/sh", "-c", "echo ran >> {ran}; while [ ! -e {release} ]; do sleep 0.05; done; echo released"]
 many = ["/usr/bin/seq", "20000"]
 flood = ["/usr/bin/head", "-c", "1G", "/dev/zero"]
-hidden = ["/bin/echo", "--password", "{canary}"]
-false = ["/bin/false"]
+hidden = ["/bin/echo", "--password", "{canary}-argument"]
+telling = ["/bin/echo", "password={canary}-printed"]
+fail = ["/bin/false"]
+[labels]
+api_key = "{canary}-label"
 [operations]
-run = ["say", "count", "wait", "many", "flood", "false"]
+run = ["say", "count", "wait", "many", "flood", "telling", "fail"]
 """
 
 

@@ -79,6 +79,7 @@ def follow(shell, command, said, patience=PATIENCE):
     """Run one command; return what it printed that differs from the page, after patience if it only looks."""
     deadline = time.monotonic() + patience
     while True:
+        begin = time.monotonic()
         printed, code = shell.run(command)
         missing = [line for line in said if not re.search(pattern(line), printed)]
         refused = any(line.startswith("popham: ") for line in said)
@@ -86,4 +87,5 @@ def follow(shell, command, said, patience=PATIENCE):
             return ""
         if not LOOKS.match(command) or time.monotonic() > deadline:
             return f"$ {command}\n{printed}\nexit code {code}; the page also says: {missing}"
-        time.sleep(0.05)
+        # A command that is asked again and again would take the processor from what it looks at.
+        time.sleep(2 * (time.monotonic() - begin))

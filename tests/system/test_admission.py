@@ -40,7 +40,8 @@ def test_f_p3_an_unknown_agent_is_new_and_receives_its_policies_once_accepted(fl
     lab = fleet.machine("lab-1", "lab", accept=False, run=False)
     fleet.publish("lab", lab, "welcome")
     lab.start()
-    fleet.until(lambda: "waiting to be accepted" in lab.popham("status", code=None).stdout, "it waits")
+    fleet.until(lambda: "waiting to be accepted" in str(lab.status), "it waits")
+    assert "waiting to be accepted" in lab.popham("status", code=None).stdout
     listed = fleet.popham("get", "agents")
     assert listed.stdout.splitlines()[1].split()[:4] == ["lab-1", "lab", "own", "new"]
     assert "popham accept agent lab-1" in listed.stderr
@@ -53,7 +54,8 @@ def test_f_p3_an_unknown_agent_is_new_and_receives_its_policies_once_accepted(fl
 def test_f_p3_a_refused_agent_receives_nothing(fleet):
     lab = fleet.machine("lab-2", "lab", accept=False)
     fleet.popham("refuse", "agent", "lab-2")
-    fleet.until(lambda: "refused" in lab.popham("status", code=None).stdout, "it knows")
+    fleet.until(lambda: "refused" in str(lab.status), "it knows")
+    assert "refused" in lab.popham("status", code=None).stdout
     assert lab.view["admission"] == "refused"
     assert lab.end() == 0
 
@@ -63,20 +65,17 @@ def test_f_p3_revoking_closes_the_link_and_shuts_the_agent_out(fleet):
     fleet.until(lambda: lab.view["connected"], "lab-3 holds a link")
     fleet.popham("revoke", "agent", "lab-3", "--yes")
     fleet.until(lambda: not lab.view["connected"], "its link is closed")
-    fleet.until(lambda: "revoked" in shown(lab), "it is told")
+    fleet.until(lambda: "revoked" in lab.status.get("problem", ""), "it is told")
     assert lab.view["admission"] == "revoked"
     assert lab.end() == 0
     lab.start()
-    fleet.until(lambda: "this agent is revoked (enrollment.revoked)" in shown(lab), "a new link is refused")
+    fleet.until(
+        lambda: "this agent is revoked (enrollment.revoked)" in lab.status.get("problem", ""),
+        "a new link is refused",
+    )
     assert lab.popham("status", code=1).stdout.startswith("agent:          running")
     assert not lab.view["connected"]
     assert lab.end() == 0
-
-
-def shown(machine):
-    """Return the sentence on the machine's own status page."""
-    found = machine.popham("status", "-o", "json", code=None).stdout
-    return json.loads(found).get("problem", "") if found else ""
 
 
 SENTENCES = {

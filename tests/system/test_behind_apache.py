@@ -8,7 +8,7 @@ import pytest
 from popham.errors import VisitError
 from popham.testing.ports import free_ports
 
-from .web_servers import LARGE, Caller, example, serves, visit_now
+from .web_servers import LARGE, Caller, example, refusal, serves, visit_now
 
 VARIANTS = """
 Listen 127.0.0.1:{secure}
@@ -97,12 +97,6 @@ class Behind:
 def behind(fleet, apache, sockets, web_authority):
     fleet.group("branches", preset="Pull by visit")
     return Behind(fleet, apache, sockets, web_authority)
-
-
-def refusal(call, *words, **way):
-    with pytest.raises(VisitError) as caught:
-        call(*words, **way)
-    return caught.value
 
 
 def test_f_l4_the_example_leads_to_the_agents_port(behind):

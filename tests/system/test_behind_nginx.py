@@ -2,10 +2,9 @@
 
 import pytest
 
-from popham.errors import VisitError
 from popham.testing.ports import free_ports
 
-from .web_servers import LARGE, Caller, example, serves, visit_now
+from .web_servers import LARGE, Caller, example, refusal, serves, visit_now
 
 VARIANTS = """
 server {{
@@ -113,12 +112,6 @@ def second(behind):
     fleet.until(behind.second.exists, "it listens")
     fleet.apply(BORN.format(port=behind.born, ca=behind.ca))
     return machine
-
-
-def refusal(call, *words, **way):
-    with pytest.raises(VisitError) as caught:
-        call(*words, **way)
-    return caught.value
 
 
 def test_f_l4_the_example_leads_to_the_agents_socket_with_tls_in_front(behind):

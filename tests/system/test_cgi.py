@@ -7,11 +7,10 @@ import sys
 import pytest
 
 import popham.downstream.cgi
-from popham.errors import VisitError
 from popham.testing.ports import free_ports
 
 from .alias import SERVICE, start_alias
-from .web_servers import LARGE, Caller, example, serves, visit_now, why
+from .web_servers import LARGE, Caller, example, refusal, serves, visit_now, why
 
 START_S = 0.080
 """Seconds of CPU that the bridge may take. Source: design, the service by CGI."""
@@ -36,12 +35,6 @@ class Behind:
 def behind(fleet, apache, sockets):
     fleet.group("hosted", preset="Pull by visit")
     return Behind(fleet, apache, sockets)
-
-
-def refusal(call, *words):
-    with pytest.raises(VisitError) as caught:
-        call(*words)
-    return caught.value
 
 
 def test_f_l4_a_visit_is_carried_to_the_agent_and_back(behind):

@@ -1,6 +1,5 @@
 """A machine with two locations, by a real Manager and a real agent: a file says where it is."""
 
-import json
 import re
 
 POLICIES = """apiVersion: popham/v1
@@ -29,11 +28,6 @@ spec:
 """
 
 
-def shown(machine):
-    """Return what the machine says of itself."""
-    return json.loads(machine.popham("status", "-o", "json", code=None).stdout)
-
-
 def test_f_g3_touching_a_file_moves_the_agent_changes_its_policy_and_is_seen_at_both_ends(fleet):
     fleet.group("desks")
     file = fleet.folder / "docked"
@@ -48,7 +42,7 @@ def test_f_g3_touching_a_file_moves_the_agent_changes_its_policy_and_is_seen_at_
     file.touch()
     fleet.until(lambda: desk.has("work") and desk.settled(), "desk-1 has what holds at the dock")
     there = {"location": "docked", "location_rules": [f"file {file}"], "promise": 1800}
-    fleet.until(lambda: there.items() <= shown(desk).items(), "it says where it is")
+    fleet.until(lambda: there.items() <= desk.status.items(), "it says where it is")
     lines = desk.popham("status").stdout
     assert re.search(rf"location: +docked since 20\S+Z, because file {re.escape(str(file))}\n", lines), lines
     order(download="off")
@@ -57,7 +51,7 @@ def test_f_g3_touching_a_file_moves_the_agent_changes_its_policy_and_is_seen_at_
     fleet.until(lambda: desk.has("away"), "it still follows, by what it has")
     assert not desk.settled()
     assert desk.end() == 0
-    assert shown(desk)["location"] == "default"
+    assert desk.status["location"] == "default"
     file.touch()
     desk.start()
     fleet.until(lambda: desk.has("work"), "it looks again when it starts")
@@ -75,6 +69,6 @@ def test_sec_6_a_machine_that_permits_no_look_stays_and_says_so(fleet):
     file.touch()
     fleet.apply(policies + group)
     fleet.until(lambda: blind.has("blind-a") and blind.settled(), "it has what holds where nothing is known")
-    said = shown(blind)
+    said = blind.status
     assert (said["location"], said["location_unseen"]) == ("default", [f"file {file}"])
     assert f"not looked at:  file {file}\n" in blind.popham("status").stdout

@@ -14,7 +14,8 @@ DEMO = (sys.executable, "-m", "popham.testing.demo")
 
 @pytest.fixture(scope="module")
 def moored(fleet):
-    """A Manager that runs, and a machine that has joined but whose agent does not run."""
+    """A Manager that runs, and a machine that has joined but whose agent does not run; commands are processes."""
+    fleet.apart = True
     fleet.moored = fleet.machine("moored-1", run=False)
     return fleet
 
@@ -73,6 +74,7 @@ def test_an_address_that_is_taken_ends_with_78(moored, tmp_path):
 
 def test_a_signal_ends_manager_and_agent_with_0(moored):
     machine = moored.moored.start()
+    moored.until(lambda: machine.status, "the agent answers")
     moored.until(lambda: machine.popham("status", code=None).returncode == 0, "the agent is in touch")
     assert machine.end(signal.SIGINT) == 0
     assert moored.end_manager() == 0

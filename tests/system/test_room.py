@@ -1,7 +1,5 @@
 """Real processes: a Manager with one place for a link, and two agents."""
 
-import json
-
 
 def test_f_p5_the_second_agent_pulls_says_so_and_has_the_link_once_the_first_is_gone(founding):
     fleet = founding().found("[limits]\nlinks = 1\n")
@@ -19,7 +17,7 @@ def test_f_p5_the_second_agent_pulls_says_so_and_has_the_link_once_the_first_is_
     fleet.until(lambda: told in second.popham("status").stdout, "the second says so on its machine")
 
     def said():
-        status = json.loads(second.popham("status", "-o", "json").stdout)
+        status = second.status
         return (status["problem"], status["fallback"]) == ("", "link.full")
 
     fleet.until(said, "and to programs")  # not in the moment in which it asks again

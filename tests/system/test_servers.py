@@ -1,7 +1,5 @@
 """Real processes: a list of servers, one of which is not there, and settings by the time of day."""
 
-import json
-
 GROUP = """
 apiVersion: popham/v1
 kind: Group
@@ -10,10 +8,6 @@ spec:
   inheritance: {{communication: false}}
   communication: {settings}
 """
-
-
-def status(machine):
-    return json.loads(machine.popham("status", "-o", "json", code=None).stdout)
 
 
 def test_f_c8_an_agent_passes_over_a_server_that_is_gone_and_says_where_it_is(founding):
@@ -26,7 +20,7 @@ def test_f_c8_an_agent_passes_over_a_server_that_is_gone_and_says_where_it_is(fo
     machine = fleet.machine("first", "web")
     well = {"server": url, "servers": [gone, url], "fallback": "", "mode": "push"}
     fleet.until(
-        lambda: machine.view["connected"] and well.items() <= status(machine).items(), "it is connected"
+        lambda: machine.view["connected"] and well.items() <= machine.status.items(), "it is connected"
     )
     assert f"{url}, of {gone}, {url}" in machine.popham("status").stdout
     fleet.apply(GROUP.format(settings=settings.replace(url, gone.replace(":9", ":19"))))

@@ -84,10 +84,6 @@ def relay(tmp_path):
         one.close()
 
 
-def status(machine):
-    return json.loads(machine.popham("status", "-o", "json", code=None).stdout)
-
-
 def commands(**scripts):
     lines = [f"{name} = {json.dumps(['/bin/sh', '-c', script])}" for name, script in scripts.items()]
     return "\n".join(["[commands]", *lines])
@@ -114,7 +110,7 @@ def test_f_y15_a_policy_that_cuts_its_machine_off_is_undone_there_and_tried_agai
     fleet.until(lambda: machine.view["connected"], "it is connected")
     fleet.publish("web", machine, "open", extra="reload: gate")
     fleet.until(machine.settled, "it has the policy")
-    fleet.until(lambda: status(machine)["watched_until"] is None, "it has proven itself")
+    fleet.until(lambda: machine.status["watched_until"] is None, "it has proven itself")
     fleet.publish("web", machine, "shut", extra="reload: gate")
     fleet.until(lambda: way.shut, "the policy cuts it off")
     took = fleet.until(lambda: not way.shut, "it is undone", patience=KNOWN + 10)
@@ -122,7 +118,7 @@ def test_f_y15_a_policy_that_cuts_its_machine_off_is_undone_there_and_tried_agai
     assert machine.has("open")
     fleet.until(lambda: machine.has("shut") and machine.settled(), "contact returned, so it is tried again")
     assert not way.shut
-    (undone,) = status(machine)["undone"]
+    (undone,) = machine.status["undone"]
     assert (undone["error_code"], undone["times"]) == ("policy.undone_contact", 1)
     assert undone["tried_again"]
     assert "undone:" in machine.popham("status", code=None).stdout
@@ -138,7 +134,7 @@ def test_rel_11_a_policy_that_kills_the_agent_three_times_is_undone_before_the_m
     fleet.until(lambda: machine.view["connected"], "it is connected")
     fleet.publish("web", machine, "tonic", extra="check: bite")
     fleet.until(machine.settled, "it has the policy")
-    fleet.until(lambda: status(machine)["watched_until"] is None, "it has proven itself")
+    fleet.until(lambda: machine.status["watched_until"] is None, "it has proven itself")
     fleet.publish("web", machine, "venom", extra="check: bite")
     assert machine.process.wait(PATIENCE) == -signal.SIGKILL
     for _ in range(2):

@@ -4,7 +4,6 @@ The test runs itself once more inside a namespace, where the Manager is; the age
 it is reached by CGI, are behind a wall that counts and drops what they would open.
 """
 
-import json
 import os
 import subprocess
 
@@ -30,16 +29,8 @@ spec: {{address: {address}, port: {port}, prefix: /SQC, tls: off}}
 @pytest.fixture
 def wall(tmp_path):
     """A machine behind a wall."""
-    with stand_wall(tmp_path) as found:
+    with stand_wall(tmp_path / "outward") as found:
         yield found
-
-
-def start_behind(fleet, wall, machine, **environ):
-    """Start a machine's agent behind the wall."""
-    with (fleet.folder / machine.log).open("ab") as log:
-        words = [*wall.inside, *POPHAM, "agent", "run", "--config", str(machine.config)]
-        machine.process = subprocess.Popen(words, stdout=log, stderr=log, env=fleet.env | environ)
-    fleet.processes.append(machine.process)
 
 
 def reached(apache, status=200):
@@ -48,14 +39,9 @@ def reached(apache, status=200):
     return text.count(f' {status} "POST /SQC/v1/visit HTTP/1.1"')
 
 
-def status(machine):
-    """Return what the machine says of itself."""
-    return json.loads(machine.popham("status", "-o", "json", code=None).stdout)
-
-
 def until_of(machine):
     """Return when the machine's certificate ends."""
-    return status(machine).get("certificate_until") or 0.0
+    return machine.status.get("certificate_until") or 0.0
 
 
 def test_f_l12_inside(founding, wall, apache, sockets):
@@ -71,7 +57,7 @@ def test_f_l12_inside(founding, wall, apache, sockets):
         words, input=fleet.join("web"), env=fleet.env, capture_output=True, text=True, check=True
     )
     assert "it dials nobody" in done.stderr
-    start_behind(fleet, wall, machine)
+    machine.start(inside=wall.inside)
     fleet.until(socket.exists, "it listens")
     fleet.apply(AGENT.format(name="walled", address=wall.address, port=PORT))
     fleet.publish("web", machine, "one")
@@ -92,11 +78,8 @@ def test_f_l12_inside(founding, wall, apache, sockets):
     # Eight days later: the certificate has ended a day ago.
     before = reached(apache)
     later = days_ahead(8)
-    fleet.env |= later
-    fleet.manager = fleet.start("manager", "--state", str(fleet.state), log="manager.log")
-    start_behind(fleet, wall, machine)
-    for name in later:
-        del fleet.env[name]
+    fleet.manager = fleet.start("manager", "--state", str(fleet.state), log="manager.log", **later)
+    machine.start(inside=wall.inside, **later)
     fleet.until(fleet.answers, "the Manager answers")
     fleet.until(lambda: until_of(machine) > first, "the certificate is renewed")
     assert until_of(machine) - first >= WEEK
@@ -114,7 +97,7 @@ def test_f_l12_inside(founding, wall, apache, sockets):
 
 @pytest.mark.timeout(300)
 def test_f_l12_a_walled_agent_is_born_kept_and_renewed_by_cgi_and_opens_nothing_outward():
-    run_inside(__file__, "an agent that may not dial out")
+    run_inside(__file__, "an agent that may not dial out", later=True)
 
 
 if INSIDE in os.environ:

@@ -1,7 +1,7 @@
-"""A machine behind a wall: a network namespace that nobody gets out of, for tests that run once more in one.
+"""A machine in a network namespace beside another one, for tests that run once more in namespaces of their own.
 
-What the machine's own side opens outward is counted and goes no further; what comes in is answered.  Nothing of
-this machine's own network is touched.
+Behind a wall, what the machine's own side opens outward is counted and goes no further; what comes in is answered.
+Nothing of this machine's own network is touched.
 """
 
 import contextlib
@@ -61,11 +61,12 @@ class Wall:
 
     Attributes:
         inside: Words before a command that is to run there.
+        counts: The file that notes what the machine would open; None if it may open what it likes.
         address: Where it is reached.
     """
 
     inside: tuple
-    counts: Path
+    counts: Path | None
     address: str = FAR
 
     def tried(self, kind="S"):
@@ -83,9 +84,9 @@ def run(*words):
     subprocess.run(words, check=True, capture_output=True)
 
 
-def plug(inside, name, wire, address, counts=""):
+def plug(inside, name, wire, address, counts=None):
     """Start an end of the wire in a namespace; return its process once the interface is up."""
-    words = [*inside, sys.executable, "-c", END, name, str(wire.fileno()), str(counts)]
+    words = [*inside, sys.executable, "-c", END, name, str(wire.fileno()), str(counts or "")]
     process = subprocess.Popen(words, pass_fds=[wire.fileno()], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"ready\n"
     run(*inside, "ip", "address", "add", f"{address}/30", "dev", name)
@@ -94,13 +95,13 @@ def plug(inside, name, wire, address, counts=""):
 
 
 @contextlib.contextmanager
-def stand_wall(folder):
-    """Make a namespace behind a wall, joined to this one by a wire; the Manager's address is in this one."""
+def stand_wall(counts=None):
+    """Make a namespace joined to this one by a wire, behind a wall if that counts; the Manager's address is here."""
     run("ip", "link", "set", "lo", "up")
     run("ip", "address", "add", f"{MANAGER}/32", "dev", "lo")
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     processes = [subprocess.Popen(["unshare", "-n", "sleep", "600"])]
-    wall = Wall(("nsenter", "-t", str(processes[0].pid), "-n"), folder / "outward")
+    wall = Wall(("nsenter", "-t", str(processes[0].pid), "-n"), counts)
     try:
         mine, theirs = Path("/proc/self/ns/net"), Path(f"/proc/{processes[0].pid}/ns/net")
         while mine.readlink() == theirs.readlink():
@@ -135,8 +136,11 @@ def days_ahead(days):
     }
 
 
-def run_inside(file, what):
-    """Run the test of ``file`` once more, in a namespace of its own; skip loudly where that cannot be."""
+def run_inside(file, what, *, later=False):
+    """Run the test of ``file`` once more, in a namespace of its own; skip loudly where that cannot be.
+
+    ``later``: it has processes believe that it is later than it is.
+    """
     missing = [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"NOT TESTED: {what}: there is no {', '.join(missing)} on this machine")
@@ -145,7 +149,7 @@ def run_inside(file, what):
     tun = ["unshare", "-n", "ip", "tuntap", "add", "a", "mode", "tun"]
     if subprocess.run(tun, check=False, capture_output=True).returncode:
         pytest.skip(f"NOT TESTED: {what}: there is no /dev/net/tun on this machine")
-    if not find_faketime():
+    if later and not find_faketime():
         pytest.skip(f"NOT TESTED: {what}: there is no libfaketime on this machine")
     done = subprocess.run(
         ["unshare", "-n", sys.executable, *AGAIN, file],

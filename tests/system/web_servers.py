@@ -278,6 +278,13 @@ class Caller:
         return asyncio.run(call())
 
 
+def refusal(call, *words, **way):
+    """Return the error with which a call of a :class:`Caller` ends."""
+    with pytest.raises(VisitError) as caught:
+        call(*words, **way)
+    return caught.value
+
+
 def listens(port, host="127.0.0.1"):
     """Return whether anybody listens there."""
     with socket.socket() as probe:

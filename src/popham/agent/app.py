@@ -169,10 +169,7 @@ class Agent:
         return unborn.born.is_set()
 
     async def _serve(self, door: LocalDoor, stopping: asyncio.Event) -> None:
-        documents = self.state.documents()
-        if documents is None:
-            raise StateError("not_enrolled", "this machine has no trust documents", "Enroll it again")
-        tuf = TrustedTuf.from_bytes(documents.root, documents.targets)
+        tuf = self._read_trust()
         applier = Applier(self._settings, self._dir.path("applier"), source=self._source, facts=find_facts)
         self.state.room.make_room(first=True)
         trials = Trials(self.state, self._clock, self._settings.health.window)
@@ -231,6 +228,12 @@ class Agent:
             trials.end_process()
         finally:
             schedule.close()
+
+    def _read_trust(self) -> TrustedTuf:
+        documents = self.state.documents()
+        if documents is None:
+            raise StateError("not_enrolled", "this machine has no trust documents", "Enroll it again")
+        return TrustedTuf.from_bytes(documents.root, documents.targets)
 
     def _make_end(
         self,

@@ -15,7 +15,7 @@ from popham.cli.columns import ago, moment, some, span
 from popham.cli.exits import FAILED
 from popham.cli.invocation import Invocation
 from popham.cli.machine import Machine, choosing
-from popham.cli.text import clean
+from popham.cli.text import brief, clean
 from popham.model.communication import show_duration
 
 Found = Mapping[str, Any]
@@ -217,7 +217,7 @@ def _waiting_rows(found: Found) -> Rows:
         rows.append(("downloads", f"still to come: {some(found['lacking'], _NAMES)}"))
     for one in found.get("operations") or ():
         text = f"{one['operation']} {one['kind']}, {one['state']} since {moment(one['since'])}"
-        rows.append(("operation", f"{text}: {one['text']}" if one.get("text") else text))
+        rows.append(("operation", f"{text}: {brief(one['text'])}" if one.get("text") else text))
     if found.get("candidate"):
         held = f"held, digest {found['candidate'][:_DIGITS]}, until somebody says 'popham op apply'"
         rows.append(("candidate", held))

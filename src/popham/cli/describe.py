@@ -11,7 +11,7 @@ from popham.cli.columns import ago, count, moment, percent, state_of
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
 from popham.cli.show import Shown, output_option, show_object
-from popham.cli.text import clean, clean_lines, pad, width
+from popham.cli.text import brief, clean, clean_lines, pad, width
 from popham.model.communication import show_duration
 from popham.model.managed import SOURCE
 
@@ -28,7 +28,7 @@ LIFTED = ("ordered", "unvisited", "withheld", "labels_of_operators", "labels_of_
 """Details of an agent that belong beside what they explain."""
 ORDER = {
     "agent": "name uid group kind admission presence link sync reason wanted applied since rollout withheld "
-    "drifted not_put_back last_drift watched_until mode ordered fallback "
+    "drifted not_put_back last_drift watched_until collection mode ordered fallback "
     "unvisited dialer heartbeat service visit location rules location_since age age_bound last_contact next_contact first_seen address version "
     "certificate_until labels labels_of_operators labels_of_agent",
     "group": "name path parent managed_by agents serial version edition minimum_serial inherits exceptions preset labels annotations",
@@ -121,6 +121,11 @@ def agent_lines(detail: dict[str, Any], now: float) -> dict[str, Any]:
         said["last_drift"] = (
             f"{path}, {moment(at)}; put back {_times(times)} {'today' if today else 'that day'}"
         )
+    paused = detail.pop("collection_paused", 0.0)
+    if paused:
+        said["collection"] = f"paused since {moment(paused)}"
+    if "operations" in detail:
+        detail["operations"] = [one | {"text": brief(one["text"])} for one in detail["operations"]]
     until = detail.pop("watched_until", 0.0)
     if until > now:
         said["watched_until"] = until

@@ -14,14 +14,17 @@ from popham.cli.following import Followed, follow
 from popham.cli.invocation import Invocation
 from popham.cli.operation_text import (
     BAD,
+    GOOD,
     OPEN,
     OPERATIONS,
     SHOWN,
+    TELLING,
     dry_lines,
     headline,
     page,
     reason,
     target_columns,
+    told,
     went_wrong,
 )
 from popham.cli.reach import Seconds
@@ -38,15 +41,15 @@ NAME = click.argument("name", metavar="OPERATION")
 _AGENTS = click.argument("agents", metavar="[AGENT]...", nargs=-1)
 _STATES = tuple(str(state) for state in OperationState)
 _SENTENCES: Mapping[Kind, str] = {
-    Kind.CHECK_IN: "Have agents get in touch, and see that each did.",
-    Kind.APPLY: "Have agents use the candidate that they hold, from now on.",
-    Kind.COLLECT: "Have agents look at everything that they report anew, now.",
-    Kind.RESTART: "Have agents end their process and begin anew.",
-    Kind.DIAGNOSE: "Have agents make a bundle for support, without secrets.",
-    Kind.PAUSE_COLLECTION: "Have agents collect nothing until they are told to go on.",
+    Kind.CHECK_IN: "Have agents get in touch now.",
+    Kind.APPLY: "Have agents use the candidate they hold.",
+    Kind.COLLECT: "Have agents look anew at what they report.",
+    Kind.RESTART: "Have agents end, and begin anew.",
+    Kind.DIAGNOSE: "Have agents make a bundle for support.",
+    Kind.PAUSE_COLLECTION: "Have agents collect nothing for now.",
     Kind.RESUME_COLLECTION: "Have agents collect again.",
-    Kind.ROTATE_KEY: "Have agents make a new identity key, and certificate.",
-    Kind.RUN: "Have agents run a command that their own configuration allows.",
+    Kind.ROTATE_KEY: "Have agents make a new identity key.",
+    Kind.RUN: "Have agents run a command of theirs.",
 }
 
 
@@ -154,15 +157,20 @@ def show_dry(found: Shown, form: str) -> int:
         for line in dry_lines(found):
             click.echo(line)
         tell_unknown(found)
+        if not found["targets"]:
+            click.echo("No agents are meant; 'popham get agents' shows all", err=True)
         click.echo("Nothing was ordered: this was a dry run.", err=True)
     refused = any(one["refusal"] for one in found["targets"])
-    return FAILED if found["unknown"] or refused or not found["targets"] else OK
+    amiss = found["unknown"] or found["ambiguous"] or refused
+    return FAILED if amiss or not found["targets"] else OK
 
 
 def tell_unknown(found: Shown) -> None:
-    """Say which names no agent has; the others are served."""
+    """Say which names no agent has, or several have; the others are served."""
     for name in found["unknown"]:
         click.echo(f"Warning: there is no agent {clean(name)}; 'popham get agents' shows all", err=True)
+    for name in found["ambiguous"]:
+        click.echo(f"Warning: several agents have the name {clean(name)}; use a uid", err=True)
 
 
 def show_ordered(client: Client, found: Shown, form: str) -> int:
@@ -172,8 +180,7 @@ def show_ordered(client: Client, found: Shown, form: str) -> int:
     else:
         click.echo(headline(found))
         if any(found["counts"].get(state) for state in BAD):
-            for one in _first(client, found["name"], BAD):
-                click.echo(f"  {clean(one['name'] or one['uid'])}: {clean(reason(one))}", err=True)
+            _tell_bad(client, found["name"])
         if found["state"] == "open":
             click.echo(f"Follow it: popham op status {clean(found['name'])} -w", err=True)
     return FAILED if went_wrong(found) or not found["targets"] else OK
@@ -183,14 +190,16 @@ def watch(run: Invocation, client: Client, name: str, form: str, timeout: float 
     """Show an operation until all its targets are done; return the exit code."""
 
     def whole(found: Shown, _now: float) -> list[str]:
-        return page(found, _first(client, name, BAD), _first(client, name, OPEN))
+        return _page(client, found)
 
     def end(found: Shown) -> int:
+        if form == "text" and not run.draws():
+            for one in _told(client, found):
+                click.echo(f"  {clean(one['name'] or one['uid'])}: {clean(told(one))}")
         if not went_wrong(found):
             return OK
         if not run.draws():
-            for one in _first(client, name, BAD):
-                click.echo(f"  {clean(one['name'] or one['uid'])}: {clean(reason(one))}", err=True)
+            _tell_bad(client, name)
         return FAILED
 
     what = Followed(
@@ -201,6 +210,23 @@ def watch(run: Invocation, client: Client, name: str, form: str, timeout: float 
         end=end,
     )
     return follow(what, form, draws=run.draws(), timeout=timeout, now=run.now, wait=run.wait)
+
+
+def _page(client: Client, found: Shown) -> list[str]:
+    name = found["name"]
+    return page(found, _first(client, name, BAD), _first(client, name, OPEN), _told(client, found))
+
+
+def _told(client: Client, found: Shown) -> list[dict[str, Any]]:
+    """Return the first targets that succeeded, of an operation of which people want to see what came of it."""
+    if found["kind"] not in TELLING or not found["counts"].get(GOOD):
+        return []
+    return _first(client, found["name"], (GOOD,))
+
+
+def _tell_bad(client: Client, name: str) -> None:
+    for one in _first(client, name, BAD):
+        click.echo(f"  {clean(one['name'] or one['uid'])}: {clean(reason(one))}", err=True)
 
 
 def _first(client: Client, name: str, states: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -278,7 +304,7 @@ def status(
         elif form != "text":
             show_object(form, found)
         else:
-            for line in page(found, _first(client, name, BAD), _first(client, name, OPEN)):
+            for line in _page(client, found):
                 click.echo(line)
     return FAILED if went_wrong(found) else OK
 
@@ -321,7 +347,7 @@ def retry(run: Invocation, name: str, states: tuple[str, ...]) -> int:
 def output(run: Invocation, name: str, agent: str, to: Path | None) -> None:
     """Print what an operation printed or made at one agent, or write it to a file."""
     with run.client() as client:
-        data = client.output(name, agent)
+        data = _output_of(client, name, agent)
     if to is not None:
         to.write_bytes(data)
         click.echo(f"{len(data)} bytes in {clean(str(to))}", err=True)
@@ -330,6 +356,19 @@ def output(run: Invocation, name: str, agent: str, to: Path | None) -> None:
         raise NotFoundError("text", problem, f"Add --to FILE; it has {len(data)} bytes")
     else:
         _print(data, safe=run.draws())
+
+
+def _output_of(client: Client, name: str, agent: str) -> bytes:
+    """Return an output; where a result had room for all that was printed, that."""
+    try:
+        return client.output(name, agent)
+    except NotFoundError as error:
+        if error.code != "not_found.output":
+            raise
+        for one in client.targets(name):
+            if agent in {one["name"], one["uid"]} and one["text"] and one["output"] is None:
+                return f"{one['text']}\n".encode()
+        raise
 
 
 def _print(data: bytes, *, safe: bool) -> None:

@@ -8,18 +8,20 @@ from typing import Any
 
 from popham.cli.columns import NOTHING, count, field, moment, some
 from popham.cli.show import Column, Shown
-from popham.cli.text import GAP, align, clean
+from popham.cli.text import GAP, align, brief, clean
 from popham.model.operation import Kind, OperationState
 
 BAR = 24
 """Columns of a whole bar."""
 SHOWN = 10
 """Targets that are named; 'popham op status -o jsonl --targets' has all."""
+TELLING = frozenset({Kind.RUN, Kind.DIAGNOSE})
+"""Kinds of which people want to see what came of them."""
 GOOD = str(OperationState.SUCCEEDED)
 BAD = tuple(str(state) for state in OperationState if state.is_over and state is not OperationState.SUCCEEDED)
 OPEN = tuple(str(state) for state in OperationState if not state.is_over)
 _SENDS: Mapping[str, str] = MappingProxyType({"queued": "pending", "succeeded": "applied"})
-_HOLDS: Mapping[str, str] = MappingProxyType({"queued": "pending", "succeeded": "holds it"})
+_HOLDS: Mapping[str, str] = MappingProxyType({"queued": "pending", "succeeded": "hold it"})
 
 
 def state_words(operation: Shown) -> Mapping[str, str]:
@@ -54,12 +56,15 @@ def what(operation: Shown) -> str:
 
 def went_wrong(operation: Shown) -> bool:
     """Return whether a target did not succeed, or is not there."""
-    return bool(operation["unknown"]) or any(operation["counts"].get(state) for state in BAD)
+    amiss = operation["unknown"] or operation["ambiguous"]
+    return bool(amiss) or any(operation["counts"].get(state) for state in BAD)
 
 
-def page(operation: Shown, troubled: Sequence[Shown], waiting: Sequence[Shown]) -> list[str]:
-    """Return all about an operation, with its first targets in trouble and those that are waited for."""
-    return [*_head(operation), *_targets(operation, troubled, waiting)]
+def page(
+    operation: Shown, troubled: Sequence[Shown], waiting: Sequence[Shown], told: Sequence[Shown] = ()
+) -> list[str]:
+    """Return all about an operation, with its first targets in trouble, those waited for, and those that told."""
+    return [*_head(operation), *_targets(operation, troubled, waiting, told)]
 
 
 def target_columns(operation: Shown) -> Sequence[Column]:
@@ -99,16 +104,31 @@ OPERATIONS: Sequence[Column] = (
 
 
 def reason(target: Shown) -> str:
-    """Return what a target says, with code and next step where it failed."""
-    text, code, hint = target["text"].rstrip("."), target["code"], target["hint"]
+    """Return what a target says on one line, with code and next step where it failed."""
+    text, code, hint = brief(target["text"]).rstrip("."), target["code"], target["hint"]
     said = f"{text} ({code})" if code and f"({code})" not in text else text
     return f"{said}. {hint}" if hint else said or NOTHING
+
+
+def told(target: Shown) -> str:
+    """Return what came of a target that succeeded, and how to see all of it."""
+    text, output = target["text"], target["output"]
+    parts = [brief(text)] if text else []
+    if output is not None or "\n" in text:
+        size = f"{_size(output)}: " if output is not None else ""
+        parts.append(f"[{size}popham op output {target['operation']} {target['name'] or target['uid']}]")
+    return " ".join(parts) or NOTHING
 
 
 def _output(output: Mapping[str, Any] | None) -> str:
     if output is None:
         return NOTHING
-    return f"{output['length']} bytes" + ("" if output["kept"] else ", not here")
+    return _size(output) + ("" if output["kept"] else ", not here")
+
+
+def _size(output: Mapping[str, Any]) -> str:
+    left_out = f", {output['left_out']} left out" if output["left_out"] else ""
+    return f"{output['length']} bytes{left_out}"
 
 
 def _head(operation: Shown) -> Iterator[str]:
@@ -120,6 +140,8 @@ def _head(operation: Shown) -> Iterator[str]:
     ]
     if operation["unknown"]:
         rows.append(("not known", clean(some(operation["unknown"], SHOWN))))
+    if operation["ambiguous"]:
+        rows.append(("ambiguous", clean(some(operation["ambiguous"], SHOWN))))
     size = max(len(name) for name, _ in rows) + 1
     yield from (f"{name + ':' if name else '':<{size}} {text}" for name, text in rows)
 
@@ -138,9 +160,15 @@ def bar(operation: Shown) -> str:
     return f"[{'#' * good}{'!' * (over - good)}{'.' * (BAR - over)}]"
 
 
-def _targets(operation: Shown, troubled: Sequence[Shown], waiting: Sequence[Shown]) -> Iterator[str]:
+def _targets(
+    operation: Shown, troubled: Sequence[Shown], waiting: Sequence[Shown], told_of: Sequence[Shown]
+) -> Iterator[str]:
     words = state_words(operation)
-    for title, found, states in (("Did not succeed:", troubled, BAD), ("Waited for:", waiting, OPEN)):
+    for title, found, states in (
+        ("Did not succeed:", troubled, BAD),
+        ("Waited for:", waiting, OPEN),
+        ("Succeeded:", told_of, (GOOD,)),
+    ):
         if not found:
             continue
         yield ""
@@ -148,16 +176,21 @@ def _targets(operation: Shown, troubled: Sequence[Shown], waiting: Sequence[Show
         rows = [[clean(cell) for cell in _row(one, words)] for one in found[:SHOWN]]
         yield from (f"{GAP}{line}" for line in align(rows))
         more = sum(operation["counts"].get(state, 0) for state in states) - len(rows)
-        if more > 0:
+        if more > 0 and len(found) >= SHOWN:
             yield f"{GAP}and {count(more, 'other')}"
 
 
 def _row(target: Shown, words: Mapping[str, str]) -> tuple[str, ...]:
-    state = words.get(target["state"], target["state"])
+    name, state = target["name"] or target["uid"], words.get(target["state"], target["state"])
+    if target["state"] == GOOD:
+        return name, told(target)
+    if target["state"] == OperationState.RUNNING and not target["text"]:
+        return name, state, f"since {moment(target['since'])}"
     if target["state"] in OPEN and not target["text"]:
-        by = f"by {moment(target['until'])}" if target["until"] else f"expires {moment(target['expires'])}"
-        return target["name"] or target["uid"], state, f"{target['way']}, {by}"
-    return target["name"] or target["uid"], state, reason(target)
+        until, expires = target["until"], target["expires"]
+        by = f"by {moment(until)}" if until and until <= expires else f"expires {moment(expires)}"
+        return name, state, f"{target['way']}, {by}"
+    return name, state, reason(target)
 
 
 def dry_lines(found: Shown) -> list[str]:

@@ -128,7 +128,7 @@ def pause(run: Invocation, name: str, reason: str) -> None:
 @NAME
 @wave_options
 @click.pass_obj
-def resume(run: Invocation, name: str, **options: Any) -> None:
+def resume(run: Invocation, /, name: str, **options: Any) -> None:
     """Go on with a rollout.
 
     It was paused or halted; it goes on with the wave that held. One that is held begins its first wave:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that are shown as escapes: controls, formats, separators of lines."""
 GAP = "  "
+_LINE = 160
+"""Characters of a long text, where a line has to be enough."""
 
 
 def clean(text: object) -> str:
@@ -25,6 +27,12 @@ def clean(text: object) -> str:
 def clean_lines(text: str) -> str:
     """Return ``text`` with its lines kept and everything else made harmless."""
     return "\n".join(clean(line).replace("\\t", "    ") for line in text.split("\n"))
+
+
+def brief(text: str) -> str:
+    """Return the first line of a text, and no more of it than a table has room for."""
+    first, *rest = text.splitlines() or [""]
+    return f"{first[:_LINE].rstrip()}…" if rest or len(first) > _LINE else first
 
 
 def clean_json(text: str) -> str:

@@ -123,12 +123,14 @@ class Manager:
             operations=self.operations,
         )
         self._agentlist = follow(settings.visits.agentlist, store, clock, self.live.definitions_changed)
-        context = open_tls(state, keys, clock)
-        self.listener = HotListener(
+        self.listener = self._make_listener(settings, rng)
+
+    def _make_listener(self, settings: ManagerSettings, rng: random.Random) -> HotListener:
+        return HotListener(
             self.hub,
-            context=context,
+            context=open_tls(self.state, self.keys, self._clock),
             limits=settings.limits.bounds(),
-            clock=clock,
+            clock=self._clock,
             rng=rng,
             lag=self.lag.worst,
             peers=settings.peers.read(),

@@ -25,8 +25,8 @@ from popham.manager.bundles import Bundles
 from popham.manager.cohort import draw
 from popham.manager.grant import Grant
 from popham.manager.overrides import Overrides
-from popham.manager.roster import read_record
 from popham.manager.rollouts import StoredRollout, open_rollout, step
+from popham.manager.roster import read_record
 from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import OPERATIONS

@@ -1,7 +1,6 @@
 """Apply: from checked definitions to stored objects and signed bundles, all or nothing.
 
-Everything here runs inside one write transaction.  An error leaves it, and
-nothing is changed.
+Everything here runs inside one write transaction.  An error leaves it, and nothing is changed.
 """
 
 from __future__ import annotations

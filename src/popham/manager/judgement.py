@@ -10,7 +10,15 @@ from popham.manager.overrides import Overrides
 from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
 from popham.model.rollout import RolloutRef
-from popham.model.status import Outcome, Presence, StateRecord, SyncState, content_state, sync_state
+from popham.model.status import (
+    UNVISITED,
+    Outcome,
+    Presence,
+    StateRecord,
+    SyncState,
+    content_state,
+    sync_state,
+)
 from popham.store.rows import AgentRow
 from popham.upstream.record import APPLYING, FAILED, Record, Wanted, stock_digest
 
@@ -67,13 +75,11 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
     bundle, record, row = sight.bundle, sight.record, sight.row
     if bundle is None:
         return SyncState.PENDING, f"group {sight.row.group} has no bundle"
-    state = sync_state(bundle.content_digest, record)
-    if state is SyncState.IN_SYNC and record and _is_told(bundle.rollout, record, row.assignment_seq):
+    state = _state(bundle.content_digest, bundle.rollout, record, row.assignment_seq)
+    if state is SyncState.IN_SYNC:
         why = ""
-    elif state is SyncState.IN_SYNC:
-        state, why = SyncState.PENDING, _awaits(sight, "its answer")
     elif content_state(bundle.content_digest, record) is SyncState.IN_SYNC:
-        why = sight.unvisited or "its group wants the Manager to dial, which waits"
+        why = _waits(sight)
     elif record is None:
         why = _awaits(sight, "its first report")
     elif state is SyncState.FAILED:
@@ -96,9 +102,24 @@ def _judge_own(sight: Sight) -> tuple[SyncState, str]:
     return state, why
 
 
-def _is_told(rollout: RolloutRef | None, record: StateRecord, assignment: int) -> bool:
-    """Return whether an agent obeys its newest assignment, where that may say which side of a bundle holds for it."""
-    return rollout is None or not rollout.named or record.assignment >= assignment
+def _state(
+    wanted_digest: str, rollout: RolloutRef | None, record: StateRecord | None, assignment: int
+) -> SyncState:
+    """Return the sync state of one of our agents, whose newest assignment has this number.
+
+    Where the rollout of its group goes by name too, the assignment says which side of the bundle is to hold.
+    """
+    state = sync_state(wanted_digest, record)
+    named = rollout is not None and rollout.named
+    behind = named and record is not None and record.assignment < assignment
+    return SyncState.PENDING if behind and state is SyncState.IN_SYNC else state
+
+
+def _waits(sight: Sight) -> str:
+    """Return what an agent waits for that has the content of its group's bundle."""
+    if sight.record is not None and sight.record.fallback in UNVISITED:
+        return sight.unvisited or "its group wants the Manager to dial, which waits"
+    return _awaits(sight, "its answer to its assignment")
 
 
 def _has_content(sight: Sight, bundle: Bundle, record: StateRecord) -> str:
@@ -187,12 +208,9 @@ def judge_record(record: Record, wanted: Wanted | None) -> SyncState:
     if record.admission is not Admission.ACCEPTED or record.kind is AgentKind.UNKNOWN:
         return SyncState.PENDING
     if record.kind is AgentKind.OWN:
-        state = record.state
-        found = sync_state(wanted.content_digest, state) if wanted else SyncState.PENDING
-        if found is not SyncState.IN_SYNC or wanted is None or state is None:
-            return found
-        told = _is_told(wanted.rollout, state, record.assignment_seq)
-        return found if told else SyncState.PENDING
+        seq = record.assignment_seq
+        pending = SyncState.PENDING
+        return _state(wanted.content_digest, wanted.rollout, record.state, seq) if wanted else pending
     held = record.remote.digest
     expected = stock_digest(wanted.objects_digest if wanted else b"", held)
     if not expected:

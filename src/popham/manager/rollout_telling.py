@@ -94,14 +94,19 @@ def _held(state: RolloutState, holding: int | None) -> str:
     return "nobody begins it, and who has it goes back" if holding is None else "nobody has it now"
 
 
-def _next(rollout: Rollout, tally: Tally, now: float, holding: int | None) -> str:
-    """Return what happens next, and when; empty if it is over."""
+def _stopped(rollout: Rollout, tally: Tally, holding: int | None) -> str:
+    """Return what may be done about a rollout that does not go on by itself; empty if it is over."""
     if rollout.state is RolloutState.HELD:
         who = f"{tally.named} of {tally.agents} have it by name" if tally.named else "nobody applies it"
         return f"{who}: popham op apply AGENT, or popham rollout resume {rollout.id}"
+    held = _held(rollout.state, holding)
+    return held and f"{held}: popham rollout resume {rollout.id}, or popham rollout undo {rollout.id}"
+
+
+def _next(rollout: Rollout, tally: Tally, now: float, holding: int | None) -> str:
+    """Return what happens next, and when; empty if it is over."""
     if rollout.state is not RolloutState.RUNNING:
-        held = _held(rollout.state, holding)
-        return held and f"{held}: popham rollout resume {rollout.id}, or popham rollout undo {rollout.id}"
+        return _stopped(rollout, tally, holding)
     action, why = rollout.decide(tally, now=now)
     last = rollout.current == len(rollout.waves) - 1
     step = "all have it for good" if last else f"wave {rollout.current + 2} ({show_share(_after(rollout))})"

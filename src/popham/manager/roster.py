@@ -163,6 +163,7 @@ class Roster:
                 "watched_until": record.watched_until,
                 "candidate": record.candidate,
                 "candidate_error": record.candidate_error,
+                "collection_paused": record.paused_at,
             }
         return found
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -358,13 +358,7 @@ class Rollout:
             "by": self.by,
             "began_held": self.began_held,
             "waves": [
-                {
-                    "ppm": wave.ppm,
-                    "began": wave.began,
-                    "settled": wave.settled,
-                    "ended": wave.ended,
-                    "marks": {str(mark): at for mark, at in wave.marks.items()},
-                }
+                asdict(wave) | {"marks": {str(mark): at for mark, at in wave.marks.items()}}
                 for wave in self.waves
             ],
         }
@@ -373,13 +367,7 @@ class Rollout:
     def from_dict(cls, data: Mapping[str, Any]) -> Rollout:
         """Return the rollout that :meth:`as_dict` returned."""
         waves = tuple(
-            Wave(
-                ppm=wave["ppm"],
-                began=wave["began"],
-                settled=wave["settled"],
-                ended=wave["ended"],
-                marks={int(mark): at for mark, at in wave["marks"].items()},
-            )
+            Wave(**wave | {"marks": {int(mark): at for mark, at in wave["marks"].items()}})
             for wave in data["waves"]
         )
         ppms = tuple(wave.ppm for wave in waves)

@@ -39,6 +39,7 @@ async def test_f_o4_a_program_that_prints_a_gigabyte_needs_no_memory_for_it(tmp_
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 64 * 1024  # kilobytes
     assert done.code == ""
+    assert done.text == "look ended with exit status 0: what it printed is no text"
     assert done.output.startswith(b"begin\n\0")
     assert done.output.endswith(b"\0end\n")
     assert done.left_out == GIGABYTE + len("begin\nend\n") - 2 * HALF
@@ -47,10 +48,11 @@ async def test_f_o4_a_program_that_prints_a_gigabyte_needs_no_memory_for_it(tmp_
 
 
 async def test_f_o4_what_is_no_plain_text_is_shown_with_escapes_and_kept_as_it_was(tmp_path):
-    argv = ("/bin/sh", "-c", r"printf 'a\033[31mb'")
+    argv = ("/bin/sh", "-c", r"printf 'a warning: \033[31mb'")
     done = await run_named("look", means_of(tmp_path, look=argv))
     assert "\x1b" not in done.text
-    assert done.output == b"a\x1b[31mb"
+    assert "a warning" in done.text
+    assert done.output == b"a warning: \x1b[31mb"
 
 
 @pytest.mark.parametrize("taken_back", [False, True])

@@ -1,5 +1,7 @@
 """Operations that go on: how they reach agents, what agents say of them, and what survives a restart."""
 
+import asyncio
+
 import pytest
 from tests.manager.conftest import ADMIN
 from tests.manager.ordering import Fleet, uid_of
@@ -250,7 +252,23 @@ async def test_an_agent_that_turns_out_to_be_older_is_told_nothing_and_the_opera
 
 
 async def test_deadlines_of_what_is_over_are_forgotten(fleet):
-    for _ in range(1200):
-        await fleet.order("collect", "a0", expires=2_000_000.0)
-        await fleet.service.cancel_operation(ADMIN, f"op{fleet.register.ended['cancelled'] + 1}")
-    assert len(fleet.register._targets.deadlines) <= 1030
+    (entry,) = await open_entries(fleet)
+    deadlines = fleet.register._targets.deadlines
+    for number in range(3000):
+        deadlines.plan(entry, fleet.clock.at + number, open_targets=1)
+    assert len(deadlines) < 1100
+
+
+async def open_entries(fleet):
+    await fleet.order("collect", "a0")
+    return fleet.register._targets.of_agent(uid_of(0))
+
+
+async def test_what_was_ordered_is_taken_up_though_whoever_asked_is_gone(fleet):
+    asking = asyncio.ensure_future(fleet.order("collect", "a0"))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await fleet.order("collect", "a1")
+    assert fleet.register.open == {"queued": 2}
+    assert fleet.hear(0)[0].operation == "op1"

@@ -200,6 +200,15 @@ async def test_f_y10_cancelling_one_of_two_leaves_the_other(fleet):
     assert await fleet.states("op1") == {"cancelled": 1}
 
 
+async def test_f_y9_a_send_right_after_a_publication_waits_for_what_was_published(fleet):
+    await fleet.bench.apply(policy(content="two"))
+    former = fleet.book.wanted("paris").content_digest
+    await send(fleet, "a0")
+    assert fleet.book.wanted("paris").content_digest != former
+    fleet.say(0, content_digest=former, applied_digest=former)
+    assert (await settled(fleet, 0)).state == "sent"
+
+
 async def test_f_y9_a_send_goes_on_after_a_restart_of_the_manager(fleet):
     await send(fleet, "a0")
     await fleet.start()

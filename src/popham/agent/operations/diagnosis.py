@@ -138,11 +138,10 @@ def hide(value: Any) -> Any:
 def find_secrets(state: AgentState) -> Iterator[str]:
     """Yield the secrets of this machine, in each form in which they might stand somewhere."""
     identity, join = state.identity(), state.join()
-    if identity is not None:
-        yield identity.key.decode(errors="replace")
-        yield from (
-            line for line in identity.key.decode(errors="replace").splitlines() if "-----" not in line
-        )
+    for key in (identity.key, identity.next_key) if identity is not None else ():
+        pem = key.decode(errors="replace") if key else ""
+        yield pem
+        yield from (line for line in pem.splitlines() if "-----" not in line)
     if join is not None and join.seed is not None:
         yield join.seed.hex()
         yield base64.b64encode(join.seed).decode().rstrip("=")

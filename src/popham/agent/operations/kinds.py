@@ -26,6 +26,8 @@ BESIDE: Final = frozenset({Kind.RESTART, Kind.ROTATE_KEY})
 ENDED: Final = frozenset({Kind.RUN, Kind.COLLECT, Kind.DIAGNOSE})
 """Kinds that a cancellation ends in the middle."""
 _CUT: Final = "…"
+_STRANGE: Final = 1.5
+"""How much longer escapes may make what was printed, for it to be shown."""
 
 
 class Follows(Protocol):
@@ -144,6 +146,8 @@ async def run_named(name: str, means: Means) -> Done:
     code = OperationError("exit", how).code if ended.status != 0 else ""
     printed = kept.data.decode(errors="replace").rstrip()
     shown = "\n".join(map(escape, printed.splitlines()))
+    if len(shown) > _STRANGE * len(printed):
+        shown = "what it printed is no text"
     text = f"{how}: {shown}" if shown else how
     whole = shown == printed and not kept.left_out and fits(text)
     if whole:

@@ -40,11 +40,11 @@ class Outputs:
 
     def read(self, sha256: str) -> bytes | None:
         """Return an output; None if it is not here, or damaged."""
-        if sha256 not in self._storage.names(FOLDER):
+        if sha256 not in self._names():
             return None
         try:
             data = self._storage.read(f"{FOLDER}/{sha256}", OUTPUT_LIMIT)
-        except StateError:
+        except (StateError, OSError):
             return None
         return data if data is not None and digest(data) == sha256 else None
 
@@ -56,7 +56,8 @@ class Outputs:
     def tidy(self, entries: Iterable[Entry], now: float) -> None:
         """Forget what no entry names, what is old, and of more than may be kept the oldest."""
         named = {one.output.sha256: one for one in entries if one.output is not None}
-        held = [named[name] for name in self._storage.names(FOLDER) if name in named]
+        names = self._names()
+        held = [named[name] for name in names if name in named]
         held.sort(key=lambda one: one.ended, reverse=True)
         stay: set[str] = set()
         total = 0
@@ -67,6 +68,13 @@ class Outputs:
             if total + output.length <= TOTAL:
                 total += output.length
                 stay.add(output.sha256)
-        for name in self._storage.names(FOLDER):
+        for name in names:
             if name not in stay:
                 self.drop(name)
+
+    def _names(self) -> list[str]:
+        """Return what is kept; nothing where the disk cannot say."""
+        try:
+            return self._storage.names(FOLDER)
+        except OSError:
+            return []

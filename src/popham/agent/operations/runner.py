@@ -36,7 +36,7 @@ from popham.agent.operations.taking import WAITING, Taking, entry_of
 from popham.agent.settings import OperationsSettings
 from popham.agent.state import AgentState
 from popham.clock import Clock
-from popham.errors import LinkError, OperationError, PophamError, StateError, WireError
+from popham.errors import OperationError, PophamError, StateError, WireError
 from popham.model.operation import DOCUMENTS, Kind, Operation, OperationState, check_args
 from popham.trust.tuf import TrustedTuf
 
@@ -68,7 +68,7 @@ class Operations(Taking):
         self._waiting: deque[Operation] = deque()
         self._busy: Operation | None = None
         self._doing: dict[str, asyncio.Task[None]] = {}
-        self._taken_back: set[str] = set()
+        self._ended: set[str] = set()
         self._wanted: dict[str, None] = {}
         self._given: set[str] = set()
         self._turn, self._idle, self._upload, self._watching = (asyncio.Event() for _ in range(4))
@@ -108,7 +108,7 @@ class Operations(Taking):
         elif entry is not None and nonce in self._watched:
             self._finish(nonce, OperationState.CANCELLED, _taken_back("it was taken back"))
         elif entry is not None and nonce in self._doing and entry.kind in ENDED:
-            self._taken_back.add(nonce)
+            self._ended.add(nonce)
             self._doing[nonce].cancel()
         elif entry is not None:
             self._say_again(entry)
@@ -179,7 +179,7 @@ class Operations(Taking):
         for entry in list(self._ledger.entries.values()):
             if not entry.state.is_over and entry.kind not in WATCHED:
                 self._settle(entry, means)
-        self._outputs.tidy(self._ledger.entries.values(), self._clock.now())
+        self._tidy()
 
     def _settle(self, entry: Entry, means: Means) -> None:
         """Say what became of an operation during which a process ended, by what can be known.
@@ -242,9 +242,9 @@ class Operations(Taking):
         except OperationError as error:
             self._refuse(operation, OperationState.EXPIRED, fail(error))
         except asyncio.CancelledError:
-            if nonce not in self._taken_back:
+            if nonce not in self._ended:
                 raise
-            self._taken_back.discard(nonce)
+            self._ended.discard(nonce)
             ended = _taken_back("it was ended in the middle, because it was taken back")
             self._finish(nonce, OperationState.CANCELLED, ended)
         finally:
@@ -322,7 +322,7 @@ class Operations(Taking):
 
     def _finish(self, nonce: str, state: OperationState, done: Done) -> None:
         entry = self._ledger.entries[nonce]
-        _log.info("operation %s (%s): %s %s", entry.operation, entry.kind, state, done.code)
+        _log.info("operation %s (%s): %s", entry.operation, entry.kind, done.code or state)
         entry = replace(
             entry,
             state=state,
@@ -332,7 +332,7 @@ class Operations(Taking):
             ended=self._clock.now(),
         )
         self._ledger.note(entry)
-        self._outputs.tidy(self._ledger.entries.values(), entry.ended)
+        self._tidy()
         self._news()
 
     # Outputs.
@@ -348,7 +348,7 @@ class Operations(Taking):
                     continue
                 try:
                     await self._means.upload(sha256, body)
-                except LinkError as error:
+                except (PophamError, OSError) as error:
                     _log.info(
                         "an output is not upstream yet, and is brought when it is asked for again: %s", error
                     )
@@ -356,6 +356,11 @@ class Operations(Taking):
                     self._given.add(sha256)
                     self._outputs.drop(sha256)
             await self._upload.wait()
+
+    def _tidy(self) -> None:
+        entries = self._ledger.entries.values()
+        self._outputs.tidy(entries, self._clock.now())
+        self._given &= {one.output.sha256 for one in entries if one.output is not None}
 
     def _note_lost(self, sha256: str) -> None:
         """Say that an output is to be had no more."""

@@ -166,6 +166,7 @@ class Taking(ABC):
     def _refuse(self, operation: Operation, state: OperationState, done: Done) -> None:
         """Say that an operation is not begun; that is kept, unless there is no room."""
         now = self._clock.now()
+        _log.info("operation %s is not begun: %s", operation.operation, done.code)
         entry = entry_of(operation, state, code=done.code, text=cut(done.text), ended=now)
         try:
             self._ledger.begin(entry, now)

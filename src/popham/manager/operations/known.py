@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from popham.upstream.record import Record, Wanted
@@ -18,6 +19,10 @@ class Known(Protocol):
         """Return what a group's agents are to have."""
         ...
 
+    async def refresh(self, groups: Iterable[str] | None) -> None:
+        """Read again what these groups (None: all) are to have."""
+        ...
+
 
 class Nobody:
     """Knows no agent: for commands that run beside a stopped Manager; its next start takes up what was ordered."""
@@ -29,3 +34,6 @@ class Nobody:
     def wanted(self, group: str) -> Wanted | None:  # noqa: ARG002  # the form of Known
         """Return None."""
         return None
+
+    async def refresh(self, groups: Iterable[str] | None) -> None:
+        """Do nothing."""

@@ -142,9 +142,9 @@ class Ledger:
                 self._batches.appendleft(batch)
                 await asyncio.sleep(RETRY)
                 continue
-            except BaseException:
+            except BaseException as error:
                 for done in waiting:
-                    done(asyncio.CancelledError())
+                    done(error if isinstance(error, Exception) else asyncio.CancelledError())
                 raise
             await tell_all(waiting, None)
 

@@ -26,12 +26,13 @@ from popham.manager.operations.ledger import Entry, tell_future
 from popham.manager.operations.offering import is_followed
 from popham.manager.operations.open_targets import OpenTargets
 from popham.manager.operations.outputs import Outputs
-from popham.manager.operations.stored import StoredOperation, number_of, open_operation
+from popham.manager.operations.stored import StoredOperation, number_of, read_open
+from popham.manager.operations.turns import Turns
 from popham.model.fleet import AgentKind
 from popham.model.generation import OPERATIONS
 from popham.model.operation import SENTENCE, Kind, OperationState, Result
 from popham.store.rows import TargetRow
-from popham.store.seam import Reading, Store
+from popham.store.seam import Store
 from popham.trust.keys import SigningKey
 from popham.trust.operation import open_result
 from popham.upstream.record import Record
@@ -41,7 +42,7 @@ PAGE = 4096
 SLICE = 64
 """Targets that are taken up, or ended, in one turn of the loop."""
 TOLD = 60.0
-"""Seconds beyond the promise of an agent, in which it says what became of what it was told before it expired."""
+"""Seconds beyond the promise of an agent, in which it says what became of what it was told."""
 LASTS = 3600.0
 """Seconds that something may run beyond its expiry, before nobody can know what became of it."""
 REFUSING = frozenset({"visit.refused", "visit.off"})
@@ -54,7 +55,7 @@ class Register:
 
     Attributes:
         outputs: What operations printed or made.
-        ordering: Held while something is ordered, so that what is open is counted right.
+        turns: Those of whoever orders something.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Register:
             ask: Has an agent asked for a round likewise; False if there is no way to ask.
         """
         self.outputs = Outputs(store, clock)
-        self.ordering = asyncio.Lock()
+        self.turns = Turns()
         self._store = store
         self._book = book
         self._clock = clock
@@ -130,7 +131,7 @@ class Register:
                 self._offering.orders(record).want_outputs.update(dict.fromkeys(digests))
         after = (0, "")
         while True:
-            rows, operations = await self._store.read(partial(_page, after=after))
+            rows, operations = await self._store.read(partial(read_open, after=after, limit=PAGE))
             counts = Counter(row.operation for row in rows)
             going = {number: self._targets.begin(one, counts[number]) for number, one in operations.items()}
             for count, row in enumerate(rows, 1):
@@ -152,6 +153,17 @@ class Register:
             self._begin(self._targets.take_up(going, row))
             if count % SLICE == 0:
                 await asyncio.sleep(0)
+
+    async def catch_up(self, groups: Sequence[str]) -> None:
+        """Have in memory what groups are to have by the database: what is sent was perhaps published just now.
+
+        Raises StateError.
+        """
+        rows = await self._store.read(lambda tx: list(filter(None, map(tx.bundle, groups))))
+        held = {row.group: self._book.wanted(row.group) for row in rows}
+        stale = [row.group for row in rows if (one := held[row.group]) is None or one.version < row.version]
+        if stale:
+            await self._book.refresh(stale)
 
     async def cancel(self, number: int, by: str) -> None:
         """Cancel what is open of an operation: at once where nobody was told, else its agent answers.
@@ -377,12 +389,6 @@ class Register:
         else:
             text = "it was told, and has not said whether it began"
             self._targets.become(entry, OperationState.EXPIRED, text=text)
-
-
-def _page(tx: Reading, *, after: tuple[int, str]) -> tuple[list[TargetRow], Mapping[int, StoredOperation]]:
-    rows = tx.open_targets(after=after, limit=PAGE)
-    found = [tx.operation(number) for number in {row.operation for row in rows}]
-    return rows, {row.number: open_operation(row) for row in found if row is not None}
 
 
 async def _all(waits: Sequence[Awaitable[None]]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from popham.errors import DefinitionError, NotFoundError, OperationError
@@ -74,11 +73,13 @@ class OperationService(AgentService):
         """
         require(grant, Permission.OPERATE)
         what, known = check_order(kind, args or {})
-        async with self._operations.ordering:
-            draft = await self._store.read(
-                lambda tx: self._draft_operation(tx, grant, what, known, choose(tx, asked), asked)
+        return await self._operations.turns.take(
+            self._place(
+                grant,
+                lambda tx: self._draft_operation(tx, grant, what, known, choose(tx, asked), asked),
+                message=message,
             )
-            return await self._place(grant, draft, message=message)
+        )
 
     async def plan_order(
         self, grant: Grant, kind: str, asked: Asked, *, args: Mapping[str, Any] | None = None
@@ -117,8 +118,7 @@ class OperationService(AgentService):
                 tx, grant, stored.kind, stored.args, choice, stored.asked, retry_of=stored.name
             )
 
-        async with self._operations.ordering:
-            return await self._place(grant, await self._store.read(work), message=message)
+        return await self._operations.turns.take(self._place(grant, work, message=message))
 
     async def operations(
         self,
@@ -224,11 +224,13 @@ class OperationService(AgentService):
                 note(tx, grant, "operation.cancel", f"operation/{stored.name}", now=now)
             return stored
 
-        async with register.ordering:
+        async def cancel() -> StoredOperation:
             stored = await self._write(work)
             if not stored.over:
                 await register.cancel(stored.number, grant.actor)
-        return await self._show_operation(stored.name)
+            return stored
+
+        return await self._show_operation((await register.turns.take(cancel())).name)
 
     def _draft_operation(
         self,
@@ -257,8 +259,11 @@ class OperationService(AgentService):
             retry_of=retry_of,
         )
 
-    async def _place(self, grant: Grant, draft: Draft, *, message: str) -> OperationView:
-        """Store what was drafted, and have it told."""
+    async def _place(
+        self, grant: Grant, draw_up: Callable[[Reading], Draft], *, message: str
+    ) -> OperationView:
+        """Store what ``draw_up`` returns, and have it told."""
+        draft = await self._store.read(draw_up)
         register, now = self._operations, self._clock.now()
         if not draft.rows:
             named = ", ".join(map(show, (*draft.choice.unknown, *draft.choice.ambiguous)[:_NAMED]))
@@ -271,6 +276,8 @@ class OperationService(AgentService):
         if register.operations >= OPEN_MAX:
             problem = f"{OPEN_MAX} operations go on"
             raise OperationError("full", problem, "Wait for them, or cancel some: popham op list --open")
+        if draft.kind is Kind.SEND:
+            await register.catch_up(sorted(draft.choice.lineages))
 
         def work(tx: Writing) -> tuple[StoredOperation, Sequence[TargetRow], Sequence[str]]:
             number = take_number(tx)
@@ -293,9 +300,7 @@ class OperationService(AgentService):
         stored, rows, changed = await self._write(work)
         for uid in changed:
             self._links.agent_changed(uid)
-        # Whoever asked may be gone by now; what is durable is taken up all the same.
-        taking = asyncio.ensure_future(register.add(stored, rows))
-        await asyncio.shield(taking)
+        await register.add(stored, rows)
         return await self._show_operation(stored.name)
 
     async def _show_operation(self, name: str) -> OperationView:

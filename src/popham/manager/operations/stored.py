@@ -17,7 +17,7 @@ from typing import Any, Final
 from popham.errors import NotFoundError
 from popham.model.names import canonical, show
 from popham.model.operation import Kind
-from popham.store.rows import OperationRow
+from popham.store.rows import OperationRow, TargetRow
 from popham.store.seam import Reading, Writing
 
 _LAST: Final = "operation_last"
@@ -178,3 +178,12 @@ def find_operation(reading: Reading, name: str) -> StoredOperation:
         problem = f"there is no operation {show(name)}"
         raise NotFoundError("operation", problem, "'popham op list' shows them")
     return open_operation(row)
+
+
+def read_open(
+    tx: Reading, *, after: tuple[int, str], limit: int
+) -> tuple[list[TargetRow], Mapping[int, StoredOperation]]:
+    """Return a page of open targets by operation and uid, those above ``after``, and their operations by number."""
+    rows = tx.open_targets(after=after, limit=limit)
+    found = [tx.operation(number) for number in {row.operation for row in rows}]
+    return rows, {row.number: open_operation(row) for row in found if row is not None}
