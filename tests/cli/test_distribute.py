@@ -95,6 +95,7 @@ def test_an_import_has_json(popham, manager, root):
     ("words", "says"),
     [
         (("none",), "it cannot be read: No such file"),
+        (("x" * 300,), "it cannot be read: File name too long"),
         (("GROUP/empty",), "there is no Distribute.ini in the folder"),
         (("GROUP", "--group", "web"), "--group names the group of one file, and there are 2"),
         (("-",), "Name it: --group web"),

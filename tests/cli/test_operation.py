@@ -5,7 +5,7 @@ import json
 import httpx2
 import pytest
 
-from popham.cli.operation_text import BAR, bar
+from popham.cli.operation_text import BAR, SHOWN, bar
 from popham.model.operation import ORDERED
 
 NOW = 1_800_000_000.0
@@ -237,6 +237,24 @@ def test_watching_ends_when_all_are_done_and_says_who_failed(popham, manager):
     assert found.exit_code == 1
 
 
+def test_watching_on_a_terminal_waits_for_a_manager_that_goes_away_between_two_questions(popham, manager):
+    manager.on("GET /operations/op3", OPERATION, OPERATION, OVER)
+    page = {"items": [FAILED], "cursor": ""}
+    manager.on("GET /operations/op3/targets", page, page, httpx2.ConnectError("gone"), page)
+    found = popham("op", "status", "op3", "-w", wait=lambda _seconds: None, draws=True)
+    assert "Still trying." in found.stderr
+    assert (found.exit_code, found.stdout.count("8 of 8 succeeded")) == (0, 1)
+
+
+def test_no_more_targets_are_asked_for_than_are_shown(popham, manager):
+    manager.on("GET /operations/op3", OPERATION)
+    many = [target(f"web-{number}", "queued") for number in range(SHOWN)]
+    manager.on("GET /operations/op3/targets", {"items": many, "cursor": "more"})
+    popham("op", "status", "op3")
+    asked = [path for _, path, _ in manager.requests if "targets" in path]
+    assert (len(asked), all(f"limit={SHOWN}" in path for path in asked)) == (2, True)
+
+
 def test_watching_gives_up_after_its_timeout(popham, manager):
     manager.on("GET /operations/op3", OPERATION)
     found = popham("op", "status", "op3", "-w", "--timeout", "0s")
@@ -282,6 +300,8 @@ def test_output_is_written_to_a_file_and_made_harmless_on_a_terminal(popham, man
     to = tmp_path / "out.bin"
     assert popham("op", "output", "op5", "web-1", "--to", str(to)).exit_code == 0
     assert to.read_bytes() == data
+    wrong = popham("op", "output", "op5", "web-1", "--to", str(tmp_path / "none" / "out.bin"))
+    assert (wrong.exit_code, "it cannot be written: No such file" in wrong.stderr) == (1, True)
     assert popham("op", "output", "op5", "web-1").stdout_bytes == data
     shown = popham("op", "output", "op5", "web-1", draws=True)
     assert shown.stdout == "done\n\\x1b[2Jgone\n\n"

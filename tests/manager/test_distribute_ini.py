@@ -25,10 +25,10 @@ def uid_of(name):
     return f"00000000-0000-4000-8000-{crc32(name.encode()):012d}"
 
 
-async def join(bench, *names, kind="own", address="", belongs="fleet"):
+async def join(bench, *names, kind="own", address="", belongs="fleet", admission="accepted"):
     for name in names:
         row = AgentRow(
-            uid=uid_of(name), name=name, group=belongs, kind=kind, admission="accepted", first_seen=NOW,
+            uid=uid_of(name), name=name, group=belongs, kind=kind, admission=admission, first_seen=NOW,
             spki="00" * 32, address=address,
         )  # fmt: skip
         await bench.store.write(lambda tx, row=row: tx.put_agent(row))
@@ -121,6 +121,17 @@ async def test_a_host_is_found_by_its_address_and_by_where_it_is_visited(bench):
     assert await belongs(bench) == {"alpha": "web", "beta": "fleet", "gamma": "web"}
     assert done.wrong == 1
     assert "'192.0.2.2' is 2 agents" in done.findings[0]
+
+
+async def test_a_machine_that_was_set_up_anew_is_the_agent_that_is_not_revoked(bench):
+    await join(bench, "web1", admission="revoked")
+    fresh = uid_of("again")
+    row = AgentRow(
+        uid=fresh, name="web1", group="fleet", kind="own", admission="accepted", first_seen=NOW, spki="11" * 32
+    )  # fmt: skip
+    await bench.store.write(lambda tx: tx.put_agent(row))
+    done = await take(bench, ini("web", "web1"))
+    assert ([one.uid for one in done.moves], done.findings) == ([fresh], ())
 
 
 async def test_one_agent_that_two_groups_mean_by_two_names_is_named(bench):

@@ -152,6 +152,27 @@ async def test_rel_9_the_former_certificate_serves_for_renewal_only(agent):
         agent.who(other)
 
 
+async def test_rel_9_so_it_is_on_a_connection_that_was_open_before(agent):
+    der = load_certificate(agent.certificate).public_bytes(Encoding.DER)
+    other = await add_other(agent.bench)
+    await agent.book.reread([other.uid])
+    peers = [
+        Peer(address="192.0.2.9", certificate=der),
+        Peer(address="192.0.2.9", uid=UID, key=agent.key.public.der),
+        Peer(address="192.0.2.9", uid=other.uid, key=other.public_key),
+    ]
+    for peer in peers:
+        peer.identity = agent.book.identify(peer)
+    assert {peer.identity.caller for peer in peers} == {IdentityKind.AGENT}
+    assert agent.book.identify(peers[0]) is peers[0].identity, "nothing is looked up twice"
+    await agent.ask(IdentityKey.create())
+    assert [agent.book.identify(peer).caller for peer in peers] == [
+        IdentityKind.NONE,
+        IdentityKind.NONE,
+        IdentityKind.AGENT,
+    ]
+
+
 async def test_rel_9_so_it_is_after_a_restart(agent):
     given = await agent.ask(IdentityKey.create())
     agent.book = ManagerBook(agent.bench.store, agent.bench.keys, agent.bench.clock)
@@ -160,11 +181,17 @@ async def test_rel_9_so_it_is_after_a_restart(agent):
     assert agent.who(given.certificate).caller is IdentityKind.AGENT
 
 
+async def add_other(bench, key=None):
+    key = key or IdentityKey.create()
+    taken = machine() | {"spki": key.keyid, "public_key": key.public.der}
+    row = AgentRow(name="web-2", group="fleet", admission="accepted", first_seen=NOW, **taken)
+    await bench.store.write(lambda tx: tx.put_agent(row))
+    return row
+
+
 async def test_rel_9_a_key_of_another_agent_is_refused(agent):
     other = IdentityKey.create()
-    taken = machine() | {"spki": other.keyid, "public_key": other.public.der}
-    row = AgentRow(name="web-2", group="fleet", admission="accepted", first_seen=NOW, **taken)
-    await agent.bench.store.write(lambda tx: tx.put_agent(row))
+    await add_other(agent.bench, other)
     with pytest.raises(EnrollmentError, match=r"enrollment\.key_taken"):
         await agent.ask(other)
 

@@ -42,7 +42,9 @@ async def is_well(simulation, agent):
 def test_rel_9_a_machine_changes_its_key_in_each_cell_and_goes_on(simulate, cell):
     async def story(simulation):
         agent = await begin(simulation, cell)
+        agent.said.clear()
         before = await rotate(agent)
+        assert set(agent.said) <= {""}, "nothing failed by it"
         key = agent.state.identity_key().keyid
         assert key != before
         assert await is_well(simulation, agent) == (True, "in sync", "on time", key)

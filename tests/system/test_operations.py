@@ -97,13 +97,13 @@ def test_f_o4_a_diagnosis_is_a_bundle_that_opens_and_says_no_secret(lab, tmp_pat
 
 
 def test_f_o4_a_restart_begins_the_program_anew_under_the_same_pid(lab):
-    before = {name: machine.status["started"] for name, machine in lab.machines.items()}
+    before = {name: machine.status["running_since"] for name, machine in lab.machines.items()}
     found = lab.op("restart", "--all").over()
     assert {one["state"] for one in found.values()} == {"succeeded"}, found
     lab.fleet.until(lab.is_there, "every agent is back")
     for name, machine in lab.machines.items():
         assert machine.process.poll() is None
-        assert machine.status["started"] > before[name]
+        assert machine.status["running_since"] > before[name]
 
 
 def test_f_o4_collection_is_paused_and_goes_on_and_both_ends_show_it(lab):

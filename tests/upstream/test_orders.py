@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from popham.opamp.schema.popham.v1.popham_pb2 import Report
 from popham.testing.direct import DirectManager
 from popham.trust.keys import IdentityKey
 from popham.trust.operation import LIMIT
-from popham.upstream.orders import HEARD, Order, Orders
+from popham.upstream.orders import HEARD, KEPT, Order, Orders
 
 from .ordering import NONCES, Ordered, directive, turns
 
@@ -93,6 +94,17 @@ async def test_no_more_results_are_looked_at_than_one_report_may_have(ordering, 
     assert heard(answer) == [f"{nonce}:1" for nonce in NONCES[:DOCUMENTS]]
 
 
+@pytest.mark.parametrize("generation", [0, 2])
+async def test_sec_an_agent_that_is_told_of_no_operations_fills_no_memory_with_results(
+    ordering, ordered, generation
+):
+    record = ordered.record
+    record.note_state(replace(record.state, generation=generation), record.envelope)
+    for nonce in NONCES:
+        await ordered.say(ordered.result(nonce))
+    assert (record.orders, ordering.heard) == (None, [])
+
+
 async def test_over_a_held_link_results_are_answered_in_their_order(manager, ordering, ordered):
     ordering.slow = asyncio.get_running_loop().create_future()
     _, end = manager.hold(ordered.agent.peer())
@@ -135,7 +147,8 @@ async def test_where_nothing_is_ordered_results_change_nothing(keys):
 
 
 def test_what_is_said_is_bounded_and_what_was_heard_is_named_once():
-    orders = Orders(heard=[f"{number}:1" for number in range(HEARD + 1)])
+    orders = Orders()
+    orders.heard.extend(f"{number}:1" for number in range(HEARD + 1))
     orders.open = {nonce: Order(nonce, lambda: bytes(1000)) for nonce in NONCES}
     first = orders.say(3_000)
     assert (len(first.heard), len(first.operations)) == (HEARD, 2)
@@ -146,3 +159,10 @@ def test_what_is_said_is_bounded_and_what_was_heard_is_named_once():
         tuple(NONCES[:4]),
     )
     assert orders.say(500).operations == ()
+
+
+async def test_sec_results_that_are_never_answered_fill_no_memory(ordering, ordered):
+    for number in range(KEPT + 40):
+        await ordered.say(ordered.result(f"{number:032x}"), agent_disconnect={})
+    assert len(ordered.record.orders.heard) <= KEPT
+    assert len(heard(await ordered.say())) == HEARD

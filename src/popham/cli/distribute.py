@@ -28,7 +28,7 @@ def read_folders(names: Sequence[str], group: str) -> list[dict[str, Any]]:
     Raises:
         DefinitionError: One cannot be read, they are too much, or a group is missing.
     """
-    paths = [path for name in names for path in _paths(name)]
+    paths = [path for name in names for path in _find(name)]
     if group and len(paths) > 1:
         hint = "Leave it out: each group has the name of its folder"
         raise DefinitionError(
@@ -74,8 +74,16 @@ def tell_problems(done: dict[str, Any]) -> Iterator[str]:
 _WORDS = (("moved", "moved"), ("here", "there already"), ("awaited", "awaited"))
 
 
+def _find(name: str) -> list[str]:
+    """Return the files that ``name`` stands for."""
+    try:
+        return list(_paths(name))
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
 def _paths(name: str) -> Iterator[str]:
-    """Yield the files that ``name`` stands for."""
+    """Yield the files that ``name`` stands for. Raises OSError."""
     path = Path(name)
     if name == STDIN or not path.is_dir():
         yield name
@@ -98,19 +106,20 @@ def _paths(name: str) -> Iterator[str]:
 
 
 def _entries(folder: Path) -> dict[str, Path]:
-    """Return name in lower case, as Windows compares them, → entry of a folder, sorted."""
-    try:
-        return dict(sorted((path.name.lower(), path) for path in folder.iterdir()))
-    except OSError as error:
-        raise _unreadable(str(folder), error) from error
+    """Return name in lower case, as Windows compares them, → entry of a folder, sorted. Raises OSError."""
+    return dict(sorted((path.name.lower(), path) for path in folder.iterdir()))
 
 
 def _beside(path: str) -> list[str]:
     """Return the names of the other files in the folder of a file that lies in one."""
     if path == STDIN:
         return []
-    others = (one for name, one in _entries(Path(path).resolve().parent).items() if name != FILE)
-    return [one.name[:256] for one in others if one.is_file() and one != Path(path).resolve()][:BESIDE_MAX]
+    try:
+        others = [one for name, one in _entries(Path(path).resolve().parent).items() if name != FILE]
+        files = [one.name[:256] for one in others if one.is_file() and one != Path(path).resolve()]
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return files[:BESIDE_MAX]
 
 
 def _read(path: str, limit: int) -> bytes:

@@ -31,7 +31,7 @@ from popham.cli.reach import Seconds
 from popham.cli.show import FORMS, Shown, output_option, show_list, show_object
 from popham.cli.targets import take_targets, target_options
 from popham.cli.text import clean
-from popham.errors import NotFoundError
+from popham.errors import DefinitionError, NotFoundError
 from popham.model.operation import Kind, OperationState
 
 if TYPE_CHECKING:
@@ -189,8 +189,14 @@ def show_ordered(client: Client, found: Shown, form: str) -> int:
 def watch(run: Invocation, client: Client, name: str, form: str, timeout: float | None) -> int:
     """Show an operation until all its targets are done; return the exit code."""
 
-    def whole(found: Shown, _now: float) -> list[str]:
-        return _page(client, found)
+    drawn: list[str] = []
+
+    def look() -> Shown:
+        found = client.operation(name)
+        if form == "text" and run.draws():
+            # All that is drawn is asked for here: a Manager that goes away meanwhile is waited for.
+            drawn[:] = _page(client, found)
+        return found
 
     def end(found: Shown) -> int:
         if form == "text" and not run.draws():
@@ -203,8 +209,8 @@ def watch(run: Invocation, client: Client, name: str, form: str, timeout: float 
         return FAILED
 
     what = Followed(
-        look=lambda: client.operation(name),
-        page=whole,
+        look=look,
+        page=lambda _found, _now: drawn,
         headline=headline,
         is_over=lambda found: found["state"] != "open",
         end=end,
@@ -230,7 +236,7 @@ def _tell_bad(client: Client, name: str) -> None:
 
 
 def _first(client: Client, name: str, states: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [one for one, _ in zip(client.targets(name, states=states), range(SHOWN), strict=False)]
+    return list(client.targets(name, states=states, limit=SHOWN))
 
 
 @op.command("list")
@@ -329,7 +335,7 @@ def cancel(run: Invocation, name: str) -> None:
     "states",
     multiple=True,
     type=click.Choice(BAD),
-    help="Only of targets in these states; else of all that did not succeed.",
+    help="Only of targets in these states; else of those that failed, expired or are unknown.",
 )
 @click.pass_obj
 def retry(run: Invocation, name: str, states: tuple[str, ...]) -> int:
@@ -349,7 +355,11 @@ def output(run: Invocation, name: str, agent: str, to: Path | None) -> None:
     with run.client() as client:
         data = _output_of(client, name, agent)
     if to is not None:
-        to.write_bytes(data)
+        try:
+            to.write_bytes(data)
+        except OSError as error:
+            problem = f"it cannot be written: {error.strerror or error}"
+            raise DefinitionError("file", problem, "Choose another name", source=str(to)) from error
         click.echo(f"{len(data)} bytes in {clean(str(to))}", err=True)
     elif run.draws() and b"\0" in data:
         problem = "the output is no text"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from popham.client.transport import Transport, segment
@@ -44,23 +45,24 @@ class OperationCalls(Transport):
         """Return operations, the newest first: ``limit`` of them, or all."""
         asked = {"kind": kind, "author": author, "agent": agent, "open": "true" if open_only else ""}
         found = self._pages("/operations", {key: value for key, value in asked.items() if value})
-        return [one for one, _ in zip(found, range(limit), strict=False)] if limit else list(found)
+        return list(islice(found, limit or None))
 
     def operation(self, name: str) -> dict[str, Any]:
         """Return one operation with how many targets are in which state."""
         return self._call("GET", f"/operations/{segment(name)}")
 
-    def targets(self, name: str, *, states: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-        """Yield the targets of an operation, page by page."""
+    def targets(self, name: str, *, states: Sequence[str] = (), limit: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield the targets of an operation, page by page: the first ``limit``, a page at most, or all."""
         query = {"state": ",".join(states)} if states else {}
-        return self._pages(f"/operations/{segment(name)}/targets", query)
+        query |= {"limit": str(limit)} if limit else {}
+        return islice(self._pages(f"/operations/{segment(name)}/targets", query), limit or None)
 
     def cancel_operation(self, name: str) -> dict[str, Any]:
         """Cancel an operation wherever it is not over."""
         return self._call("POST", f"/operations/{segment(name)}/cancel")
 
     def retry_operation(self, name: str, *, states: Sequence[str] = ()) -> dict[str, Any]:
-        """Order the same again of the targets that are in these states; none named: of all that did not succeed."""
+        """Order the same again of the targets in these states; none named: those that failed, expired or are unknown."""
         body = {"states": list(states)} if states else {}
         return self._call("POST", f"/operations/{segment(name)}/retry", body=body)
 

@@ -150,6 +150,8 @@ class Talk:
             await self._end.receive(await exchange(message))
             if number == 0:
                 worked()
+            if self._end.take_change():
+                exchange = self._ways.dial().exchange  # a connection of the former key is of no use any more
             self._note_dialled()
             await self._end.rest()
             message = self._end.report(force=False)

@@ -17,6 +17,7 @@ import logging
 import math
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from popham.clock import Clock
@@ -79,6 +80,7 @@ class ManagerBook:
         self._tokens: dict[str, TokenRow] = {}
         self._shown: dict[bytes, Identity] = {}
         self._bearers: dict[str, Identity] = {}
+        self._keyring: object = None  # another one, each time that an agent has another key
         self._admissions = Admissions(store, keys, clock)
         self._saving = Saving(store, clock)
         self.downtimes: Sequence[Downtime] = ()
@@ -141,17 +143,26 @@ class ManagerBook:
             return None
         record = self.record(uid) or self._add(row)
         record.name, record.group = row.name, row.group
-        decide(record, row)
+        self._decide(record, row)
         return record
+
+    def _decide(self, record: Record, row: AgentRow) -> None:
+        """Write into a record what others than the agent decide; its key may be another by now."""
+        changed = record.public_key != row.public_key
+        decide(record, row)
+        if changed:
+            self._keyring = object()
+            self._names.add(record)
 
     # What the hub asks, answered from memory.
 
     def identify(self, peer: Peer) -> Identity:
         """Return who the peer is."""
         known: Identity | None = peer.identity
-        # A certificate is parsed once per connection, a token once per connection and table of tokens.
+        # A certificate is looked at once per connection until some agent changes its key, a token once per
+        # connection and table of tokens.
         if known is not None and self._clock.now() < known.until:
-            if known.caller is IdentityKind.AGENT:
+            if known.caller is IdentityKind.AGENT and known.edition is self._keyring:
                 return known
             if known.caller is IdentityKind.STOCK and known.edition is self._tokens:
                 return known
@@ -174,6 +185,8 @@ class ManagerBook:
             self._shown[key] = shown
         if shown.until <= self._clock.now():
             raise Refused(Refusal(status=401, body="the certificate has expired (trust.expired)"))
+        if shown.edition is not self._keyring:
+            shown = self._shown[key] = replace(shown, edition=self._keyring)
         record = self.record(shown.uid)
         if record is None or not record.public_key:
             return shown
@@ -205,7 +218,13 @@ class ManagerBook:
         until = record.certificate_until or math.inf
         if not current or until <= self._clock.now():
             return Identity(caller=IdentityKind.NONE)
-        return Identity(caller=IdentityKind.AGENT, uid=record.uid, public_key=record.public_key, until=until)
+        return Identity(
+            caller=IdentityKind.AGENT,
+            uid=record.uid,
+            public_key=record.public_key,
+            until=until,
+            edition=self._keyring,
+        )
 
     def _identify_bearer(self, peer: Peer) -> Identity:
         """Return whose token it is; one that serves from everywhere is looked up once per table of tokens."""
@@ -307,8 +326,7 @@ class ManagerBook:
         if record is None:
             record = self._add(row)
         else:
-            decide(record, row)
-            self._names.add(record)
+            self._decide(record, row)
         self.on_joined(row.uid)
         return record
 

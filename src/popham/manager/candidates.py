@@ -27,11 +27,9 @@ from popham.manager.grant import Grant
 from popham.manager.overrides import Overrides
 from popham.manager.rollouts import StoredRollout, open_rollout, step
 from popham.manager.roster import read_record
-from popham.model.bundle import Bundle
 from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import OPERATIONS
 from popham.model.rollout import RolloutTerms
-from popham.model.status import StateRecord
 from popham.store.rows import AgentRow, BundleRow
 from popham.store.seam import Reading, Store, Writing
 from popham.trust.dsse import Signer
@@ -155,15 +153,6 @@ def begin_waves(
         raise
     begun = replace(was.rollout.with_terms(terms, now=now), since=now, by=grant.actor)
     return step(tx, bundles, grant, "rollout.resume", was, begun, now=now, drawn=drawn)
-
-
-def is_held(bundle: Bundle, state: StateRecord) -> bool:
-    """Return whether an agent says that it holds the candidate of its group's bundle, whole and checked."""
-    side = bundle.candidate
-    if side is None or state.content_digest != bundle.content_digest or not state.candidate:
-        return False
-    here = state.location if state.location in side.locations else side.default_location
-    return state.candidate == side.locations[here].resolved_digest
 
 
 async def forget_names(

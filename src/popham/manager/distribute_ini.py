@@ -30,7 +30,7 @@ from popham.manager.moves import delete_placement, move_agent
 from popham.manager.objects import find_group
 from popham.model.agentlist import FINDINGS_MAX, with_digest
 from popham.model.distribute_ini import Distribution, Host, Leftover, Target
-from popham.model.fleet import AgentKind
+from popham.model.fleet import Admission, AgentKind
 from popham.model.names import NAME_MAX, show
 from popham.model.placement import NAMES_MAX, Placement
 from popham.model.wanted import Definitions, GroupDefinition, Place, PlacementDefinition
@@ -129,12 +129,14 @@ class DistributionTaker:
             self._changed(agent.uid)
 
     async def _agents(self) -> dict[str, list[_Agent]]:
-        """Return name, or address from which it comes, → the agents that have it."""
+        """Return name, or address from which it comes, → the agents that have it, but for those that are shut out."""
         known: dict[str, list[_Agent]] = {}
         after = ""
         while rows := await self._store.read(partial(_page, after=after)):
             after = rows[-1].uid
             for row in rows:
+                if row.admission in {Admission.REFUSED, Admission.REVOKED}:
+                    continue
                 agent = _Agent(row.uid, row.name, row.group, row.kind)
                 for key in {row.name, row.address} - {""}:
                     known.setdefault(key, []).append(agent)

@@ -43,8 +43,8 @@ class AgentView:
         service: Where its service is, as it says; empty while that is off.
         visit: How this Manager visits it; None if it does not.
         detail: More for ``describe``: the mode that is ordered, description, policies with their
-            origin, labels of operators and agent, error, facts, content digests; ``rollout`` and how it stands
-            to that, where its group is in one; empty in lists.
+            origin, labels of operators and agent, error, facts, content digests, the last operations;
+            ``rollout`` and how it stands to that, where its group is in one; empty in lists.
     """
 
     uid: str

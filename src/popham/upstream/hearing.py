@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from popham.model.communication import Dialer
 from popham.model.fleet import AgentKind
-from popham.model.generation import GENERATION, check_generations
+from popham.model.generation import GENERATION, OPERATIONS, check_generations
 from popham.model.operation import DOCUMENTS
 from popham.model.status import StateRecord
 from popham.opamp.codec import parse_custom
@@ -68,7 +68,7 @@ def note(record: Record, message: AgentToServer, hear: HearResults = hear_none) 
         # Whatever may be refused comes before anything is written down.
         check_generations(GENERATION, report.generation or GENERATION, Dialer.AGENT)
         state = _open_state(record, report.state)
-        results = report.results[:DOCUMENTS]
+        results = report.results[:DOCUMENTS] if _takes_operations(state or record.state) else ()
         durable = hear(record, results) if results else None
     changed = _note_kind(record)
     if message.HasField("agent_description"):
@@ -117,6 +117,11 @@ def _open_state(record: Record, envelope: bytes) -> StateRecord | None:
     state = open_state(envelope, public_der=record.public_key, uid=record.uid)
     known = record.state is not None and state.revision <= record.state.revision
     return None if known else state
+
+
+def _takes_operations(state: StateRecord | None) -> bool:
+    """Return whether an agent is told what was heard of it: what others say would be kept for ever."""
+    return state is not None and state.generation >= OPERATIONS
 
 
 def attributes(description: AgentDescription) -> dict[str, str]:

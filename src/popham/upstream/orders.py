@@ -11,8 +11,10 @@ Rules:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from popham.model.operation import DOCUMENTS
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 HEARD = 32
 """Results that one directive names as heard."""
+KEPT = 4 * HEARD
+"""Results that are to be named, at most: an agent repeats what is not named."""
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class Orders:
 
     Attributes:
         open: Nonce → document that is still to be heard of, the oldest first.
-        heard: Results that are durable and were not named yet.
+        heard: Results that are durable and were not named yet, the newest.
         want_outputs: Outputs that its results name, and that are not here.
         restart: Nonce of an operation that OpAMP's own command says, for a stock agent; empty for none, and once
             it was said.
@@ -77,7 +81,7 @@ class Orders:
     """
 
     open: dict[str, Order] = field(default_factory=dict)
-    heard: list[str] = field(default_factory=list)
+    heard: deque[str] = field(default_factory=partial(deque, maxlen=KEPT))
     want_outputs: dict[str, None] = field(default_factory=dict)
     restart: str = ""
     followed: bool = False
@@ -99,7 +103,7 @@ class Orders:
 
     def say(self, room: int, *, visited: bool = False) -> Said:
         """Return what is said now, in at most about ``room`` bytes; what was heard is named once per result."""
-        heard, self.heard = tuple(self.heard[:HEARD]), self.heard[HEARD:]
+        heard = tuple(self.heard.popleft() for _ in range(min(HEARD, len(self.heard))))
         wants = () if visited else tuple(self.want_outputs)[:DOCUMENTS]
         room -= sum(map(len, heard)) + sum(map(len, wants))
         documents, nonces = [], []

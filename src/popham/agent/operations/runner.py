@@ -311,6 +311,7 @@ class Operations(Taking):
         if done.output:
             try:
                 output = self._outputs.keep(done.output, left_out=done.left_out)
+                self._given.discard(output.sha256)
             except StateError as error:
                 if entry.kind == Kind.DIAGNOSE:
                     done = _no_room(error)  # without it nothing was done
@@ -346,6 +347,7 @@ class Operations(Taking):
                 body = self.output(sha256)
                 if body is None:
                     continue
+                known = self._naming(sha256, heard=True)
                 try:
                     await self._means.upload(sha256, body)
                 except (PophamError, OSError) as error:
@@ -353,9 +355,21 @@ class Operations(Taking):
                         "an output is not upstream yet, and is brought when it is asked for again: %s", error
                     )
                 else:
-                    self._given.add(sha256)
-                    self._outputs.drop(sha256)
+                    # Another operation may have made the same meanwhile, and upstream ask for it once more.
+                    if self._naming(sha256) <= known:
+                        self._given.add(sha256)
+                        self._outputs.drop(sha256)
             await self._upload.wait()
+
+    def _naming(self, sha256: str, *, heard: bool = False) -> set[str]:
+        """Return nonces of entries that name an output; with ``heard`` of those that upstream knows of."""
+        return {
+            one.nonce
+            for one in self._ledger.entries.values()
+            if one.output is not None
+            and one.output.sha256 == sha256
+            and (one.heard >= one.revision or not heard)
+        }
 
     def _tidy(self) -> None:
         entries = self._ledger.entries.values()
