@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from popham import posix
 from popham.errors import StateError
-from popham.statedir import StateDir, read_format, replace_file
+from popham.statedir import LOCK, StateDir, read_format, replace_file
 
 
 def code_of(path: Path, kind: str = "agent", *, create: bool = False) -> str:
@@ -189,3 +190,20 @@ def test_an_owner_is_a_name_or_a_number_and_a_link_is_not_followed(tmp_path: Pat
     (tmp_path / "link").symlink_to(tmp_path / "absent")
     posix.set_owner_like(tmp_path / "link", tmp_path)
     assert (tmp_path / "link").lstat().st_uid == status.st_uid
+
+
+def test_who_looks_whether_a_directory_is_in_use_keeps_nobody_from_using_it(tmp_path, monkeypatch):
+    StateDir.open(tmp_path / "state", "agent", create=True).close()
+    looking = os.open(tmp_path / "state" / LOCK, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    waited = []
+
+    def wait(seconds):
+        waited.append(seconds)
+        os.close(looking)
+
+    monkeypatch.setattr(posix.time, "sleep", wait)
+    with StateDir.open(tmp_path / "state", "agent", create=False):
+        assert posix.lock_holder(tmp_path / "state" / LOCK) == str(os.getpid())
+    assert len(waited) == 1
+    assert posix.lock_holder(tmp_path / "state" / LOCK) is None

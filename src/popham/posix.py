@@ -24,6 +24,9 @@ from typing import NoReturn, Self
 
 from popham.errors import StateError
 
+_LOOKS, _LOOK = 5, 0.01
+"""How often a lock is tried again, and seconds between: who only looks has it for some microseconds."""
+
 
 def lock_file(path: Path) -> int:
     """Lock ``path`` for this process alone and return the descriptor that holds the lock.
@@ -36,7 +39,7 @@ def lock_file(path: Path) -> int:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except BlockingIOError:
@@ -314,6 +317,16 @@ class Folder:
     def sync(self) -> None:
         """Make the names in this directory durable."""
         os.fsync(self._descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock what is open; raises BlockingIOError. A :func:`lock_holder` that looks just then is waited for."""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOOK)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _read_holder(descriptor: int) -> str:

@@ -1,5 +1,6 @@
 """The whole examination: on machines that run, are stopped, are not enrolled, or are damaged; and no secret in it."""
 
+import errno
 import json
 import threading
 from base64 import urlsafe_b64encode
@@ -16,6 +17,7 @@ from popham.errors import ConfigError
 from popham.model.communication import Dialer, Mode
 from popham.model.names import digest
 from popham.model.servers import Server
+from popham.statedir import StateView
 
 from .patients import nobodys_url, told
 
@@ -158,6 +160,22 @@ async def test_f_o17_an_examination_ends_though_everything_hangs(patient):
         True,
     )
     assert [one.outcome for one in found if one.check == "disk"] == [FAILED, FAILED]
+
+
+async def test_f_o17_an_examination_ends_though_the_disk_with_the_state_hangs(patient, monkeypatch):
+    patient.enroll().order()
+    patient.seconds = 0.1
+    released = threading.Event()
+
+    def hang(*_):
+        released.wait(10)
+        raise OSError(errno.EIO, "gone")
+
+    monkeypatch.setattr(StateView, "look", hang)
+    found = await look(patient)
+    released.set()
+    assert "does not answer within 0.1 s" in told(found, "state directory").text
+    assert told(found, "way").outcome is SKIPPED
 
 
 async def test_f_o17_everything_that_is_not_well_has_a_next_step_whatever_is_damaged(patient):

@@ -29,6 +29,7 @@ hidden = ["/bin/echo", "--password", "{canary}-argument"]
 telling = ["/bin/echo", "password={canary}-printed"]
 fail = ["/bin/false"]
 [labels]
+site = "{name}"
 api_key = "{canary}-label"
 [operations]
 run = ["say", "count", "wait", "many", "flood", "telling", "fail"]

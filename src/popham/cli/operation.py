@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 NAME = click.argument("name", metavar="OPERATION")
 _AGENTS = click.argument("agents", metavar="[AGENT]...", nargs=-1)
 _STATES = tuple(str(state) for state in OperationState)
+_LOOKS = (0.1, 0.2, 0.3, 0.4)
+"""Seconds between looks at what has just been ordered, before the prompt comes back."""
 _SENTENCES: Mapping[Kind, str] = {
     Kind.CHECK_IN: "Have agents get in touch now.",
     Kind.APPLY: "Have agents use the candidate they hold.",
@@ -136,7 +138,7 @@ def place(
         tell_unknown(found)
         if watched:
             return watch(run, client, found["name"], form, timeout)
-        return show_ordered(client, found, form)
+        return show_ordered(run, client, found, form)
 
 
 def check_watch(form: str, timeout: float | None, *, watched: bool, dry_run: bool = False) -> None:
@@ -173,8 +175,13 @@ def tell_unknown(found: Shown) -> None:
         click.echo(f"Warning: several agents have the name {clean(name)}; use a uid", err=True)
 
 
-def show_ordered(client: Client, found: Shown, form: str) -> int:
-    """Show what was ordered, and who failed at once."""
+def show_ordered(run: Invocation, client: Client, found: Shown, form: str) -> int:
+    """Show what was ordered, and what came of it at once: who holds a link answers in a moment."""
+    for pause in _LOOKS:
+        if found["state"] != "open":
+            break
+        run.wait(pause)
+        found = client.operation(found["name"])
     if form != "text":
         show_object(form, found)
     else:
@@ -342,7 +349,7 @@ def retry(run: Invocation, name: str, states: tuple[str, ...]) -> int:
     """Order the same again of those that did not succeed, as a new operation."""
     with run.client() as client:
         found = client.retry_operation(name, states=states)
-        return show_ordered(client, found, "text")
+        return show_ordered(run, client, found, "text")
 
 
 @op.command()

@@ -64,7 +64,7 @@ def send(run: Invocation, /, form: str, *, watched: bool, timeout: float | None,
         tell_unknown(found)
         if watched:
             return watch(run, client, found["name"], form, timeout)
-        return show_ordered(client, found, form)
+        return show_ordered(run, client, found, form)
 
 
 def _publish(client: Client, options: dict[str, Any], *, everyone: bool) -> str:

@@ -120,7 +120,13 @@ async def test_f_y9_an_agent_whose_service_is_off_fails_at_once_with_port_and_co
         hint="x",
     )
     fleet.say(0, dialer="manager")
+    planned = await fleet.service.plan_order(ADMIN, "send", Asked(agents=("a0",)))
+    assert (planned.targets[0].refusal.code, planned.targets[0].refusal.hint) == ("visit.refused", START)
     await send(fleet, "a0", "a1")
+    # It may be on by now: the visit that a send asks for decides.
+    assert uid_of(0) in fleet.asked
+    fleet.register.unreached(uid_of(0), VisitError("refused", problem, "x"))
+    await fleet.register.settle()
     found = await fleet.target("op1", 0)
     assert (found.state, found.code, found.text, found.hint) == ("failed", "visit.refused", problem, START)
     assert (await fleet.target("op1", 1)).state == "queued"

@@ -166,7 +166,7 @@ def _chosen(row: AgentRow, why: str) -> Chosen:
     )
 
 
-def refuse(kind: Kind, agent: Chosen, register: Register, links: Links, now: float) -> PophamError | None:
+def refuse(kind: Kind, agent: Chosen, register: Register) -> PophamError | None:
     """Return why nothing is ordered of an agent; None if it is."""
     if agent.admission != Admission.ACCEPTED:
         state = "not accepted yet" if agent.admission == Admission.NEW else agent.admission
@@ -178,7 +178,7 @@ def refuse(kind: Kind, agent: Chosen, register: Register, links: Links, now: flo
     if register.open_of(agent.uid) >= OPEN_MAX:
         problem = f"{OPEN_MAX} operations of the agent are open"
         return OperationError("many", problem, "Wait for them, or cancel some: popham op list --open")
-    return _unreached(agent, register, links, now)
+    return None
 
 
 def _unfit(kind: Kind, agent: Chosen, register: Register) -> OperationError | None:
@@ -204,8 +204,11 @@ def _unfit(kind: Kind, agent: Chosen, register: Register) -> OperationError | No
     return None
 
 
-def _unreached(agent: Chosen, register: Register, links: Links, now: float) -> PophamError | None:
-    """Return why an agent cannot be reached: its service is off, and it does not come by itself."""
+def find_unreached(agent: Chosen, register: Register, links: Links, now: float) -> PophamError | None:
+    """Return why an agent was not reached last: its service was off, and it does not come by itself.
+
+    It may be on by now: what is ordered has it visited again, and only that visit decides.
+    """
     visit, record = links.visit(agent.uid), register.record(agent.uid)
     if visit is None or visit.code not in REFUSING or links.connected(agent.uid):
         return None

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from popham.errors import DefinitionError, OperationError, PophamError, WireError
-from popham.manager.links import Links
 from popham.manager.operations.choosing import Choice, Chosen, refuse
 from popham.manager.operations.following import JOINED
 from popham.manager.operations.register import Register
@@ -108,7 +107,6 @@ def draft_targets(
     choice: Choice,
     within: Within | None,
     register: Register,
-    links: Links,
     *,
     now: float,
     draw: Callable[[int], bytes],
@@ -123,7 +121,6 @@ def draft_targets(
         choice: Whom it is for.
         within: Where it is about a candidate: what that is in each group that has one; else None.
         register: Knows what is open.
-        links: Knows how agents are reached.
         now: Unix seconds.
         draw: Returns so many random bytes.
         retry_of: Name of the operation that it repeats; empty for none.
@@ -131,7 +128,7 @@ def draft_targets(
     rows = []
     for uid in sorted(choice.targets):
         agent = choice.targets[uid]
-        error = refuse(kind, agent, register, links, now)
+        error = refuse(kind, agent, register)
         if error is None and within is not None and agent.group not in within:
             error = _lacks(agent)
         rows.append(_row(kind, agent, error, register, asked, now, draw))

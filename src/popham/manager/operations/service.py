@@ -253,7 +253,6 @@ class OperationService(AgentService):
             choice,
             within,
             self._operations,
-            self._links,
             now=self._clock.now(),
             draw=self._rng.randbytes,
             retry_of=retry_of,

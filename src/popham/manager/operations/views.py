@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from popham.manager.links import Links
-from popham.manager.operations.choosing import Chosen, way_of
+from popham.manager.operations.choosing import Chosen, find_unreached, way_of
 from popham.manager.operations.register import Register
 from popham.manager.operations.stored import StoredOperation
 from popham.manager.visit_why import START
@@ -207,9 +207,12 @@ def view_target(
 def plan_target(agent: Chosen, row: TargetRow, register: Register, links: Links, now: float) -> PlannedTarget:
     """Return the view of a target before it is one; ``row`` is what it would be."""
     refusal, way, until = None, "", None
+    unreached = find_unreached(agent, register, links, now) if row.open else None
     if row.open:
         way, until = way_of(agent.uid, agent.promise, agent.last_contact, register, links, now)
-    else:
+    if unreached is not None:
+        refusal = RefusalView(code=unreached.code, detail=unreached.problem, hint=unreached.hint)
+    elif not row.open:
         refusal = RefusalView(code=row.code, detail=row.text, hint=HINTS.get(row.code, ""))
     return PlannedTarget(
         uid=row.uid,
