@@ -62,6 +62,16 @@ QUEUED = target("web-9", "queued", way="heartbeat", until=NOW + 240)
 
 
 @pytest.fixture
+def popham(popham):
+    """Return a function that runs a command line, and waits for nothing between two looks."""
+
+    def run(*args, **more):
+        return popham(*args, **({"wait": lambda _seconds: None} | more))
+
+    return run
+
+
+@pytest.fixture
 def fleet(manager):
     """A Manager with one operation, of which one target failed and two wait."""
     manager.on("POST /operations", OPERATION, status=201)
@@ -72,6 +82,7 @@ def fleet(manager):
 
 def test_f_o4_an_order_names_its_targets_and_says_how_to_follow_it(popham, manager):
     manager.on("POST /operations", OPERATION | {"counts": {"queued": 8}}, status=201)
+    manager.on("GET /operations/op3", OPERATION | {"counts": {"queued": 8}})
     found = popham("op", "check-in", "-g", "paris", "-m", "after the move", "--expires", "1h")
     assert manager.requests[0] == (
         "POST",
@@ -93,6 +104,7 @@ def test_f_o4_an_order_names_its_targets_and_says_how_to_follow_it(popham, manag
 @pytest.mark.parametrize("kind", [str(kind) for kind in ORDERED])
 def test_f_o4_every_kind_that_can_be_ordered_has_a_command(popham, manager, kind):
     manager.on("POST /operations", OPERATION | {"kind": kind, "counts": {"queued": 8}}, status=201)
+    manager.on("GET /operations/op3", OPERATION | {"kind": kind, "counts": {"queued": 8}})
     name = ["restart-nginx"] if kind == "run" else []
     assert popham("op", kind, *name, "-s", "web-1,web-2", "-s", "web-3").exit_code == 0
     asked = manager.requests[0][2]
@@ -103,6 +115,7 @@ def test_f_o4_every_kind_that_can_be_ordered_has_a_command(popham, manager, kind
 def test_unknown_hosts_are_named_and_the_good_ones_are_served(popham, manager):
     held = OPERATION | {"unknown": ["web-44\x1b[2J"], "ambiguous": ["db"], "counts": {"queued": 8}}
     manager.on("POST /operations", held, status=201)
+    manager.on("GET /operations/op3", held)
     found = popham("op", "check-in", "web-1", "web-44")
     assert found.exit_code == 1
     assert "there is no agent web-44\\x1b[2J; 'popham get agents' shows all" in found.stderr
@@ -114,6 +127,15 @@ def test_who_failed_at_once_is_told_with_code_and_next_step(popham, fleet):
     assert found.exit_code == 1
     line = "  web-7: its service\\x1b[2J is off (visit.off). Start it there: popham agent service start"
     assert line in found.stderr.splitlines()
+
+
+def test_who_answers_in_a_moment_is_told_before_the_prompt_comes_back(popham, manager):
+    waited = []
+    manager.on("POST /operations", OPERATION | {"counts": {"queued": 8}}, status=201)
+    manager.on("GET /operations/op3", OPERATION | {"counts": {"sent": 8}}, OVER)
+    found = popham("op", "check-in", "-g", "paris", wait=waited.append)
+    assert (found.stdout, found.stderr) == ("op3 check-in: 8 of 8 succeeded\n", "")
+    assert len(waited) == 2
 
 
 def test_targets_are_named_in_one_way(popham, manager):
@@ -280,6 +302,7 @@ def test_cancel_and_retry_say_what_holds_then(popham, manager):
         OPERATION | {"name": "op4", "retry_of": "op3", "counts": {"queued": 8}},
         status=201,
     )
+    manager.on("GET /operations/op4", OPERATION | {"name": "op4", "counts": {"queued": 8}})
     assert popham("op", "cancel", "op3").stdout == "op3 check-in: 6 of 8 succeeded, 2 cancelled\n"
     assert (
         popham("op", "retry", "op3", "--state", "failed").stdout

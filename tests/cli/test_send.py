@@ -1,5 +1,7 @@
 """``popham send``: what it asks, prints and ends with."""
 
+import pytest
+
 NOW = 1_800_000_000.0
 SEND = {
     "name": "op9",
@@ -26,8 +28,19 @@ APPLIED = {
 YAML = "apiVersion: popham/v1\nkind: Policy\nmetadata: {name: motd}\nspec: {type: files, files: []}\n"
 
 
+@pytest.fixture
+def popham(popham):
+    """Return a function that runs a command line, and waits for nothing between two looks."""
+
+    def run(*args):
+        return popham(*args, wait=lambda _seconds: None)
+
+    return run
+
+
 def test_f_y9_a_send_says_pending_sent_applied_and_failed(popham, manager):
     manager.on("POST /operations", SEND, status=201)
+    manager.on("GET /operations/op9", SEND)
     found = popham("send", "-g", "paris")
     asked = manager.requests[0][2]
     assert (asked["kind"], asked["groups"], asked["args"]) == ("send", ["paris"], {})
@@ -56,7 +69,9 @@ def test_f_y9_no_apply_publishes_a_candidate_that_nobody_uses_yet(popham, manage
     file = tmp_path / "motd.yaml"
     file.write_text(YAML)
     manager.on("POST /apply", APPLIED)
-    manager.on("POST /operations", SEND | {"args": {"no_apply": True, "rollout": "r4"}}, status=201)
+    held = SEND | {"args": {"no_apply": True, "rollout": "r4"}}
+    manager.on("POST /operations", held, status=201)
+    manager.on("GET /operations/op9", held)
     found = popham("send", "-g", "paris", "-f", str(file), "--no-apply", "-m", "for tonight")
     method, path, body = manager.requests[0]
     assert (method, path) == ("POST", "/apply?dry_run=false&hold=true")
@@ -69,8 +84,9 @@ def test_f_y9_no_apply_publishes_a_candidate_that_nobody_uses_yet(popham, manage
 def test_a_draft_is_published_first(popham, manager):
     manager.on("POST /drafts/night/publish", APPLIED | {"rollout": ""})
     manager.on("POST /operations", SEND, status=201)
+    manager.on("GET /operations/op9", SEND)
     assert popham("send", "-g", "paris", "--draft", "night").exit_code == 0
-    assert [request[1] for request in manager.requests] == ["/drafts/night/publish", "/operations"]
+    assert [request[1] for request in manager.requests[:2]] == ["/drafts/night/publish", "/operations"]
 
 
 def test_no_apply_needs_something_that_is_not_published_yet(popham, manager):
