@@ -28,7 +28,7 @@ class Loop:
             self._writers.append(writer)
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await talk(reader, writer)
-            writer.transport.abort()
+            await abort(writer)
 
         async def start():
             server = await asyncio.start_server(run, "127.0.0.1", 0)
@@ -145,7 +145,14 @@ class HttpProxy:
             await back
         finally:
             back.cancel()
-            far_writer.transport.abort()
+            await abort(far_writer)
+
+
+async def abort(writer):
+    """Return once the connection is gone: a loop that ends before leaves a socket open."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def relay(reader, writer):

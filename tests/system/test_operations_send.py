@@ -119,7 +119,8 @@ def test_f_y8_f_l3_a_machine_whose_service_is_off_fails_at_once_with_port_and_co
     assert "1 failed" in again.stdout
     assert "popham agent service start" in again.stderr
     till.start()
-    lab.fleet.until(lab.is_there, "it is visited again")
+    on = ("service", "status")
+    lab.fleet.until(lambda: not till.popham(*on, code=None).returncode, "its service is on")
     assert "1 of 1 applied" in said(lab, "-s", "till", "-w").stdout
 
 

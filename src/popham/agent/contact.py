@@ -2,7 +2,8 @@
 
 Rules:
 
-1. A note costs no fsync, and is written once a minute at most: what it says may be a minute old.
+1. A note costs no fsync.  A newer time alone is written once a minute at most, so it may be a minute old; who
+   answered, and what is wrong, at once.
 2. Nothing is decided by it.  One that is damaged, or that cannot be written, says nothing.
 3. Whether the last process ended in order is seen from it: one that was killed leaves no time of its end.
 """

@@ -195,7 +195,6 @@ def show_ordered(run: Invocation, client: Client, found: Shown, form: str) -> in
 
 def watch(run: Invocation, client: Client, name: str, form: str, timeout: float | None) -> int:
     """Show an operation until all its targets are done; return the exit code."""
-
     drawn: list[str] = []
 
     def look() -> Shown:

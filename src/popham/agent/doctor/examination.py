@@ -47,38 +47,40 @@ async def examine(settings: AgentSettings, source: Path, probes: Probes) -> list
     kept: list[Finding] = []
     try:
         state, orders = await probes.ask("kept", lambda: _check_kept(settings, probes, kept))
+    except (StateError, OSError, ValueError) as error:
+        return _give_up([*found, *kept], error, settings, probes)
+    try:
         return [*found, *kept, *await _examine_ways(settings, state, orders, live, probes)]
-    except (StateError, TimeoutError, ValueError) as error:
-        # That it is missing, hangs, or may not be read, was said already.
-        said = _say_unread(error, settings, probes)
-        found += kept
-        if all(said.text != one.text for one in found):
-            found.append(said)
-        return [*found, skip("way", "not tried, since nothing is known here of it")]
+    except (StateError, ValueError) as error:
+        return _give_up([*found, *kept], error, settings, probes)
 
 
 def _check_kept(
     settings: AgentSettings, probes: Probes, found: list[Finding]
 ) -> tuple[AgentState, Orders | None]:
-    """Add to ``found`` how that stands which is kept here, and return it. Raises StateError."""
-    try:
-        state, now = AgentState(StateView.look(Path(settings.state), KIND)), probes.clock.now()
-        found += check_enrollment(state)
-        found += check_certificate(state, now)
-        trust, orders = check_trust(state, now)
-        found += [*trust, *check_clock(orders, now)]
-    except (ValueError, OSError) as error:
-        raise StateError("unread", f"what is kept here cannot be read: {error}") from error
+    """Add to ``found`` how that stands which is kept here, and return it. Raises StateError, OSError, ValueError."""
+    state, now = AgentState(StateView.look(Path(settings.state), KIND)), probes.clock.now()
+    found += check_enrollment(state)
+    found += check_certificate(state, now)
+    trust, orders = check_trust(state, now)
+    found += [*trust, *check_clock(orders, now)]
     return state, orders
 
 
-def _say_unread(error: StateError | TimeoutError | ValueError, settings: AgentSettings, probes: Probes) -> Finding:
+def _give_up(
+    found: list[Finding], error: StateError | OSError | ValueError, settings: AgentSettings, probes: Probes
+) -> list[Finding]:
+    """Return what was found, and why nothing more was tried."""
+    said = fail("state", "what is kept here is damaged", ANEW)
     if isinstance(error, StateError):
-        return failed("state", error, ANEW)
-    if isinstance(error, TimeoutError):
+        said = failed("state", error, ANEW)
+    elif isinstance(error, TimeoutError):
         text = f"{settings.state} does not answer within {probes.seconds:g} s"
-        return fail("state", text, "Look at that disk")
-    return fail("state", "what is kept here is damaged", ANEW)
+        said = fail("state", text, "Look at that disk")
+    # That it is missing, hangs, or may not be read, was said already.
+    if all(said.text != one.text for one in found):
+        found.append(said)
+    return [*found, skip("way", "not tried, since nothing is known here of it")]
 
 
 def refuse(error: PophamError) -> list[Finding]:

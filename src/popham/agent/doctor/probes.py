@@ -102,16 +102,16 @@ class Probes:
 
         Raises:
             TimeoutError: It took longer than :attr:`seconds`.
-            OSError, PophamError: As the call.
+            OSError, PophamError, ValueError: As the call.
         """
 
-        def caught() -> tuple[T] | OSError | PophamError:
+        def caught() -> tuple[T] | OSError | PophamError | ValueError:
             try:
                 return (call(),)
-            except (OSError, PophamError) as error:
-                return error
             except UnicodeError as error:  # a name that cannot be one
                 return OSError(str(error))
+            except (OSError, PophamError, ValueError) as error:
+                return error
 
         found = await self._lookups.ask(key, caught, seconds=self.seconds)
         if found is None:
