@@ -5,6 +5,7 @@ Contexts and the REST client are imported when a command asks for them.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -61,6 +62,7 @@ class Invocation:
         Raises:
             ConfigError: No Manager is chosen, or the context is wrong.
         """
+        gc.enable()
         return self.connect(self.contexts().chosen(self.context, self.environ))
 
 

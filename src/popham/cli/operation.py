@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +10,7 @@ import click
 from popham.cli.exits import FAILED, OK
 from popham.cli.following import Followed, follow
 from popham.cli.invocation import Invocation
+from popham.cli.operation_output import output
 from popham.cli.operation_text import (
     BAD,
     GOOD,
@@ -31,7 +30,6 @@ from popham.cli.reach import Seconds
 from popham.cli.show import FORMS, Shown, output_option, show_list, show_object
 from popham.cli.targets import take_targets, target_options
 from popham.cli.text import clean
-from popham.errors import DefinitionError, NotFoundError
 from popham.model.operation import Kind, OperationState
 
 if TYPE_CHECKING:
@@ -351,48 +349,4 @@ def retry(run: Invocation, name: str, states: tuple[str, ...]) -> int:
         return show_ordered(run, client, found, "text")
 
 
-@op.command()
-@NAME
-@click.argument("agent")
-@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file.")
-@click.pass_obj
-def output(run: Invocation, name: str, agent: str, to: Path | None) -> None:
-    """Print what an operation printed or made at one agent, or write it to a file."""
-    with run.client() as client:
-        data = _output_of(client, name, agent)
-    if to is not None:
-        try:
-            to.write_bytes(data)
-        except OSError as error:
-            problem = f"it cannot be written: {error.strerror or error}"
-            raise DefinitionError("file", problem, "Choose another name", source=str(to)) from error
-        click.echo(f"{len(data)} bytes in {clean(str(to))}", err=True)
-    elif run.draws() and b"\0" in data:
-        problem = "the output is no text"
-        raise NotFoundError("text", problem, f"Add --to FILE; it has {len(data)} bytes")
-    else:
-        _print(data, safe=run.draws())
-
-
-def _output_of(client: Client, name: str, agent: str) -> bytes:
-    """Return an output; where a result had room for all that was printed, that."""
-    try:
-        return client.output(name, agent)
-    except NotFoundError as error:
-        if error.code != "not_found.output":
-            raise
-        for one in client.targets(name):
-            if agent in {one["name"], one["uid"]} and one["text"] and one["output"] is None:
-                return f"{one['text']}\n".encode()
-        raise
-
-
-def _print(data: bytes, *, safe: bool) -> None:
-    """Print foreign bytes: as they are into a file, made harmless on a terminal."""
-    if not safe:
-        sys.stdout.buffer.write(data)
-        sys.stdout.flush()
-        return
-    from popham.cli.text import clean_lines
-
-    click.echo(clean_lines(data.decode(errors="backslashreplace")))
+op.add_command(output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import time
 from contextlib import suppress
@@ -48,6 +49,7 @@ def simulate(
 
     every = parse_duration(heartbeat, "--heartbeat")
     end = time.monotonic() + parse_duration(span, "--for") if span else math.inf
+    gc.enable()
     target = replace(find_target(join), ca=asyncio.run(find_ca(join)))
     with Crew(target, processes=processes or math.ceil(count / PER_PROCESS)) as crew:
         crew.deal("join", count, join=join)
