@@ -190,6 +190,13 @@ def test_a_key_of_another_kind_is_a_damaged_identity(storage, state):
             AgentState(storage).identity_key()
 
 
+def test_an_identity_whose_uid_is_none_is_damaged(storage, state):
+    state.create_identity(UID, KEY)
+    storage.write("identity.json", storage.read("identity.json", 10**6).replace(UID.encode(), b"x"))
+    with pytest.raises(StateError, match=r"identity\.json in the agent's state directory is damaged"):
+        AgentState(storage).identity()
+
+
 def test_a_last_good_bundle_needs_a_bundle(state):
     with pytest.raises(StateError, match="no bundle"):
         state.save_last_good()

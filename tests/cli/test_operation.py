@@ -329,6 +329,7 @@ def test_output_is_written_to_a_file_and_made_harmless_on_a_terminal(popham, man
     shown = popham("op", "output", "op5", "web-1", draws=True)
     assert shown.stdout == "done\n\\x1b[2Jgone\n\n"
 
+
 def test_f_o4_what_was_run_is_shown_once_it_is_over(popham, manager):
     ended = OPERATION | {"kind": "run", "args": {"name": "seq"}, "state": "over", "counts": {"succeeded": 2}}
     ended["targets"] = 2
@@ -340,11 +341,11 @@ def test_f_o4_what_was_run_is_shown_once_it_is_over(popham, manager):
         target("web-2", "succeeded", text=f"seq ended with exit status 0: {'1' * 500}", output=output),
     ]
     manager.on("GET /operations/op3/targets", {"items": items, "cursor": ""})
+    whole = "[65560 bytes, 43334 left out: popham op output op3 web-2]"
     assert popham("op", "run", "seq", "-g", "paris", "-w").stdout.splitlines() == [
         "op3 run seq: 2 of 2 succeeded",
         "  web-1: seq ended with exit status 0: 1… [popham op output op3 web-1]",
-        f"  web-2: seq ended with exit status 0: {'1' * 130}… "
-        "[65560 bytes, 43334 left out: popham op output op3 web-2]",
+        f"  web-2: seq ended with exit status 0: {'1' * 130}… {whole}",
     ]
 
 

@@ -14,7 +14,7 @@ CELLS = {
 }
 """Machine → how it and its Manager get in touch; its group is named like it."""
 VISITED = ("till", "walled")
-HEARTBEAT = {"Pull by heartbeat": "2s", "Pull by visit": "2s"}
+HEARTBEAT = {"Pull by heartbeat": "1s", "Pull by visit": "1s"}
 """Of who has to be waited for; links are told at once."""
 CANARY = "canary-7f3a9c41"
 """Stands in every place where a machine has a secret of its own."""
@@ -87,7 +87,9 @@ class Lab:
     def add(self, name, group, *, served=None, text=PERMITS, run=True):
         """Return a machine of a group; one that is visited is served from the start."""
         folder = self.fleet.folder
-        more = text.format(name=name, ran=folder / f"{name}.ran", release=folder / f"{name}.go", canary=CANARY)
+        more = text.format(
+            name=name, ran=folder / f"{name}.ran", release=folder / f"{name}.go", canary=CANARY
+        )
         served = group in VISITED if served is None else served
         if served:
             more += f"[service]\nport = {free_ports(1)[0]}\nhosts = ['127.0.0.1']\n"

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-LOOKS = re.compile(r"popham (get|describe|why|explain|agent status|rollout (list|status))|cat ")
+LOOKS = re.compile(r"popham (get|describe|why|explain|agent status|(rollout|op) (list|status))|cat ")
 PATIENCE = 60.0
 END = "== end of command"
 

@@ -48,12 +48,20 @@ def test_f_o4_a_command_that_no_machine_allows_is_refused_there_and_others_are_s
     assert lab.order("run", args={"name": "say"}).over()["held"]["state"] == "succeeded"
 
 
+def test_f_o4_a_host_that_nobody_knows_is_named_and_the_good_ones_are_served(lab):
+    done = lab.fleet.popham("op", "run", "say", "held", "nobody", "till", "-w", code=1)
+    assert "there is no agent nobody" in done.stderr
+    assert "2 of 2 succeeded" in done.stdout
+
+
 def test_f_o4_a_command_that_fails_is_told_with_its_exit_status(lab):
     done = lab.fleet.popham("op", "run", "fail", "held", "beats", "-w", code=1)
     assert "held: fail ended with exit status 1 (operation.exit)" in done.stderr
     name = done.stdout.split()[0]
-    again = lab.fleet.popham("op", "retry", name)
+    # It may be told at once that it fails again.
+    again = lab.fleet.popham("op", "retry", name, code=None)
     assert "run fail: 0 of 2 succeeded" in again.stdout
+    assert lab.fleet.client.operations(limit=1)[0]["retry_of"] == name
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -71,10 +79,9 @@ def test_f_o4_what_has_no_room_in_a_result_is_brought_whichever_end_dials(lab, n
 
 def secrets_of(machine):
     """Yield what is secret on a machine, in the forms in which it is kept."""
-    key = base64.b64decode(json.loads((machine.state / "identity.json").read_text())["key"])
-    text = key.decode()
-    yield text
-    yield from (line for line in text.splitlines() if "-----" not in line)
+    kept = json.loads((machine.state / "identity.json").read_text())["key"]
+    text = base64.b64decode(kept).decode()
+    yield from (kept, text, *(line for line in text.splitlines() if "-----" not in line))
 
 
 def test_f_o4_a_diagnosis_is_a_bundle_that_opens_and_says_no_secret(lab, tmp_path):
@@ -92,7 +99,7 @@ def test_f_o4_a_diagnosis_is_a_bundle_that_opens_and_says_no_secret(lab, tmp_pat
         assert json.loads(members["popham-diagnosis/findings.json"]), "the doctor was asked"
         whole = "\n".join(members.values())
         assert machine.name in whole
-        for secret in (CANARY, *secrets_of(machine)):
+        for secret in (CANARY, "pop1.", *secrets_of(machine)):
             assert secret not in whole, (machine.name, secret)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
 
 from popham.model.bundle import PolicyRef
 from popham.model.names import DEFAULT_LOCATION
@@ -43,7 +46,7 @@ class Identity:
         assignment: The assignment that names the key, until it stands where assignments are kept.
     """
 
-    uid: str
+    uid: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     key: bytes = field(repr=False)
     certificate: bytes | None = None
     next_key: bytes | None = field(default=None, repr=False)

@@ -26,6 +26,7 @@ class OperationRequest(Strict):
     expires: Annotated[float, Field(ge=1, le=LIFETIME_MAX)] | None = None
     message: Message = ""
     dry_run: bool = False
+    yes: bool = False
 
     def asked(self) -> Asked:
         """Return whom it is for."""

@@ -184,6 +184,8 @@ def show_ordered(run: Invocation, client: Client, found: Shown, form: str) -> in
         show_object(form, found)
     else:
         click.echo(headline(found))
+        if found["state"] != "open":
+            _tell_good(client, found)
         if any(found["counts"].get(state) for state in BAD):
             _tell_bad(client, found["name"])
         if found["state"] == "open":
@@ -204,8 +206,7 @@ def watch(run: Invocation, client: Client, name: str, form: str, timeout: float 
 
     def end(found: Shown) -> int:
         if form == "text" and not run.draws():
-            for one in _told(client, found):
-                click.echo(f"  {clean(one['name'] or one['uid'])}: {clean(told(one))}")
+            _tell_good(client, found)
         if not went_wrong(found):
             return OK
         if not run.draws():
@@ -232,6 +233,11 @@ def _told(client: Client, found: Shown) -> list[dict[str, Any]]:
     if found["kind"] not in TELLING or not found["counts"].get(GOOD):
         return []
     return _first(client, found["name"], (GOOD,))
+
+
+def _tell_good(client: Client, found: Shown) -> None:
+    for one in _told(client, found):
+        click.echo(f"  {clean(one['name'] or one['uid'])}: {clean(told(one))}")
 
 
 def _tell_bad(client: Client, name: str) -> None:

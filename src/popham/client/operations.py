@@ -21,6 +21,7 @@ class OperationCalls(Transport):
         expires: float | None = None,
         message: str = "",
         dry_run: bool = False,
+        yes: bool = False,
     ) -> dict[str, Any]:
         """Order an operation, or with ``dry_run`` return its targets and why each is one.
 
@@ -31,12 +32,15 @@ class OperationCalls(Transport):
             expires: Seconds after which nobody begins it; None for the Manager's choice.
             message: Why, for those who look at it.
             dry_run: Order nothing.
+            yes: It is meant also of so many agents at once that the Manager asks.
         """
         body: dict[str, Any] = {"kind": kind, **targets, "args": dict(args or {}), "dry_run": dry_run}
         if expires is not None:
             body["expires"] = expires
         if message:
             body["message"] = message
+        if yes:
+            body["yes"] = True
         return self._call("POST", "/operations", body=body)
 
     def operations(

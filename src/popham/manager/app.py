@@ -101,7 +101,7 @@ class Manager:
             limits=settings.limits.bounds(),
             unreached=self.operations.unreached,
         )
-        self.live = Live(self._book, self.hub, self.visits)
+        self.live = Live(self._book, self.hub, self.visits, self.operations.shut_out)
         self._census = Census(self._book, clock)
         bundles = Bundles(keys.director)
         self._rollouts = RolloutWatch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from popham.errors import StateError
 from popham.manager.book import ManagerBook
@@ -29,11 +29,25 @@ RETRY = 1.0
 class Live:
     """The open links, as the service sees them, and the way of its changes to them."""
 
-    def __init__(self, book: ManagerBook, hub: Hub, visits: Visits | None = None) -> None:
-        """Keep what is needed; :meth:`run` does the work.  ``visits`` None for an upstream that dials nobody."""
+    def __init__(
+        self,
+        book: ManagerBook,
+        hub: Hub,
+        visits: Visits | None = None,
+        shut_out: Callable[[str], None] = lambda _uid: None,
+    ) -> None:
+        """Keep what is needed; :meth:`run` does the work.
+
+        Args:
+            book: Who is known.
+            hub: Tells agents.
+            visits: Dial them; None for an upstream that dials nobody.
+            shut_out: Told the uid of an agent that was refused, revoked or deleted.
+        """
         self._book = book
         self._hub = hub
         self._visits = visits
+        self._shut_out = shut_out
         self._agents: set[str] = set()
         self._groups: set[str] = set()
         self._tokens = False
@@ -144,6 +158,7 @@ class Live:
             for uid, record in (await self._book.reread(part)).items():
                 if record is None or record.admission in {Admission.REFUSED, Admission.REVOKED}:
                     self._hub.drop(uid, "this agent was refused or revoked")
+                    self._shut_out(uid)
                 else:
                     self._hub.tell(uid)
                 if self._visits is not None:

@@ -119,7 +119,9 @@ class RolloutService(AgentService):
         def change(tx: Writing, was: StoredRollout) -> tuple[StoredRollout, Sequence[BundleRow]]:
             return undo(tx, self._bundles, grant, was, now=now)
 
-        return await self._change(name, change)
+        view = await self._change(name, change)
+        self._operations.rollout_undone(view.id)
+        return view
 
     async def _become(
         self, grant: Grant, name: str, state: RolloutState, reason: str, *, of: set[RolloutState]

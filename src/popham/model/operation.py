@@ -282,7 +282,8 @@ def check_args(kind: Kind, args: Mapping[str, Any]) -> dict[str, Any]:
             case _:
                 return {}
     except (KeyError, TypeError, ValueError, PophamError) as error:
-        raise WireError("operation", f"the arguments of {kind} are malformed: {error}") from error
+        why = error.problem if isinstance(error, PophamError) else error
+        raise WireError("operation", f"the arguments of {kind} are malformed: {why}") from error
 
 
 def _output(data: Any) -> Output | None:

@@ -82,17 +82,10 @@ class SimManager:
         clock = self._simulation.clock
         await self.store.write(lambda tx: found_fleet(tx, self.bundles, now=clock.now()))
         self.book = ManagerBook(self.store, self.keys, clock)
+        self.operations = self._make_register()
         trust = {CA_PATH: self.keys.ca.pem, ROOT_PATH: self.keys.root, TARGETS_PATH: self.keys.targets}
         rng = random.Random(self._simulation.seed)  # noqa: S311  # a simulation, not a secret
         steering = Steering(lambda: self.load)
-        self.operations = Register(
-            self.store,
-            self.book,
-            self.keys.director,
-            clock,
-            tell=lambda record: self.live.tell_orders(record),  # noqa: PLW0108  # made below
-            ask=lambda uid: self.live.check_in(uid),  # noqa: PLW0108  # likewise
-        )
         self.hub = Hub(
             self.book,
             clock,
@@ -115,7 +108,7 @@ class SimManager:
             dial=self._dial,
             unreached=self.operations.unreached,
         )
-        self.live = Live(self.book, self.hub, self.visits)
+        self.live = Live(self.book, self.hub, self.visits, self.operations.shut_out)
         live = self.live
         self.rollouts = RolloutWatch(
             self.store, self.book, self.bundles, clock, live.groups_changed, live.agent_changed
@@ -146,6 +139,16 @@ class SimManager:
         )
         self._tasks = [asyncio.ensure_future(one) for one in work]
         self._simulation.network.services[MANAGER] = self.hub
+
+    def _make_register(self) -> Register:
+        return Register(
+            self.store,
+            self.book,
+            self.keys.director,
+            self._simulation.clock,
+            tell=lambda record: self.live.tell_orders(record),  # noqa: PLW0108  # made below
+            ask=lambda uid: self.live.check_in(uid),  # noqa: PLW0108  # likewise
+        )
 
     async def crash(self) -> None:
         """Die: memory is gone, links break, what was not written is lost."""

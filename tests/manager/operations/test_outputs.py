@@ -1,5 +1,7 @@
 """What operations printed: asked for, kept within bounds, and dropped; and how long operations are kept."""
 
+import asyncio
+
 import pytest
 from tests.manager.conftest import ADMIN
 from tests.manager.ordering import output_of
@@ -7,7 +9,7 @@ from tests.manager.ordering import output_of
 from popham.errors import NotFoundError, TrustError
 from popham.manager.operations import outputs
 from popham.manager.operations.history import History
-from popham.manager.operations.outputs import Outputs
+from popham.model.operation import OperationState
 
 BODY = b"line\n" * 300
 
@@ -58,7 +60,7 @@ async def test_f_o4_what_is_not_the_output_that_was_named_is_refused(fleet):
 
 
 async def test_f_o4_of_too_many_outputs_the_oldest_are_dropped(fleet):
-    fleet.register.outputs = Outputs(fleet.store, fleet.clock, total=3000)
+    fleet.register.outputs._total = 3000
     for number in range(3):
         body = bytes([number]) * 1500
         digest = await printed(fleet, number, body)
@@ -67,6 +69,51 @@ async def test_f_o4_of_too_many_outputs_the_oldest_are_dropped(fleet):
     kept = [(await fleet.target(f"op{number + 1}", number)).output.kept for number in range(3)]
     assert kept == [False, True, True]
     assert len(await fleet.store.read(lambda tx: tx.outputs())) == 2
+
+
+async def test_an_output_that_comes_twice_at_once_is_counted_once(fleet):
+    fleet.register.outputs._total = 3000
+    digest = await printed(fleet)
+    take = [fleet.register.take_output(fleet.record(0), digest, BODY) for _ in range(5)]
+    await asyncio.gather(*take)
+    assert await fleet.service.operation_output(ADMIN, "op1", "a0") == BODY
+    other = await printed(fleet, 1, b"x" * 1500)
+    await fleet.register.take_output(fleet.record(1), other, b"x" * 1500)
+    assert (await fleet.target("op1", 0)).output.kept, "there is room for both"
+
+
+async def test_an_output_that_is_lost_on_the_machine_is_asked_for_no_more(fleet):
+    made = await fleet.order("diagnose", "a0")
+    (document,) = fleet.hear(0)
+    await fleet.answer(0, document, text="line", body=BODY)
+    assert await fleet.answer(0, document, text="line", revision=2) == (f"{document.nonce}:2",)
+    found = await fleet.target(made.name, 0)
+    assert (found.state, found.text, found.output.kept) == ("succeeded", "line", False)
+    assert fleet.register.lacks_outputs(fleet.record(0)) == ()
+    await fleet.start()
+    assert fleet.record(0).orders is None
+
+
+async def test_an_output_of_an_operation_that_is_deleted_is_asked_for_no_more(fleet):
+    digest = await printed(fleet)
+    await History(fleet.store, fleet.register.outputs, fleet.clock, count=0).sweep()
+    assert fleet.register.outputs.awaited() == {}
+    with pytest.raises(NotFoundError):
+        await fleet.register.take_output(fleet.record(0), digest, BODY)
+    assert fleet.record(0).orders is None
+    assert await fleet.store.read(lambda tx: tx.outputs()) == []
+
+
+async def test_an_agent_has_outputs_of_what_puts_something_out_and_once_that_is_over(fleet):
+    await fleet.order("collect", "a0")
+    await fleet.order("diagnose", "a0")
+    collect, diagnose = fleet.hear(0)
+    await fleet.answer(0, collect, body=BODY)
+    for revision in range(1, 9):
+        body = bytes([revision]) * 100
+        await fleet.answer(0, diagnose, OperationState.RUNNING, revision=revision, body=body)
+    assert fleet.register.outputs.awaited() == {}
+    assert fleet.register.lacks_outputs(fleet.record(0)) == ()
 
 
 async def test_f_o4_outputs_and_operations_are_kept_for_a_time(fleet):

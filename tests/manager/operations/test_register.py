@@ -1,6 +1,7 @@
 """Operations that go on: how they reach agents, what agents say of them, and what survives a restart."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.manager.conftest import ADMIN
@@ -10,7 +11,8 @@ from popham.errors import StateError, TrustError
 from popham.manager.bundles import Bundles
 from popham.manager.definitions import found_fleet
 from popham.manager.operations.ledger import BATCH
-from popham.manager.operations.register import LASTS, TOLD
+from popham.manager.operations.register import LASTS, SLICE, TOLD
+from popham.model.fleet import Admission
 from popham.model.operation import Kind, OperationState
 from popham.store.rows import AgentRow
 from popham.testing.direct import CountingStore
@@ -272,3 +274,58 @@ async def test_what_was_ordered_is_taken_up_though_whoever_asked_is_gone(fleet):
     await fleet.order("collect", "a1")
     assert fleet.register.open == {"queued": 2}
     assert fleet.hear(0)[0].operation == "op1"
+
+
+async def test_f_o4_what_is_open_of_an_agent_that_is_shut_out_ends_at_once(fleet):
+    await fleet.order("collect")
+    fleet.hear(0)
+    for number, admission in enumerate((Admission.REVOKED, Admission.REFUSED)):
+        fleet.record(number).admission = admission
+        fleet.register.shut_out(uid_of(number))
+    del fleet.book.held[uid_of(2)]
+    fleet.register.shut_out(uid_of(2))
+    await fleet.register.settle()
+    found = [await fleet.target("op1", number) for number in range(3)]
+    assert {(one.state, one.code) for one in found} == {("failed", "operation.admission")}
+    assert [one.text for one in found] == [
+        "the agent was revoked by an administrator",
+        "the agent was refused by an administrator",
+        "the agent was deleted",
+    ]
+    assert (fleet.register.operations, fleet.record(0).orders) == (0, None)
+
+
+async def test_f_o4_so_it_is_after_a_restart_and_where_it_was_shut_out_meanwhile(fleet):
+    await fleet.order("collect", "a0")
+    row = replace(await fleet.store.read(lambda tx: tx.agent(uid_of(0))), admission="revoked")
+    await fleet.store.write(lambda tx: tx.put_agent(row))
+    await fleet.start()
+    await fleet.register.settle()
+    assert await fleet.states("op1") == {"failed": 1}
+    fleet.record(1).admission = Admission.REVOKED  # and its row is not read again yet
+    await fleet.order("collect", "a1")
+    await fleet.register.settle()
+    assert (await fleet.target("op2", 1)).code == "operation.admission"
+
+
+async def test_a_cancel_of_many_changes_nothing_of_what_is_over_meanwhile(bench):
+    fleet = Fleet(bench)
+    await fleet.begin(agents=SLICE + 1)
+    made = await fleet.order("send")
+    cancelling = asyncio.ensure_future(fleet.register.cancel(1, "olga"))
+    await asyncio.sleep(0)
+    last = max(range(SLICE + 1), key=uid_of)
+    fleet.say(last)
+    await cancelling
+    assert await fleet.states(made.name) == {"cancelled": SLICE, "succeeded": 1}
+
+
+async def test_what_is_said_while_the_end_of_a_target_is_written_is_kept_too(fleet):
+    await fleet.order("collect", "a0")
+    (document,) = fleet.hear(0)
+    fleet.clock.at = fleet.register._targets.at(document.nonce).row.expires + 1e6
+    await fleet.register.expire()
+    waits = fleet.register.hear(fleet.record(0), [fleet.result(document, text="late")])
+    await waits
+    found = await fleet.target("op1", 0)
+    assert (found.state, found.text) == ("expired", "heard after it was expired: succeeded: late")

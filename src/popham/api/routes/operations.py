@@ -28,12 +28,14 @@ async def order(grant: Granted, service: Service, body: OperationRequest) -> Ope
 
     Targets that cannot be served fail at once, with the reason; the others are served. Answers 422
     definition.operation, 404 not_found.group, 403 grant.not_permitted, 409 operation.nobody, operation.targets,
-    operation.full or conflict.no_candidate.
+    operation.full, conflict.no_candidate, or conflict.reach: of so many agents at once it needs yes.
     """
     if body.dry_run:
         plan = await service.plan_order(grant, body.kind, body.asked(), args=body.args)
         return Response(_PLAN.dump_json(plan), media_type="application/json")
-    return await service.order(grant, body.kind, body.asked(), args=body.args, message=body.message)
+    return await service.order(
+        grant, body.kind, body.asked(), args=body.args, message=body.message, yes=body.yes
+    )
 
 
 @router.get("", response_model=OperationPage)

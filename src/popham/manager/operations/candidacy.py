@@ -6,19 +6,25 @@ Source: row F.Y9.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from popham.errors import ConflictError
 from popham.manager.bundles import open_row
-from popham.manager.candidates import assign_candidate, find_candidate
+from popham.manager.candidates import assign_candidate, find_candidate, withdraw_candidate
 from popham.manager.grant import Grant
-from popham.manager.operations.stored import StoredOperation
+from popham.manager.operations.stored import StoredOperation, open_operation
 from popham.manager.rollouts import StoredRollout, find_rollout
 from popham.model.bundle import Bundle
-from popham.model.operation import Kind
+from popham.model.operation import Kind, OperationState
 from popham.store.rows import TargetRow
 from popham.store.seam import Reading, Writing
 from popham.trust.dsse import Signer
+
+_OPEN: Final = tuple(str(state) for state in OperationState if not state.is_over)
+_NAMING: Final = (*_OPEN, str(OperationState.SUCCEEDED))
+"""States of targets that have a candidate by name, or are about to."""
+_LOOKED: Final = 1000
+"""The newest operations of the kind that are looked at."""
 
 
 def find_within(
@@ -83,6 +89,37 @@ def name_candidates(
     for name, uids in by_rollout.items():
         changed += assign_candidate(tx, director, grant, find_rollout(tx, name), uids, now=now)
     return changed
+
+
+def withdraw_candidates(
+    tx: Writing, director: Signer, grant: Grant, stored: StoredOperation, *, now: float
+) -> list[str]:
+    """Have the targets of an ``apply`` that is cancelled go without its candidate, those that have not applied it.
+
+    Who has it by another ``apply`` keeps it. Returns those whose assignment is another by it.
+    """
+    if stored.kind is not Kind.APPLY:
+        return []
+    by_rollout: dict[str, set[str]] = {}
+    for row in tx.targets(stored.number, states=_OPEN):
+        by_rollout.setdefault(stored.args_for(row.group)["rollout"], set()).add(row.uid)
+    changed: list[str] = []
+    for name, uids in by_rollout.items():
+        left = uids - _named_by_others(tx, stored, name)
+        changed += withdraw_candidate(tx, director, grant, name, sorted(left), now=now)
+    return changed
+
+
+def _named_by_others(tx: Reading, stored: StoredOperation, rollout: str) -> set[str]:
+    """Return the agents that have, or are about to have, the candidate of a rollout by another operation."""
+    found: set[str] = set()
+    for row in tx.operations(limit=_LOOKED, kind=str(Kind.APPLY)):
+        other = open_operation(row)
+        groups = {group for group, said in other.within.items() if said["rollout"] == rollout}
+        if other.number != stored.number and groups:
+            rows = tx.targets(other.number, states=_NAMING)
+            found |= {one.uid for one in rows if one.group in groups}
+    return found
 
 
 def _document(bundle: Bundle, stored: StoredRollout) -> dict[str, Any]:

@@ -54,6 +54,14 @@ class Offering:
             nonce = cancel_nonce(entry.row.nonce)
             self.orders(record).open[nonce] = Order(nonce, partial(self._seal, entry, Kind.CANCEL, nonce))
 
+    def forget_output(self, record: Record, sha256: str) -> None:
+        """Have an agent asked for an output no more."""
+        orders = record.orders
+        if orders is not None:
+            orders.want_outputs.pop(sha256, None)
+            if orders.empty:
+                record.orders = None
+
     def stop(self, entry: Entry) -> None:
         """Have an agent told no more of what it has begun, or may not begin any more."""
         record = self._find(entry.row.uid)

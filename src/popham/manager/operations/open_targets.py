@@ -15,7 +15,7 @@ from popham.manager.operations.ledger import Entry, Going, Ledger
 from popham.manager.operations.offering import Offering
 from popham.manager.operations.stored import StoredOperation
 from popham.manager.saving import Done
-from popham.model.operation import OperationState
+from popham.model.operation import Kind, OperationState
 from popham.store.rows import TargetRow
 from popham.store.seam import Store
 from popham.trust.keys import SigningKey
@@ -65,6 +65,11 @@ class OpenTargets:
     def of_operation(self, number: int) -> Sequence[Entry]:
         """Return the open targets of an operation."""
         return [held[number] for held in self._agents.values() if number in held]
+
+    def of_kind(self, kind: Kind) -> Sequence[Entry]:
+        """Return the open targets of all operations of a kind."""
+        numbers = [number for number, going in self._going.items() if going.stored.kind is kind]
+        return [entry for number in numbers for entry in self.of_operation(number)]
 
     def count(self, uid: str) -> int:
         """Return how many open targets an agent has."""

@@ -45,7 +45,8 @@ class Outputs:
             return found, [row for row in targets if row is not None]
 
         found, targets = await self._store.read(work)
-        self._kept = {(number, uid): (at, length) for number, uid, at, length in found if length}
+        kept = {(number, uid): (at, length) for number, uid, at, length in found if length}
+        self._kept = dict(sorted(kept.items(), key=lambda item: item[1][0]))
         self._bytes = sum(length for _, length in self._kept.values())
         for row in targets:
             self.expect(row)
@@ -86,14 +87,11 @@ class Outputs:
                 tx.delete_output(number, of)
 
         await self._store.write(work)
-        self._forget(dropped)
+        self._forget([*dropped, *((row.operation, uid) for row in rows)])  # it may have come twice at once
         for row in rows:
             self._kept[row.operation, uid] = (row.at, row.length)
             self._bytes += row.length
-        digests = self._awaited.get(uid, {})
-        digests.pop(sha256, None)
-        if not digests:
-            self._awaited.pop(uid, None)
+        self._forget_awaited(uid, sha256, [(row.operation, uid) for row in rows])
 
     async def sweep(self) -> None:
         """Drop what is too old, and no longer ask for it. Raises StateError."""
@@ -103,10 +101,7 @@ class Outputs:
             for sha256, keys in list(digests.items()):
                 gone = [key for key, (_, at) in keys.items() if at < before]
                 old += gone
-                if len(gone) == len(keys):
-                    del digests[sha256]
-            if not digests:
-                del self._awaited[uid]
+                self._forget_awaited(uid, sha256, gone)
         if old:
             await self._store.write(lambda tx: _delete(tx, old))
             self._forget(old)
@@ -114,6 +109,23 @@ class Outputs:
     def forget_operation(self, number: int) -> None:
         """Take note that an operation was deleted with its outputs."""
         self._forget([key for key in self._kept if key[0] == number])
+        for uid, digests in list(self._awaited.items()):
+            for sha256, keys in list(digests.items()):
+                self._forget_awaited(uid, sha256, [key for key in keys if key[0] == number])
+
+    def forget(self, row: TargetRow) -> None:
+        """Take note that an output, which was to come, is to be had no more."""
+        self._forget_awaited(row.uid, row.output, [(row.operation, row.uid)])
+
+    def _forget_awaited(self, uid: str, sha256: str, gone: list[_Key]) -> None:
+        digests = self._awaited.get(uid, {})
+        keys = digests.get(sha256, {})
+        for key in gone:
+            keys.pop(key, None)
+        if not keys:
+            digests.pop(sha256, None)
+        if not digests:
+            self._awaited.pop(uid, None)
 
     def _forget(self, keys: list[_Key]) -> None:
         for key in keys:
@@ -121,10 +133,10 @@ class Outputs:
             self._bytes -= length
 
     def _surplus(self, more: int) -> list[_Key]:
-        """Return the oldest outputs, which have to go before so many more bytes are kept."""
+        """Return the outputs that are here the longest, which have to go before so many more bytes are kept."""
         over = self._bytes + more - self._total
         found: list[_Key] = []
-        for key, (_, length) in sorted(self._kept.items(), key=lambda item: item[1][0]) if over > 0 else ():
+        for key, (_, length) in self._kept.items():
             if over <= 0:
                 break
             found.append(key)

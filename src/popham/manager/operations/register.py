@@ -19,22 +19,22 @@ from dataclasses import replace
 from functools import partial
 
 from popham.clock import Clock
-from popham.errors import PophamError
+from popham.errors import NotFoundError, OperationError, PophamError
+from popham.manager.operations.answers import Answers
 from popham.manager.operations.following import JOINED, comes, follow, join, joined_with, too_old
 from popham.manager.operations.known import Known
-from popham.manager.operations.ledger import Entry, tell_future
+from popham.manager.operations.ledger import Entry
 from popham.manager.operations.offering import is_followed
 from popham.manager.operations.open_targets import OpenTargets
 from popham.manager.operations.outputs import Outputs
-from popham.manager.operations.stored import StoredOperation, number_of, read_open
+from popham.manager.operations.stored import StoredOperation, read_open
 from popham.manager.operations.turns import Turns
-from popham.model.fleet import AgentKind
+from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import OPERATIONS
-from popham.model.operation import SENTENCE, Kind, OperationState, Result
+from popham.model.operation import Kind, OperationState
 from popham.store.rows import TargetRow
 from popham.store.seam import Store
 from popham.trust.keys import SigningKey
-from popham.trust.operation import open_result
 from popham.upstream.record import Record
 
 PAGE = 4096
@@ -87,6 +87,7 @@ class Register:
         self._ask = ask
         self._targets = OpenTargets(store, book.record, director, clock)
         self._offering = self._targets.offering
+        self._answers = Answers(store, self._targets, self.outputs)
 
     # What people ask.
 
@@ -136,6 +137,8 @@ class Register:
             going = {number: self._targets.begin(one, counts[number]) for number, one in operations.items()}
             for count, row in enumerate(rows, 1):
                 self._targets.take_up(going[row.operation], row)
+                if is_shut_out(self._book.record(row.uid)):
+                    self.shut_out(row.uid)
                 if count % SLICE == 0:
                     await asyncio.sleep(0)
             if len(rows) < PAGE:
@@ -172,7 +175,7 @@ class Register:
         """
         for count, entry in enumerate(self._targets.of_operation(number), 1):
             row, record = entry.row, self._book.record(entry.row.uid)
-            if row.state == _QUEUED or entry.going.stored.kind is Kind.SEND:
+            if row.open and (row.state == _QUEUED or entry.going.stored.kind is Kind.SEND):
                 self._targets.become(entry, OperationState.CANCELLED, cancelled_by=by)
             elif row.open and not row.cancelled_by and record is not None and record.kind is AgentKind.OWN:
                 entry.row = replace(row, cancelled_by=by)
@@ -183,10 +186,26 @@ class Register:
                 await asyncio.sleep(0)
         await self._targets.settle()
 
+    def shut_out(self, uid: str) -> None:
+        """End what is open of an agent that was refused, revoked or deleted: it says nothing any more."""
+        record = self._book.record(uid)
+        by = f"{record.admission} by an administrator" if record is not None else "deleted"
+        for entry in self._targets.of_agent(uid):
+            self._targets.fail(entry, OperationError("admission", f"the agent was {by}"))
+
+    def rollout_undone(self, name: str) -> None:
+        """End each ``apply`` of a rollout that was undone, of which nobody was told; who was told answers itself."""
+        for entry in self._targets.of_kind(Kind.APPLY):
+            if entry.row.state == _QUEUED and entry.going.stored.args_for(entry.row.group)["rollout"] == name:
+                self._targets.fail(entry, OperationError("superseded", f"rollout {name} was undone"))
+
     def _begin(self, entry: Entry) -> None:
         """Have an agent told of what was just ordered."""
         kind, record = entry.going.stored.kind, self._book.record(entry.row.uid)
         if record is None:
+            return
+        if is_shut_out(record):
+            self.shut_out(record.uid)
             return
         if not is_followed(entry, record) or kind is Kind.RESTART:
             self._tell(record)
@@ -215,78 +234,7 @@ class Register:
         Raises:
             TrustError: One is not signed by this agent; nothing was taken note of.
         """
-        opened = [open_result(one, public_der=record.public_key, uid=record.uid) for one in results]
-        waits = [wait for one in opened if (wait := self._hear(record, one)) is not None]
-        return _all(waits) if waits else None
-
-    def _hear(self, record: Record, result: Result) -> Awaitable[None] | None:
-        entry = self._targets.at(result.nonce)
-        if entry is None or entry.row.uid != record.uid:
-            return self._hear_late(record, result)
-        if result.revision <= entry.saved:
-            self._heard(record, result)
-            return None
-        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done = partial(self._settled, record, entry, result, durable)
-        if result.revision <= entry.row.revision or not entry.row.open:
-            self._targets.keep(entry, done)
-            return durable
-        self._offering.stop(entry)
-        output = result.output
-        self._targets.become(
-            entry,
-            result.state,
-            done=done,
-            revision=result.revision,
-            code=result.code,
-            text=result.text,
-            began=result.began,
-            ended=result.ended,
-            output=output.sha256 if output else "",
-            length=output.length if output else 0,
-            left_out=output.left_out if output else 0,
-        )
-        return durable
-
-    def _settled(
-        self,
-        record: Record,
-        entry: Entry,
-        result: Result,
-        durable: asyncio.Future[None],
-        error: BaseException | None,
-    ) -> None:
-        """Take note that a result is durable, and tell who waits for that; or why it is not."""
-        if error is None:
-            entry.saved = max(entry.saved, result.revision)
-            row = entry.row
-            if row.output and self.outputs.expect(row):
-                self._offering.orders(record).want_outputs[row.output] = None
-            self._heard(record, result)
-        tell_future(durable, error)
-
-    def _heard(self, record: Record, result: Result) -> None:
-        heard = f"{result.nonce}:{result.revision}"
-        orders = self._offering.orders(record)
-        if heard not in orders.heard:
-            orders.heard.append(heard)
-
-    async def _hear_late(self, record: Record, result: Result) -> None:
-        """Take note of what an agent says of a target that is over, or that nobody knows any more."""
-        number, uid = number_of(result.operation), record.uid
-        row = await self._store.read(lambda tx: tx.target(number, uid))
-        known = row is not None and row.nonce == result.nonce and not row.open
-        if row is not None and known and row.revision < result.revision:
-            said = f"{result.state}: {result.text}" if result.text else str(result.state)
-            later = replace(
-                row,
-                revision=result.revision,
-                text=f"heard after it was {row.state}: {said}"[:SENTENCE],
-                began=result.began,
-                ended=result.ended,
-            )
-            await self._store.write(lambda tx: tx.put_targets([later]))
-        self._heard(record, result)
+        return self._answers.hear(record, results)
 
     def reported(self, record: Record) -> None:
         """Take note of what an agent said, for what is followed; costs as much as it has open targets."""
@@ -337,12 +285,12 @@ class Register:
 
     async def take_output(self, record: Record, sha256: str, body: bytes) -> None:
         """Keep an output; errors as :meth:`popham.upstream.orders.Ordering.take_output`, and StateError."""
-        await self.outputs.take(record.uid, sha256, body)
-        orders = record.orders
-        if orders is not None:
-            orders.want_outputs.pop(sha256, None)
-            if orders.empty:
-                record.orders = None
+        try:
+            await self.outputs.take(record.uid, sha256, body)
+        except NotFoundError:
+            self._offering.forget_output(record, sha256)  # or it were asked for for ever
+            raise
+        self._offering.forget_output(record, sha256)
 
     # Time.
 
@@ -391,7 +339,6 @@ class Register:
             self._targets.become(entry, OperationState.EXPIRED, text=text)
 
 
-async def _all(waits: Sequence[Awaitable[None]]) -> None:
-    for found in await asyncio.gather(*waits, return_exceptions=True):
-        if isinstance(found, BaseException):
-            raise found
+def is_shut_out(record: Record | None) -> bool:
+    """Return whether an agent says nothing any more."""
+    return record is None or record.admission in {Admission.REFUSED, Admission.REVOKED}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from popham.errors import DefinitionError, NotFoundError, OperationError
+from popham.errors import ConflictError, DefinitionError, GrantError, NotFoundError, OperationError
 from popham.manager.agent_service import PAGE_MAX, AgentService
 from popham.manager.agents import find_agent
 from popham.manager.audit import note
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.objects import read_tree
-from popham.manager.operations.candidacy import find_within, name_candidates
+from popham.manager.operations.candidacy import find_within, name_candidates, withdraw_candidates
 from popham.manager.operations.choosing import Choice, choose, choose_again, lineage_of, require_all
 from popham.manager.operations.drafting import Draft, check_order, draft_targets
 from popham.manager.operations.stored import (
@@ -25,6 +26,7 @@ from popham.manager.operations.stored import (
 from popham.manager.operations.views import (
     OperationPlan,
     OperationView,
+    hide_printed,
     plan_target,
     view_operation,
     view_target,
@@ -39,6 +41,8 @@ OPEN_MAX = 1000
 """Operations that go on at once."""
 AGAIN = (OperationState.FAILED, OperationState.EXPIRED, OperationState.UNKNOWN)
 """States whose targets a retry is for, unless somebody says otherwise."""
+WIDE = frozenset({Kind.APPLY, Kind.RESTART, Kind.ROTATE_KEY, Kind.RUN})
+"""Kinds by which a mistake could harm a whole fleet at once: of many agents they need a yes."""
 _NAMED = 20
 """Targets and groups that an entry of the audit names."""
 
@@ -54,6 +58,7 @@ class OperationService(AgentService):
         *,
         args: Mapping[str, Any] | None = None,
         message: str = "",
+        yes: bool = False,
     ) -> OperationView:
         """Order something of agents; those that cannot be served fail at once, the others are served.
 
@@ -63,23 +68,26 @@ class OperationService(AgentService):
             asked: Of whom.
             args: What the kind needs.
             message: Why, in a line.
+            yes: Whether it is meant also where it reaches more agents at once than ``publish.ask_above``.
 
         Raises:
             DefinitionError: ``definition.operation``, ``definition.selector``.
             NotFoundError: ``not_found.group``, ``not_found.rollout``.
             GrantError: ``grant.not_permitted``: not of this kind, or not in one of these groups.
-            ConflictError: ``conflict.no_candidate``.
+            ConflictError: ``conflict.no_candidate``; ``conflict.reach``: it needs a yes.
             OperationError: ``operation.nobody``, ``operation.targets``, ``operation.full``.
         """
         require(grant, Permission.OPERATE)
         what, known = check_order(kind, args or {})
-        return await self._operations.turns.take(
-            self._place(
-                grant,
-                lambda tx: self._draft_operation(tx, grant, what, known, choose(tx, asked), asked),
-                message=message,
-            )
-        )
+
+        def work(tx: Reading) -> Draft:
+            draft = self._draft_operation(tx, grant, what, known, choose(tx, asked), asked)
+            wide = None if yes else self._tell_reach(draft)
+            if wide is not None:
+                raise wide
+            return draft
+
+        return await self._operations.turns.take(self._place(grant, work, message=message))
 
     async def plan_order(
         self, grant: Grant, kind: str, asked: Asked, *, args: Mapping[str, Any] | None = None
@@ -92,8 +100,12 @@ class OperationService(AgentService):
             draft = self._draft_operation(tx, grant, what, known, choose(tx, asked), asked)
             register, links, now = self._operations, self._links, self._clock.now()
             planned = tuple(plan_target(one, row, register, links, now) for one, row in draft.pairs())
+            wide = self._tell_reach(draft)
             return OperationPlan(
-                targets=planned, unknown=draft.choice.unknown, ambiguous=draft.choice.ambiguous
+                targets=planned,
+                unknown=draft.choice.unknown,
+                ambiguous=draft.choice.ambiguous,
+                warnings=(str(wide),) if wide is not None else (),
             )
 
         return await self._store.read(work)
@@ -165,6 +177,8 @@ class OperationService(AgentService):
     ) -> Page:
         """Return a page of the targets of an operation by uid, in these states only.
 
+        What a command printed is shown to those who may order it of that agent, and to nobody else.
+
         Raises:
             NotFoundError: ``not_found.operation``.
             DefinitionError: ``definition.operation``: there is no such state.
@@ -173,9 +187,11 @@ class OperationService(AgentService):
         limit, wanted = max(1, min(limit, PAGE_MAX)), check_states(states)
 
         def work(tx: Reading) -> Page:
-            number, now = find_operation(tx, name).number, self._clock.now()
-            rows = tx.targets(number, states=wanted, after=after, limit=limit + 1)
-            views = tuple(view_target(tx, row, self._operations, self._links, now) for row in rows[:limit])
+            stored, now = find_operation(tx, name), self._clock.now()
+            rows = tx.targets(stored.number, states=wanted, after=after, limit=limit + 1)
+            kind, seen = str(stored.kind), _groups_within(tx, grant, stored)
+            shown = [row if row.group in seen else hide_printed(kind, row) for row in rows[:limit]]
+            views = tuple(view_target(tx, row, self._operations, self._links, now) for row in shown)
             return Page(items=views, cursor=views[-1].uid if len(rows) > limit else "")
 
         return await self._store.read(work)
@@ -209,6 +225,8 @@ class OperationService(AgentService):
     async def cancel_operation(self, grant: Grant, name: str) -> OperationView:
         """Cancel what is open of an operation: who was told says what came of it.
 
+        Who has not yet applied a candidate is not to have it any more.
+
         Raises:
             NotFoundError: ``not_found.operation``.
             GrantError: ``grant.not_permitted``.
@@ -216,21 +234,32 @@ class OperationService(AgentService):
         require(grant, Permission.OPERATE)
         now, register = self._clock.now(), self._operations
 
-        def work(tx: Writing) -> StoredOperation:
+        def work(tx: Writing) -> tuple[StoredOperation, Sequence[str]]:
             stored = find_operation(tx, name)
             tree = read_tree(tx)
             require_all(grant, stored.kind, {group: lineage_of(tree, group) for group in stored.groups})
-            if not stored.over:
-                note(tx, grant, "operation.cancel", f"operation/{stored.name}", now=now)
-            return stored
+            if stored.over:
+                return stored, ()
+            note(tx, grant, "operation.cancel", f"operation/{stored.name}", now=now)
+            return stored, withdraw_candidates(tx, self._keys.director, grant, stored, now=now)
 
         async def cancel() -> StoredOperation:
-            stored = await self._write(work)
+            stored, changed = await self._write(work)
+            for uid in changed:
+                self._links.agent_changed(uid)
             if not stored.over:
                 await register.cancel(stored.number, grant.actor)
             return stored
 
         return await self._show_operation((await register.turns.take(cancel())).name)
+
+    def _tell_reach(self, draft: Draft) -> ConflictError | None:
+        """Return why an operation needs a yes; None if it does not."""
+        most, reached = self._bundles.publishing.ask_above, sum(row.open for row in draft.rows)
+        if draft.kind not in WIDE or not 0 < most < reached:
+            return None
+        problem = f"{draft.kind} would be ordered of {reached} agents at once, and more than {most} need a yes"
+        return ConflictError("reach", problem, "Look at them with --dry-run, then add --yes")
 
     def _draft_operation(
         self,
@@ -308,6 +337,16 @@ class OperationService(AgentService):
             return view_operation(stored, tx.target_counts([stored.number])[stored.number])
 
         return await self._store.read(work)
+
+
+def _groups_within(tx: Reading, grant: Grant, stored: StoredOperation) -> set[str]:
+    """Return those groups of an operation in which ``grant`` may order the same."""
+    tree, found = read_tree(tx), set()
+    for group in stored.groups:
+        with suppress(GrantError):
+            require_all(grant, stored.kind, {group: lineage_of(tree, group)})
+            found.add(group)
+    return found
 
 
 def check_states(states: Collection[str]) -> tuple[str, ...]:

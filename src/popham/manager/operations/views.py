@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +12,7 @@ from popham.manager.operations.choosing import Chosen, find_unreached, way_of
 from popham.manager.operations.register import Register
 from popham.manager.operations.stored import StoredOperation
 from popham.manager.visit_why import START
-from popham.model.operation import OperationState
+from popham.model.operation import Kind, OperationState
 from popham.store.rows import TargetRow
 from popham.store.seam import Reading
 
@@ -35,6 +35,11 @@ HINTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Code → the next step; codes of agents' own carry it in their sentence."""
+
+UNSEEN = "what it printed is shown to those who may order it of this agent: popham op output"
+"""In place of what a command printed, which may be anything that is on a machine."""
+_PRINTED = frozenset({"", "operation.exit"})
+"""Codes of targets whose text is what was printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +148,12 @@ class PlannedTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationPlan:
-    """Whom an operation would be for; names that no agent has, and that several have."""
+    """Whom an operation would be for; names that no agent has, and that several have; what to think of before."""
 
     targets: tuple[PlannedTarget, ...]
     unknown: tuple[str, ...]
     ambiguous: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def view_operation(stored: StoredOperation, counts: Mapping[str, int]) -> OperationView:
@@ -168,6 +174,12 @@ def view_operation(stored: StoredOperation, counts: Mapping[str, int]) -> Operat
         asked=stored.asked.as_dict(),
         expires=stored.expires,
     )
+
+
+def hide_printed(kind: str, row: TargetRow) -> TargetRow:
+    """Return a target without what a command printed; why it was not run stays."""
+    printed = kind == Kind.RUN and row.text and row.code in _PRINTED
+    return replace(row, text=UNSEEN) if printed else row
 
 
 def view_target(
@@ -230,13 +242,14 @@ def view_last(tx: Reading, uid: str) -> list[dict[str, Any]]:
     found = []
     for row in tx.targets_of(uid, limit=LAST):
         operation = tx.operation(row.operation)
+        kind = operation.kind if operation is not None else ""
         found.append(
             {
                 "operation": f"op{row.operation}",
-                "kind": operation.kind if operation is not None else "",
+                "kind": kind,
                 "state": row.state,
                 "code": row.code,
-                "text": row.text,
+                "text": hide_printed(kind, row).text,
                 "since": row.since,
             }
         )
