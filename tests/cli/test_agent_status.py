@@ -146,15 +146,18 @@ def test_f_o17_what_waits_is_said():
         watched_until=NOW,
         operations=[WAITING],
         candidate="cd" * 32,
+        candidate_serial=8,
         collection_paused=NOW,
     )
     assert (found["withheld"], found["downloads"]) == ("motd", "still to come: motd, web")
     assert (found["watched"], found["collection"]) == (f"until {THEN}", f"paused since {THEN}")
     assert found["operation"] == f"op3 restart, running since {THEN}"
-    assert found["candidate"].startswith("held, digest cdcdcdcdcdcd, until")
+    assert found["candidate"].startswith("held, serial 8, digest cdcdcdcdcdcd, until")
     lines = render(FOUND | {"operations": [WAITING | {"text": "it ended with 3"}]}, NOW)
     assert f"operation:      op3 restart, running since {THEN}: it ended with 3" in lines
-    assert said(candidate_error="no room")["candidate"] == "cannot be held: no room"
+    assert said(candidate_error="no room", candidate_serial=8)["candidate"] == (
+        "serial 8 cannot be held: no room"
+    )
     assert not {"operation", "candidate", "collection", "next"} & said().keys()
 
 

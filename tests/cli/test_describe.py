@@ -57,3 +57,18 @@ def test_describe_says_where_an_object_is_managed(popham, manager, kind):
     lines = popham("describe", kind, "x").stdout.splitlines()
     assert "managed by:  https://git.example/fleet" in lines
     assert "  note:             by ada" in lines
+
+
+def test_describe_agent_shows_its_last_operations_a_line_each(popham, manager, agent):
+    one = {"operation": "op12", "kind": "run", "state": "failed", "since": NOW, "code": "operation.exit"}
+    other = {"operation": "op3", "kind": "check-in", "state": "succeeded", "since": NOW - 60, "code": ""}
+    detail = {"operations": [one | {"text": "bad\x1b[2J\nmore"}, other | {"text": ""}]}
+    manager.on("GET /agents/web-1", agent(1, detail=detail))
+    lines = popham("describe", "agent", "web-1").stdout.splitlines()
+    at = lines.index("operations:")
+    assert [line.split() for line in lines[at + 1 : at + 4]] == [
+        ["OPERATION", "KIND", "STATE", "SINCE", "SAYS"],
+        ["op12", "run", "failed", "2027-01-15T08:00:00Z", "bad\\x1b[2J…", "(operation.exit)"],
+        ["op3", "check-in", "succeeded", "2027-01-15T07:59:00Z"],
+    ]
+    assert len({line.index(word) for line, word in zip(lines[at + 1 :], ("KIND", "run", "check-in"))}) == 1

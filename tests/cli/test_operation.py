@@ -185,6 +185,7 @@ def test_a_dry_run_lists_targets_and_why_each_is_one(popham, manager):
             ],
             "unknown": [],
             "ambiguous": [],
+            "warnings": ["130 agents"],
         },
     )
     found = popham("op", "restart", "-g", "paris", "--dry-run")
@@ -193,7 +194,7 @@ def test_a_dry_run_lists_targets_and_why_each_is_one(popham, manager):
         "web-1  paris  in group paris              held link                       -",
         "web-2  rome   in group rome, below paris  its service is off (visit.off)  2027-01-15T08:00:00Z",
     ]
-    assert found.stderr == "Nothing was ordered: this was a dry run.\n"
+    assert found.stderr == "Warning: 130 agents\nNothing was ordered: this was a dry run.\n"
     assert found.exit_code == 1
 
 

@@ -58,7 +58,7 @@ def test_f_y8_a_dry_run_lists_the_targets_beforehand_and_changes_nothing(popham,
         "until": NOW,
         "refusal": None,
     }
-    manager.on("POST /operations", {"targets": [target], "unknown": [], "ambiguous": []})
+    manager.on("POST /operations", {"targets": [target], "unknown": [], "ambiguous": [], "warnings": []})
     found = popham("send", "-s", "web-1", "--dry-run")
     assert "web-1  paris  named  visit  2027-01-15T08:00:00Z" in found.stdout
     assert manager.requests[0][2]["dry_run"] is True

@@ -120,7 +120,7 @@ async def test_f_o19_keys_and_state_come_back_from_a_backup_of_a_running_manager
         store = SqliteStore.open(state.path(DATABASE), clock=SystemClock())
         assert await store.read(lambda tx: tx.admins()) == [admin]
         assert await store.read(lambda tx: [row.name for row in tx.groups()]) == ["web"]
-        assert await store.read(lambda tx: tx.meta("restored")) == "1800000000.5"
+        assert await store.read(lambda tx: tx.meta("restored")) == f"1800000000.5 {made_at(archive)}"
         assert await store.read(lambda tx: tx.meta("a") == tx.meta("b"))
         await store.aclose()
 
@@ -181,7 +181,7 @@ def test_a_database_that_is_elsewhere_is_not_saved_and_nobody_overlooks_it(tmp_p
     restore(archive, tmp_path / "new", clock=clock)
     with StateDir.open(tmp_path / "new", "manager", create=False) as state:
         assert state.read("keys/director.pem", 100) == b"director's key"
-        assert state.read("restored", 100) == b"1800000000.5"
+        assert state.read("restored", 100) == f"1800000000.5 {made_at(archive)}".encode()
         assert not state.path(DATABASE).exists()
 
 

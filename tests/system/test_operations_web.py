@@ -92,7 +92,7 @@ class Served:
         (agent,) = free_ports(1)
         path = sockets / "visit.sock"
         service = SERVICE.format(port=agent, socket=path, group=nginx.group)
-        fleet.group("web", preset="Pull by visit", heartbeat="2s")
+        fleet.group("web", preset="Pull by visit", heartbeat="1h")
         self.machine = self.lab.add("served", "web", served=False, text=PERMITS + service)
         fleet.until(lambda: self.machine.view["applied"], "the agent has joined")
         self.machine.popham("service", "start")

@@ -102,6 +102,11 @@ class AgentEnd(Hearing):
         """Where the machine is."""
         return self._enforcer.standing
 
+    @property
+    def candidate_serial(self) -> int:
+        """Serial of the candidate that is to be held; 0 for none."""
+        return self._enforcer.candidate_serial
+
     def tell_facts(self, facts: Mapping[str, str]) -> None:
         """Tell these facts of the machine from now on."""
         self._facts = {key[:_FACT]: value[:_FACT] for key, value in sorted(facts.items())[:_FACTS]}

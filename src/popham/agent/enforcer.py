@@ -156,6 +156,12 @@ class Enforcer(Undoing):
         return self._candidate.resolved_of(self._held_candidate)
 
     @property
+    def candidate_serial(self) -> int:
+        """Serial of the candidate that is to be held here; 0 if there is none."""
+        held = self._held_candidate
+        return held.serial if held is not None else 0
+
+    @property
     def candidate_error(self) -> str:
         """Why the candidate cannot be held, in a sentence; empty if it can."""
         return self._candidate.error_of(self._held_candidate)

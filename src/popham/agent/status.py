@@ -164,6 +164,7 @@ class Status:
             record = self._end.record()
             found |= {key: getattr(record, key) for key in _OF_RECORD}
             found |= _describe_standing(self._end.standing)
+            found["candidate_serial"] = self._end.candidate_serial
             found["ordered"] = describe_settings(self._end.ordered)
             if record.fallback:
                 found["why"] = _WHY.get(record.fallback, f"could not be opened ({record.fallback})")

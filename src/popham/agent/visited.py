@@ -101,9 +101,9 @@ class AgentWorld:
         return self._end.output(sha256)
 
     async def birth(self, documents: bytes) -> bytes:
-        """Raise AlreadyBorn: this machine belongs to a fleet, and says which agent it is."""
+        """Raise AlreadyBorn: this machine belongs to a fleet, says which agent it is, and shows its certificate."""
         del documents
-        raise AlreadyBorn.of(self.uid)
+        raise AlreadyBorn.of(self.uid, self._state.certificate() or b"")
 
     def lost(self) -> None:
         """Take note that what was reported last did not reach the visitor."""

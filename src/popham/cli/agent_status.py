@@ -219,10 +219,12 @@ def _waiting_rows(found: Found) -> Rows:
         text = f"{one['operation']} {one['kind']}, {one['state']} since {moment(one['since'])}"
         rows.append(("operation", f"{text}: {brief(one['text'])}" if one.get("text") else text))
     if found.get("candidate"):
-        held = f"held, digest {found['candidate'][:_DIGITS]}, until somebody says 'popham op apply'"
+        named = f"serial {found['candidate_serial']}, digest {found['candidate'][:_DIGITS]}"
+        held = f"held, {named}, until somebody says 'popham op apply'"
         rows.append(("candidate", held))
     elif found.get("candidate_error"):
-        rows.append(("candidate", f"cannot be held: {found['candidate_error']}"))
+        text = f"serial {found['candidate_serial']} cannot be held: {found['candidate_error']}"
+        rows.append(("candidate", text))
     if found.get("collection_paused"):
         rows.append(("collection", f"paused since {moment(found['collection_paused'])}"))
     return rows

@@ -11,7 +11,7 @@ from popham.cli.columns import ago, count, moment, percent, state_of
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
 from popham.cli.show import Shown, output_option, show_object
-from popham.cli.text import brief, clean, clean_lines, pad, width
+from popham.cli.text import align, brief, clean, clean_lines, pad, width
 from popham.model.communication import show_duration
 from popham.model.managed import SOURCE
 
@@ -124,12 +124,22 @@ def agent_lines(detail: dict[str, Any], now: float) -> dict[str, Any]:
     paused = detail.pop("collection_paused", 0.0)
     if paused:
         said["collection"] = f"paused since {moment(paused)}"
-    if "operations" in detail:
-        detail["operations"] = [one | {"text": brief(one["text"])} for one in detail["operations"]]
+    if detail.get("operations"):
+        detail["operations"] = operation_table(detail["operations"])
     until = detail.pop("watched_until", 0.0)
     if until > now:
         said["watched_until"] = until
     return said
+
+
+def operation_table(found: Sequence[Shown]) -> str:
+    """Return the last operations of an agent, a line each."""
+    rows = [["OPERATION", "KIND", "STATE", "SINCE", "SAYS"]]
+    for one in found:
+        text, code = brief(one["text"]), one["code"]
+        said = f"{text} ({code})" if code else text
+        rows.append([one["operation"], one["kind"], one["state"], moment(one["since"]), said])
+    return "\n".join(align([[clean(cell) for cell in row] for row in rows]))
 
 
 def visit_lines(visit: Mapping[str, Any]) -> dict[str, Any]:

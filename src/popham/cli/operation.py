@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 NAME = click.argument("name", metavar="OPERATION")
 _AGENTS = click.argument("agents", metavar="[AGENT]...", nargs=-1)
 _STATES = tuple(str(state) for state in OperationState)
+_WIDE = frozenset({Kind.RESTART, Kind.ROTATE_KEY})
+"""Kinds that need a yes of many agents, beside ``run`` and ``apply``."""
 _LOOKS = (0.1, 0.2, 0.3, 0.4)
 """Seconds between looks at what has just been ordered, before the prompt comes back."""
 _SENTENCES: Mapping[Kind, str] = {
@@ -79,6 +81,11 @@ def order_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_YES = click.option(
+    "--yes", is_flag=True, help="It is meant for all targets, however many; above 100 the Manager asks."
+)
+
+
 def _add(kind: Kind) -> None:
     @click.command(str(kind), help=_SENTENCES[kind])
     @_AGENTS
@@ -87,7 +94,7 @@ def _add(kind: Kind) -> None:
     def command(run: Invocation, /, agents: tuple[str, ...], **options: Any) -> int:
         return place(run, kind, {}, options, agents)
 
-    op.add_command(command)
+    op.add_command(_YES(command) if kind in _WIDE else command)
 
 
 for _kind in _SENTENCES:
@@ -99,6 +106,7 @@ for _kind in _SENTENCES:
 @click.argument("command", metavar="NAME")
 @_AGENTS
 @order_options
+@_YES
 @click.pass_obj
 def run_command(run: Invocation, /, command: str, agents: tuple[str, ...], **options: Any) -> int:
     """Order a command by the name that it has in the agents' own configuration."""
@@ -109,6 +117,7 @@ def run_command(run: Invocation, /, command: str, agents: tuple[str, ...], **opt
 @_AGENTS
 @click.option("--rollout", default="", help="The candidate of this rollout; not needed where there is one.")
 @order_options
+@_YES
 @click.pass_obj
 def apply_candidate(run: Invocation, /, agents: tuple[str, ...], rollout: str, **options: Any) -> int:
     """Order the use of a candidate that 'popham send --no-apply' published."""
@@ -157,6 +166,8 @@ def show_dry(found: Shown, form: str) -> int:
         for line in dry_lines(found):
             click.echo(line)
         tell_unknown(found)
+        for warning in found["warnings"]:
+            click.echo(f"Warning: {clean(warning)}", err=True)
         if not found["targets"]:
             click.echo("No agents are meant; 'popham get agents' shows all", err=True)
         click.echo("Nothing was ordered: this was a dry run.", err=True)

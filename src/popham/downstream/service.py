@@ -307,7 +307,7 @@ class VisitService:
 def _problem(error: PophamError) -> bytes:
     found = {"code": error.code, "detail": error.problem[:_SENTENCE], "hint": error.hint[:_SENTENCE]}
     if isinstance(error, AlreadyBorn):
-        found["uid"] = error.uid
+        found |= {"uid": error.uid, "certificate": error.certificate.decode()}
     return json.dumps(found | {"retryable": error.retryable}, separators=(",", ":")).encode()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from popham.clock import Clock
-from popham.errors import EnrollmentError
+from popham.errors import EnrollmentError, TrustError
 from popham.manager.agents import assign, join_agent, unique_name
 from popham.manager.audit import note
 from popham.manager.bundles import Bundles
@@ -16,6 +16,7 @@ from popham.manager.grant import Grant, Role
 from popham.manager.keys import ManagerKeys
 from popham.manager.moves import place_agent
 from popham.manager.naming import provisional_name
+from popham.manager.rejoining import rejoin
 from popham.manager.tokens import use_stock, use_token
 from popham.model.communication import Dialer
 from popham.model.fleet import Admission, AgentKind
@@ -28,9 +29,10 @@ from popham.store.rows import AgentRow
 from popham.store.seam import Store, Writing
 from popham.trust.ca import AGENT_LIFETIME
 from popham.trust.identity import Csr, check_csr, load_certificate, read_identity
+from popham.trust.identity import Identity as Shown
 from popham.trust.join import verify_enrollment
 from popham.trust.keys import PublicKey
-from popham.trust.renewal import verify_renewal
+from popham.trust.renewal import verify_issued, verify_renewal
 from popham.trust.tuf import TrustedTuf
 from popham.trust.verify import open_bundle
 from popham.upstream.book import Admitted, Identity
@@ -121,8 +123,9 @@ class Admissions:
 
         def work(tx: Writing) -> tuple[AgentRow, Admitted]:
             row = tx.agent(identity.uid)
-            known = row is not None and identity.uid == uid
-            if row is None or not known or not _may_renew(row, identity.public_der, checked.public_key_der):
+            if row is not None and not _may_renew(row, identity.public_der, checked.public_key_der):
+                row = self._rejoin(tx, row, identity, now, row.address)
+            if row is None or identity.uid != uid:
                 problem, hint = "this certificate's agent, or its key, is not known here", "Enroll it again"
                 raise EnrollmentError("unknown_agent", problem, hint)
             if row.public_key != checked.public_key_der and row.admission == Admission.ACCEPTED:
@@ -150,6 +153,25 @@ class Admissions:
         note(tx, actor, "agent.rotate", f"agent/{row.uid}", now=now, before=before, after=after)
         return fresh
 
+    async def rejoin(self, certificate: bytes, address: str) -> AgentRow | None:
+        """Return an agent with the key of its certificate (PEM), which it has; None if that proves nothing."""
+        now = self._clock.now()
+        try:
+            shown = verify_issued(self._keys.ca, certificate, now)
+        except TrustError:
+            return None
+
+        def work(tx: Writing) -> AgentRow | None:
+            row = tx.agent(shown.uid)
+            return None if row is None else self._rejoin(tx, row, shown, now, address)
+
+        return await self._store.write(work)
+
+    def _rejoin(self, tx: Writing, row: AgentRow, shown: Shown, now: float, address: str) -> AgentRow | None:
+        issued, until = shown.issued, shown.not_after
+        director = self._keys.director
+        return rejoin(tx, director, row, shown.public_der, issued, until, now=now, address=address)
+
     def _give(self, tx: Writing, row: AgentRow, csr: bytes) -> tuple[AgentRow, Admitted]:
         """Return a certificate if the agent is accepted, else what it waits for."""
         admission = Admission(row.admission)
@@ -173,17 +195,18 @@ class Admissions:
 
         A stock agent joins by its token.  A certificate of our CA that nobody
         here knows belongs to an agent that enrolled after the backup this Manager
-        was restored from: it is a new agent, waiting to be accepted.
+        was restored from: it is a new agent, waiting to be accepted.  One of an agent
+        that is known by another key may have changed that since.
 
         Raises:
-            Refused: The token does not serve any more.
+            Refused: The token does not serve any more, or the key is not believed.
         """
         now = self._clock.now()
 
         def work(tx: Writing) -> AgentRow:
             known = tx.agent(uid)
             if known is not None:
-                return known
+                return self._meet_again(tx, known, identity, peer, now)
             if identity.caller is IdentityKind.STOCK:
                 return self._meet_stock(tx, identity, uid, peer, now)
             return _meet_unknown(tx, identity, uid, peer, now)
@@ -192,6 +215,17 @@ class Admissions:
             return await self._store.write(work)
         except EnrollmentError as error:
             raise Refused(Refusal(status=403, body=str(error))) from error
+
+    def _meet_again(self, tx: Writing, row: AgentRow, identity: Identity, peer: Peer, now: float) -> AgentRow:
+        """Return the row of an agent that is known, perhaps by another key."""
+        if identity.public_key in {b"", row.public_key}:
+            return row
+        director, key = self._keys.director, identity.public_key
+        found = rejoin(tx, director, row, key, identity.since, identity.until, now=now, address=peer.address)
+        if found is None:
+            problem = f"the uid {row.uid} belongs to an agent with another key"
+            raise EnrollmentError("uid_taken", problem, "Enroll the machine again")
+        return found
 
     def _meet_stock(self, tx: Writing, identity: Identity, uid: str, peer: Peer, now: float) -> AgentRow:
         token = tx.token(identity.token)

@@ -33,6 +33,7 @@ from popham.manager.live import Live
 from popham.manager.measures import Measures, measure
 from popham.manager.operations.history import History
 from popham.manager.operations.register import Register
+from popham.manager.rejoining import note_forgotten
 from popham.manager.rollout_watch import MYSELF, RolloutWatch
 from popham.manager.rollouts import pause_restored
 from popham.manager.service import ManagerService
@@ -244,14 +245,17 @@ class Manager:
         now, director = self._clock.now(), self.keys.director
         beside = self.state.root / RESTORED
         # Asked by reading: a write waits for the check of the database.
-        if not await self._store.read(lambda tx: tx.meta(RESTORED)) and not beside.exists():
+        said = await self._store.read(lambda tx: tx.meta(RESTORED))
+        if not said and not beside.exists():
             return
+        restored = said or beside.read_text()
 
         def work(tx: Writing) -> int:
             bundles = Bundles(director)
             signed = bundles.resign_all(tx, now=now)
             assigned = reassign_all(tx, director, now=now)
             pause_restored(tx, bundles, MYSELF, now=now)
+            note_forgotten(tx, restored)
             tx.set_meta(RESTORED, "")
             return len(signed) + assigned
 

@@ -70,13 +70,14 @@ def backup(
         target: The backup; replaced if it is there.
         elsewhere: Whether the database is PostgreSQL; everything else is saved then.
         keys_only: Whether the caller knows that.
-        clock: Dates the backup; this machine's if None.
+        clock: Dates the backup: whatever it has not is newer; this machine's if None.
 
     Raises:
         StateError: The state directory's own refusals; ``state.damaged``; ``state.backup_target`` if the
             backup cannot be written; ``state.backup_database`` if it was, but without the database.
     """
     read_format(state, "manager")
+    began = (clock or SystemClock()).now()
     try:
         with tempfile.TemporaryDirectory(prefix=".popham-backup-", dir=target.absolute().parent) as directory:
             sources = dict(_sources(state))
@@ -84,7 +85,7 @@ def backup(
                 sources[DATABASE] = Path(directory, DATABASE)
                 copy_database(state / DATABASE, sources[DATABASE])
             archive = Path(directory, "archive")
-            _pack(archive, sources, (clock or SystemClock()).now())
+            _pack(archive, sources, began)
             archive.replace(target)
             posix.fsync_directory(target.absolute().parent)
     except OSError as error:
@@ -99,8 +100,8 @@ def backup(
 def restore(source: Path, state: Path, *, clock: Clock | None = None) -> None:
     """Make the missing or empty directory ``state`` a Manager's state directory from the backup ``source``.
 
-    The database's value ``restored`` becomes the time of this call, in unix seconds; the file of that name
-    does, if the database is not in the backup.
+    The database's value ``restored`` becomes the time of this call and that of the backup, in unix seconds; the
+    file of that name does, if the database is not in the backup.
 
     Args:
         source: A file that ``backup`` wrote.
@@ -189,12 +190,12 @@ def _restore(file: BinaryIO, state: Path, now: float) -> None:
     staging = state / _STAGING
     try:
         staging.mkdir(mode=0o700)
-        _unpack(file, staging)
+        said = f"{now} {_unpack(file, staging)}"
         read_format(staging, "manager")
         if (staging / DATABASE).exists():
-            mark_database(staging / DATABASE, RESTORED, str(now))
+            mark_database(staging / DATABASE, RESTORED, said)
         else:
-            (staging / RESTORED).write_text(str(now))
+            (staging / RESTORED).write_text(said)
             posix.set_mode(staging / RESTORED, 0o600)
         _settle(staging, state)
     except BaseException:
@@ -207,16 +208,17 @@ def _restore(file: BinaryIO, state: Path, now: float) -> None:
         posix.unlock_file(lock)
 
 
-def _unpack(file: BinaryIO, staging: Path) -> None:
-    """Write what the manifest names to ``staging``, verified."""
+def _unpack(file: BinaryIO, staging: Path) -> int:
+    """Write what the manifest names to ``staging``, verified; return when the backup was made, in unix seconds."""
     with gzip.GzipFile(fileobj=file, mode="rb") as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
         files: dict[str, Any] | None = None
+        created = 0
         for member in tar:
             content = tar.extractfile(member) if member.type == tarfile.REGTYPE else None
             if content is None or member.sparse is not None:
                 raise _damaged(f"{member.name!r} is no regular file")
             if files is None:
-                files = _read_manifest(member, content.read(_FILE_BYTES))
+                files, created = _read_manifest(member, content.read(_FILE_BYTES))
                 continue
             expected = files.pop(member.name, None)
             if expected is None or expected["size"] != member.size:
@@ -227,10 +229,11 @@ def _unpack(file: BinaryIO, staging: Path) -> None:
         # Reading to the end makes gzip compare its own check of the whole.
         if len(packed.read(_CHUNK)) >= _CHUNK:
             raise _damaged("something follows the archive")
+        return created
 
 
-def _read_manifest(member: tarfile.TarInfo, data: bytes) -> dict[str, Any]:
-    """Return what the manifest says of each file."""
+def _read_manifest(member: tarfile.TarInfo, data: bytes) -> tuple[dict[str, Any], int]:
+    """Return what the manifest says of each file, and when the backup was made, in unix seconds."""
     if member.name != _MANIFEST:
         raise _damaged("it does not begin with a manifest")
     manifest = json.loads(data)
@@ -241,7 +244,9 @@ def _read_manifest(member: tarfile.TarInfo, data: bytes) -> dict[str, Any]:
         )
     files = manifest.get("files") if version == BACKUP_FORMAT else None
     needed = {FORMAT} if version and manifest.get("database") == _ELSEWHERE else {FORMAT, DATABASE}
-    if not isinstance(files, dict) or not needed <= files.keys() or len(files) > _FILES:
+    created = manifest.get("created") if version else None
+    sound = isinstance(files, dict) and type(created) is int and 0 < created < 2**53
+    if not sound or not needed <= files.keys() or len(files) > _FILES:
         raise _damaged("its manifest is not one of Popham's")
     for name, entry in files.items():
         size, sha256 = (entry.get("size"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
@@ -249,7 +254,7 @@ def _read_manifest(member: tarfile.TarInfo, data: bytes) -> dict[str, Any]:
             raise _damaged("its manifest is not one of Popham's")
         if not _NAME.fullmatch(name) or (name != DATABASE and size > _FILE_BYTES):
             raise _damaged(f"{name!r} does not belong into a backup")
-    return files
+    return files, created
 
 
 def _write(path: Path, content: Any, sha256: str) -> None:

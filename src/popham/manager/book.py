@@ -26,6 +26,7 @@ from popham.manager.admissions import Admissions
 from popham.manager.kept import decide, record_of
 from popham.manager.key_names import KeyNames
 from popham.manager.keys import ManagerKeys
+from popham.manager.rejoining import ALIVE, Forgotten, read_forgotten
 from popham.manager.saving import Saving
 from popham.manager.tokens import find_stock
 from popham.manager.wanted import read_wanted
@@ -42,7 +43,7 @@ from popham.upstream.book import Admitted, Identity
 from popham.upstream.record import Record, Wanted
 
 _log = logging.getLogger(__name__)
-_ALIVE, _DOWNTIMES, _LINK_RATE = "alive_at", "downtimes", "link_rate"
+_DOWNTIMES, _LINK_RATE = "downtimes", "link_rate"
 _KEPT_DOWNTIMES = 100
 PAGE = 4096
 """Agents read at once at the start."""
@@ -83,6 +84,7 @@ class ManagerBook:
         self._keyring: object = None  # another one, each time that an agent has another key
         self._admissions = Admissions(store, keys, clock)
         self._saving = Saving(store, clock)
+        self._forgotten = Forgotten()
         self.downtimes: Sequence[Downtime] = ()
 
     async def load(self) -> None:
@@ -97,6 +99,7 @@ class ManagerBook:
         noting = asyncio.ensure_future(self._store.write(lambda tx: _note_downtime(tx, now)))
         try:
             self.link_rate = await self._store.read(lambda tx: tx.meta(_LINK_RATE))
+            self._forgotten = await self._store.read(read_forgotten)
             await self._read_agents()
             await self.read_tokens()
             await self.refresh(None)
@@ -190,6 +193,8 @@ class ManagerBook:
         record = self.record(shown.uid)
         if record is None or not record.public_key:
             return shown
+        if shown.since in self._forgotten and shown.public_key not in {record.public_key, record.former_key}:
+            return replace(shown, caller=IdentityKind.NONE)
         return shown if _has(record, shown.public_key) else Identity(caller=IdentityKind.NONE)
 
     def _read_certificate(self, der: bytes) -> Identity:
@@ -200,7 +205,11 @@ class ManagerBook:
         if found.trust_domain != self._ca.trust_domain:
             raise Refused(Refusal(status=401, body="the certificate is of another fleet (trust.identity)"))
         return Identity(
-            caller=IdentityKind.AGENT, uid=found.uid, public_key=found.public_der, until=found.not_after
+            caller=IdentityKind.AGENT,
+            uid=found.uid,
+            public_key=found.public_der,
+            since=found.issued,
+            until=found.not_after,
         )
 
     def _identify_dialled(self, peer: Peer) -> Identity:
@@ -282,6 +291,18 @@ class ManagerBook:
         row = await self._admissions.meet(identity, str(uuid.UUID(bytes=key)), peer)
         return self._remember(row)
 
+    @property
+    def forgets(self) -> bool:
+        """Whether agents may have other keys than are known here, which their certificates prove."""
+        return self._forgotten.begin < self._forgotten.end
+
+    async def rejoin(self, certificate: bytes, address: str) -> bool:
+        """Believe an agent's other key by its certificate; False if that proves nothing."""
+        row = await self._admissions.rejoin(certificate, address)
+        if row is not None:
+            self._remember(row)
+        return row is not None
+
     def keep(self, record: Record, done: Callable[[BaseException | None], None]) -> None:
         """Make what an agent said durable; what administrators decide is left as it is."""
         self._saving.keep(record, done)
@@ -297,7 +318,7 @@ class ManagerBook:
 
         def work(tx: Writing) -> None:
             tx.contacts(batch)
-            tx.set_meta(_ALIVE, repr(now))
+            tx.set_meta(ALIVE, repr(now))
             if rate is not None:
                 tx.set_meta(_LINK_RATE, rate)
 
@@ -366,9 +387,9 @@ def _page(tx: Reading, *, after: str) -> list[Kept]:
 
 def _note_downtime(tx: Writing, now: float) -> tuple[Downtime, ...]:
     known = [Downtime(*pair) for pair in json.loads(tx.meta(_DOWNTIMES) or "[]")]
-    alive = tx.meta(_ALIVE)
+    alive = tx.meta(ALIVE)
     if alive is not None and float(alive) < now:
         known = [*known, Downtime(float(alive), now)][-_KEPT_DOWNTIMES:]
         tx.set_meta(_DOWNTIMES, json.dumps([[down.begin, down.end] for down in known]))
-    tx.set_meta(_ALIVE, repr(now))
+    tx.set_meta(ALIVE, repr(now))
     return tuple(known)

@@ -75,16 +75,18 @@ class AlreadyBorn(VisitError):  # noqa: N818  # it names a state
 
     Attributes:
         uid: Its instance_uid, by its own words.
+        certificate: Its certificate (PEM), for a fleet that knows another key of it; empty if it shows none.
     """
 
     uid = ""
+    certificate = b""
 
     @classmethod
-    def of(cls, uid: str) -> AlreadyBorn:
+    def of(cls, uid: str, certificate: bytes = b"") -> AlreadyBorn:
         """Return the error of an agent."""
         problem = "this machine belongs to a fleet already"
         found = AlreadyBorn("born", problem, "Visit it as the agent that it is", status=409)
-        found.uid = uid
+        found.uid, found.certificate = uid, certificate
         return found
 
 

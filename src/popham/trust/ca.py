@@ -33,7 +33,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from popham.clock import Clock
 from popham.errors import ConfigError, TrustError
 from popham.statedir import replace_file
-from popham.trust.identity import MALFORMED, Csr, Identity, check_csr, identity_of, make_csr, name_agent
+from popham.trust.identity import (
+    BACKDATE,
+    MALFORMED,
+    Csr,
+    Identity,
+    check_csr,
+    identity_of,
+    make_csr,
+    name_agent,
+)
 from popham.trust.issuer import CaKey, check_issuers, find_anchor, load_issuers, pin_of
 from popham.trust.keys import IdentityKey, PublicKey, encode_private, load_private, read_key_file
 
@@ -44,8 +53,6 @@ AGENT_LIFETIME = 7 * 86400.0
 LISTENER_LIFETIME = 365 * 86400.0
 AUTHORITY_LIFETIME = 3653 * 86400.0
 """Seconds: ten years, as root and targets."""
-BACKDATE = 300.0
-"""Seconds. Source: guarantees 4, renewal."""
 _DOMAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}")
 _HOST = re.compile(r"(?=.{1,253}$)[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,62})(\.[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,62}))*")
 

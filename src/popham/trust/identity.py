@@ -25,6 +25,8 @@ from popham.trust.keys import IdentityKey, PublicKey
 
 AGENT = "agent"
 _ALWAYS = dt.datetime(2000, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
+BACKDATE = 300.0
+"""Seconds by which a certificate begins before it is issued. Source: guarantees 4, renewal."""
 CSR_LIMIT = 4 * 1024
 """Bytes of a CSR; one with a P-384 key has about 600."""
 CERTIFICATE_LIMIT = 16 * 1024
@@ -66,6 +68,11 @@ class Identity:
     trust_domain: str
     not_before: float
     not_after: float
+
+    @property
+    def issued(self) -> float:
+        """Unix seconds at which our CA issued it, to the second; it makes all begin earlier than that."""
+        return self.not_before + BACKDATE
 
 
 @dataclass(frozen=True, slots=True)

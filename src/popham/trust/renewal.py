@@ -41,16 +41,26 @@ def verify_renewal(
         TrustError: ``trust.certificate`` or ``trust.identity`` for the old certificate,
             ``trust.issuer``, ``trust.expired``, ``trust.signature``; as ``check_csr``.
     """
-    old = load_certificate(old_cert_pem)
-    identity = read_identity(old)
-    if not ca.issued(old) or identity.trust_domain != ca.trust_domain:
+    identity = verify_issued(ca, old_cert_pem, now)
+    PublicKey.from_der(identity.public_der).verify(signature, _PURPOSE + csr_pem)
+    check_csr(csr_pem, identity.uid)
+    return identity
+
+
+def verify_issued(ca: Authority, cert_pem: bytes, now: float) -> Identity:
+    """Return whose certificate it is, if this CA issued it and it is not over for too long.
+
+    Raises:
+        TrustError: ``trust.certificate``, ``trust.identity``, ``trust.issuer`` or ``trust.expired``.
+    """
+    certificate = load_certificate(cert_pem)
+    identity = read_identity(certificate)
+    if not ca.issued(certificate) or identity.trust_domain != ca.trust_domain:
         problem = "the certificate was not issued by this fleet's CA"
         raise TrustError("issuer", problem, "Enroll the machine with a join string of this fleet")
     if now > identity.not_after + EXPIRED_LIMIT:
         problem = "the certificate expired more than 90 days ago"
         raise TrustError("expired", problem, "Enroll the machine again")
-    PublicKey.from_der(identity.public_der).verify(signature, _PURPOSE + csr_pem)
-    check_csr(csr_pem, identity.uid)
     return identity
 
 

@@ -14,15 +14,20 @@ _WAITS = frozenset({Admission.NEW})
 _UID = 36
 
 
-def read_born(reply: Reply) -> str:
-    """Return the instance_uid of an agent that says that it was born already; empty if it says something else."""
+def read_born(reply: Reply) -> tuple[str, bytes]:
+    """Return instance_uid and certificate (PEM) of an agent that says that it was born already; empty if it does not.
+
+    One before 0.6.0 shows no certificate. Nothing of it is verified.
+    """
     if reply.status != 409:
-        return ""
+        return "", b""
     try:
         said = json.loads(reply.body)
-        return str(said["uid"])[:_UID] if said["code"] == "visit.born" else ""
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
+        if said["code"] != "visit.born":
+            return "", b""
+        return str(said["uid"])[:_UID], str(said.get("certificate", "")).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "", b""
 
 
 def is_admitted(answer: bytes) -> bool:

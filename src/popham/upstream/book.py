@@ -24,6 +24,7 @@ class Identity:
         public_key: DER of the certificate's key; empty for stock agents.
         token: Id of the bearer token; empty for our agents.
         group: Group of the bearer token.
+        since: Unix seconds at which the certificate was issued.
         until: Unix seconds at which the certificate or token ends.
         edition: What it was found in; looked at anew once there is a newer one.
     """
@@ -33,8 +34,14 @@ class Identity:
     public_key: bytes = b""
     token: str = ""
     group: str = ""
+    since: float = 0.0
     until: float = math.inf
     edition: object = None
+
+    @property
+    def rejoins(self) -> bool:
+        """Whether it is an agent that is known by another key, and may be believed by its certificate."""
+        return self.caller is IdentityKind.NONE and bool(self.uid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +92,23 @@ class Book(Protocol):
         ...
 
     async def meet(self, identity: Identity, key: bytes, peer: Peer) -> Record:
-        """Return a durable record of an agent seen for the first time."""
+        """Return a durable record of an agent seen for the first time, or with another key.
+
+        Raises:
+            Refused: It may not join, or its key is not believed.
+        """
+        ...
+
+    @property
+    def forgets(self) -> bool:
+        """Whether agents may have other keys than are known here, which their certificates prove."""
+        ...
+
+    async def rejoin(self, certificate: bytes, address: str) -> bool:
+        """Believe an agent's other key by its certificate (PEM); False if that proves nothing.
+
+        Whoever calls has seen that the key is the agent's, who answered from this address.
+        """
         ...
 
     def keep(self, record: Record, done: Callable[[BaseException | None], None]) -> None:

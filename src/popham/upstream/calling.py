@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 from popham.clock import Clock
 from popham.errors import EnrollmentError, VisitError
 from popham.net.seam import Limits, Peer, Service
 from popham.trust.birth import AlreadyBorn
+from popham.trust.identity import load_certificate, read_identity
 from popham.upstream.birth import is_admitted
 from popham.upstream.book import Book
 from popham.upstream.dialled import DialledLink
@@ -20,6 +22,7 @@ from popham.upstream.visits import Signer, Visit, hear
 
 UNHELD = frozenset({"visit.cgi", "visit.no_upgrade"})
 """Codes of a way by which there are visits, but no links."""
+T = TypeVar("T")
 Lacks = Callable[[Record], Mapping[str, bytes]]
 
 
@@ -48,9 +51,12 @@ class Calling:
     async def visit(self, seen: Seen) -> None:
         """Make one visit. Raises VisitError or WireError."""
         seen.unheld = None
-        record = self._known(seen)
-        visit, peer = self._visit(seen, record.public_key), _peer(seen, record)
-        await visit.run(self._service, peer, partial(self._lacks, record), self._outputs_of(record))
+
+        async def run(visit: Visit, record: Record) -> None:
+            lacks, outputs = partial(self._lacks, record), self._outputs_of(record)
+            await visit.run(self._service, _peer(seen, record), lacks, outputs)
+
+        await self._call(seen, run)
 
     async def hold(self, seen: Seen, limits: Limits) -> DialledLink | None:
         """Open a link; where what stands before the agent holds none, make a visit instead and return None.
@@ -58,19 +64,47 @@ class Calling:
         Raises:
             VisitError: Neither could be done.
         """
-        seen.unheld, record = None, self._known(seen)
-        visit = self._visit(seen, record.public_key)
-        try:
+        seen.unheld = None
+
+        async def hold(visit: Visit, record: Record) -> DialledLink:
             connection, frames = await visit.hold()
+            peer = _peer(seen, record)
+            peer.address, peer.key = visit.address or peer.address, visit.key
+            return DialledLink(connection, frames, peer, limits)
+
+        try:
+            return await self._call(seen, hold)
         except VisitError as error:
             if error.code not in UNHELD:
                 raise
             await self.visit(seen)
             seen.unheld = error
             return None
-        peer = _peer(seen, record)
-        peer.address, peer.key = visit.address or peer.address, visit.key
-        return DialledLink(connection, frames, peer, limits)
+
+    async def _call(self, seen: Seen, do: Callable[[Visit, Record], Awaitable[T]]) -> T:
+        """Return what ``do`` returns; where another key answers than is known, once more if that is believed."""
+        record = self._known(seen)
+        visit = self._visit(seen, record.public_key)
+        try:
+            return await do(visit, record)
+        except VisitError as error:
+            if error.code != "visit.signature" or not await self._rejoins(seen, record):
+                raise
+        record = self._known(seen)
+        return await do(self._visit(seen, record.public_key), record)
+
+    async def _rejoins(self, seen: Seen, record: Record) -> bool:
+        """Return whether the agent has another key than is known here, and its certificate is believed."""
+        if not self._book.forgets:
+            return False
+        visit = self._visit(seen, record.public_key)
+        try:
+            certificate = await visit.prove(self._documents)
+        except VisitError:
+            return False  # what was refused first says more
+        if read_identity(load_certificate(certificate)).uid != record.uid:
+            return False
+        return await self._book.rejoin(certificate, visit.address or seen.target.place.host)
 
     async def bring(self, seen: Seen) -> bool:
         """Bring what the agent lacks, and fetch its outputs; return whether there is more of either by now.

@@ -127,7 +127,7 @@ class Hub:
             peer.identity = self._book.identify(peer)
         except Refused as error:
             return error.refusal
-        if peer.identity.caller not in _ALLOWED[held]:
+        if peer.identity.caller not in _ALLOWED[held] and not peer.identity.rejoins:
             return UNKNOWN
         if not held:
             return None
@@ -170,6 +170,8 @@ class Hub:
         uid = record.uid if record is not None else str(uuid.UUID(bytes=message.instance_uid))
         if message.connection_settings_request.opamp.HasField("certificate_request"):
             return self._credentials.answer(uid, peer, message)
+        if identity.rejoins and identity.uid == uid:
+            return self._meet(peer, message, end)
         if identity.caller not in PLAIN_OPAMP:
             raise Refused(UNKNOWN)
         problem = explain_impostor(identity, uid, record)

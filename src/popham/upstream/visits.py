@@ -44,7 +44,7 @@ from popham.net.visiting import Reply
 from popham.opamp.codec import parse_agent
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.trust.birth import AlreadyBorn
-from popham.trust.ca import check_csr
+from popham.trust.identity import check_csr, load_certificate, read_identity
 from popham.trust.keys import PublicKey as TrustedKey
 from popham.upstream.birth import read_born
 from popham.upstream.directive import quiet
@@ -222,7 +222,7 @@ class Visit:
             VisitError: As elsewhere; ``visit.unknown``: one that is not known here.
         """
         asked, reply = await self._repeat(Operation.BIRTH, documents, query="", audience=self.uid or ANYBODY)
-        born = read_born(reply)
+        born, _ = read_born(reply)
         if born:
             key = key_of(born)
             if not key:
@@ -239,6 +239,24 @@ class Visit:
         self._nonce.text = answered.nonce
         self.uid, self.key = uid, key
         return reply.body
+
+    async def prove(self, documents: bytes) -> bytes:
+        """Return the certificate (PEM) that the agent shows, which has proven that it has the key of it.
+
+        Who issued it, when, and for whom, is for the caller to look at.
+
+        Raises:
+            VisitError: As elsewhere; ``visit.signature``: it shows none, or that of another key.
+        """
+        async with self._nonce.turn:
+            asked, reply = await self._repeat(Operation.BIRTH, documents, query="", audience=self.uid)
+            _, certificate = read_born(reply)
+            try:
+                shown = read_identity(load_certificate(certificate))
+            except TrustError as error:
+                raise VisitError("signature", "the agent shows no certificate", error.hint) from error
+            self._nonce.text = _open(asked, reply, shown.public_der).nonce
+        return certificate
 
     async def hold(self) -> tuple[HeldConnection, Frames]:
         """Open a link, and return it with what signs its frames."""

@@ -13,7 +13,9 @@ def test_f_o4_an_output_is_kept_until_it_was_brought_where_this_end_dials(ordere
     async def story():
         ordered.give(Kind.DIAGNOSE)
         await ordered.operations.rest(5)
-        output = ordered.said[0].output
+        (said,) = ordered.said
+        output = said.output
+        ordered.hear()
         assert (output.sha256, output.length, output.left_out) == (digest(b"a bundle"), 8, 0)
         ordered.dials = False
         ordered.operations.want_outputs([output.sha256])
@@ -30,7 +32,24 @@ def test_f_o4_an_output_is_kept_until_it_was_brought_where_this_end_dials(ordere
         assert ordered.disk.names(FOLDER) == []
         ordered.operations.want_outputs([output.sha256])  # it was asked for twice meanwhile
         await pass_time(1)
-        assert ordered.said[0].output == output
+        assert ordered.said == [], "it is not lost"
+
+    ordered.tell_story(story)
+
+
+def test_f_o4_an_output_that_two_operations_made_is_brought_for_each(ordered):
+    async def story():
+        ordered.dials, ordered.printed = True, b"line\n" * 1000
+        for _ in range(2):
+            ordered.give(Kind.RUN, LOOK)
+            await ordered.operations.rest(5)
+            (said,) = ordered.said
+            ordered.brought.clear()
+            ordered.hear()
+            ordered.operations.want_outputs([said.output.sha256])
+            await pass_time(1)
+            assert ordered.brought == {said.output.sha256: ordered.printed}
+            assert ordered.disk.names(FOLDER) == []
 
     ordered.tell_story(story)
 

@@ -72,3 +72,43 @@ async def test_without_a_candidate_nothing_is_applied(fleet):
         await fleet.order("apply", "a0")
     assert caught.value.code == "conflict.no_candidate"
     assert (await fleet.service.operations(ADMIN)).items == ()
+
+
+async def candidate_of(fleet, number):
+    row = await fleet.store.read(lambda tx: tx.agent(uid_of(number)))
+    return json.loads(row.overrides).get("candidate", "")
+
+
+async def test_f_y9_an_apply_that_is_cancelled_is_taken_back_from_those_who_have_not_applied_it(fleet):
+    made = await fleet.order("apply")
+    fleet.hear(0)
+    (document,) = fleet.hear(1)
+    await fleet.answer(1, document)
+    fleet.links.changed.clear()
+    await fleet.service.cancel_operation(ADMIN, made.name)
+    assert [await candidate_of(fleet, number) for number in range(3)] == ["", "r1", ""]
+    assert sorted(fleet.links.changed) == [uid_of(0), uid_of(2)]
+    assert await fleet.states(made.name) == {"sent": 1, "succeeded": 1, "cancelled": 1}
+    entry = (await fleet.bench.audit())[-1]
+    assert (entry.method, json.loads(entry.after)["first"]) == ("rollout.withdraw", ["a0", "a2"])
+
+
+async def test_f_y9_who_has_it_by_another_apply_keeps_it(fleet):
+    first = await fleet.order("apply", "a0", "a1")
+    (document,) = fleet.hear(0)
+    await fleet.answer(0, document)
+    second = await fleet.order("apply")
+    await fleet.service.cancel_operation(ADMIN, second.name)
+    assert [await candidate_of(fleet, number) for number in range(3)] == ["r1", "r1", ""]
+    await fleet.service.cancel_operation(ADMIN, first.name)
+    assert [await candidate_of(fleet, number) for number in range(3)] == ["r1", "", ""]
+
+
+async def test_f_y9_an_apply_of_a_rollout_that_is_undone_ends_where_nobody_was_told(fleet):
+    made = await fleet.order("apply")
+    fleet.hear(0)
+    await fleet.service.undo_rollout(ADMIN, "r1")
+    await fleet.register.settle()
+    found = [await fleet.target(made.name, number) for number in range(3)]
+    assert [one.state for one in found] == ["sent", "failed", "failed"]
+    assert (found[1].code, found[1].text) == ("operation.superseded", "rollout r1 was undone")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from popham.errors import ConflictError, DefinitionError, GrantError, NotFoundError, OperationError
@@ -258,7 +258,9 @@ class OperationService(AgentService):
         most, reached = self._bundles.publishing.ask_above, sum(row.open for row in draft.rows)
         if draft.kind not in WIDE or not 0 < most < reached:
             return None
-        problem = f"{draft.kind} would be ordered of {reached} agents at once, and more than {most} need a yes"
+        problem = (
+            f"{draft.kind} would be ordered of {reached} agents at once, and more than {most} need a yes"
+        )
         return ConflictError("reach", problem, "Look at them with --dry-run, then add --yes")
 
     def _draft_operation(
