@@ -90,6 +90,11 @@ def contents(archive: Path) -> dict[str, bytes]:
         return {name: tar.extractfile(name).read() for name in files if name != "manifest.json"}
 
 
+def made_at(archive: Path) -> int:
+    with tarfile.open(archive, "r:gz") as tar:
+        return int(json.loads(tar.extractfile("manifest.json").read())["created"])
+
+
 async def test_f_o19_keys_and_state_come_back_from_a_backup_of_a_running_manager(tmp_path: Path) -> None:
     archive = tmp_path / "archive.tar.gz"
     with fill(tmp_path / "state"):

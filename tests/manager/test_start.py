@@ -10,6 +10,7 @@ from popham.clock import SystemClock
 from popham.errors import StateError
 from popham.manager.app import open_manager
 from popham.manager.backup import RESTORED
+from popham.manager.rejoining import read_forgotten
 from popham.manager.founding import DATABASE, Founding, found
 from popham.manager.rollouts import StoredRollout, open_rollout
 from popham.manager.settings import Listen, ManagerSettings
@@ -102,7 +103,7 @@ async def test_sec_41_after_a_restore_no_rollout_goes_on_by_itself(settings, tmp
             begun = Rollout.begin(f"r{number}", RolloutTerms.of([0.1]), now=1.0)
             begun = begun.became(state, now=2.0) if state is not RolloutState.RUNNING else begun
             tx.put_rollout(StoredRollout(number=number, rollout=begun, groups={}, author="ada", at=1.0).row())
-        tx.set_meta(RESTORED, "1.0")
+        tx.set_meta(RESTORED, "3.0 2")
 
     await store.write(work)
     await store.aclose()
@@ -110,7 +111,9 @@ async def test_sec_41_after_a_restore_no_rollout_goes_on_by_itself(settings, tmp
     store = open_store(tmp_path / "manager" / DATABASE)
     found = [open_rollout(row).rollout for row in await store.read(lambda tx: tx.rollouts())]
     entries = [row for row in await store.read(lambda tx: tx.audit()) if row.object.startswith("rollout/")]
+    forgotten = await store.read(read_forgotten)
     await store.aclose()
+    assert (forgotten.begin, forgotten.end) == (2.0, 3.0)
     assert [(one.id, one.state) for one in found] == [("r3", "promoted"), ("r2", "halted"), ("r1", "paused")]
     assert found[-1].reason == "this Manager was restored from a backup"
     assert [(row.actor, row.method, row.object) for row in entries] == [

@@ -52,6 +52,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _FILES: Final = 1000
 _FILE_BYTES: Final = 4 * 1024 * 1024
 _CHUNK: Final = 1024 * 1024
+_LATEST: Final = 2**53
 _UNREADABLE: Final = (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError)
 
 
@@ -190,7 +191,8 @@ def _restore(file: BinaryIO, state: Path, now: float) -> None:
     staging = state / _STAGING
     try:
         staging.mkdir(mode=0o700)
-        said = f"{now} {_unpack(file, staging)}"
+        created = _unpack(file, staging)
+        said = f"{now} {created}" if created else str(now)
         read_format(staging, "manager")
         if (staging / DATABASE).exists():
             mark_database(staging / DATABASE, RESTORED, said)
@@ -209,7 +211,7 @@ def _restore(file: BinaryIO, state: Path, now: float) -> None:
 
 
 def _unpack(file: BinaryIO, staging: Path) -> int:
-    """Write what the manifest names to ``staging``, verified; return when the backup was made, in unix seconds."""
+    """Write what the manifest names to ``staging``, verified; return when the backup was made, in unix seconds; 0 if it does not say."""
     with gzip.GzipFile(fileobj=file, mode="rb") as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
         files: dict[str, Any] | None = None
         created = 0
@@ -233,7 +235,7 @@ def _unpack(file: BinaryIO, staging: Path) -> int:
 
 
 def _read_manifest(member: tarfile.TarInfo, data: bytes) -> tuple[dict[str, Any], int]:
-    """Return what the manifest says of each file, and when the backup was made, in unix seconds."""
+    """Return what the manifest says of each file, and when the backup was made, in unix seconds; 0 for not."""
     if member.name != _MANIFEST:
         raise _damaged("it does not begin with a manifest")
     manifest = json.loads(data)
@@ -245,8 +247,7 @@ def _read_manifest(member: tarfile.TarInfo, data: bytes) -> tuple[dict[str, Any]
     files = manifest.get("files") if version == BACKUP_FORMAT else None
     needed = {FORMAT} if version and manifest.get("database") == _ELSEWHERE else {FORMAT, DATABASE}
     created = manifest.get("created") if version else None
-    sound = isinstance(files, dict) and type(created) is int and 0 < created < 2**53
-    if not sound or not needed <= files.keys() or len(files) > _FILES:
+    if not isinstance(files, dict) or not needed <= files.keys() or len(files) > _FILES:
         raise _damaged("its manifest is not one of Popham's")
     for name, entry in files.items():
         size, sha256 = (entry.get("size"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
@@ -254,7 +255,7 @@ def _read_manifest(member: tarfile.TarInfo, data: bytes) -> tuple[dict[str, Any]
             raise _damaged("its manifest is not one of Popham's")
         if not _NAME.fullmatch(name) or (name != DATABASE and size > _FILE_BYTES):
             raise _damaged(f"{name!r} does not belong into a backup")
-    return files, created
+    return files, created if isinstance(created, int) and 0 < created < _LATEST else 0
 
 
 def _write(path: Path, content: Any, sha256: str) -> None:

@@ -83,7 +83,8 @@ def rejoin(
         director: Signs the assignment.
         row: The agent as it is known.
         public_der: Its key (SPKI), which whoever asks has proven to have.
-        issued, until: When its certificate was issued, and when it ends, in unix seconds.
+        issued: When its certificate was issued, in unix seconds.
+        until: When that ends.
         now: Unix seconds.
         address: From where it came.
     """

@@ -119,6 +119,7 @@ class Calling:
         for sha256, body in lacking.items():
             await visit.bring(sha256, body)
         await visit.fetch(outputs)
+        lacked -= outputs.taken  # what of it is lacked once more is another operation's
         more = bool(lacking) and not set(record.lacks) <= lacking.keys()
         return more or not lacked.issuperset(outputs.lacks())
 

@@ -170,8 +170,10 @@ class Hub:
         uid = record.uid if record is not None else str(uuid.UUID(bytes=message.instance_uid))
         if message.connection_settings_request.opamp.HasField("certificate_request"):
             return self._credentials.answer(uid, peer, message)
-        if identity.rejoins and identity.uid == uid:
-            return self._meet(peer, message, end)
+        rejoins = identity.rejoins and identity.uid == uid
+        if rejoins:
+            # By its certificate it is one of ours; its key is looked at before anything that it says.
+            identity = replace(identity, caller=IdentityKind.AGENT)
         if identity.caller not in PLAIN_OPAMP:
             raise Refused(UNKNOWN)
         problem = explain_impostor(identity, uid, record)
@@ -185,6 +187,7 @@ class Hub:
                 return quiet(message.instance_uid)
             if message.flags & REQUEST_INSTANCE_UID and identity.caller is IdentityKind.STOCK:
                 return rename(message.instance_uid, self._new_uid())
+        if record is None or rejoins:
             return self._meet(peer, message, end)
         return self._take(record, peer, message, end, bytes if end is None else encode_frame)
 

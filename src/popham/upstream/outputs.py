@@ -6,7 +6,7 @@ Only those that a result of the agent names are taken.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from popham.errors import NotFoundError, WireError
 from popham.model.operation import OUTPUT_LIMIT
@@ -47,10 +47,17 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class AgentOutputs:
-    """Those of one agent."""
+    """Those of one agent.
+
+    Attributes:
+        outputs: Hands them on.
+        record: The agent.
+        taken: Digests of what was taken.
+    """
 
     outputs: Outputs
     record: Record
+    taken: set[str] = field(default_factory=set)
 
     def lacks(self) -> Sequence[str]:
         """Return digests, as :meth:`Outputs.lacks`."""
@@ -59,6 +66,7 @@ class AgentOutputs:
     async def take(self, sha256: str, body: bytes) -> None:
         """Keep one, as :meth:`Outputs.take`."""
         await self.outputs.take(self.record, sha256, body)
+        self.taken.add(sha256)
 
 
 def no_output() -> NotFoundError:

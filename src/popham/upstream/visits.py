@@ -42,11 +42,9 @@ from popham.net.signing import (
 )
 from popham.net.visiting import Reply
 from popham.opamp.codec import parse_agent
-from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.trust.birth import AlreadyBorn
-from popham.trust.identity import check_csr, load_certificate, read_identity
 from popham.trust.keys import PublicKey as TrustedKey
-from popham.upstream.birth import read_born
+from popham.upstream.birth import read_born, read_certificate, read_request
 from popham.upstream.directive import quiet
 from popham.upstream.outputs import AgentOutputs
 
@@ -234,28 +232,22 @@ class Visit:
         if reply.status != 200:
             raise _refusal(reply)
         message = parse_agent(reply.body)
-        uid, key = _proven(message)
+        uid, key = read_request(message)
         answered = _open(asked, reply, key)
         self._nonce.text = answered.nonce
         self.uid, self.key = uid, key
         return reply.body
 
     async def prove(self, documents: bytes) -> bytes:
-        """Return the certificate (PEM) that the agent shows, which has proven that it has the key of it.
-
-        Who issued it, when, and for whom, is for the caller to look at.
+        """Return the certificate (PEM) that the agent shows, which has proven its key; nobody has looked who issued it.
 
         Raises:
             VisitError: As elsewhere; ``visit.signature``: it shows none, or that of another key.
         """
         async with self._nonce.turn:
             asked, reply = await self._repeat(Operation.BIRTH, documents, query="", audience=self.uid)
-            _, certificate = read_born(reply)
-            try:
-                shown = read_identity(load_certificate(certificate))
-            except TrustError as error:
-                raise VisitError("signature", "the agent shows no certificate", error.hint) from error
-            self._nonce.text = _open(asked, reply, shown.public_der).nonce
+            certificate, key = read_certificate(reply)
+            self._nonce.text = _open(asked, reply, key).nonce
         return certificate
 
     async def hold(self) -> tuple[HeldConnection, Frames]:
@@ -371,14 +363,6 @@ def _open(asked: Asked, reply: Reply, key: bytes) -> Answered:
         return expected.crypto if keyid == expected.keyid else None
 
     return open_answer(asked, status=reply.status, headers=reply.headers, body=reply.body, find=find)
-
-
-def _proven(message: AgentToServer) -> tuple[str, bytes]:
-    """Return uid and key of whoever asks for a certificate."""
-    uid = message.instance_uid.hex()
-    dashed = f"{uid[:8]}-{uid[8:12]}-{uid[12:16]}-{uid[16:20]}-{uid[20:]}"
-    csr = check_csr(message.connection_settings_request.opamp.certificate_request.csr, dashed)
-    return dashed, csr.public_key_der
 
 
 def _refusal(reply: Reply) -> VisitError:

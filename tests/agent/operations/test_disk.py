@@ -5,10 +5,11 @@ import os
 
 import pytest
 
-from popham.agent.operations.ledger import NAME
+from popham.agent.operations.ledger import ENTRIES, NAME
 from popham.agent.operations.outputs import FOLDER
 from popham.model.operation import Kind
 
+YEAR = 365 * 86_400.0
 LOOK = {"name": "look"}
 DONE = ("succeeded", "")
 
@@ -41,6 +42,10 @@ def test_f_o4_what_cannot_be_noted_on_a_full_disk_is_not_begun(filling):
         ordered.hear()
         assert ordered.said == []
         full.clear()
+        replayed = ordered.order(Kind.RUN, LOOK, nonce=nonce)
+        ordered.operations.take([ordered.seal(replayed)])
+        await ordered.operations.rest(5)
+        assert (ordered.of(nonce), ordered.done) == (("failed", "operation.disk"), [])
         again = ordered.give(Kind.RUN, LOOK)
         await ordered.operations.rest(5)
         assert ordered.of(again) == DONE
@@ -93,5 +98,29 @@ def test_f_o4_a_pause_that_cannot_be_kept_is_none(filling):
         await ordered.operations.rest(5)
         assert ordered.of(nonce) == ("failed", "operation.disk")
         assert ordered.operations.paused_at == 0
+
+    ordered.tell_story(story)
+
+
+def test_f_o4_what_was_forgotten_under_a_clock_that_was_ahead_is_not_begun_again(filling):
+    ordered, full = filling
+
+    async def story():
+        first = ordered.seal(ordered.order(Kind.COLLECT))
+        ordered.operations.take([first])
+        for _ in range(ENTRIES - 1):
+            ordered.give(Kind.COLLECT)
+            await ordered.operations.rest(5)
+        while ordered.said:
+            ordered.hear()
+        done, now = len(ordered.done), int(ordered.clock.now())
+        ordered.clock.offset = YEAR
+        full.add(NAME)
+        ordered.give(Kind.COLLECT, issued=now)  # late by that clock: room is made for it, and it finds none
+        ordered.clock.offset = 0.0
+        full.clear()
+        ordered.operations.take([first])
+        await ordered.operations.rest(5)
+        assert len(ordered.done) == done
 
     ordered.tell_story(story)

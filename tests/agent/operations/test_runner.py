@@ -39,6 +39,18 @@ def test_f_o4_a_round_waits_a_moment_for_what_it_brought_and_no_longer(ordered):
     ordered.tell_story(story)
 
 
+def test_f_o4_a_round_waits_for_no_new_key_whose_request_goes_out_with_the_next_message(ordered):
+    async def story():
+        ordered.hold = asyncio.Event()
+        ordered.give(Kind.ROTATE_KEY)
+        await pass_time(1)
+        begun = ordered.clock.elapsed
+        await ordered.operations.rest(5)
+        assert (ordered.clock.elapsed, ordered.done) == (begun, ["rotate"])
+
+    ordered.tell_story(story)
+
+
 def test_f_o4_what_waited_past_its_expiry_is_not_begun(ordered):
     async def story():
         ordered.hold = asyncio.Event()

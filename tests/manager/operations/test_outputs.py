@@ -82,6 +82,25 @@ async def test_an_output_that_comes_twice_at_once_is_counted_once(fleet):
     assert (await fleet.target("op1", 0)).output.kept, "there is room for both"
 
 
+async def test_an_output_that_another_operation_made_meanwhile_is_kept_for_both(fleet):
+    names = [(await fleet.order("diagnose", "a0")).name for _ in range(2)]
+    first, second = fleet.hear(0)
+    await fleet.answer(0, first, body=BODY)
+    (digest,) = fleet.register.lacks_outputs(fleet.record(0))
+    store = fleet.register.outputs._store
+
+    class Slow:
+        async def write(self, work):
+            fleet.register.outputs._store = store
+            await fleet.answer(0, second, body=BODY)
+            return await store.write(work)
+
+    fleet.register.outputs._store = Slow()
+    await fleet.register.take_output(fleet.record(0), digest, BODY)
+    assert [await fleet.service.operation_output(ADMIN, name, "a0") for name in names] == [BODY, BODY]
+    assert fleet.register.lacks_outputs(fleet.record(0)) == ()
+
+
 async def test_an_output_that_is_lost_on_the_machine_is_asked_for_no_more(fleet):
     made = await fleet.order("diagnose", "a0")
     (document,) = fleet.hear(0)

@@ -102,7 +102,7 @@ class Operations(Taking):
         if waiting is not None:
             self._waiting.remove(waiting)
             self._look_idle()
-        if entry is None and nonce not in self._refused:
+        if entry is None and nonce not in self._held(nonce):
             never = _taken_back("it was taken back before it began")
             self._refuse(waiting or replace(operation, nonce=nonce), OperationState.CANCELLED, never)
         elif entry is not None and nonce in self._watched:
@@ -234,7 +234,7 @@ class Operations(Taking):
     async def _do(self, operation: Operation) -> None:
         nonce = operation.nonce
         try:
-            if nonce in self._ledger.entries:
+            if nonce in self._held(nonce):
                 return  # it was taken back meanwhile, or came twice
             self._check_time(operation)
             if self._begin(operation):
@@ -244,11 +244,11 @@ class Operations(Taking):
         except asyncio.CancelledError:
             if nonce not in self._ended:
                 raise
-            self._ended.discard(nonce)
             ended = _taken_back("it was ended in the middle, because it was taken back")
             self._finish(nonce, OperationState.CANCELLED, ended)
         finally:
             self._doing.pop(nonce, None)
+            self._ended.discard(nonce)
 
     def _begin(self, operation: Operation) -> bool:
         """Make durable that an operation begins; return whether that could be done."""

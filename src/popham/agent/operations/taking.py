@@ -33,6 +33,9 @@ _log = logging.getLogger(__name__)
 WAITING: Final = 8
 """Operations that wait for their turn at most; as many may be watched."""
 
+REFUSED: Final = 64
+"""Operations that are known to be refused, without a place on the disk, at most: what is said of them stays so."""
+
 
 class Taking(ABC):
     """The taking half of :class:`popham.agent.operations.runner.Operations`."""
@@ -95,11 +98,11 @@ class Taking(ABC):
         if operation.kind is Kind.CANCEL:
             self._cancel(operation)
             return
-        known = self._ledger.entries.get(operation.nonce)
+        known = self._held(operation.nonce).get(operation.nonce)
         if known is not None:
             self._say_again(known)
             return
-        if operation.nonce in self._refused or self._waits(operation.nonce):
+        if self._waits(operation.nonce):
             return
         try:
             self._check(operation)
@@ -129,8 +132,12 @@ class Taking(ABC):
     def _say_again(self, entry: Entry) -> None:
         """Say a result again of which upstream knows nothing any more, or it would not ask."""
         if entry.heard >= entry.revision:
-            self._ledger.entries[entry.nonce] = replace(entry, heard=0)
+            self._held(entry.nonce)[entry.nonce] = replace(entry, heard=0)
             self._news()
+
+    def _held(self, nonce: str) -> dict[str, Entry]:
+        """Return where an entry is: in the ledger, or among those that were refused and could not be kept there."""
+        return self._refused if nonce in self._refused else self._ledger.entries
 
     def _check(self, operation: Operation) -> None:
         """Raise a PophamError if an operation is not to be begun."""
@@ -173,7 +180,7 @@ class Taking(ABC):
         except (OperationError, StateError) as error:
             _log.warning("that operation %s was refused is not kept: %s", operation.operation, error)
             self._refused[entry.nonce] = entry
-            while len(self._refused) > WAITING:
+            while len(self._refused) > REFUSED:
                 del self._refused[next(iter(self._refused))]
         self._news()
 
@@ -182,12 +189,11 @@ class Taking(ABC):
         for one in named:
             nonce, _, number = one.partition(":")
             revision = int(number) if number.isascii() and number.isdigit() else 0
-            entry = self._ledger.entries.get(nonce)
-            if nonce in self._refused:
-                del self._refused[nonce]
-            elif entry is not None and entry.heard < revision <= entry.revision:
+            held = self._held(nonce)
+            entry = held.get(nonce)
+            if entry is not None and entry.heard < revision <= entry.revision:
                 # It is durable with the next entry: who says it once more costs nobody anything.
-                self._ledger.entries[nonce] = replace(entry, heard=revision)
+                held[nonce] = replace(entry, heard=revision)
         self._ledger.save_again()
 
     # What this end says.

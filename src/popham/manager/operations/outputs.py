@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from popham.clock import Clock
@@ -69,14 +70,19 @@ class Outputs:
 
     async def take(self, uid: str, sha256: str, body: bytes) -> None:
         """Keep an output; errors as :meth:`popham.upstream.orders.Ordering.take_output`."""
-        keys = self._awaited.get(uid, {}).get(sha256)
-        if not keys:
+        if not self._awaited.get(uid, {}).get(sha256):
             await self._find(uid, sha256)
             return
+        # Another operation may have made the same, and be asked for it while this is written.
+        while keys := self._awaited.get(uid, {}).get(sha256):
+            await self._keep(keys, sha256, body)
+
+    async def _keep(self, keys: Mapping[_Key, tuple[int, float]], sha256: str, body: bytes) -> None:
+        """Keep one body as the output of these targets of one agent."""
         check_blob(body, sha256, next(iter(keys.values()))[0])
         rows = [
             OutputRow(operation=number, uid=uid, at=at, length=len(body), data=body)
-            for (number, _), (_, at) in keys.items()
+            for (number, uid), (_, at) in keys.items()
         ]
         dropped = self._surplus(len(body) * len(rows))
 
@@ -87,11 +93,13 @@ class Outputs:
                 tx.delete_output(number, of)
 
         await self._store.write(work)
-        self._forget([*dropped, *((row.operation, uid) for row in rows)])  # it may have come twice at once
+        self._forget(
+            [*dropped, *((row.operation, row.uid) for row in rows)]
+        )  # it may have come twice at once
         for row in rows:
-            self._kept[row.operation, uid] = (row.at, row.length)
+            self._kept[row.operation, row.uid] = (row.at, row.length)
             self._bytes += row.length
-        self._forget_awaited(uid, sha256, [(row.operation, uid) for row in rows])
+        self._forget_awaited(rows[0].uid, sha256, [(row.operation, row.uid) for row in rows])
 
     async def sweep(self) -> None:
         """Drop what is too old, and no longer ask for it. Raises StateError."""
