@@ -10,8 +10,8 @@ from popham.clock import SystemClock
 from popham.errors import StateError
 from popham.manager.app import open_manager
 from popham.manager.backup import RESTORED
-from popham.manager.rejoining import read_forgotten
 from popham.manager.founding import DATABASE, Founding, found
+from popham.manager.rejoining import read_forgotten
 from popham.manager.rollouts import StoredRollout, open_rollout
 from popham.manager.settings import Listen, ManagerSettings
 from popham.model.rollout import Rollout, RolloutState, RolloutTerms

@@ -2,8 +2,11 @@
 
 import pytest
 
+from popham.manager.definitions import Terms
+from popham.manager.operations.stored import Asked
 from popham.model.cell import Dialer, Mode
 from popham.model.status import SyncState, sync_state
+from popham.testing.simulation import ADMIN
 from popham.testing.virtual import pass_time
 
 from .conftest import HEARTBEAT, settings
@@ -97,5 +100,30 @@ def test_f_y14_lowering_the_minimum_is_enough(simulate, cell):
         await pass_time(5 if cell[0] is Mode.PUSH else HEARTBEAT + 5)
         assert agent.applied == ("keys@1",)
         assert in_sync(simulation, agent)
+
+    simulate(story)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("dialer", list(Dialer))
+def test_sec_41_a_secret_is_not_given_ahead_of_time_for_a_candidate_that_is_held(simulate, mode, dialer):
+    async def story(simulation):
+        manager = simulation.manager
+        await manager.put_group("lab", settings((mode, dialer)))
+        (agent,) = await simulation.add_agents("lab", ["a"])
+        agent.serve(on=True)
+        await manager.publish(lab("one", 0, "false"))
+        await pass_time(12 * HEARTBEAT)
+        assert agent.applied == ("keys@1",)
+        serial = manager.book.wanted("lab").serial
+        await manager.publish(lab("hunter2", serial + 1), Terms(hold=True))
+        await pass_time(12 * HEARTBEAT)
+        wanted = manager.book.wanted("lab")
+        (secret,) = wanted.guarded
+        assert agent.state.blob(secret) is None
+        made = await manager.service.order(ADMIN, "check-in", Asked(agents=("a",)))
+        await pass_time(12 * HEARTBEAT)
+        found = await manager.service.operation(ADMIN, made.name)
+        assert found.counts == {"succeeded": 1}, "what is held back stops nothing else"
 
     simulate(story)

@@ -139,7 +139,7 @@ def test_rel_15_an_agent_is_upgraded_in_place_and_takes_operations(upgraded):
     arrive(fleet, "third")
 
 
-def test_rel_15_0_5_0_refuses_newer_state_and_changes_nothing(upgraded):
+def test_rel_15_the_program_of_0_5_0_refuses_newer_state_and_changes_nothing(upgraded):
     fleet = upgraded.fleet
     assert fleet.end_manager() == 0
     before = tree(fleet.state)

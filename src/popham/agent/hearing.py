@@ -22,6 +22,7 @@ from popham.link.cadence import bound_stretch
 from popham.model.communication import CommunicationSettings, Dialer, Mode
 from popham.model.generation import GENERATION, check_generations
 from popham.model.names import digest
+from popham.model.status import Outcome
 from popham.opamp.codec import parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentRemoteConfig, ServerToAgent
 from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive
@@ -206,7 +207,8 @@ class Hearing:
                 raise
             self.fetch.want(self._enforcer.lacking)
             self.news.set()
-            return
+            if self._enforcer.progress.outcome is Outcome.APPLYING:
+                return  # else what lacks is for later: another location, or a candidate
         if self.operations is not None:
             self.operations.settled()
 

@@ -203,6 +203,7 @@ FIELDS: Mapping[str, str] = {
     "why": "Why it is a target.",
     "within": "Location to the items that hold otherwise there: value, group, and whether it is inherited.",
     "wrong": "How many lines are wrong.",
+    "yes": "Whether it is meant also where it reaches more agents at once than the Manager lets through unasked.",
 }
 """Field → what it means."""
 

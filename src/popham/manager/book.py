@@ -26,7 +26,7 @@ from popham.manager.admissions import Admissions
 from popham.manager.kept import decide, record_of
 from popham.manager.key_names import KeyNames
 from popham.manager.keys import ManagerKeys
-from popham.manager.rejoining import ALIVE, Forgotten, read_forgotten
+from popham.manager.rejoining import SERVED, Forgotten, read_forgotten
 from popham.manager.saving import Saving
 from popham.manager.tokens import find_stock
 from popham.manager.wanted import read_wanted
@@ -318,7 +318,7 @@ class ManagerBook:
 
         def work(tx: Writing) -> None:
             tx.contacts(batch)
-            tx.set_meta(ALIVE, repr(now))
+            tx.set_meta(SERVED, repr(now))
             if rate is not None:
                 tx.set_meta(_LINK_RATE, rate)
 
@@ -387,9 +387,9 @@ def _page(tx: Reading, *, after: str) -> list[Kept]:
 
 def _note_downtime(tx: Writing, now: float) -> tuple[Downtime, ...]:
     known = [Downtime(*pair) for pair in json.loads(tx.meta(_DOWNTIMES) or "[]")]
-    alive = tx.meta(ALIVE)
+    alive = tx.meta(SERVED)
     if alive is not None and float(alive) < now:
         known = [*known, Downtime(float(alive), now)][-_KEPT_DOWNTIMES:]
         tx.set_meta(_DOWNTIMES, json.dumps([[down.begin, down.end] for down in known]))
-    tx.set_meta(ALIVE, repr(now))
+    tx.set_meta(SERVED, repr(now))
     return tuple(known)

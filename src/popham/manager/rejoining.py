@@ -23,7 +23,7 @@ from popham.store.seam import Reading, Writing
 from popham.trust.dsse import Signer
 from popham.trust.keys import PublicKey
 
-ALIVE: Final = "alive_at"
+SERVED: Final = "alive_at"
 """Value of the database: when its Manager was alive last, in unix seconds."""
 _FORGOTTEN: Final = "restored_between"
 """Value of the database: backup and restore, in unix seconds."""
@@ -60,7 +60,7 @@ def note_forgotten(tx: Writing, restored: str) -> None:
     What the database tells of was done while its Manager was alive, also where it is newer than the backup of the
     keys, as one in PostgreSQL may be.
     """
-    found, alive = Forgotten.parse(restored), float(tx.meta(ALIVE) or 0)
+    found, alive = Forgotten.parse(restored), float(tx.meta(SERVED) or 0)
     if found.begin <= found.end:
         tx.set_meta(_FORGOTTEN, f"{found.end!r} {max(found.begin, alive)!r}")
 

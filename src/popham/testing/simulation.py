@@ -128,6 +128,10 @@ class SimManager:
         )
         await self.book.load()
         await self.operations.load()
+        self._run(steering)
+        self._simulation.network.services[MANAGER] = self.hub
+
+    def _run(self, steering: Steering) -> None:
         work = (
             self.hub.publish(),
             self.hub.flush(FLUSH),
@@ -138,7 +142,6 @@ class SimManager:
             self.operations.run(),
         )
         self._tasks = [asyncio.ensure_future(one) for one in work]
-        self._simulation.network.services[MANAGER] = self.hub
 
     def _make_register(self) -> Register:
         return Register(

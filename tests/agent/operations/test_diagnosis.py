@@ -13,12 +13,13 @@ from tests.agent.orders import UID
 from popham.agent.apply import at_once
 from popham.agent.operations import diagnosis
 from popham.agent.operations.diagnosis import Sources, diagnose, hide, pack
+from popham.agent.operations.ledger import Entry, Ledger, describe_entries, read_entries
 from popham.agent.records import Join
 from popham.agent.settings import AgentSettings, OperationsSettings
 from popham.agent.state import MemoryAgentState
 from popham.errors import StateError
 from popham.log import RecentLines
-from popham.model.operation import OUTPUT_LIMIT
+from popham.model.operation import OUTPUT_LIMIT, OperationState
 from popham.testing.virtual import VirtualClock
 from popham.trust.keys import IdentityKey
 
@@ -111,6 +112,25 @@ async def test_sec_53_a_secret_that_is_planted_anywhere_does_not_leave_the_machi
     assert '"env": "prod"' in members["settings.json"]
     assert "/etc/a" in members["files.json"]
     assert "it said" in members["log.txt"]
+
+
+async def test_sec_53_what_commands_printed_is_not_in_it(state):
+    entry = Entry(
+        nonce="0" * 32,
+        operation="op1",
+        kind="run",
+        issued=0,
+        expires=1,
+        state=OperationState.SUCCEEDED,
+        text=f"look ended with exit status 0: {CANARY}",
+    )
+    Ledger(state.room, 0.0).begin(entry, 0.0)
+    described = describe_entries(read_entries(state.room))
+    sources = sources_of(state, status=lambda: {"operations": described, "serial": 3})
+    members = open_bundle(await diagnose(sources, at_once))
+    assert CANARY not in "".join(members.values())
+    assert json.loads(members["operations.json"])[0]["operation"] == "op1"
+    assert json.loads(members["status.json"])["serial"] == 3
 
 
 async def test_f_o4_a_part_that_cannot_be_had_says_why_and_the_others_are_there(state):

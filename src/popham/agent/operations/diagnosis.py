@@ -6,6 +6,7 @@ Rules (SEC-53):
    looks like a secret of ours, is hidden.
 2. The machine's own secrets are looked for by their values, in everything.
 3. Bodies of policies and contents of files are not in it; their digests are.
+4. Nor is what commands printed: whoever may have a bundle need not be one who may run them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from popham.clock import Clock
 from popham.errors import PophamError
 from popham.log import HIDDEN, is_secret, redact, redact_text
 from popham.model.generation import GENERATION
-from popham.model.operation import OUTPUT_LIMIT
+from popham.model.operation import OUTPUT_LIMIT, Kind
 
 FILES: Final = 1000
 """Files that are named at most."""
@@ -83,9 +84,9 @@ async def diagnose(sources: Sources, offload: Offload) -> bytes:
     members = {
         "versions.json": _versions(sources.clock.now()),
         "settings.json": msgspec.to_builtins(sources.settings),
-        "status.json": _try(sources.status),
+        "status.json": _try(lambda: _without_printed(sources.status())),
         "findings.json": await _find(sources),
-        "operations.json": describe_entries(read_entries(sources.state.room)),
+        "operations.json": _hide_printed(describe_entries(read_entries(sources.state.room))),
         "policies.json": {"newest": _name(sources.newest()), "in_force": _name(sources.in_force())},
         "files.json": _try(lambda: _list_files(sources.files())),
         "facts.json": dict(sources.facts()),
@@ -157,6 +158,15 @@ def _add(tar: tarfile.TarFile, name: str, text: str, secrets: Iterable[str], at:
     member = tarfile.TarInfo(f"popham-diagnosis/{name}")
     member.size, member.mtime, member.mode = len(data), int(at), 0o600
     tar.addfile(member, io.BytesIO(data))
+
+
+def _hide_printed(operations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return operations without what commands printed."""
+    return [one | {"text": HIDDEN} if one["kind"] == Kind.RUN else one for one in map(dict, operations)]
+
+
+def _without_printed(status: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(status) | {"operations": _hide_printed(status.get("operations", ()))}
 
 
 def _too_long(text: str) -> str:
