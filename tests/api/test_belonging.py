@@ -98,6 +98,7 @@ async def test_a_viewer_changes_nothing(rig):
             "address": ["10.0.0.0/8", "fd00::/8"],
             "group": "paris",
             "labels": {"site": "paris"},
+            "names": [],
         }
     ]
 

@@ -13,7 +13,7 @@ from popham.manager.definitions import found_fleet
 from popham.manager.operations.ledger import BATCH
 from popham.manager.operations.register import LASTS, SLICE, TOLD
 from popham.model.fleet import Admission
-from popham.model.operation import Kind, OperationState
+from popham.model.operation import DOCUMENTS, Kind, OperationState
 from popham.store.rows import AgentRow
 from popham.testing.direct import CountingStore
 from popham.trust.keys import IdentityKey
@@ -184,16 +184,25 @@ async def test_f_o4_who_was_told_is_told_that_it_is_taken_back_also_after_a_rest
     (document,) = fleet.hear(0)
     await fleet.service.cancel_operation(ADMIN, "op1")
     assert fleet.told[-1] == uid_of(0)
-    first, cancel = fleet.hear(0)
+    cancel, first = fleet.hear(0)
     assert (first.nonce, cancel.kind, cancel.args) == (document.nonce, Kind.CANCEL, {"nonce": document.nonce})
     await fleet.start()
-    assert [one.nonce for one in fleet.hear(0)] == [document.nonce, cancel.nonce]
+    assert [one.nonce for one in fleet.hear(0)] == [cancel.nonce, document.nonce]
     await fleet.answer(0, cancel)
     assert await fleet.states("op1") == {"sent": 1}
     await fleet.answer(0, document, OperationState.CANCELLED)
     assert fleet.hear(0) == []
     assert (await fleet.service.operation(ADMIN, "op1")).counts == {"cancelled": 1}
     assert (await fleet.service.cancel_operation(ADMIN, "op1")).state == "over"
+
+
+async def test_f_o4_a_cancellation_is_told_before_what_waits_behind_what_it_ends(fleet):
+    for _ in range(DOCUMENTS + 2):
+        await fleet.order("collect", "a0")
+    documents = fleet.hear(0)
+    await fleet.answer(0, documents[0], OperationState.RUNNING)
+    await fleet.service.cancel_operation(ADMIN, "op1")
+    assert {"nonce": documents[0].nonce} in [one.args for one in fleet.hear(0)]
 
 
 async def test_f_o4_ten_thousand_targets_are_kept_once_each_and_written_in_batches(bench):

@@ -51,8 +51,9 @@ class Offering:
         """Have an agent told that a target is taken back."""
         record = self._find(entry.row.uid)
         if record is not None and record.kind is AgentKind.OWN:
-            nonce = cancel_nonce(entry.row.nonce)
-            self.orders(record).open[nonce] = Order(nonce, partial(self._seal, entry, Kind.CANCEL, nonce))
+            nonce, orders = cancel_nonce(entry.row.nonce), self.orders(record)
+            # Before all others: what it ends may be what they wait for.
+            orders.open = {nonce: Order(nonce, partial(self._seal, entry, Kind.CANCEL, nonce))} | orders.open
 
     def forget_output(self, record: Record, sha256: str) -> None:
         """Have an agent asked for an output no more."""
