@@ -91,7 +91,9 @@ class Transport:
     def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         cursor = ""
         while True:
-            page = self._call("GET", path, query={**query, "cursor": cursor, "limit": query.get("limit", str(PAGE))})
+            page = self._call(
+                "GET", path, query={**query, "cursor": cursor, "limit": query.get("limit", str(PAGE))}
+            )
             yield from page["items"]
             if not page["cursor"] or page["cursor"] == cursor:
                 return
