@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from popham import __version__
+from popham.cli.agent import ENTRIES as AGENT_ENTRIES
 from popham.cli.exits import exit_code
 from popham.cli.main import ENTRIES, cli
 from popham.errors import ConfigError, DefinitionError, EnrollmentError, GrantError, LinkError, NotFoundError
@@ -50,9 +51,8 @@ def test_help_takes_150_ms_or_on_a_slow_machine_twice_what_click_alone_takes():
     assert whole <= 0.150 or whole <= 2 * cpu_seconds("import click")
 
 
-@pytest.mark.parametrize("name", ENTRIES)
-def test_every_command_of_the_table_exists_with_the_same_help_line(name):
-    entry = ENTRIES[name]
+@pytest.mark.parametrize("entry", [*ENTRIES.values(), *AGENT_ENTRIES.values()], ids=lambda one: one.attribute)
+def test_every_command_of_the_tables_exists_with_the_same_help_line(entry):
     command = getattr(import_module(entry.module), entry.attribute)
     assert isinstance(command, click.Command)
     assert command.get_short_help_str(limit=200) == entry.help

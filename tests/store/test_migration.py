@@ -99,6 +99,7 @@ async def test_rel_16_rows_of_the_first_form_are_kept(place: tuple[Engine, str, 
         assert kept == rows
     assert after["placements"] == []
     assert {row["operator_labels"] for row in after["agents"]} == {"{}"}
+    assert {row["former_key"] for row in after["agents"]} == {b""}
     store = open_store(url, path, clock=SystemClock())
     assert await store.read(lambda tx: tx.placements()) == []
     await store.aclose()

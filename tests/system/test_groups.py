@@ -63,6 +63,7 @@ def test_f_o18_a_rule_places_an_agent_by_its_label_and_a_move_gives_it_the_polic
         "-",
         "kind=web",
         "-",
+        "-",
         "quay",
         "placed=yes",
     ]

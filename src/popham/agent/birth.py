@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from uuid_utils import uuid7
 
 from popham.agent.joining import keep_enrolled
 from popham.agent.records import Join
@@ -56,8 +55,7 @@ def wait_for_birth(state: AgentState, join: JoinString) -> str:
     if state.certificate() is not None:
         hint = "Empty its state directory to let it join another fleet"
         raise StateError("enrolled", "this machine has joined a fleet already", hint)
-    if state.identity() is None:
-        state.create_identity(str(uuid.UUID(bytes=uuid7().bytes)), IdentityKey.create())
+    state.need_identity()
     state.save_join(
         Join(urls=join.urls, ca=b"", ca_sha256=join.ca, root_sha256=join.root, seed=join.seed, walled=True)
     )

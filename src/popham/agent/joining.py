@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import uuid
 from collections.abc import Callable
-
-from uuid_utils import uuid7
 
 from popham.agent.records import Join
 from popham.agent.settings import AgentSettings
@@ -22,7 +19,6 @@ from popham.net.dialer import AiohttpDialer
 from popham.net.seam import Dialer, Limits
 from popham.net.tls import client_context, unverified_context
 from popham.trust.join import EnrollmentKey, JoinString
-from popham.trust.keys import IdentityKey
 
 _log = logging.getLogger(__name__)
 _RETRY = 30.0
@@ -63,9 +59,7 @@ class Joining:
             hint = "Empty its state directory to let it join another fleet"
             raise StateError("enrolled", "this machine has joined a fleet already", hint)
         anchor = await self._find(join)
-        identity = self._state.identity()
-        if identity is None:
-            self._state.create_identity(str(uuid.UUID(bytes=uuid7().bytes)), IdentityKey.create())
+        self._state.need_identity()
         self._state.save_documents(anchor.root, anchor.targets)
         self._state.save_join(
             Join(urls=join.urls, ca=anchor.ca, ca_sha256=join.ca, root_sha256=join.root, seed=join.seed)

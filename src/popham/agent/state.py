@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -96,6 +97,14 @@ class AgentState:
     def create_identity(self, uid: str, key: IdentityKey) -> None:
         """Keep a new identity without a certificate, in place of any other."""
         self._save_identity(Identity(uid=uid, key=key.pem))
+
+    def need_identity(self) -> None:
+        """Keep a new identity if there is none yet."""
+        if self.identity() is None:
+            # Imported when it is needed: that is once, and an idle agent has a budget of memory.
+            from uuid_utils import uuid7
+
+            self.create_identity(str(uuid.UUID(bytes=uuid7().bytes)), IdentityKey.create())
 
     def identity_key(self) -> IdentityKey:
         """Return the key whose certificate is in use.

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from popham.cli.agent_doctor import doctor
-from popham.cli.agent_service import cgi, service
-from popham.cli.agent_status import status
 from popham.cli.invocation import Invocation
+from popham.cli.lazy import Entry, LazyGroup
 from popham.cli.machine import Machine, choosing
 from popham.cli.text import clean
 
@@ -29,16 +27,42 @@ if TYPE_CHECKING:
     from popham.trust.join import JoinString
 
 
-@click.group()
+ENTRIES = {
+    "cgi": Entry(
+        "popham.cli.agent_service",
+        "cgi",
+        "Carry one visit from a web server to the running agent; web servers start it as CGI.",
+    ),
+    "check-in": Entry("popham.cli.agent", "check_in", "Have the running agent get in touch now."),
+    "doctor": Entry(
+        "popham.cli.agent_doctor",
+        "doctor",
+        "Try all that the agent needs here, and say what is wrong and what to do; the agent may run or not.",
+    ),
+    "enroll": Entry(
+        "popham.cli.agent", "enroll", "Join a fleet with the join string that 'popham token create' printed."
+    ),
+    "run": Entry("popham.cli.agent", "run_agent", "Run the agent until it is stopped."),
+    "service": Entry(
+        "popham.cli.agent_service",
+        "service",
+        "Let the Manager visit this machine's agent; off until it is started here.",
+    ),
+    "status": Entry(
+        "popham.cli.agent_status",
+        "status",
+        "Say what this machine has, from whom, and what it waits for; also with the Manager away.",
+    ),
+}
+"""Name → command; what an agent that runs does not need is not in its memory."""
+
+
+@click.group(cls=LazyGroup, entries=ENTRIES)
 def agent() -> None:
     """Enroll, run and ask the agent of this machine."""
 
 
-for _command in (status, doctor, service, cgi):
-    agent.add_command(_command)
-
-
-@agent.command()
+@click.command()
 @click.argument("join", metavar="JOIN")
 @choosing
 @click.option("--name", help="Name shown to people; the host name if not given.")
@@ -134,7 +158,7 @@ def _state(settings: AgentSettings) -> Iterator[AgentState]:
         yield AgentState(directory)
 
 
-@agent.command("run")
+@click.command("run")
 @choosing
 @click.option("--log-level", default="info", show_default=True)
 @click.option("--log-json", is_flag=True, help="One JSON object per line.")
@@ -166,7 +190,7 @@ def run_agent(
         begin_anew(run.environ)
 
 
-@agent.command("check-in")
+@click.command("check-in")
 @choosing
 @click.pass_obj
 def check_in(run: Invocation, config: Path | None, state: str | None) -> None:

@@ -22,8 +22,9 @@ Serve = Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]
 
 def run_process(serve: Serve, env: Mapping[str, str]) -> bool:
     """Run ``serve`` until it returns, or SIGTERM or SIGINT asks it to stop; return whether one of them did."""
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(serve, Notifier(env)))
 

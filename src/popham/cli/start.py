@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 
-_BRIDGE = ["agent", "cgi"]
+_BRIDGE, _LASTING = ["agent", "cgi"], ["agent", "run"]
 
 
 def main() -> None:
@@ -18,8 +18,10 @@ def main() -> None:
         from popham.downstream.cgi import run
 
         sys.exit(run(words[2:]))
-    # What is imported stays: looking for garbage in it takes a sixth of the time to start. Whatever lasts collects again.
-    gc.disable()
+    if words[:2] != _LASTING:
+        # What is imported stays: looking for garbage in it takes a sixth of the time to start. What lasts looks again;
+        # an agent does from its first moment, as the little that is found counts there.
+        gc.disable()
     from popham.cli.main import main as run_command
 
     run_command()

@@ -14,7 +14,6 @@ from popham.agent.drift import DriftWatch
 from popham.agent.end import AgentEnd
 from popham.agent.enforcer import Enforcer
 from popham.agent.location import Locator
-from popham.agent.operations.diagnosis import Sources, diagnose
 from popham.agent.operations.kinds import Means
 from popham.agent.settings import AgentSettings
 from popham.agent.state import AgentState
@@ -97,6 +96,9 @@ class Work:
         await self.ways.dial().upload(f"{OUTPUTS}{sha256}", body)
 
     async def _diagnose(self) -> bytes:
+        # Imported when it is needed: it is seldom, and an idle agent has a budget of memory.
+        from popham.agent.operations.diagnosis import Sources, diagnose
+
         sources = Sources(
             settings=self.settings,
             state=self.state,

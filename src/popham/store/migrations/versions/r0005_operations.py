@@ -15,8 +15,10 @@ TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 def upgrade() -> None:
     """Add operations with their targets and outputs, and two columns."""
     op.add_column("admins", sa.Column("scope", TEXT, nullable=False, server_default="{}"))
+    # What stands in quotes is text for SQLite, whatever the column's type.
+    empty = "x''" if op.get_bind().dialect.name == "sqlite" else "''"
     op.add_column(
-        "agents", sa.Column("former_key", sa.LargeBinary(), nullable=False, server_default=sa.text("''"))
+        "agents", sa.Column("former_key", sa.LargeBinary(), nullable=False, server_default=sa.text(empty))
     )
     op.create_table(
         "operations",
