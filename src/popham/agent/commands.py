@@ -82,15 +82,7 @@ async def _run(
     try:
         transport = await _listen(reading, kept)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=data,
-                stdout=writing,
-                stderr=writing,
-                cwd=folder,
-                env=dict(ENVIRONMENT),
-                start_new_session=True,
-            )
+            process = await _start(argv, folder, data, writing)
             os.close(writing)
             writing = -1
             if looks:
@@ -136,6 +128,29 @@ async def _listen(reading: int, kept: Kept) -> asyncio.ReadTransport:
     return transport
 
 
+async def _start(argv: Sequence[str], folder: Path, data: int, writing: int) -> asyncio.subprocess.Process:
+    """Start a program as the first of a group of its own.
+
+    Who is cancelled meanwhile ends the group: asyncio by itself would end the program alone, not what that started.
+    """
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            stdin=data,
+            stdout=writing,
+            stderr=writing,
+            cwd=folder,
+            env=dict(ENVIRONMENT),
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _end(await starting)
+        raise
+
+
 async def _wait(process: asyncio.subprocess.Process, seconds: float) -> int | None:
     """Return the exit status, None if the time was over and the group was ended."""
     try:
@@ -145,10 +160,15 @@ async def _wait(process: asyncio.subprocess.Process, seconds: float) -> int | No
         return None
     finally:
         if process.returncode is None:
-            posix.kill_group(process.pid)
-            with contextlib.suppress(TimeoutError):  # it hangs in the kernel; nothing can end it now
-                async with asyncio.timeout(_KILLED):
-                    await process.wait()
+            await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a program with its group."""
+    posix.kill_group(process.pid)
+    with contextlib.suppress(TimeoutError):  # it hangs in the kernel; nothing can end it now
+        async with asyncio.timeout(_KILLED):
+            await process.wait()
 
 
 class Kept(asyncio.Protocol):

@@ -80,6 +80,24 @@ async def test_f_o4_a_program_that_takes_too_long_or_is_taken_back_is_ended_with
             assert await asyncio.to_thread(reading.read) == b""
 
 
+async def test_f_o4_whenever_it_is_taken_back_nothing_that_it_started_lives_on(tmp_path):
+    for turns in range(12):
+        held = tmp_path / f"held-{turns}"
+        os.mkfifo(held)
+        script = f"(exec sleep 600 > {held}) & wait"
+        reading = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+        running = asyncio.ensure_future(run_named("look", means_of(tmp_path, look=("/bin/sh", "-c", script))))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        async with asyncio.timeout(30):
+            await asyncio.wait({running})
+        assert running.cancelled()
+        # Nobody holds the other end: its end is read at once, and not that there is nothing yet.
+        assert os.read(reading, 1) == b""
+        os.close(reading)
+
+
 async def test_f_o4_a_program_that_cannot_be_started_is_an_error_with_its_reason(tmp_path):
     means = means_of(tmp_path, look=(str(tmp_path / "missing"),))
     with pytest.raises(PolicyError, match="cannot be started") as caught:
