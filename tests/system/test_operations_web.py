@@ -11,6 +11,7 @@ import tarfile
 
 import pytest
 
+from popham.errors import VisitError
 from popham.model.operation import OPERATION_TYPE, OUTPUT_LIMIT
 from popham.testing.ports import free_ports
 
@@ -173,7 +174,16 @@ def test_f_l4_f_o4_an_output_of_the_largest_size_is_carried_by_cgi(served):
     folder.mkdir(exist_ok=True)
     (folder / sha256).write_bytes(body)
     url = f"http://127.0.0.1:{served.ports['cgi']}/SQC"
-    assert Fetching(served.fleet, served.machine).fetch(url, sha256) == body
+    for _ in range(20):
+        # The Manager visits with the same key: of two at once one may find its nonce used up, twice at worst.
+        try:
+            assert Fetching(served.fleet, served.machine).fetch(url, sha256) == body
+        except VisitError as error:
+            if error.code != "visit.nonce":
+                raise
+        else:
+            return
+    pytest.fail("its nonce was used up 20 times")
 
 
 def test_f_o4_a_visit_that_is_said_again_by_somebody_on_the_way_is_refused_and_orders_nothing(served):
