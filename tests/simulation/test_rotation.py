@@ -71,7 +71,7 @@ def test_rel_9_an_answer_that_is_lost_locks_nobody_out_in_any_cell(simulate, cel
                 network.cut.add("web-1")
                 network.half_open("web-1")
                 network.weather = Weather(loss=1.0)
-            await asyncio.sleep(1)
+            await pass_time(1)
             return given
 
         simulation.manager.book.renew = give_and_lose

@@ -21,7 +21,7 @@ from popham.manager.links import Links
 from popham.manager.measures import Measures
 from popham.manager.members import read_members
 from popham.manager.moves import delete_placement, label_agent, labels_of, move_agent, read_placements
-from popham.manager.objects import find_group
+from popham.manager.objects import find_group, lineage_of
 from popham.manager.operations.known import Nobody
 from popham.manager.operations.register import Register
 from popham.manager.publishing import ASK_ABOVE, Members, Publishing
@@ -261,10 +261,10 @@ class AgentService:
 
     def _require_operation(self, tx: Reading, grant: Grant, kind: str, groups: Iterable[str]) -> None:
         """Return if ``grant`` may order ``kind`` in all these groups; raises GrantError ``grant.not_permitted``."""
-        lineages: list[list[str]] = []
+        lineages: list[tuple[str, ...]] = []
         if grant.scope.groups:
             tree = Tree(self._bundles.groups.read(tx).values())
-            lineages = [[above.name for above in tree.lineage(name)] for name in sorted(groups)]
+            lineages = [lineage_of(tree, name) for name in sorted(groups)]
         require_operation(grant, kind, lineages)
 
     async def _admit(self, grant: Grant, ref: str, admission: Admission) -> AgentView:

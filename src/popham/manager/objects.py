@@ -227,3 +227,8 @@ def read_policies(reading: Reading, refs: Iterable[PolicyRef]) -> list[Policy]:
         body = json.loads(encoded)["body"]
         found.append(Policy(name=ref.name, type=ref.type, body=body, revision=ref.revision))
     return found
+
+
+def lineage_of(tree: Tree, group: str) -> tuple[str, ...]:
+    """Return a group and all above it, itself first; itself alone if it is gone."""
+    return tuple(one.name for one in tree.lineage(group)) if group in tree else (group,)

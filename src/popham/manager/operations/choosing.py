@@ -15,11 +15,10 @@ from typing import NamedTuple
 
 from popham.errors import DefinitionError, OperationError, PophamError, VisitError
 from popham.manager.agents import every_agent
-from popham.manager.grant import Grant, require_operation
 from popham.manager.judgement import ACCEPTS_REMOTE_CONFIG
 from popham.manager.links import Links
 from popham.manager.moves import labels_of
-from popham.manager.objects import read_tree
+from popham.manager.objects import lineage_of, read_tree
 from popham.manager.operations.following import comes, too_old
 from popham.manager.operations.register import REFUSING, Register
 from popham.manager.operations.stored import Asked
@@ -118,16 +117,6 @@ def _choice(
         ambiguous=tuple(ambiguous),
         lineages={name: lineage_of(tree, name) for name in groups},
     )
-
-
-def require_all(grant: Grant, kind: Kind, lineages: Mapping[str, tuple[str, ...]]) -> None:
-    """Return if ``grant`` may order ``kind`` in these groups; raises GrantError."""
-    require_operation(grant, str(kind), lineages.values())
-
-
-def lineage_of(tree: Tree, group: str) -> tuple[str, ...]:
-    """Return a group and all above it, itself first; itself alone if it is gone."""
-    return tuple(one.name for one in tree.lineage(group)) if group in tree else (group,)
 
 
 def _named(tx: Reading, ref: str) -> list[AgentRow]:

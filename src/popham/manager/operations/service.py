@@ -10,10 +10,10 @@ from popham.errors import ConflictError, DefinitionError, GrantError, NotFoundEr
 from popham.manager.agent_service import PAGE_MAX, AgentService
 from popham.manager.agents import find_agent
 from popham.manager.audit import note
-from popham.manager.grant import Grant, Permission, require
-from popham.manager.objects import read_tree
+from popham.manager.grant import Grant, Permission, require, require_operation
+from popham.manager.objects import lineage_of, read_tree
 from popham.manager.operations.candidacy import find_within, name_candidates, withdraw_candidates
-from popham.manager.operations.choosing import Choice, choose, choose_again, lineage_of, require_all
+from popham.manager.operations.choosing import Choice, choose, choose_again
 from popham.manager.operations.drafting import Draft, check_order, draft_targets
 from popham.manager.operations.stored import (
     Asked,
@@ -208,7 +208,7 @@ class OperationService(AgentService):
         def work(tx: Reading) -> bytes:
             stored = find_operation(tx, name)
             row = _target(tx, stored, ref)
-            require_all(grant, stored.kind, {row.group: lineage_of(read_tree(tx), row.group)})
+            self._require_operation(tx, grant, stored.kind, [row.group])
             output = tx.output(stored.number, row.uid)
             if output is None or not output.length:
                 problem = f"there is no output of {stored.name} at {show(ref)}"
@@ -236,8 +236,7 @@ class OperationService(AgentService):
 
         def work(tx: Writing) -> tuple[StoredOperation, Sequence[str]]:
             stored = find_operation(tx, name)
-            tree = read_tree(tx)
-            require_all(grant, stored.kind, {group: lineage_of(tree, group) for group in stored.groups})
+            self._require_operation(tx, grant, stored.kind, stored.groups)
             if stored.over:
                 return stored, ()
             note(tx, grant, "operation.cancel", f"operation/{stored.name}", now=now)
@@ -275,7 +274,7 @@ class OperationService(AgentService):
         retry_of: str = "",
     ) -> Draft:
         """Return an operation as it would be, with its targets; refuse what the grant does not allow."""
-        require_all(grant, kind, choice.lineages)
+        self._require_operation(tx, grant, kind, choice.lineages)
         within = find_within(tx, kind, args, choice.lineages)
         return draft_targets(
             kind,
@@ -346,7 +345,7 @@ def _groups_within(tx: Reading, grant: Grant, stored: StoredOperation) -> set[st
     tree, found = read_tree(tx), set()
     for group in stored.groups:
         with suppress(GrantError):
-            require_all(grant, stored.kind, {group: lineage_of(tree, group)})
+            require_operation(grant, stored.kind, [lineage_of(tree, group)])
             found.add(group)
     return found
 
