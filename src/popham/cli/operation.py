@@ -142,10 +142,17 @@ def place(
         found = client.order(str(kind), targets, args=args, **options)
         if options["dry_run"]:
             return show_dry(found, form)
-        tell_unknown(found)
-        if watched:
-            return watch(run, client, found["name"], form, timeout)
-        return show_ordered(run, client, found, form)
+        return show_placed(run, client, found, form, timeout, watched=watched)
+
+
+def show_placed(
+    run: Invocation, client: Client, found: Shown, form: str, timeout: float | None, *, watched: bool
+) -> int:
+    """Show what has just been ordered, and follow it if that is wanted; return the exit code."""
+    tell_unknown(found)
+    if watched:
+        return watch(run, client, found["name"], form, timeout)
+    return show_ordered(run, client, found, form)
 
 
 def check_watch(form: str, timeout: float | None, *, watched: bool, dry_run: bool = False) -> None:

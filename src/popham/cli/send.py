@@ -9,7 +9,7 @@ import click
 from popham.cli.apply import files_option, risk_lines, summarize
 from popham.cli.files import read_definitions
 from popham.cli.invocation import Invocation
-from popham.cli.operation import check_watch, show_dry, show_ordered, tell_unknown, watch
+from popham.cli.operation import check_watch, show_dry, show_placed
 from popham.cli.reach import Seconds
 from popham.cli.show import output_option
 from popham.cli.targets import take_targets, target_options
@@ -61,10 +61,7 @@ def send(run: Invocation, /, form: str, *, watched: bool, timeout: float | None,
         )
         if options["dry_run"]:
             return show_dry(found, form)
-        tell_unknown(found)
-        if watched:
-            return watch(run, client, found["name"], form, timeout)
-        return show_ordered(run, client, found, form)
+        return show_placed(run, client, found, form, timeout, watched=watched)
 
 
 def _publish(client: Client, options: dict[str, Any], *, everyone: bool) -> str:

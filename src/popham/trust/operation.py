@@ -12,8 +12,9 @@ from popham.model.operation import OPERATION_TYPE, RESULT_TYPE, Operation, Resul
 from popham.trust.assignment import check_audience, refuse_critical
 from popham.trust.document import parse_strict
 from popham.trust.dsse import Envelope, seal
-from popham.trust.keys import IdentityKey, PublicKey, SigningKey
+from popham.trust.keys import IdentityKey, SigningKey
 from popham.trust.tuf import TrustedTuf
+from popham.trust.verify import verify_alone
 
 LIMIT = 8 * 1024
 """Bytes of an operation or a result in its envelope: each has to fit into a message on a held link."""
@@ -63,10 +64,7 @@ def open_result(envelope: bytes, *, public_der: bytes, uid: str, tenant: str = D
         TrustError: As :func:`popham.trust.verify.open_state`.
     """
     sealed = Envelope.parse(envelope, types=(RESULT_TYPE,), limit=LIMIT)
-    key = PublicKey.from_der(public_der)
-    if set(sealed.signatures) != {key.keyid}:
-        raise TrustError("signature", "the result is not signed by the agent's key, and by it alone")
-    key.verify(sealed.signatures[key.keyid], sealed.pae())
+    verify_alone(sealed, public_der, "result")
     _refuse_unknown(sealed.payload)
     try:
         found = Result.from_payload(sealed.payload)

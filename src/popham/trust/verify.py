@@ -139,10 +139,7 @@ def open_state(envelope: bytes, *, public_der: bytes, uid: str, tenant: str = DE
             ``trust.signature``, ``trust.document`` or ``trust.audience``.
     """
     sealed = Envelope.parse(envelope, types=(STATE_TYPE,), limit=PERSONAL_LIMIT)
-    key = PublicKey.from_der(public_der)
-    if set(sealed.signatures) != {key.keyid}:
-        raise TrustError("signature", "the state record is not signed by the agent's key, and by it alone")
-    key.verify(sealed.signatures[key.keyid], sealed.pae())
+    verify_alone(sealed, public_der, "state record")
     _check_state(_parse_payload(sealed.payload, "state record"))
     try:
         record = StateRecord.from_payload(sealed.payload)
@@ -151,6 +148,18 @@ def open_state(envelope: bytes, *, public_der: bytes, uid: str, tenant: str = DE
     check_audience("tenant", record.tenant, tenant)
     check_audience("agent", record.uid, uid)
     return record
+
+
+def verify_alone(sealed: Envelope, public_der: bytes, what: str) -> None:
+    """Return if ``sealed`` is signed by the key of this SubjectPublicKeyInfo, and by it alone.
+
+    Raises:
+        TrustError: ``trust.signature``: it is not; ``what`` says of which document that is told.
+    """
+    key = PublicKey.from_der(public_der)
+    if set(sealed.signatures) != {key.keyid}:
+        raise TrustError("signature", f"the {what} is not signed by the agent's key, and by it alone")
+    key.verify(sealed.signatures[key.keyid], sealed.pae())
 
 
 def check_blob(data: bytes, sha256: str, length: int) -> None:
