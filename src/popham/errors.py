@@ -168,6 +168,12 @@ class StateError(PophamError):
     area = "state"
 
 
+class StreamError(PophamError):
+    """Records of a stream cannot be kept, carried or taken as they are."""
+
+    area = "stream"
+
+
 class OperationError(PophamError):
     """An operation cannot be ordered of an agent, or was not done."""
 

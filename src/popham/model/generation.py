@@ -6,6 +6,7 @@
 | generation 1 (before 0.5.0) | yes | no | no |
 | generation 2 (0.5.0) | yes | yes | no |
 | generation 3 (0.6.0) | yes | yes | yes |
+| generation 4 (0.7.0) | yes | yes | yes; sends streams |
 
 Who dials must be of a generation that can: a Manager or Proxy Manager of generation 1 dials nobody.
 
@@ -21,7 +22,7 @@ from typing import Final
 from popham.errors import WireError
 from popham.model.communication import Dialer
 
-GENERATION = 3
+GENERATION = 4
 """The generation this program speaks. Raised by a change that an older peer cannot ignore."""
 
 OLDEST = 1
@@ -33,11 +34,14 @@ VISITS: Final = 2
 OPERATIONS: Final = 3
 """The first generation whose agents take operations."""
 
+STREAMS: Final = 4
+"""The first generation whose agents have streams, and whose upstreams take them."""
+
 STOCK = 0
 """Stands for a stock agent, which has no generation of ours."""
 
 _BETWEEN: Final = "dial a Proxy Manager in its network, and dial that"
-_SINCE: Final = (((0, 6), 3), ((0, 5), 2))
+_SINCE: Final = (((0, 7), 4), ((0, 6), 3), ((0, 5), 2))
 """Versions, the newest first, and the generation that began with each."""
 _NUMBERS: Final = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})")
 

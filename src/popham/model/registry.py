@@ -119,6 +119,7 @@ def _people(method: str, path: str, identities: frozenset[IdentityKind]) -> Rout
 
 SESSION = "io.popham.session/1"
 TRUST = "io.popham.trust/1"
+STREAMS = "io.popham.streams/1"
 
 ROUTES: tuple[Route, ...] = (
     # Without an identity a POST may carry an enrollment or a renewal only: see PLAIN_OPAMP and MESSAGES.
@@ -129,6 +130,12 @@ ROUTES: tuple[Route, ...] = (
     _agents("GET", "/v1/trust/targets", ANYBODY),
     _agents("GET", "/v1/content/sha256/{digest}", frozenset({AGENT})),
     _agents("POST", "/v1/outputs/{digest}", frozenset({AGENT})),
+    # How far we are with a stream of the agent that asks, and frames of it.
+    _agents("GET", "/v1/streams/{stream}", frozenset({AGENT})),
+    _agents("POST", "/v1/streams/{stream}", frozenset({AGENT})),
+    # OTLP of whoever has an identity. Source: OTLP 1.9, paths of OTLP/HTTP.
+    _agents("POST", "/v1/logs", FLEET),
+    _agents("POST", "/v1/metrics", FLEET),
     _agents("GET", "/livez", ANYBODY),
     _people("GET", "/livez", ANYBODY),
     _people("GET", "/readyz", ANYBODY),
@@ -190,6 +197,17 @@ ROUTES: tuple[Route, ...] = (
     _people("GET", "/api/v1/operations/{name}/targets/{ref}/output", OPERATORS),
     _people("POST", "/api/v1/operations/{name}/cancel", OPERATORS),
     _people("POST", "/api/v1/operations/{name}/retry", OPERATORS),
+    _people("GET", "/api/v1/summary", READERS),
+    _people("GET", "/api/v1/summary/{ref}", READERS),
+    _people("GET", "/api/v1/intake", READERS),
+    _people("GET", "/api/v1/logs", READERS),
+    _people("GET", "/api/v1/metrics", READERS),
+    _people("GET", "/api/v1/metrics/{name}", READERS),
+    _people("GET", "/api/v1/data/{stream}", READERS),
+    _people("GET", "/api/v1/alerts", READERS),
+    _people("GET", "/api/v1/silences", READERS),
+    _people("POST", "/api/v1/silences", OPERATORS),
+    _people("DELETE", "/api/v1/silences/{name}", OPERATORS),
     _people("GET", "/api/v1/grants", ADMINS),
     _people("POST", "/api/v1/grants", ADMINS),
     _people("DELETE", "/api/v1/grants/{id}", ADMINS),
@@ -211,6 +229,9 @@ MESSAGES: tuple[MessageType, ...] = (
     MessageType(TRUST, "enroll", Direction.UP, frozenset({NONE})),
     MessageType(TRUST, "renew", Direction.UP, frozenset({NONE, AGENT})),
     MessageType(TRUST, "admission", Direction.DOWN),
+    MessageType(STREAMS, "append", Direction.UP, frozenset({AGENT})),
+    MessageType(STREAMS, "ready", Direction.UP, frozenset({AGENT})),
+    MessageType(STREAMS, "standings", Direction.DOWN),
 )
 """Every type of custom message."""
 

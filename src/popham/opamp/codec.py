@@ -18,15 +18,28 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     ServerErrorResponseType,
     ServerToAgent,
 )
-from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive, Enroll, Renew, Report
+from popham.opamp.schema.popham.v1.popham_pb2 import (
+    Admission,
+    Append,
+    Directive,
+    Enroll,
+    Ready,
+    Renew,
+    Report,
+    Standings,
+)
 from popham.opamp.wire import (
     ADMISSION,
+    APPEND,
     DIRECTIVE,
     ENROLL,
     OWN_UPSTREAM,
+    READY,
     RENEW,
     REPORT,
     SESSION,
+    STANDINGS,
+    STREAMS,
     TRUST,
 )
 
@@ -37,13 +50,16 @@ _SENTENCE = 1000
 """Characters of an error that travels; it may quote what the other end said."""
 _M = TypeVar("_M", bound=Message)
 
-Custom = Report | Directive | Enroll | Renew | Admission
+Custom = Report | Directive | Enroll | Renew | Admission | Append | Ready | Standings
 _CUSTOM: dict[tuple[str, str], type[Custom]] = {
     (SESSION, REPORT): Report,
     (SESSION, DIRECTIVE): Directive,
     (TRUST, ENROLL): Enroll,
     (TRUST, RENEW): Renew,
     (TRUST, ADMISSION): Admission,
+    (STREAMS, APPEND): Append,
+    (STREAMS, READY): Ready,
+    (STREAMS, STANDINGS): Standings,
 }
 
 

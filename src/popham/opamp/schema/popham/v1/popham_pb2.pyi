@@ -99,3 +99,65 @@ class Admission(_message.Message):
     assignment: bytes
     text: str
     def __init__(self, state: _Optional[_Union[Admission.State, str]] = ..., retry_after_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Standing(_message.Message):
+    __slots__ = ("stream", "epoch", "newest", "next", "last", "ranges", "boots", "credit", "retry_after_seconds")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    BOOTS_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    epoch: int
+    newest: int
+    next: int
+    last: bytes
+    ranges: _containers.RepeatedCompositeFieldContainer[StreamRange]
+    boots: _containers.RepeatedCompositeFieldContainer[StreamBoot]
+    credit: int
+    retry_after_seconds: float
+    def __init__(self, stream: _Optional[str] = ..., epoch: _Optional[int] = ..., newest: _Optional[int] = ..., next: _Optional[int] = ..., last: _Optional[bytes] = ..., ranges: _Optional[_Iterable[_Union[StreamRange, _Mapping]]] = ..., boots: _Optional[_Iterable[_Union[StreamBoot, _Mapping]]] = ..., credit: _Optional[int] = ..., retry_after_seconds: _Optional[float] = ...) -> None: ...
+
+class StreamRange(_message.Message):
+    __slots__ = ("first", "end")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    end: int
+    def __init__(self, first: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class StreamBoot(_message.Message):
+    __slots__ = ("boot", "first")
+    BOOT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    boot: bytes
+    first: int
+    def __init__(self, boot: _Optional[bytes] = ..., first: _Optional[int] = ...) -> None: ...
+
+class Append(_message.Message):
+    __slots__ = ("stream", "frames", "now", "waiting")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    frames: bytes
+    now: float
+    waiting: int
+    def __init__(self, stream: _Optional[str] = ..., frames: _Optional[bytes] = ..., now: _Optional[float] = ..., waiting: _Optional[int] = ...) -> None: ...
+
+class Ready(_message.Message):
+    __slots__ = ("streams",)
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    streams: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, streams: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Standings(_message.Message):
+    __slots__ = ("standings",)
+    STANDINGS_FIELD_NUMBER: _ClassVar[int]
+    standings: _containers.RepeatedCompositeFieldContainer[Standing]
+    def __init__(self, standings: _Optional[_Iterable[_Union[Standing, _Mapping]]] = ...) -> None: ...

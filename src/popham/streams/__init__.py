@@ -1,0 +1,1 @@
+"""Durable sequences of records: frames, segments, the spool of whoever sends, the ranges of whoever receives."""
