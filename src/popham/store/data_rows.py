@@ -7,8 +7,12 @@ newest are here too, so that a window needs no file.  Times are unix seconds (fl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from popham.model.names import DEFAULT_TENANT
+
+RECOVERED: Final = "recovered"
+"""State of an alert that is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

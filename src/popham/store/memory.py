@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 from popham.model.names import DEFAULT_TENANT
 from popham.store.audit import chain
-from popham.store.memory_reading import MemoryReading, Tables
+from popham.store.memory_data import MemoryDataWriting
+from popham.store.memory_question import Tables
+from popham.store.memory_reading import MemoryReading
 from popham.store.refusal import closed, taken_bundle, taken_revision
 from popham.store.rows import (
     AdminRow,
@@ -39,7 +41,7 @@ from popham.store.seam import Reading, Writing
 T = TypeVar("T")
 
 
-class MemoryWriting(MemoryReading):
+class MemoryWriting(MemoryDataWriting, MemoryReading):
     """``Writing`` on dictionaries that are copied when they are first changed."""
 
     def __init__(self, tables: Tables, tenant: str) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from popham.store.data_seam import DataReading, DataWriting
 from popham.store.rows import (
     AdminRow,
     AgentDefinitionRow,
@@ -38,7 +39,7 @@ from popham.store.rows import (
 T = TypeVar("T")
 
 
-class Reading(Protocol):
+class Reading(DataReading, Protocol):
     """Questions inside one transaction; None or an empty list where nothing is found."""
 
     def meta(self, key: str) -> str | None:
@@ -239,7 +240,7 @@ class Reading(Protocol):
         ...
 
 
-class Writing(Reading, Protocol):
+class Writing(Reading, DataWriting, Protocol):
     """Changes inside one transaction."""
 
     def set_meta(self, key: str, value: str) -> None:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from popham.store.data_rows import AlertRow, DeliveryRow, EventRow, SilenceRow, StreamRow, SummaryRow
 from popham.store.rows import (
     AdminRow,
     AgentDefinitionRow,
@@ -143,6 +144,12 @@ TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
         BundleRow: _table("bundles", BundleRow, ("group", "version")),
         AdminRow: _table("admins", AdminRow, ("id",)),
         AuditRow: _table("audit", AuditRow, ("seq",)),
+        StreamRow: _table("streams", StreamRow, ("uid", "stream", "epoch")),
+        EventRow: _table("events", EventRow, ("number",)),
+        SummaryRow: _table("summaries", SummaryRow, ("uid",)),
+        AlertRow: _table("alerts", AlertRow, ("uid", "item", "resource")),
+        SilenceRow: _table("silences", SilenceRow, ("name",)),
+        DeliveryRow: _table("deliveries", DeliveryRow, ("number", "route")),
     }
 )
 
@@ -150,6 +157,7 @@ _agents: Final = TABLES[AgentRow].c
 _revisions: Final = TABLES[RevisionRow].c
 _visited: Final = TABLES[AgentDefinitionRow].c
 _targets: Final = TABLES[TargetRow].c
+_events: Final = TABLES[EventRow].c
 INDEXES: Final = (
     Index("agents_by_group", _agents.tenant, _agents.group, _agents.uid),
     Index("agents_by_name", _agents.tenant, _agents.name),
@@ -157,6 +165,8 @@ INDEXES: Final = (
     Index("agent_definitions_by_place", _visited.tenant, _visited.place),
     Index("agent_definitions_by_uid", _visited.tenant, _visited.uid),
     Index("agent_definitions_by_source", _visited.tenant, _visited.source, _visited.name),
+    Index("events_by_uid", _events.tenant, _events.uid, _events.number),
+    Index("events_by_received", _events.tenant, _events.received),
     Index("operation_targets_by_state", _targets.tenant, _targets.operation, _targets.state, _targets.uid),
     Index("operation_targets_by_uid", _targets.tenant, _targets.uid, _targets.operation),
     Index("operation_targets_open", _targets.tenant, _targets.open, _targets.operation, _targets.uid),
