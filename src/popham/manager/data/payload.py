@@ -8,22 +8,22 @@ the offsets of its records are not known then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
 from popham.errors import StreamError
 from popham.manager.data.log_records import read_log
-from popham.manager.data.metric_points import count_points, read_metric
+from popham.manager.data.metric_points import count_points, read_metric, walk_points
 from popham.manager.data.rows import OTLP, STREAM, Entry, LogRow, Origin, PointRow
-from popham.manager.data.values import as_json
+from popham.manager.data.values import as_json, nanoseconds
 from popham.manager.data.wire_walk import BrokenError, find
-from popham.streams.frame import UNSIGNED, Frame, Kind
+from popham.streams.frame import UNSIGNED, Kind
+from popham.streams.packing import unpack
 
 WHOLE: Final = 1024 * 1024
-"""Bytes of a payload that are parsed at once, and of a record: what a parser makes of more is not bounded."""
-_ITEMS: Final = 2
-"""Number of the field that holds the scopes of a resource, and of that which holds the items of a scope."""
+"""Bytes of a payload that are parsed at once, and of one record: what a parser makes of more is not bounded."""
 
 
 class Reason(StrEnum):
@@ -43,26 +43,35 @@ Aside = Callable[[Entry, Reason, int], None]
 """Called with what is set aside: the entry, why, and how many records of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A log record or a metric: how many records it stands for, itself, and its resource as JSON."""
+
+    count: int
+    message: Any
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a payload consists of: its class, the names of its parts, and how an item's records are counted."""
+
+    request: Any
+    item: Any
+    names: tuple[str, str, str]
+    count: Callable[[Any], int]
+    walk: Callable[[memoryview], int]
+
+
 def read_logs(entry: Entry, aside: Aside) -> Iterator[LogRow]:
     """Yield the lines or events of an entry of ``logs`` or ``events``; none for a gap."""
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-    def whole(data: bytes) -> Iterator[tuple[Any, Any]]:
-        for part in ExportLogsServiceRequest.FromString(data).resource_logs:
-            for scope in part.scope_logs:
-                yield from ((part.resource, record) for record in scope.log_records)
-
-    found = _open(entry, aside, whole, LogRecord, lambda _record: 1)
-    if found is None:
-        return
-    way, offset = _way(entry.frame), entry.frame.head.first
-    for resource, record in found:
-        if record is None:
-            aside(entry, Reason.RECORD, 1)
-        else:
-            yield read_log(_origin(entry, offset), record, resource, way, entry.frame.head.written)
-        offset += 1
+    names = ("resource_logs", "scope_logs", "log_records")
+    shape = _Shape(ExportLogsServiceRequest, LogRecord, names, lambda _record: 1, lambda _data: 1)
+    for origin, item in _read(entry, aside, shape):
+        yield read_log(origin, item.message, item.resource)
 
 
 def read_points(entry: Entry, aside: Aside) -> Iterator[PointRow]:
@@ -70,20 +79,99 @@ def read_points(entry: Entry, aside: Aside) -> Iterator[PointRow]:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
     from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-    def whole(data: bytes) -> Iterator[tuple[Any, Any]]:
-        for part in ExportMetricsServiceRequest.FromString(data).resource_metrics:
-            for scope in part.scope_metrics:
-                yield from ((part.resource, metric) for metric in scope.metrics)
+    names = ("resource_metrics", "scope_metrics", "metrics")
+    shape = _Shape(ExportMetricsServiceRequest, Metric, names, count_points, walk_points)
+    for origin, item in _read(entry, aside, shape):
+        yield from read_metric(origin, item.message, item.resource)
 
-    found = _open(entry, aside, whole, Metric, count_points)
-    if found is None:
+
+def _read(entry: Entry, aside: Aside, shape: _Shape) -> Iterator[tuple[Origin, _Item]]:
+    """Yield the items of an entry, each with where its first record stands."""
+    head = entry.frame.head
+    if head.kind is Kind.GAP:
         return
-    way, offset = _way(entry.frame), entry.frame.head.first
-    for resource, metric in found:
-        if isinstance(metric, int):
-            aside(entry, Reason.RECORD, metric)
-            offset += metric
-            continue
-        for row in read_metric(_origin(entry, offset), metric, resource, way, entry.frame.head.written):
-            yield row
-            offset = row.offset + 1
+    try:
+        data = unpack(entry.frame)
+    except StreamError:
+        aside(entry, Reason.UNPACKED, head.count)
+        return
+    try:
+        items, count = _parse(data, shape)
+    except BrokenError:
+        aside(entry, Reason.BROKEN, head.count)
+        return
+    if count != head.count:
+        aside(entry, Reason.COUNT, head.count)
+        return
+    uid, received = str(UUID(bytes=head.uid)), nanoseconds(entry.received)
+    skew = None if entry.skew is None else nanoseconds(entry.skew)
+    way = OTLP if entry.frame.signature == UNSIGNED else STREAM
+    offset = head.first
+    for item in items:
+        if item.message is None:
+            aside(entry, Reason.RECORD, item.count)
+        else:
+            yield Origin(uid, head.epoch, offset, received, skew, head.written, way), item
+        offset += item.count
+
+
+def _parse(data: bytes, shape: _Shape) -> tuple[Iterator[_Item], int]:
+    """Return the items of a payload, and how many records they are.
+
+    Raises:
+        BrokenError: It is no message.
+    """
+    from google.protobuf.message import DecodeError
+
+    if len(data) <= WHOLE:
+        try:
+            items = list(_whole(shape.request.FromString(data), shape))
+        except DecodeError:
+            pass  # one record may be the reason: they are looked at one by one
+        else:
+            return iter(items), sum(item.count for item in items)
+    view = memoryview(data)
+    count = sum(shape.walk(item) for _, item in _walk(view))
+    return _pieces(view, shape), count
+
+
+def _whole(request: Any, shape: _Shape) -> Iterator[_Item]:
+    parts, scopes, items = shape.names
+    for part in getattr(request, parts):
+        resource = as_json(part.resource.attributes)
+        for scope in getattr(part, scopes):
+            for message in getattr(scope, items):
+                yield _Item(shape.count(message), message, resource)
+
+
+def _pieces(data: memoryview, shape: _Shape) -> Iterator[_Item]:
+    """Yield the items of a payload, each parsed by itself; one that cannot be has no message."""
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+    known: tuple[memoryview | None, str] = None, "{}"
+    for resource, item in _walk(data):
+        if resource is not known[0]:
+            parsed = _piece(resource, Resource) if resource is not None else None
+            known = resource, as_json(parsed.attributes) if parsed else "{}"
+        count, message = shape.walk(item), _piece(item, shape.item)
+        yield _Item(count, message if message and shape.count(message) == count else None, known[1])
+
+
+def _walk(data: memoryview) -> Iterator[tuple[memoryview | None, memoryview]]:
+    """Yield the bytes of each item, with those of its resource."""
+    for part in find(data, 1):
+        resource = next(find(part, 1), None)
+        for scope in find(part, 2):
+            yield from ((resource, item) for item in find(scope, 2))
+
+
+def _piece(data: memoryview, kind: Any) -> Any:
+    """Return a message, or None if these bytes are none, or are too many."""
+    from google.protobuf.message import DecodeError
+
+    if len(data) > WHOLE:
+        return None
+    try:
+        return kind.FromString(bytes(data))
+    except DecodeError:
+        return None

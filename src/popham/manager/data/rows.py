@@ -40,6 +40,8 @@ class Origin(NamedTuple):
         offset: In the stream.
         received: When the Manager took it, unix nanoseconds.
         skew: Nanoseconds by which the agent's clock was ahead then; None if that was not known.
+        written: When the agent wrote it into its stream, by its clock, unix nanoseconds.
+        way: :data:`STREAM` or :data:`OTLP`.
     """
 
     uid: str
@@ -47,6 +49,8 @@ class Origin(NamedTuple):
     offset: int
     received: int
     skew: int | None
+    written: int
+    way: str
 
 
 class LogRow(NamedTuple):
@@ -105,7 +109,8 @@ class PointRow(NamedTuple):
         start: Since when a sum counts, by the agent's clock; 0 for none.
         name: Of the metric.
         unit: Of the metric.
-        kind: ``gauge``, ``sum`` (goes up and down), ``counter`` (goes up), ``histogram``, ``exponential``, ``summary``.
+        kind: ``gauge``, ``sum`` (goes up and down), ``counter`` (goes up), ``histogram``, ``exponential``,
+            ``summary``.
         delta: Whether a sum or a histogram counts since the point before, not since ``start``.
         value: Of a gauge or a sum; the sum of what was seen for the other kinds. None for a point without one.
         detail: JSON of a histogram's or a summary's count, sum, bounds, buckets or quantiles; empty for others.
