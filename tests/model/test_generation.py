@@ -7,6 +7,7 @@ from popham.model.generation import (
     OLDEST,
     OPERATIONS,
     STOCK,
+    STREAMS,
     VISITS,
     check_generations,
     generation_of,
@@ -17,24 +18,20 @@ ALLOWED = None
 STOCK_DIALLED = f"L{PROXY}"
 OLD_AGENT_DIALLED = f"Upgrade the agent, or l{PROXY}"
 OLD_UPSTREAM_DIALS = "Upgrade the upstream, or let the agent dial"
+GENERATIONS = (1, 2, 3, 4)
 TABLE = {
     # upstream, downstream, dialer: the remedy
-    **{(up, down, Dialer.AGENT): ALLOWED for up in (1, 2, 3) for down in (STOCK, 1, 2, 3)},
-    **{(up, STOCK, Dialer.MANAGER): STOCK_DIALLED for up in (1, 2, 3)},
+    **{(up, down, Dialer.AGENT): ALLOWED for up in GENERATIONS for down in (STOCK, *GENERATIONS)},
+    **{(up, STOCK, Dialer.MANAGER): STOCK_DIALLED for up in GENERATIONS},
     (1, 1, Dialer.MANAGER): OLD_AGENT_DIALLED,
-    (1, 2, Dialer.MANAGER): OLD_UPSTREAM_DIALS,
-    (1, 3, Dialer.MANAGER): OLD_UPSTREAM_DIALS,
-    (2, 1, Dialer.MANAGER): OLD_AGENT_DIALLED,
-    (2, 2, Dialer.MANAGER): ALLOWED,
-    (2, 3, Dialer.MANAGER): ALLOWED,
-    (3, 1, Dialer.MANAGER): OLD_AGENT_DIALLED,
-    (3, 2, Dialer.MANAGER): ALLOWED,
-    (3, 3, Dialer.MANAGER): ALLOWED,
+    **{(1, down, Dialer.MANAGER): OLD_UPSTREAM_DIALS for down in (2, 3, 4)},
+    **{(up, 1, Dialer.MANAGER): OLD_AGENT_DIALLED for up in (2, 3, 4)},
+    **{(up, down, Dialer.MANAGER): ALLOWED for up in (2, 3, 4) for down in (2, 3, 4)},
 }
 
 
 def test_the_table_has_every_pair_of_this_version():
-    assert (GENERATION, OLDEST, VISITS, OPERATIONS) == (3, 1, 2, 3)
+    assert (GENERATION, OLDEST, VISITS, OPERATIONS, STREAMS) == (4, 1, 2, 3, 4)
     assert len(TABLE) == GENERATION * (GENERATION + 1) * len(Dialer)
 
 
@@ -74,10 +71,12 @@ def test_a_generation_that_is_too_old_is_told_the_remedy(dialer):
         ("0.5.0", 2),
         ("0.5.9", 2),
         ("0.6.0", 3),
-        ("0.10.0", 3),
-        ("1.0.0", 3),
-        ("", 3),
-        ("of a branch", 3),
+        ("0.6.9", 3),
+        ("0.7.0", 4),
+        ("0.10.0", 4),
+        ("1.0.0", 4),
+        ("", 4),
+        ("of a branch", 4),
     ],
 )
 def test_f_l9_an_agents_version_says_its_generation(version, generation):

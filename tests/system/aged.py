@@ -19,6 +19,7 @@ TREES = {
     "0.3.0": "19b50e9c5514c20958b4e1550acb8a57ad5abe74",
     "0.4.0": "d8eb15ef63e8a3d1c555ac196efaf81b02ab45a5",
     "0.5.0": "5b2c767e71137f979247f4b9c18dd842143f7df7",
+    "0.6.0": "ae7ff50e2b14c88d1db4664360e4446a4104b3ed",
 }
 """Git's name of everything that a release consists of."""
 
