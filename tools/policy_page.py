@@ -20,16 +20,16 @@ PAGE = FOLDER.parent / "docs/reference/policies.md"
 
 
 def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield a row of the table for every key of an object's schema, those of lists of objects included."""
+    """Yield a row of the table for every key of an object's schema, those of objects in it included."""
     for key, below in schema["properties"].items():
         needed = key in schema.get("required", ())
         default = "required" if needed else f"`{below['default']}`" if "default" in below else "none"
         if isinstance(below.get("default"), bool):
             default = f"`{json.dumps(below['default'])}`"
         yield f"| `{prefix}{key}` | {values(below)} | {default} | {below.get('description', '')} |"
-        inner = below.get("items", {})
-        if "properties" in inner:
-            yield from rows(inner, f"{prefix}{key}[].")
+        for inner, between in ((below, "."), (below.get("items", {}), "[].")):
+            if "properties" in inner:
+                yield from rows(inner, f"{prefix}{key}{between}")
 
 
 def values(schema: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ AREAS = {
 }
 EXCEPTIONS: dict[str, str] = {
     "src/popham/trust/birth.py:read_refusal": "the Manager's answer names the code, and it stands in its own source",
-    "src/popham/upstream/visits.py:_refusal": "the agent's answer names the code, and it stands in its own source",
+    "src/popham/upstream/replies.py:refusal_of": "the agent's answer names the code, and it stands in its own source",
     "src/popham/client/problems.py:_definition_error": "the Manager's answer names the code, and it stands in its own source",
 }
 """``file:function`` → why its reason comes from elsewhere, such as another end's answer."""

@@ -14,7 +14,8 @@ from popham.net.visiting import Reply
 from popham.testing.virtual import VirtualClock
 from popham.upstream.birth import read_born
 from popham.upstream.directive import quiet
-from popham.upstream.visits import MAX_EXCHANGES, _refusal
+from popham.upstream.replies import refusal_of
+from popham.upstream.visits import MAX_EXCHANGES
 
 from .lab import FOREIGN, IDENTITIES, UIDS, YEAR, Hub, refusal, told
 
@@ -289,13 +290,13 @@ def test_what_an_agent_refuses_is_told_in_its_own_words():
     ],
 )
 def test_sec_what_an_agent_says_of_a_failure_is_one_plain_sentence(said, code, problem):
-    found = _refusal(Reply(400, {}, json.dumps(said).encode()))
+    found = refusal_of(Reply(400, {}, json.dumps(said).encode()))
     assert (found.code, found.problem) == (code, problem)
 
 
 def test_an_answer_that_is_nested_without_end_is_no_answer():
     deep = Reply(409, {}, b"[" * 100_000)
-    assert _refusal(deep).code == "visit.failed"
+    assert refusal_of(deep).code == "visit.failed"
     assert read_born(deep) == ("", b"")
 
 

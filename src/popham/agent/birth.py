@@ -32,6 +32,7 @@ from popham.net.seam import HeldConnection
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.opamp.session import AgentSession
 from popham.opamp.wire import OWN_AGENT, SESSION, TRUST
+from popham.streams.frame import Stream
 from popham.trust.birth import AlreadyBorn
 from popham.trust.join import EnrollmentKey, JoinString
 from popham.trust.keys import IdentityKey
@@ -252,6 +253,10 @@ class Unborn:
     async def output(self, sha256: str) -> bytes | None:
         """Return an output, if it was born; None before, as nothing was ordered of it."""
         return None if self._agent is None else await self._agent.output(sha256)
+
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
+        """Return frames of a stream, if it was born; nothing before, as there is none."""
+        return b"" if self._agent is None else await self._agent.stream(stream, standing, limit)
 
     def lost(self) -> None:
         """Take note that what was reported last did not arrive."""

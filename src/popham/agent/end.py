@@ -116,6 +116,8 @@ class AgentEnd(Hearing):
         """Take note of a new held link."""
         self.fallback = ""
         self._session.opened()
+        if self.streams is not None:
+            self.streams.opened()
 
     def fall_back(self, code: str) -> None:
         """Take note that this end pulls instead of holding a link, and why; empty if it does not."""
@@ -148,6 +150,12 @@ class AgentEnd(Hearing):
         """Take note that what is unanswered may not have arrived."""
         self._session.lost()
         self._credentials.lost()
+        if self.streams is not None:
+            self.streams.wake()
+
+    def beside(self, message: CustomMessage) -> bytes:
+        """Return a message that says ``message`` alone, beside the reports."""
+        return self._session.beside(message)
 
     def goodbye(self) -> bytes:
         """Return the last message of all."""

@@ -25,7 +25,8 @@ from popham.model.names import digest
 from popham.model.status import Outcome
 from popham.opamp.codec import parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentRemoteConfig, ServerToAgent
-from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive
+from popham.opamp.schema.popham.v1 import popham_pb2
+from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive, Standings
 from popham.opamp.session import AgentSession
 from popham.opamp.wire import BLOB_KEY, BUNDLE_KEY, OWN_AGENT, REFERENCE_TYPE, SESSION, TRUST
 from popham.trust.verify import check_blob
@@ -73,6 +74,22 @@ class Ordered(Protocol):
         ...
 
 
+class Streams(Protocol):
+    """What sends streams; :class:`popham.agent.streams.sending.Sending` does."""
+
+    def opened(self) -> None:
+        """Take note of a new held link."""
+        ...
+
+    def wake(self) -> None:
+        """Take note that upstream said something, so that other settings may hold, or that a link is gone."""
+        ...
+
+    async def hear(self, standings: Sequence[popham_pb2.Standing]) -> None:
+        """Take note of how far upstream is, as it said over the held link. Raises WireError."""
+        ...
+
+
 class Hearing:
     """The hearing half of :class:`popham.agent.end.AgentEnd`.
 
@@ -84,6 +101,7 @@ class Hearing:
         fetch: Fetches bodies, or has them brought.
         text: The last sentence upstream had for this machine's status page.
         operations: Take what is ordered once; None where nothing does.
+        streams: Send what there is in streams; None where nothing does.
     """
 
     def __init__(
@@ -106,6 +124,7 @@ class Hearing:
         self.text = ""
         self.fetch = Bringing(fetch)
         self.operations = operations
+        self.streams: Streams | None = None
         self._hold_now = hold_now
         self._downloads = Downloads(draw, news.set)
         self._begun = self._asked = self._offered = False
@@ -176,6 +195,11 @@ class Hearing:
             if not self._credentials.refused(message.error_response.error_message):
                 raise_refusal(message.error_response)
             return
+        if self.streams is not None:
+            heard = parse_custom(message.custom_message)
+            if isinstance(heard, Standings):
+                await self.streams.hear(heard.standings)
+                return
         try:
             try:
                 await self._obey(message)
@@ -193,6 +217,9 @@ class Hearing:
                 raise
             # What was named has been replaced meanwhile; the link is well, and brings what there is now.
             _log.info("what was offered is there no more: %s", error)
+        finally:
+            if self.streams is not None:
+                self.streams.wake()
 
     async def settle(self) -> None:
         """Bring into force what is to be; what has to be brought first is named in the next report.

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from popham.agent.service_settings import ServiceSettings, check_service
-from popham.agent.sight import LocationSettings, check_location
+from popham.agent.sight import LocationSettings, Targets, check_location
 from popham.config import load
 from popham.errors import ConfigError
 from popham.model.operation import ORDERED
@@ -94,6 +94,18 @@ class OperationsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     refuse: tuple[str, ...] = ()
 
 
+class CollectSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What policies of type ``collect`` may look at.
+
+    Attributes:
+        logs: Absolute paths of directories under which logs may be read.
+        probes: Hosts that may be probed: names with ``*`` and ``?``, addresses and ranges of them; ``*`` for any.
+    """
+
+    logs: tuple[str, ...] = ("/var/log",)
+    probes: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+
+
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one agent.
 
@@ -103,6 +115,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         socket: Path of the local socket; None for ``agent.sock`` in the state directory.
         files: What policies of type ``files`` may do.
         otelcol: Where the Collector has its configuration.
+        collect: What policies of type ``collect`` may look at.
         commands: Name → argument list, the absolute path of the program first;
             no shell reads it. ``{dir}`` and ``{path}`` stand for staged files, ``{phase}``
             for what a program of policies of type ``custom`` is to do.
@@ -120,6 +133,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     socket: str | None = None
     files: FilesSettings = FilesSettings()
     otelcol: OtelcolSettings = OtelcolSettings()
+    collect: CollectSettings = CollectSettings()
     commands: dict[str, _Argv] = {}
     command_timeout: _Seconds = COMMAND_TIMEOUT
     labels: dict[_Word, str] = {}
@@ -178,6 +192,7 @@ def load_settings(
         if any("\0" in part for part in argv):
             raise ConfigError("command", f"{where}: commands.{name}: an argument holds a NUL character")
     _check_otelcol(settings, where)
+    _check_collect(settings.collect, where)
     _check_operations(settings, where)
     return settings
 
@@ -191,6 +206,18 @@ def _check_otelcol(settings: AgentSettings, where: str) -> None:
         if name is not None and name not in settings.commands:
             problem = f"{where}: otelcol.{key}: there is no command {name!r}"
             raise ConfigError("command", problem, f"Add {name} under [commands]")
+
+
+def _check_collect(given: CollectSettings, where: str) -> None:
+    for root in given.logs:
+        _check_absolute(root, f"{where}: collect.logs")
+    for host in given.probes:
+        try:
+            Targets.read(f"{host}:*")
+        except ValueError as error:
+            problem = f"{where}: collect.probes: {host!r} is neither a host nor a range of addresses"
+            hint = 'Write "localhost", "*.corp.example" or "10.0.0.0/8"'
+            raise ConfigError("probe", problem, hint) from error
 
 
 def _check_operations(settings: AgentSettings, where: str) -> None:

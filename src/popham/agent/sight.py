@@ -62,7 +62,7 @@ def check_location(settings: LocationSettings, where: str) -> None:
             raise _wrong(f"{where}: location.names: {pattern!r} is no name", 'Write "*.corp.example"')
     for text in settings.reachable:
         try:
-            _Targets.read(text)
+            Targets.read(text)
         except ValueError as error:
             hint = 'Write "*.corp.example:443", "10.0.0.0/8:443" or "intranet.example:*"'
             raise _wrong(f"{where}: location.reachable: {text!r} is no target", hint) from error
@@ -73,14 +73,14 @@ def _wrong(problem: str, hint: str) -> ConfigError:
 
 
 @dataclass(frozen=True, slots=True)
-class _Targets:
+class Targets:
     """Hosts by a pattern of their names or a range of their addresses, and a port; 0 for any."""
 
     hosts: str | _Network
     port: int
 
     @classmethod
-    def read(cls, text: str) -> _Targets:
+    def read(cls, text: str) -> Targets:
         """Return the targets of a setting. Raises ValueError if it is none."""
         host, _, port = text.rpartition(":")
         host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -136,7 +136,7 @@ class Sight:
         self._variables = frozenset(settings.environment)
         self._files = settings.files
         self._names = settings.names
-        self._targets = tuple(_Targets.read(text) for text in settings.reachable)
+        self._targets = tuple(Targets.read(text) for text in settings.reachable)
         self._kinds: Mapping[Kind, Callable[[str], bool]] = MappingProxyType(
             {
                 Kind.ENVIRONMENT: lambda value: value.partition("=")[0] in self._variables,

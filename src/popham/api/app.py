@@ -23,6 +23,7 @@ from popham.api.routes import (
     drafts,
     grants,
     health,
+    intake,
     metrics,
     operations,
     rollouts,
@@ -78,7 +79,8 @@ def create_app(service: ManagerService, *, is_ready: Callable[[], bool] = lambda
         tokens.router,
         grants.router,
     )
-    for router in (*parts, drafts.router, rollouts.router, operations.router, audit.router):
+    parts += (drafts.router, rollouts.router, operations.router, intake.router, audit.router)
+    for router in parts:
         app.include_router(router, prefix=BASE)
     app.add_middleware(Gate, service=service)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # the framework's documented way

@@ -1,14 +1,11 @@
-"""What the fields in ``/openapi.json`` mean: one table, by the name of the field.
-
-A name means one thing in all objects; where it does not, ``Schema.field``
-goes first. A test fails on a field without a sentence.
-"""
+"""What the fields in ``/openapi.json`` mean: by name, or by ``Schema.field`` where a name means two things."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from popham.api.data_descriptions import DATA_FIELDS
 from popham.model.registry import ROUTES, IdentityKind, Listener
 
 FIELDS: Mapping[str, str] = {
@@ -208,6 +205,7 @@ FIELDS: Mapping[str, str] = {
 """Field → what it means."""
 
 SPECIAL: Mapping[str, str] = {
+    **DATA_FIELDS,
     "AdviceView.code": "Stable name of the advice.",
     "AgentDefinitionView.address": "Host name or IP address.",
     "AgentDefinitionView.agent": "Name of the agent that is bound to it; empty before there is one.",

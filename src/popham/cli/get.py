@@ -18,6 +18,7 @@ from popham.cli.columns import (
     ROLLOUTS,
     TOKENS,
 )
+from popham.cli.data_columns import INTAKE
 from popham.cli.draft import NO_DRAFTS
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
@@ -64,6 +65,11 @@ def _one_placement(client: Client, name: str) -> Shown:
     return _find("placement", name, client.placements(), "name")
 
 
+def _one_stream(client: Client, name: str) -> Shown:
+    """Return the intake of one stream."""
+    return _find("stream", name, client.intake(), "name")
+
+
 def _agents(group: str | None, selector: str) -> Noun:
     if selector:
         empty = f"No agents with labels {selector}. 'popham get agents' shows all."
@@ -83,9 +89,12 @@ NO_AGENT_DEFINITIONS = (
 NO_TOKENS = "No tokens. 'popham token create' makes one."
 
 
+NO_INTAKE = "No intake: this Manager serves no agents."
+
+
 @click.group(cls=NounGroup)
 def get() -> None:
-    """List agents, groups, policies, drafts, rollouts, placements, agent definitions or tokens."""
+    """List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens or the intake."""
 
 
 def _options(command: Callable[..., None]) -> Any:
@@ -172,6 +181,15 @@ def agent_definitions(run: Invocation, name: str | None, form: str, *, watched: 
 def tokens(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
     """List the tokens by which agents join; never their secrets."""
     _show(run, Noun(TOKENS, Client.tokens, _one_token, NO_TOKENS), name, form, watched=watched)
+
+
+@get.command()
+@click.argument("name", required=False)
+@_options
+@click.pass_obj
+def intake(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
+    """Show what agents send, by stream: what is durable, waits, was refused, and is still to be derived from."""
+    _show(run, Noun(INTAKE, Client.intake, _one_stream, NO_INTAKE), name, form, watched=watched)
 
 
 def _show(run: Invocation, noun: Noun, name: str | None, form: str, *, watched: bool) -> None:

@@ -23,7 +23,7 @@ ENTRIES = {
     "get": Entry(
         "popham.cli.get",
         "get",
-        "List agents, groups, policies, drafts, rollouts, placements, agent definitions or tokens.",
+        "List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens or the intake.",
     ),
     "describe": Entry("popham.cli.describe", "describe", "Show all about one agent, group or policy."),
     "explain": Entry("popham.cli.answers", "explain", "Say where the values of an agent come from."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from popham.client.agents import AgentCalls
+from popham.client.data import DataCalls
 from popham.client.drafts import DraftCalls
 from popham.client.grants import GrantCalls
 from popham.client.objects import ObjectCalls
@@ -11,7 +12,9 @@ from popham.client.policies import PolicyCalls
 from popham.client.rollouts import RolloutCalls
 
 
-class Client(AgentCalls, DraftCalls, GrantCalls, ObjectCalls, OperationCalls, PolicyCalls, RolloutCalls):
+class Client(
+    AgentCalls, DataCalls, DraftCalls, GrantCalls, ObjectCalls, OperationCalls, PolicyCalls, RolloutCalls
+):
     """One Manager's REST API.
 
     Use it as a context manager, or call :meth:`close`.

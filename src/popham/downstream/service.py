@@ -30,6 +30,7 @@ from popham.downstream.entry import Entry, Unheard
 from popham.downstream.visited import TurnedAway, Visited, Visitor
 from popham.errors import LinkError, PophamError, VisitError, WireError
 from popham.net.http import FAMILY
+from popham.net.route import FRAMES, OCTETS, PROTOBUF
 from popham.net.seam import HeldLink, LinkHandler, Request, Response
 from popham.net.signing import (
     ANYBODY,
@@ -42,6 +43,7 @@ from popham.net.signing import (
     sign_answer,
 )
 from popham.net.visited import Accepted
+from popham.streams.frame import Stream
 from popham.trust.birth import AlreadyBorn
 from popham.trust.verify import check_blob
 
@@ -50,10 +52,14 @@ PATIENCE = 10.0
 """Seconds after which an exchange that is still worked on is answered with how far it is."""
 TAKING = 4
 """Bodies that may be worked on at once."""
-PROTOBUF, OCTETS = "application/x-protobuf", "application/octet-stream"
+STREAM_LIMIT = 1024 * 1024
+"""Bytes of frames in one answer, whatever is asked. Source: the bound of an append."""
 PROBLEM = "application/problem+json"
 _SENTENCE = 500
+_KINDS: Mapping[Operation, str] = MappingProxyType({Operation.OUTPUT: OCTETS, Operation.STREAM: FRAMES})
+"""Content type of an answer; PROTOBUF where silent."""
 _QUERY = re.compile(r"sha256=([0-9a-f]{64})")
+_STREAM = re.compile(rf"stream=({'|'.join(Stream)})&limit=([1-9][0-9]{{0,8}})")
 _STATUS: Mapping[str, int] = MappingProxyType(
     {"visit.audience": 421, "visit.born": 409, "visit.no_output": 404, "wire.too_large": 413}
 )
@@ -135,7 +141,7 @@ class VisitService:
             fault = VisitError("failed", "this agent failed while it answered", "See its log")
             return self._refuse_signed(fault, asked, claim, request, status=500)
         self._note(claim, request)
-        kind = OCTETS if claim.operation is Operation.OUTPUT else PROTOBUF
+        kind = _KINDS.get(claim.operation, PROTOBUF)
         return self._sign(asked, claim, 204 if body is None else 200, body or b"", kind)
 
     async def upgrade(self, request: Request) -> Response | Accepted:
@@ -197,6 +203,8 @@ class VisitService:
             return await self._visit(request.body)
         if operation is Operation.BIRTH:
             return await self._world.birth(request.body)
+        if operation is Operation.STREAM:
+            return await self._stream(request)
         found = _QUERY.fullmatch(request.raw_query)
         if found is None:
             raise WireError("content", "the request does not say which digest it is about")
@@ -205,6 +213,14 @@ class VisitService:
         check_blob(request.body, found[1], len(request.body))
         await self._take(found[1], request.body)
         return None
+
+    async def _stream(self, request: Request) -> bytes:
+        found = _STREAM.fullmatch(request.raw_query)
+        if found is None:
+            problem = "the request does not say which stream it is about, and how much of it is wanted"
+            raise WireError("stream", problem, "Upgrade this agent, or the Manager")
+        limit = min(int(found[2]), STREAM_LIMIT)
+        return await self._world.stream(Stream(found[1]), request.body, limit)
 
     async def _output(self, sha256: str) -> bytes:
         body = await self._world.output(sha256)

@@ -8,6 +8,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from popham.net.seam import HeldConnection
+from popham.streams.frame import Stream
 from popham.trust.keys import IdentityKey
 
 
@@ -53,6 +54,20 @@ class Visited(Protocol):
 
     async def output(self, sha256: str) -> bytes | None:
         """Return an output of an operation that a result named; None if it is not kept any more."""
+        ...
+
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
+        """Return frames of a stream, signed, from where the visitor is; nothing if there is none beyond.
+
+        Args:
+            stream: Which one.
+            standing: How far the visitor is with it: a Standing, as it travels.
+            limit: Bytes of the frames, at most; whole frames.
+
+        Raises:
+            WireError: ``wire.standing``: that is none.
+            StreamError: They cannot be read.
+        """
         ...
 
     async def birth(self, documents: bytes) -> bytes:

@@ -46,6 +46,7 @@ class Driver(Talk):
         *,
         draw: Callable[[], float],
         said: Callable[[str, float | None], None] = lambda _text, _when: None,
+        rounded: Callable[[], None] = lambda: None,
     ) -> None:
         """Keep what is needed; nothing starts before :meth:`run`.
 
@@ -55,8 +56,9 @@ class Driver(Talk):
             draw: Random number in [0, 1).
             said: Told what happens, as a sentence, and in how many seconds the
                 next contact is due; for the machine's own status page.
+            rounded: Told when a round that this end made is over.
         """
-        super().__init__(end, ways, draw=draw, said=said)
+        super().__init__(end, ways, draw=draw, said=said, rounded=rounded)
         self._asks_again = self._due = -math.inf  # times of the loop, while there is no link to be had
 
     def stop(self) -> None:

@@ -51,6 +51,7 @@ class Talk:
         *,
         draw: Callable[[], float],
         said: Callable[[str, float | None], None],
+        rounded: Callable[[], None],
     ) -> None:
         """Keep what is needed; arguments as those of :class:`popham.link.driver.Driver`."""
         self._end = end
@@ -58,6 +59,7 @@ class Talk:
         self._backoff = Backoff(draw)
         self._pace = Pace(end.uid, draw)
         self._said = said
+        self._rounded = rounded
         self._visits = Visits()
         self._moved_by_round = False
         self._tried: CommunicationSettings | None = None
@@ -89,6 +91,17 @@ class Talk:
         """Whether a link is held, whichever end opened it."""
         return self._speaker is not None
 
+    @property
+    def is_served(self) -> bool:
+        """Whether upstream opened the link that is held."""
+        return self._speaker is not None and self._speaker is self._served
+
+    async def say(self, message: bytes) -> None:
+        """Say something beside the reports, over the link that is held. Raises LinkError if none is."""
+        if self._speaker is None:
+            raise LinkError("closed", "no link is held")
+        await self._speaker.send(encode_frame(message))
+
     def _note_unvisited(self) -> None:
         now, serving = asyncio.get_running_loop().time(), self._end.serving
         self._end.note_unvisited(self._visits.why(self._end.settings, now, serving=serving))
@@ -101,8 +114,7 @@ class Talk:
 
     def _let_go(self) -> None:
         """Let go of the link that upstream opened, where this end is to dial, and that works."""
-        held = self._served is not None and self._speaker is self._served
-        if held and self._end.settings.dialer is not Who.MANAGER:
+        if self.is_served and self._end.settings.dialer is not Who.MANAGER:
             self._speaker = None
             self._end.news.set()
 
@@ -159,6 +171,7 @@ class Talk:
             self._end.news.clear()  # what came up on the way was said
         self._let_go()
         self._worked()
+        self._rounded()
 
     async def _leave(self, send: Callable[[bytes], Awaitable[object]]) -> None:
         try:

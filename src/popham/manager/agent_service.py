@@ -16,6 +16,7 @@ from popham.manager.cohort import Member
 from popham.manager.costs import Basis
 from popham.manager.digests import hide_of_agent, sees_digests
 from popham.manager.grant import Grant, Permission, require, require_operation
+from popham.manager.intake.views import IntakeView
 from popham.manager.keys import ManagerKeys
 from popham.manager.links import Links
 from popham.manager.measures import Measures
@@ -75,6 +76,7 @@ class AgentService:
         progress: Callable[[int], Progress | None] = lambda _number: None,
         holders: Callable[[StoredRollout], Awaitable[int]] | None = None,
         operations: Register | None = None,
+        intake: Callable[[], tuple[IntakeView, ...]] = tuple,
     ) -> None:
         """Wire the service.
 
@@ -93,6 +95,7 @@ class AgentService:
             progress: Returns how the cohort of a rollout is doing, by its number; None if nobody looks.
             holders: Counts the agents that still have what a rollout brought; None if nobody looks.
             operations: Keeps those that go on; None where nobody serves agents.
+            intake: Returns how the intake of each stream is.
         """
         self._store = store
         self._keys = keys
@@ -104,6 +107,7 @@ class AgentService:
         self._basis = basis
         self._progress = progress
         self._holders = holders
+        self._intake = intake
         self._operations = operations or Register(store, Nobody(), keys.director, clock)
         publishing = Publishing(ask_above=ask_above, members=members or self._stored_members, rng=rng)
         self._bundles = Bundles(keys.director, publishing)

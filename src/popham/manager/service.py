@@ -16,6 +16,7 @@ from popham.manager.agent_service import PAGE_MAX
 from popham.manager.digests import hide_in_audit, sees_digests
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.grant_service import GrantService
+from popham.manager.intake.views import IntakeView
 from popham.manager.measures import Measures
 from popham.manager.operations.service import OperationService
 from popham.manager.tokens import create_token, revoke_token, view_token
@@ -39,6 +40,11 @@ class ManagerService(AgentDefinitionService, GrantService, OperationService):
         """Return what this Manager measures of itself."""
         require(grant, Permission.READ)
         return self._measures()
+
+    def intake(self, grant: Grant) -> tuple[IntakeView, ...]:
+        """Return how the intake of each stream is; empty where nobody serves agents."""
+        require(grant, Permission.READ)
+        return self._intake()
 
     async def groups(self, grant: Grant) -> tuple[GroupView, ...]:
         """Return all groups by path."""

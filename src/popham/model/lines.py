@@ -6,6 +6,7 @@ no file have no line, and the same checks serve them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -37,3 +38,12 @@ def line_of(held: object, key: str | None = None) -> int:
     if not isinstance(held, LinedDict):
         return 0
     return held.line if key is None else held.lines.get(key, held.line)
+
+
+def line_at(held: Any, place: Sequence[str | int]) -> int:
+    """Return the line of the innermost key on the way to ``place`` that has one; 0 if none has."""
+    line = 0
+    for key in place:
+        line = line_of(held, key if isinstance(key, str) else None) or line
+        held = held[key]
+    return line_of(held) or line

@@ -91,9 +91,9 @@ class AiohttpDialer:
         """GET another path of the same listener, at most ``limit`` bytes. Raises as :meth:`exchange`."""
         return await self._request("GET", path, limit)
 
-    async def upload(self, path: str, body: bytes) -> None:
-        """POST a body to another path of the same listener. Raises as :meth:`exchange`."""
-        await self._request("POST", path, 0, headers={"Content-Type": OCTETS}, data=body)
+    async def upload(self, path: str, body: bytes, *, limit: int = 0) -> bytes:
+        """POST a body to another path of the same listener, and return the answer's. Raises as :meth:`exchange`."""
+        return await self._request("POST", path, limit, headers={"Content-Type": OCTETS}, data=body)
 
     async def hold(self) -> AiohttpConnection:
         """Open a WebSocket on ``/v1/opamp``. Raises as :meth:`exchange`."""
@@ -209,8 +209,9 @@ class AiohttpDialer:
             )
         return self._session
 
-    def _url(self, path: str) -> URL:
-        return self._base.with_path(self._prefix + path)
+    def _url(self, target: str) -> URL:
+        path, _, query = target.partition("?")
+        return self._base.with_path(self._prefix + path).with_query(query or None)
 
 
 def _parse(text: str, *, secure: bool) -> tuple[URL, str]:

@@ -14,5 +14,11 @@ OCTETS = "application/octet-stream"
 OUTPUTS = "/v1/outputs/"
 """Beginning of the path of an output of an operation; its digest follows."""
 
+FRAMES = "application/vnd.popham.frames"
+"""Content type of frames of a stream, which are compressed already."""
+
+STREAMS = "/v1/streams/"
+"""Beginning of the path of a stream of the agent that asks; its name follows."""
+
 VISIT = "/v1/visit"
 """End of the path of an agent's service, whatever prefix a web server has before it."""

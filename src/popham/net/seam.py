@@ -226,11 +226,11 @@ class Dialer(Protocol):
         ...
 
     async def fetch(self, path: str, *, limit: int) -> bytes:
-        """GET another path of the same listener, at most ``limit`` bytes."""
+        """GET another path of the same listener, a query behind it if there is one; at most ``limit`` bytes."""
         ...
 
-    async def upload(self, path: str, body: bytes) -> None:
-        """POST a body to another path of the same listener."""
+    async def upload(self, path: str, body: bytes, *, limit: int = 0) -> bytes:
+        """POST a body to another path, as :meth:`fetch`, and return the answer's; at most ``limit`` bytes."""
         ...
 
     async def aclose(self) -> None:

@@ -81,6 +81,8 @@ class Operation(StrEnum):
     """A body that a bundle names; its digest is in the query."""
     OUTPUT = "output"
     """Asks for the output of an operation; its digest is in the query."""
+    STREAM = "stream"
+    """Asks for frames of a stream, which is in the query: body Standing, how far the visitor is with it."""
     HOLD = "hold"
     """The upgrade to a held link."""
 
@@ -129,10 +131,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a signed answer says: by which key, and the next nonce."""
+    """What a signed answer says: by which key, the next nonce, and the agent's clock (unix seconds, whole)."""
 
     keyid: str
     nonce: str
+    created: int = 0
 
 
 @dataclass(slots=True)
@@ -242,7 +245,7 @@ def open_answer(
     answer = _Answer(status, kept, asked)
     found = _verify(answer, find, EllipticCurvePublicKey, tag=_ANSWER_TAG, components=_IN_ANSWERED, body=body)
     values = {name.lower(): value for name, value in kept.items()}
-    return Answered(str(found["keyid"]), usable_nonce(values[NEXT.lower()]))
+    return Answered(str(found["keyid"]), usable_nonce(values[NEXT.lower()]), int(found.get("created", 0)))
 
 
 def usable_nonce(text: str) -> str:

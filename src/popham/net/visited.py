@@ -36,7 +36,7 @@ from popham.net.connection import Connection, Gate
 from popham.net.http import GZIP_FROM, accepts_gzip, deflate, explain, head_size, read_request
 from popham.net.listener import ANSWER_TIME, BACKLOG, BaseListener, Opened
 from popham.net.peers import Peers
-from popham.net.route import VISIT
+from popham.net.route import FRAMES, VISIT
 from popham.net.seam import Limits, Request, Response
 from popham.net.signing import STALE
 from popham.net.websocket import Upgrade
@@ -241,7 +241,7 @@ async def _render(request: web.BaseRequest, answer: Response) -> web.Response:
     body = answer.body
     if body:
         headers["Content-Type"] = answer.content_type
-    if len(body) > GZIP_FROM:
+    if len(body) > GZIP_FROM and answer.content_type != FRAMES:
         headers["Vary"] = "Accept-Encoding"
         if accepts_gzip(request.headers):
             body = await deflate(body)

@@ -32,7 +32,7 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     RemoteConfigStatus,
     ServerToAgent,
 )
-from popham.opamp.wire import REPORT_FULL_STATE
+from popham.opamp.wire import REPORT_FULL_STATE, STREAMS
 
 _OUTSTANDING = 64
 """Messages that may be unanswered at once on a held link."""
@@ -163,6 +163,10 @@ class AgentSession:
         self._sent({})
         return message.SerializeToString()
 
+    def beside(self, message: CustomMessage) -> bytes:
+        """Return a message that says ``message`` alone: it has no number, and what answers it answers no report."""
+        return AgentToServer(instance_uid=self.uid, custom_message=message).SerializeToString()
+
     def goodbye(self) -> bytes:
         """Return the last message of a session."""
         return self.request(AgentToServer(agent_disconnect=AgentDisconnect()))
@@ -176,6 +180,16 @@ class AgentSession:
         message = parse_upstream(data)
         if message.instance_uid and message.instance_uid != self.uid:
             raise WireError("instance_uid", "an answer is meant for another agent")
+        if message.custom_message.capability != STREAMS:
+            self._answer(message)
+        if message.flags & REPORT_FULL_STATE:
+            self._full = True
+        if self._adopts and len(message.agent_identification.new_instance_uid) == 16:
+            self.uid = message.agent_identification.new_instance_uid
+        return message
+
+    def _answer(self, message: ServerToAgent) -> None:
+        """Take note that a message of ours was answered."""
         if self._outstanding:
             parts = self._outstanding.popleft()
             if message.HasField("error_response"):
@@ -183,11 +197,6 @@ class AgentSession:
                     self._told.pop(name, None)
         if message.HasField("custom_capabilities"):
             self.answered = min(self.answered + 1, self.said)
-        if message.flags & REPORT_FULL_STATE:
-            self._full = True
-        if self._adopts and len(message.agent_identification.new_instance_uid) == 16:
-            self.uid = message.agent_identification.new_instance_uid
-        return message
 
     def _sent(self, parts: dict[str, bytes]) -> None:
         self._told.update(parts)

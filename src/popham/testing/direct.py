@@ -30,12 +30,13 @@ from popham.manager.keys import ManagerKeys
 from popham.manager.live import Live
 from popham.manager.service import ManagerService
 from popham.model.documents import SourceFile
-from popham.net.seam import HeldConnection, Peer, Refused, Request
+from popham.net.seam import HeldConnection, Peer, Refused
 from popham.opamp.codec import decode_frame, encode_frame, parse_upstream
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer, ServerToAgent
 from popham.store.memory import MemoryStore
 from popham.store.seam import Writing
 from popham.testing.agent import SimApplier
+from popham.testing.network import request_for
 from popham.testing.virtual import VirtualClock
 from popham.trust.identity import load_certificate
 from popham.trust.join import EnrollmentKey, JoinString
@@ -215,17 +216,17 @@ class DirectDialer:
 
     async def fetch(self, path: str, *, limit: int) -> bytes:
         """Fetch another path."""
-        response = await self._manager.hub.other(Request(method="GET", path=path, peer=self._peer))
-        if response.status != 200 or len(response.body) > limit:
-            raise LinkError("status", f"{path} was answered {response.status}", status=response.status)
-        return response.body
+        return await self._other("GET", path, b"", limit)
 
-    async def upload(self, path: str, body: bytes) -> None:
-        """Bring a body to another path."""
-        request = Request(method="POST", path=path, peer=self._peer, body=body)
-        response = await self._manager.hub.other(request)
-        if response.status not in {200, 204}:
-            raise LinkError("status", f"{path} was answered {response.status}", status=response.status)
+    async def upload(self, path: str, body: bytes, *, limit: int = 0) -> bytes:
+        """Bring a body to another path, and return the answer's."""
+        return await self._other("POST", path, body, limit)
+
+    async def _other(self, method: str, target: str, body: bytes, limit: int) -> bytes:
+        response = await self._manager.hub.other(request_for(method, target, self._peer, body))
+        if response.status not in {200, 204} or len(response.body) > limit:
+            raise LinkError("status", f"{target} was answered {response.status}", status=response.status)
+        return response.body
 
     async def aclose(self) -> None:
         """Nothing is kept open."""

@@ -12,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from popham.errors import LinkError, PophamError
 from popham.net.seam import FULL, HeldLink, Limits, LinkHandler, Peer, Refusal, Refused, Request, Service
@@ -314,29 +315,36 @@ class MemoryDialer:
 
     async def fetch(self, path: str, *, limit: int) -> bytes:
         """Fetch another path, at most ``limit`` bytes."""
-        service, peer = await self._reach(), self._peer
-        refusal = service.admit(peer, held=False, uid=b"")
-        if refusal is not None:
-            raise _denied(refusal)
-        response = await service.other(Request(method="GET", path=path, peer=peer))
-        await self._network.travel()
-        if response.status != 200 or len(response.body) > limit:
-            raise LinkError("status", f"{path} was answered {response.status}", status=response.status)
-        return response.body
+        return await self._other("GET", path, b"", limit)
 
-    async def upload(self, path: str, body: bytes) -> None:
-        """Carry a body to another path."""
-        service, peer = await self._reach(), self._peer
-        refusal = service.admit(peer, held=False, uid=b"")
+    async def upload(self, path: str, body: bytes, *, limit: int = 0) -> bytes:
+        """Carry a body to another path, and its answer back, at most ``limit`` bytes."""
+        return await self._other("POST", path, body, limit)
+
+    async def _other(self, method: str, target: str, body: bytes, limit: int) -> bytes:
+        service = await self._reach()
+        refusal = service.admit(self._peer, held=False, uid=b"")
         if refusal is not None:
             raise _denied(refusal)
-        response = await service.other(Request(method="POST", path=path, peer=peer, body=body))
+        try:
+            response = await service.other(request_for(method, target, self._peer, body))
+        except Refused as error:
+            raise _denied(error.refusal) from error
         await self._network.travel()
-        if response.status not in {200, 204}:
-            raise LinkError("status", f"{path} was answered {response.status}", status=response.status)
+        if response.status not in {200, 204} or len(response.body) > limit:
+            raise LinkError("status", f"{target} was answered {response.status}", status=response.status)
+        return response.body
 
     async def aclose(self) -> None:
         """Nothing is kept open."""
+
+
+def request_for(method: str, target: str, peer: Peer, body: bytes = b"") -> Request:
+    """Return a request for another path, and the query behind it."""
+    path, _, query = target.partition("?")
+    return Request(
+        method=method, path=path, peer=peer, query=dict(parse_qsl(query)), raw_query=query, body=body
+    )
 
 
 def _denied(refusal: Refusal) -> LinkError:

@@ -1,4 +1,4 @@
-"""What is moved beside the links that an upstream opened: what agents lack, and what their operations put out.
+"""What is moved beside the links that an upstream opened: what agents lack, outputs of operations, streams.
 
 One task per agent, and only while there is something to move.
 """
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class Beside:
-    """Moves bodies by requests beside held links, for one agent at a time each."""
+    """Moves one kind of things by requests beside held links, in one task for each agent."""
 
     def __init__(
         self,
@@ -31,29 +31,29 @@ class Beside:
             bring: Moves what there is to move; returns whether there is more by now.
             brought: Told the uid of an agent once that was done.
             own: Takes the task that does it.
-            within: Seconds that it may take.
+            within: Seconds that it may take, each time.
         """
         self._bring = bring
         self._brought = brought
         self._own = own
         self._within = within
+        self._under_way: set[str] = set()
 
     def begin(self, seen: Seen) -> None:
         """Move what there is to move, if a link is held and nobody does so already."""
-        if seen.link is not None and not seen.bringing:
-            seen.bringing = True
+        if seen.link is not None and seen.target.uid not in self._under_way:
+            self._under_way.add(seen.target.uid)
             self._own(asyncio.ensure_future(self._move(seen)))
 
     async def _move(self, seen: Seen) -> None:
+        uid, more = seen.target.uid, True
         try:
-            async with asyncio.timeout(self._within):
-                while await self._bring(seen):
-                    pass
+            while more:
+                async with asyncio.timeout(self._within):
+                    more = await self._bring(seen)
         except (PophamError, TimeoutError) as error:
-            _log.info(
-                "%s was not brought what it lacks, or asked for its outputs: %s", seen.target.name, error
-            )
+            _log.info("what is to be moved beside the link to %s was not: %s", seen.target.name, error)
         else:
-            self._brought(seen.target.uid)
+            self._brought(uid)
         finally:
-            seen.bringing = False
+            self._under_way.discard(uid)

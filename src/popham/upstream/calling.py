@@ -15,8 +15,10 @@ from popham.upstream.birth import is_admitted
 from popham.upstream.book import Book
 from popham.upstream.dialled import DialledLink
 from popham.upstream.outputs import AgentOutputs, Outputs
+from popham.upstream.reading_streams import StreamReading
 from popham.upstream.record import Record
 from popham.upstream.sighting import Seen
+from popham.upstream.streams import Streams
 from popham.upstream.targets import Targets
 from popham.upstream.visits import Signer, Visit, hear
 
@@ -38,6 +40,7 @@ class Calling:
         clock: Clock,
         lacks: Lacks,
         outputs: Outputs,
+        streams: Streams,
     ) -> None:
         """Keep what is needed; arguments as those of :class:`popham.upstream.visitor.Visitor`."""
         self._service = service
@@ -47,6 +50,8 @@ class Calling:
         self._clock = clock
         self._lacks = lacks
         self._outputs = outputs
+        self._streams = streams
+        self._reading = StreamReading(streams, book, clock)
 
     async def visit(self, seen: Seen) -> None:
         """Make one visit. Raises VisitError or WireError."""
@@ -55,6 +60,7 @@ class Calling:
         async def run(visit: Visit, record: Record) -> None:
             lacks, outputs = partial(self._lacks, record), self._outputs_of(record)
             await visit.run(self._service, _peer(seen, record), lacks, outputs)
+            await self._reading.in_visit(visit, record)
 
         await self._call(seen, run)
 
@@ -122,6 +128,16 @@ class Calling:
         lacked -= outputs.taken  # what of it is lacked once more is another operation's
         more = bool(lacking) and not set(record.lacks) <= lacking.keys()
         return more or not lacked.issuperset(outputs.lacks())
+
+    async def read(self, seen: Seen) -> bool:
+        """Read the streams that the agent says that it is to be asked for; return whether it has said so again.
+
+        Raises:
+            VisitError: It could not be done.
+        """
+        record = self._known(seen)
+        await self._reading.beside(self._visit(seen, record.public_key), record)
+        return self._streams.is_ready(record.uid)
 
     async def find(self, seen: Seen, targets: Targets) -> None:
         """Ask whoever is where a definition points: an agent that waits to be born, or one that is known.

@@ -1,4 +1,4 @@
-"""What is fetched and brought beside rounds: trust documents, bodies that bundles name, outputs of operations."""
+"""What is fetched and brought beside rounds: trust documents, bodies that bundles name, outputs, streams."""
 
 from __future__ import annotations
 
@@ -8,16 +8,24 @@ from collections.abc import Mapping
 from popham.errors import ContentError, GrantError, NotFoundError, PophamError, StateError
 from popham.model.fleet import Admission
 from popham.model.registry import Listener, find_route, require
+from popham.net.route import STREAMS
 from popham.net.seam import Refusal, Refused, Request, Response
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import shut_out
 from popham.upstream.outputs import OUTPUTS_PATH, Outputs, no_output
 from popham.upstream.record import Record
+from popham.upstream.streams import Streams
 
 CONTENT_PATH = "/v1/content/"
 _CONTENT = re.compile(CONTENT_PATH + r"sha256/([0-9a-f]{64})")
 _OUTPUT = re.compile(OUTPUTS_PATH + r"([0-9a-f]{64})")
-_CODE = {"grant.missing": 401, "wire.method": 405, "wire.too_large": 413}
+_CODE = {
+    "grant.missing": 401,
+    "stream.overlap": 409,
+    "stream.scattered": 409,
+    "wire.method": 405,
+    "wire.too_large": 413,
+}
 """HTTP status by error code; where silent, by family; else 400."""
 _STATUS = {ContentError: 403, GrantError: 403, NotFoundError: 404}
 
@@ -25,11 +33,12 @@ _STATUS = {ContentError: 403, GrantError: 403, NotFoundError: 404}
 class Documents:
     """Answers every path of the agents' listener but ``/v1/opamp``."""
 
-    def __init__(self, book: Book, trust: Mapping[str, bytes], outputs: Outputs) -> None:
-        """Serve what ``book`` has, and ``trust``: path to document; give ``outputs`` what is brought."""
+    def __init__(self, book: Book, trust: Mapping[str, bytes], outputs: Outputs, streams: Streams) -> None:
+        """Serve what ``book`` has, and ``trust``: path to document; give ``outputs`` and ``streams`` what is brought."""
         self._book = book
         self._trust = dict(trust)
         self._outputs = outputs
+        self._streams = streams
 
     async def answer(self, request: Request) -> Response:
         """Answer one request, for an identity that the registry admits to it."""
@@ -38,6 +47,8 @@ class Documents:
             require(find_route(Listener.AGENTS, request.method, request.path), identity.caller)
             if request.path.startswith(OUTPUTS_PATH):
                 return await self._take(request, identity)
+            if request.path.startswith(STREAMS):
+                return await self._streams.answer(request, self._known(identity))
             return self._find(request.path, identity)
         except Refused as error:
             return refused(error.refusal)
@@ -54,12 +65,17 @@ class Documents:
         await self._outputs.take(record, match[1], request.body)
         return Response(status=204)
 
-    def _accepted(self, identity: Identity) -> Record | None:
-        """Return the agent, if it may have and bring something; raises Refused for one that is shut out."""
+    def _known(self, identity: Identity) -> Record | None:
+        """Return the agent, if it is known; raises Refused for one that is shut out."""
         record = self._book.record(identity.uid)
         shut = shut_out(record)
         if shut is not None:
             raise Refused(shut)
+        return record
+
+    def _accepted(self, identity: Identity) -> Record | None:
+        """Return the agent, if it may have and bring something; raises as :meth:`_known`."""
+        record = self._known(identity)
         return record if record is not None and record.admission is Admission.ACCEPTED else None
 
     def _find(self, path: str, identity: Identity) -> Response:

@@ -9,19 +9,17 @@ Rules:
 2. A request whose nonce is old is repeated once, with the one that came back; so a lost answer, or an agent
    that was started anew, costs one repeat.
 3. What an agent lacks is brought by requests of this end, as it may not fetch; what its operations put out is
-   fetched by them, as it may not dial.
+   fetched by them, as it may not dial; so are its streams.
 4. What changed nothing is not said again in the same visit: under load the hub leaves out what it would offer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from popham.clock import Clock
 from popham.errors import NotFoundError, TrustError, VisitError, WireError
@@ -36,24 +34,23 @@ from popham.net.signing import (
     Operation,
     PrivateKey,
     PublicKey,
-    open_answer,
     sign_request,
     usable_nonce,
 )
 from popham.net.visiting import Reply
 from popham.opamp.codec import parse_agent
+from popham.streams.frame import Stream
 from popham.trust.birth import AlreadyBorn
 from popham.trust.keys import PublicKey as TrustedKey
 from popham.upstream.birth import read_born, read_certificate, read_request
 from popham.upstream.directive import quiet
 from popham.upstream.outputs import AgentOutputs
+from popham.upstream.replies import claimed_key, header_of, open_reply, refusal_of, restless
 
 _log = logging.getLogger(__name__)
 MAX_EXCHANGES = 16
 """Exchanges of one visit; what is left waits for the next."""
-_SENTENCE = 500
 _UNWANTED = "visit.unwanted"
-_CODE = re.compile(r"[a-z_]{1,40}\.[a-z_0-9]{1,40}")
 
 
 class Dials(Protocol):
@@ -206,6 +203,20 @@ class Visit:
             except (NotFoundError, TrustError, WireError) as error:
                 _log.warning("an output of %s was not taken: %s", self.uid, error)
 
+    async def read(self, stream: Stream, standing: bytes, limit: int) -> tuple[bytes, int]:
+        """Return frames of a stream from where this end is, and the agent's clock (unix seconds; 0 if it does not say).
+
+        Args:
+            stream: Which one.
+            standing: How far this end is with it.
+            limit: Bytes of the frames, at most.
+
+        Raises:
+            VisitError: The agent could not be reached, or not believed, or it refuses.
+        """
+        reply, answered = await self._ask(Operation.STREAM, standing, query=f"stream={stream}&limit={limit}")
+        return reply.body, answered.created
+
     async def birth(self, documents: bytes, key_of: Callable[[str], bytes]) -> bytes:
         """Show whoever waits there the trust documents, and return its request for a certificate.
 
@@ -230,10 +241,10 @@ class Visit:
             self.uid, self.key = born, key
             raise AlreadyBorn.of(born)
         if reply.status != 200:
-            raise _refusal(reply)
+            raise refusal_of(reply)
         message = parse_agent(reply.body)
         uid, key = read_request(message)
-        answered = _open(asked, reply, key)
+        answered = open_reply(asked, reply, key)
         self._nonce.text = answered.nonce
         self.uid, self.key = uid, key
         return reply.body
@@ -247,7 +258,7 @@ class Visit:
         async with self._nonce.turn:
             asked, reply = await self._repeat(Operation.BIRTH, documents, query="", audience=self.uid)
             certificate, key = read_certificate(reply)
-            self._nonce.text = _open(asked, reply, key).nonce
+            self._nonce.text = open_reply(asked, reply, key).nonce
         return certificate
 
     async def hold(self) -> tuple[HeldConnection, Frames]:
@@ -270,18 +281,19 @@ class Visit:
             if link is not None:
                 return link, Frames(self._signer.key, self._expected(), nonce=used, up=False)
             if reply.status != STALE:
-                raise _refusal(reply)
-        raise _restless()
+                raise refusal_of(reply)
+        raise restless()
 
     # One request.
 
-    async def _ask(self, operation: Operation, body: bytes, *, query: str = "") -> tuple[Reply, Asked]:
+    async def _ask(self, operation: Operation, body: bytes, *, query: str = "") -> tuple[Reply, Answered]:
         async with self._nonce.turn:
             asked, reply = await self._repeat(operation, body, query=query, audience=self.uid)
-            self._nonce.text = self._open(asked, reply, self.key).nonce
+            answered = self._open(asked, reply, self.key)
+            self._nonce.text = answered.nonce
         if reply.status not in {200, 204}:
-            raise _refusal(reply)
-        return reply, asked
+            raise refusal_of(reply)
+        return reply, answered
 
     async def _repeat(
         self, operation: Operation, body: bytes, *, query: str, audience: str
@@ -294,8 +306,8 @@ class Visit:
             if reply.status != STALE:
                 return asked, reply
             # A nonce that somebody else made up is refused by the agent; so it need not be believed.
-            self._nonce.text = usable_nonce(_header(reply, "popham-nonce"))
-        raise _restless()
+            self._nonce.text = usable_nonce(header_of(reply, "popham-nonce"))
+        raise restless()
 
     def _sign(self, method: str, operation: Operation, body: bytes, query: str, audience: str) -> Asked:
         return sign_request(
@@ -322,12 +334,12 @@ class Visit:
         """Return what an answer says, and take note of the key that signed it, if it may be another."""
         try:
             if key == self.key:
-                claimed = _claimed(reply)
+                claimed = claimed_key(reply)
                 self.key = next((one for one in self._also() if one and digest(one) == claimed), key)
                 key = self.key
-            return _open(asked, reply, key)
+            return open_reply(asked, reply, key)
         except VisitError as error:
-            name = self._known(_claimed(reply))
+            name = self._known(claimed_key(reply))
             if not name:
                 raise
             problem = f"the agent {name} answers instead"
@@ -353,48 +365,3 @@ async def hear(service: Service, peer: Peer, heard: bytes) -> bytes:
 
 async def _settled(answer: Awaitable[bytes]) -> bytes:
     return await answer
-
-
-def _open(asked: Asked, reply: Reply, key: bytes) -> Answered:
-    """Return what a signed answer says, if ``key`` signed it."""
-    expected = TrustedKey.from_der(key)
-
-    def find(keyid: str) -> PublicKey | None:
-        return expected.crypto if keyid == expected.keyid else None
-
-    return open_answer(asked, status=reply.status, headers=reply.headers, body=reply.body, find=find)
-
-
-def _refusal(reply: Reply) -> VisitError:
-    """Return the agent's own refusal, as far as it has the form of one."""
-    try:
-        said: dict[str, Any] = json.loads(reply.body)
-        code, problem, hint = (_plain(said.get(name, "")) for name in ("code", "detail", "hint"))
-    except (ValueError, AttributeError, RecursionError):
-        code, problem, hint = "", "", ""
-    code = code if _CODE.fullmatch(code) else ""
-    reason = code.removeprefix("visit.") if code.startswith("visit.") else "failed"
-    told = problem or f"the agent's service answers with status {reply.status}"
-    if not code.startswith("visit.") and code:
-        told = f"{told} ({code})"
-    return VisitError(reason, told, hint or "See the log of the agent", status=reply.status)
-
-
-def _plain(text: object) -> str:
-    """Return what an agent said as one line of bounded length, without what could command a terminal."""
-    return "".join(c for c in str(text) if c.isprintable())[:_SENTENCE]
-
-
-def _claimed(reply: Reply) -> str:
-    """Return the keyid that an answer names, which nobody has proven."""
-    _, _, rest = _header(reply, "signature-input").partition('keyid="')
-    return rest.partition('"')[0][:128]
-
-
-def _header(reply: Reply, name: str) -> str:
-    return next((value for key, value in reply.headers.items() if key.lower() == name), "")
-
-
-def _restless() -> VisitError:
-    problem = "the agent takes none of the nonces it gives"
-    return VisitError("nonce", problem, "Look whether several agents answer at one address")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from popham.agent.permission import Permission
 from popham.agent.settings import AgentSettings
-from popham.agent.types import custom, files, otelcol
+from popham.agent.types import collect, custom, files, otelcol
 from popham.agent.types.wanted import WantedPolicy
 
 Want = Callable[[Permission, str, Mapping[str, Any]], WantedPolicy]
@@ -16,6 +16,7 @@ Want = Callable[[Permission, str, Mapping[str, Any]], WantedPolicy]
 APPLIERS: Final[Mapping[str, Want]] = {
     "files": files.want_files,
     "otelcol": otelcol.want_otelcol,
+    "collect": collect.want_collect,
     "custom": custom.want_custom,
 }
 """Policy type → its applier."""

@@ -1,4 +1,4 @@
-"""What policies want of this machine, checked: files, directories, and data for programs."""
+"""What policies want of this machine, checked: files, directories, data for programs, what is to be collected."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from popham import posix
+from popham.agent.collect.wanted import WantedCollect
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class WantedPolicy:
         validate: Commands that look at the staged files.
         reload: Name of a permitted command.
         handing: Data for a program; None for none.
+        collect: What is to be looked at and brought; None for nothing.
         secrets: What no sentence may show.
     """
 
@@ -112,6 +114,7 @@ class WantedPolicy:
     validate: tuple[Check, ...] = ()
     reload: str | None = None
     handing: WantedHanding | None = None
+    collect: WantedCollect | None = None
     secrets: tuple[str, ...] = ()
 
     @property

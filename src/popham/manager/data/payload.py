@@ -152,9 +152,11 @@ def _pieces(data: memoryview, shape: _Shape) -> Iterator[_Item]:
     for resource, item in _walk(data):
         if resource is not known[0]:
             parsed = _piece(resource, Resource) if resource is not None else None
-            known = resource, as_json(parsed.attributes) if parsed else "{}"
+            known = resource, as_json(parsed.attributes) if parsed is not None else "{}"
         count, message = shape.walk(item), _piece(item, shape.item)
-        yield _Item(count, message if message and shape.count(message) == count else None, known[1])
+        yield _Item(
+            count, message if message is not None and shape.count(message) == count else None, known[1]
+        )
 
 
 def _walk(data: memoryview) -> Iterator[tuple[memoryview | None, memoryview]]:

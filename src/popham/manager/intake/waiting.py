@@ -4,7 +4,8 @@ Rules:
 
 1. Everything between admission and the disk counts, what is being written too; so memory is bounded.
 2. A batch is one round: each agent that waits adds what its credit allows, a quantum per round. So an agent that
-   sends a hundred times as much makes a batch longer by a quantum, and never by what it sends.
+   sends a hundred times as much makes a batch longer by a quantum, and never by what it sends. What waits are single
+   frames, so that nothing large stands before others at once.
 3. What one agent sent stays in its order.
 
 Source: deficit round robin (Shreedhar and Varghese, 1995).
@@ -20,8 +21,8 @@ LIMIT: Final = 32 * 1024 * 1024
 """Bytes that may wait in all."""
 SHARE: Final = 4 * 1024 * 1024
 """Bytes that may wait of one agent: four appends of the largest size."""
-QUANTUM: Final = 128 * 1024
-"""Bytes that an agent adds to each batch, on average. Two milliseconds of a slow disk, which takes as long to sync."""
+QUANTUM: Final = 32 * 1024
+"""Bytes that an agent adds to each batch, on average: a third of a millisecond of a disk that takes 100 MB/s."""
 
 
 class Waiting(Protocol):

@@ -16,7 +16,7 @@ TEXT_MAX: Final = 256
 """Characters of the beginning of a line that a pattern may look at."""
 WAYS_MAX: Final = 100_000
 """Ways in which a pattern may be tried on one line: some milliseconds."""
-_QUANTIFIER: Final = re.compile(r"(?:([*+?])|\{([0-9]{0,4})(,?)([0-9]{0,4})\})[?+]?")
+_QUANTIFIER: Final = re.compile(r"(?:([*+?])|\{([0-9]*)(,?)([0-9]*)\})[?+]?")
 _CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 _OPENING: Final = re.compile(r"\((?!\?)|\(\?:|\(\?P<[A-Za-z_][A-Za-z0-9_]{0,31}>")
 
@@ -31,14 +31,14 @@ def check_pattern(pattern: str) -> None:
         raise ValueError(f"it has {len(pattern)} characters, and may have {PATTERN_MAX}")
     try:
         re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise ValueError(str(error)) from None
     reader = _Reader(pattern)
     ways = reader.read_choice()
     if reader.at < len(pattern):
         raise ValueError(f"{pattern[reader.at :][:8]!r} is not understood")
     if ways > WAYS_MAX:
-        raise ValueError("it may be tried in too many ways; use fewer of *, + and {,}, and no such group in another")
+        raise ValueError("it may be tried in too many ways; write how often, such as {4}, instead of * and +")
 
 
 class _Reader:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from popham.model.duration import show_duration
@@ -96,7 +95,9 @@ _METRICS: Final = _object(
         "cpu": _FLAG | {"description": "`system.cpu.time`, `.utilization`, `.logical.count`"},
         "load": _FLAG | {"description": "`system.cpu.load_average.1m`, `.5m`, `.15m`"},
         "memory": _FLAG
-        | {"description": "`system.memory.usage`, `.utilization`, `.limit`, `system.paging.usage`, `.utilization`"},
+        | {
+            "description": "`system.memory.usage`, `.utilization`, `.limit`, `system.paging.usage`, `.utilization`"
+        },
         "filesystem": _chosen("mount points", "`system.filesystem.usage`, `.utilization`, `.limit`"),
         "disk": _chosen("devices", "`system.disk.io`, `.operations`, `.io_time`"),
         "network": _chosen(
@@ -126,7 +127,11 @@ _LOG: Final = _object(
             least=1,
         ),
         "exclude": _list(_GLOB, "paths that are left out, written alike"),
-        "encoding": {"enum": list(ENCODINGS), "default": "utf-8", "description": "what does not fit it is U+FFFD"},
+        "encoding": {
+            "enum": list(ENCODINGS),
+            "default": "utf-8",
+            "description": "what does not fit it is U+FFFD",
+        },
         "multiline": _object(
             {
                 "start": {
@@ -166,7 +171,11 @@ _PROBE: Final = _object(
             "description": "`HOST:PORT` that is to take a connection",
         },
         "dns": {"type": "string", "pattern": rf"^{_HOST}$", "description": "a name that is to resolve"},
-        "ping": {"type": "string", "pattern": rf"^{_HOST}$", "description": "a host that is to answer an ICMP echo"},
+        "ping": {
+            "type": "string",
+            "pattern": rf"^{_HOST}$",
+            "description": "a host that is to answer an ICMP echo",
+        },
         "interval": _duration("how often", PROBE_INTERVAL, 1, 86_400),
         "timeout": _duration("how long it may take", PROBE_TIMEOUT, 0.1, 60),
         "expect": _object(
@@ -208,49 +217,47 @@ _COMMAND: Final = _object(
     "name",
     "command",
 )
-SCHEMA: Final[Mapping[str, Any]] = MappingProxyType(
-    _object(
-        {
-            "interval": _duration("how often metrics are looked at", INTERVAL, 1, 86_400),
-            "summary": _object(
-                {"interval": _duration("how often", INTERVAL, 1, 86_400)},
-                description="key metrics for the summary; `false` for none",
-                default=True,
-            )
-            | {"type": ["boolean", "object"]},
-            "metrics": _METRICS,
-            "logs": _list(_LOG, "files whose lines are brought"),
-            "probes": _list(_PROBE, "services that are asked whether they answer"),
-            "commands": _list(_COMMAND, "commands of the machine that are run on a schedule"),
-            "limits": _object(
-                {
-                    "records": {
-                        "type": "integer",
-                        "minimum": 100,
-                        "maximum": 100_000_000,
-                        "default": RECORDS,
-                        "description": "records of one stream",
-                    },
-                    "bytes": _size("bytes of one stream on disk, `1MiB` to `64GiB`", 1024**2, 64 * 1024**3)
-                    | {"default": "256MiB"},
-                    "age": _duration("age of a record", AGE, 60, 90 * 86_400),
+SCHEMA: Final[Mapping[str, Any]] = _object(
+    {
+        "interval": _duration("how often metrics are looked at", INTERVAL, 1, 86_400),
+        "summary": _object(
+            {"interval": _duration("how often", INTERVAL, 1, 86_400)},
+            description="key metrics for the summary; `false` for none",
+            default=True,
+        )
+        | {"type": ["boolean", "object"]},
+        "metrics": _METRICS,
+        "logs": _list(_LOG, "files whose lines are brought"),
+        "probes": _list(_PROBE, "services that are asked whether they answer"),
+        "commands": _list(_COMMAND, "commands of the machine that are run on a schedule"),
+        "limits": _object(
+            {
+                "records": {
+                    "type": "integer",
+                    "minimum": 100,
+                    "maximum": 100_000_000,
+                    "default": RECORDS,
+                    "description": "records of one stream",
                 },
-                description="what the machine keeps of what is not upstream yet; the oldest beyond it is dropped, "
-                "and counted",
-            ),
-            "bandwidth": _size("bytes a second, at most, that are sent, `1KiB` to `1GiB`", 1024, 1024**3),
-            "upload": _object(
-                {
-                    stream: {
-                        "enum": ["on", "off"],
-                        "default": "on",
-                        "description": f"whether `{stream}` are sent",
-                    }
-                    for stream in STREAMS
-                },
-                description="what is not sent stays on the machine, within `limits`",
-            ),
-        }
-    )
+                "bytes": _size("bytes of one stream on disk, `1MiB` to `64GiB`", 1024**2, 64 * 1024**3)
+                | {"default": "256MiB"},
+                "age": _duration("age of a record", AGE, 60, 90 * 86_400),
+            },
+            description="what the machine keeps of what is not upstream yet; the oldest beyond it is dropped, "
+            "and counted",
+        ),
+        "bandwidth": _size("bytes a second, at most, that are sent, `1KiB` to `1GiB`", 1024, 1024**3),
+        "upload": _object(
+            {
+                stream: {
+                    "enum": ["on", "off"],
+                    "default": "on",
+                    "description": f"whether `{stream}` are sent",
+                }
+                for stream in STREAMS
+            },
+            description="what is not sent stays on the machine, within `limits`",
+        ),
+    }
 )
 """JSON Schema of a policy's ``spec``; numbers are seconds and bytes."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from popham.errors import DefinitionError
 from popham.model.keys import check_keys
-from popham.model.lines import line_of
+from popham.model.lines import line_at, line_of
 from popham.model.schema import WORDS, Place, check_schema, find_fault
 from popham.model.schema import find_secrets as find_marked
 from popham.model.types.commands import CHECK_SCHEMA, COMMAND_SCHEMA, read_command, read_commands
@@ -37,7 +37,7 @@ def check_custom(spec: Mapping[str, Any]) -> dict[str, Any]:
         place, said = fault
         where = ".".join(map(str, ("data", *place)))
         hint = "Correct the data, or its schema"
-        raise DefinitionError("custom", f"{where}: {said}", hint, line=_line(spec, ("data", *place)))
+        raise DefinitionError("custom", f"{where}: {said}", hint, line=line_at(spec, ("data", *place)))
     return body
 
 
@@ -49,16 +49,6 @@ def find_secrets(body: Mapping[str, Any]) -> Iterator[Place]:
 def mark_secrets(body: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data of ``body`` under the schema of ``other``."""
     return {**body, "schema": other.get("schema")}
-
-
-def _line(spec: Mapping[str, Any], place: Place) -> int:
-    """Return the line of the innermost key on the way that has one."""
-    held: Any = spec
-    line = 0
-    for key in place:
-        line = line_of(held, key if isinstance(key, str) else None) or line
-        held = held[key]
-    return line_of(held) or line
 
 
 CUSTOM: Final = PolicyType(

@@ -43,7 +43,7 @@ class PolicyType:
         secrets: Finds values that are not to be shown.
         marks: Gives a body the marks of another revision.
         withheld: Which those are; a sentence.
-        commands: Keys of the body that name commands of the machine.
+        commands: Keys of the body that name commands of the machine; ``a[].b`` is ``b`` of each entry of ``a``.
         paths: Finds what a body places where.
         locked: Keys of the body that nothing on a machine can change.
         local: What a machine's own configuration decides for this type: key there → meaning.
@@ -70,4 +70,10 @@ class PolicyType:
 
     def commands_of(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the names of the commands that a body lets the machine run, each once."""
-        return tuple(dict.fromkeys(body[key] for key in self.commands if body.get(key) is not None))
+        return tuple(dict.fromkeys(name for key in self.commands for name in _names(body, key)))
+
+
+def _names(body: Mapping[str, Any], key: str) -> Iterator[str]:
+    listed, _, below = key.partition("[].")
+    holders = body.get(listed, ()) if below else (body,)
+    yield from (holder[below or key] for holder in holders if holder.get(below or key) is not None)

@@ -1,0 +1,130 @@
+"""The newest of every agent: how points come together in one row, and the key metrics of all agents in memory.
+
+A row keeps, of each item and resource, the value that was sampled last, whatever order frames came in.  Of what only
+rises it keeps the growth in a second too.  An agent may send whatever it likes, so the items of a row are bounded.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from popham.manager.summary.items import Held, KeyMetrics, Point, key_metrics
+from popham.store.data_rows import SummaryRow
+
+VALUES_MAX: Final = 256
+"""Values of one row; more are left out, and counted."""
+FORGOTTEN: Final = 86_400.0
+"""Seconds that a value stays in a row while others are newer: what it was of is gone."""
+SHOWN: Final = 600.0
+"""Seconds before the newest from which key metrics are taken."""
+_NANO: Final = 1e9
+_NUMBERS: Final = KeyMetrics._fields[:-1]
+
+
+def merge(row: SummaryRow | None, uid: str, points: Sequence[Point], received: float) -> SummaryRow:
+    """Return the row of an agent with ``points`` in it.
+
+    Args:
+        row: As it is; None if there is none.
+        uid: Of which agent.
+        points: Of this agent; at least one.
+        received: When the newest of them came, unix seconds.
+    """
+    body = json.loads(row.body) if row else {}
+    held: dict[str, dict[str, dict[str, Any]]] = body.get("items", {})
+    for point in points:
+        resources = held.setdefault(point.item, {})
+        known = resources.get(point.resource)
+        if known is None or known["at"] < point.at / _NANO:
+            resources[point.resource] = _value(point, known)
+    at = max(one["at"] for resources in held.values() for one in resources.values())
+    kept, left_out = _bound(held, at - FORGOTTEN)
+    body = {"items": kept, **({"left_out": left_out} if left_out else {})}
+    return SummaryRow(
+        uid=uid,
+        at=at,
+        received=max(received, row.received if row else received),
+        body=json.dumps(body, separators=(",", ":"), sort_keys=True),
+    )
+
+
+def items_of(row: SummaryRow) -> Held:
+    """Return item → resource → newest value of a row."""
+    held: Held = json.loads(row.body)["items"]
+    return held
+
+
+def _value(point: Point, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"value": point.value, "at": point.at / _NANO, "unit": point.unit}
+    if point.counts:
+        found["start"] = point.start
+        rate = _rate(point, known) if known else None
+        if rate is not None:
+            found["rate"] = rate
+    return found
+
+
+def _rate(point: Point, known: Mapping[str, Any]) -> float | None:
+    """Return the growth in a second since the value before; None where it began to count anew."""
+    span = point.at / _NANO - known["at"]
+    if span <= 0 or point.value < known["value"] or known.get("start") != point.start:
+        return None
+    return float((point.value - known["value"]) / span)
+
+
+def _bound(held: Held, oldest: float) -> tuple[Held, int]:
+    """Return the values that are kept, the newest first where there are too many, and how many are not."""
+    ranked = sorted(
+        ((-one["at"], item, name) for item, resources in held.items() for name, one in resources.items()),
+    )
+    fresh = [entry for entry in ranked if -entry[0] >= oldest]
+    kept: dict[str, dict[str, Any]] = {}
+    for _, item, name in fresh[:VALUES_MAX]:
+        kept.setdefault(item, {})[name] = held[item][name]
+    return kept, max(0, len(fresh) - VALUES_MAX)
+
+
+class Brief(NamedTuple):
+    """What memory has of one agent: when its newest value was sampled, when it came, and its key metrics."""
+
+    at: float
+    received: float
+    metrics: KeyMetrics
+
+
+class Newest:
+    """The key metrics of all agents, some 250 bytes of memory each."""
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self._known: dict[str, tuple[array[float], str]] = {}
+
+    def note(self, rows: Iterable[SummaryRow]) -> None:
+        """Take rows that are durable; an older one than is known counts for nothing."""
+        for row in rows:
+            known = self._known.get(row.uid)
+            if known is not None and known[0][1] > row.received:
+                continue
+            metrics = key_metrics(items_of(row), row.at - SHOWN)
+            numbers = [_nan(getattr(metrics, name)) for name in _NUMBERS]
+            self._known[row.uid] = array("d", [row.at, row.received, *numbers]), metrics.mount
+
+    def forget(self, uid: str) -> None:
+        """Forget an agent that is gone."""
+        self._known.pop(uid, None)
+
+    def of(self, uid: str) -> Brief | None:
+        """Return what is known of an agent; None if nothing ever came. On any thread."""
+        known = self._known.get(uid)
+        if known is None:
+            return None
+        at, received, *numbers = known[0]
+        said = (None if number != number else number for number in numbers)  # noqa: PLR0124 - that is what NaN is
+        return Brief(at, received, KeyMetrics(*said, mount=known[1]))
+
+
+def _nan(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,60 @@
+"""New links over which agents are told how far this end is with their streams: before that they send nothing there.
+
+One task tells all, so that a storm of new links makes no task for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from popham.errors import PophamError
+from popham.net.seam import HeldLink
+from popham.opamp.codec import encode_frame
+from popham.streams.frame import Stream
+from popham.upstream.record import Record
+from popham.upstream.standings import render_standings
+from popham.upstream.streams import Streams
+
+_log = logging.getLogger(__name__)
+SLICE = 32
+"""Links that are told in one turn of the loop."""
+
+
+class Invitations:
+    """Links that are to be told, the oldest first, and the task that tells them."""
+
+    def __init__(self, streams: Streams) -> None:
+        """Tell how far ``streams`` are."""
+        self._streams = streams
+        self._waiting: dict[bytes, tuple[Record, HeldLink]] = {}
+        self._woken = asyncio.Event()
+
+    def invite(self, record: Record, link: HeldLink) -> None:
+        """Have an agent told over a new link, after the answer that is about to be said, if it has streams."""
+        if self._streams.serves(record):
+            self._waiting[record.key] = record, link
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Tell links, until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            await asyncio.sleep(0)  # the answer goes first
+            told = 0
+            while self._waiting:
+                record, link = self._waiting.pop(next(iter(self._waiting)))
+                await self._tell(record, link)
+                told += 1
+                if told % SLICE == 0:
+                    await asyncio.sleep(0)
+
+    async def _tell(self, record: Record, link: HeldLink) -> None:
+        try:
+            standings = [await self._streams.standing(record, stream) for stream in Stream]
+        except PophamError as error:
+            _log.warning("%s was not told how far its streams are, over this link: %s", record.name, error)
+            return
+        if record.link is link:
+            link.send(encode_frame(render_standings(record, standings)))
