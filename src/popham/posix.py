@@ -24,6 +24,8 @@ from typing import NoReturn, Self
 
 from popham.errors import StateError
 
+_YIELDING = 10
+"""Priority of what gives way; 19 would starve on a busy machine."""
 _LOOKS, _LOOK = 5, 0.01
 """How often a lock is tried again, and seconds between: who only looks has it for some microseconds."""
 
@@ -169,6 +171,12 @@ def bound_process(pid: int, *, seconds: int, memory: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         bound(pid, resource.RLIMIT_CPU, (seconds, seconds))
         bound(pid, resource.RLIMIT_DATA, (memory, memory))
+
+
+def give_way(pid: int) -> None:
+    """Have a process of this one's account, and what it starts from now on, give way to all others."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.setpriority(os.PRIO_PROCESS, pid, _YIELDING)
 
 
 def read_local_time() -> None:

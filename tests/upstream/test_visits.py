@@ -316,4 +316,4 @@ def test_a_link_is_opened_with_a_nonce_that_came_back_and_its_frames_hold_both_w
 
 
 def test_the_operation_of_every_request_is_named_for_whoever_signs_it():
-    assert {str(one) for one in Operation} == {"visit", "birth", "content", "output", "hold"}
+    assert {str(one) for one in Operation} == {"visit", "birth", "content", "output", "stream", "hold"}

@@ -55,6 +55,7 @@ async def run_command(
     timeout: float,  # noqa: ASYNC109  # the command's own bound, not the caller's
     given: Path | None = None,
     looks: bool = False,
+    yields: bool = False,
     kept: Kept | None = None,
 ) -> Ended:
     """Run one command to its end and return how it ended; who stops waiting ends it, with its group.
@@ -65,6 +66,7 @@ async def run_command(
         timeout: Seconds it may take.
         given: A file to be its standard input; None for nothing.
         looks: Whether it only looks at something, so that it is bounded, and ended with all that it started.
+        yields: Whether it gives way to all else on the machine, and only its standard output counts.
         kept: What takes its output; None to keep the beginning.
 
     Raises:
@@ -72,22 +74,32 @@ async def run_command(
         OSError: ``given`` cannot be read.
     """
     with _input(given) as data:
-        return await _run(argv, folder, timeout, data, kept or Kept(), looks=looks)
+        return await _run(argv, folder, timeout, data, kept or Kept(), looks=looks, yields=yields)
 
 
 async def _run(
-    argv: Sequence[str], folder: Path, seconds: float, data: int, kept: Kept, *, looks: bool
+    argv: Sequence[str],
+    folder: Path,
+    seconds: float,
+    data: int,
+    kept: Kept,
+    *,
+    looks: bool,
+    yields: bool,
 ) -> Ended:
     reading, writing = os.pipe()
     try:
         transport = await _listen(reading, kept)
         try:
-            process = await _start(argv, folder, data, writing)
+            errors = asyncio.subprocess.DEVNULL if yields else writing
+            process = await _start(argv, folder, data, writing, errors)
             os.close(writing)
             writing = -1
             if looks:
                 # It runs already; the moments until now count.
                 posix.bound_process(process.pid, seconds=math.ceil(seconds), memory=MEMORY)
+            if yields:
+                posix.give_way(process.pid)
             status = await _wait(process, seconds)
             if looks:
                 posix.kill_group(process.pid)
@@ -128,7 +140,9 @@ async def _listen(reading: int, kept: Kept) -> asyncio.ReadTransport:
     return transport
 
 
-async def _start(argv: Sequence[str], folder: Path, data: int, writing: int) -> asyncio.subprocess.Process:
+async def _start(
+    argv: Sequence[str], folder: Path, data: int, writing: int, errors: int
+) -> asyncio.subprocess.Process:
     """Start a program as the first of a group of its own.
 
     Who is cancelled meanwhile ends the group: asyncio by itself would end the program alone, not what that started.
@@ -138,7 +152,7 @@ async def _start(argv: Sequence[str], folder: Path, data: int, writing: int) -> 
             *argv,
             stdin=data,
             stdout=writing,
-            stderr=writing,
+            stderr=errors,
             cwd=folder,
             env=dict(ENVIRONMENT),
             start_new_session=True,

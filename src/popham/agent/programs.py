@@ -119,6 +119,14 @@ class Programs:
         """
         return await self._run(self._settings.commands[name], Path("/"), kept=kept)
 
+    async def gather(self, name: str, kept: Kept) -> Ended:
+        """Run a command whose output is collected: in the background, and it only looks.
+
+        Raises:
+            PolicyError: ``policy.command``: it cannot be started.
+        """
+        return await self._run(self._settings.commands[name], Path("/"), looks=True, yields=True, kept=kept)
+
     async def _hand(self, name: str, phase: str, data: Path) -> Ended:
         argv = [part.replace(PHASE, phase) for part in self._settings.commands[name]]
         try:
@@ -136,10 +144,18 @@ class Programs:
         given: Path | None = None,
         *,
         looks: bool = False,
+        yields: bool = False,
         kept: Kept | None = None,
     ) -> Ended:
         seconds = self._settings.command_timeout
-        return await run_command(argv, folder=folder, timeout=seconds, given=given, looks=looks, kept=kept)
+        return await run_command(
+            argv, folder=folder, timeout=seconds, given=given, looks=looks, yields=yields, kept=kept
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long a command may take."""
+        return self._settings.command_timeout
 
     def _judge(self, ended: Ended, reason: str, what: str, secrets: Sequence[str] | None) -> None:
         """Raise if a command did not end well; None for secrets keeps all that it wrote back."""

@@ -108,11 +108,13 @@ class Visits:
             limits=limits,
             lacks=partial(find_lacking, book),
             outputs=hub.outputs,
+            streams=hub.streams,
             brought=hub.tell,
             unreached=unreached,
             lanes=(settings.concurrency, max(1, settings.concurrency // 2)),
         )
         book.on_joined = self.targets.joined
+        hub.streams.on_ready = self._ready
 
     async def run(self) -> None:
         """Visit, until cancelled; where visits are not enabled, only wait."""
@@ -143,6 +145,11 @@ class Visits:
             self.visitor.lacking(key)
         if record.state is not None and record.state.fallback in {AWAITED, LAPSED}:
             self.visitor.waited_for(key)
+
+    def _ready(self, record: Record) -> None:
+        """Take note that an agent on a link that we opened says that it is to be asked for its streams."""
+        if self.enabled:
+            self.visitor.ready(self.targets.key_of(record.uid))
 
     def agent_changed(self, uid: str) -> None:
         """Take note that an administrator changed an agent; if it waits for that, it is visited soon."""

@@ -39,9 +39,9 @@ class Beside:
         self._within = within
         self._under_way: set[str] = set()
 
-    def begin(self, seen: Seen) -> None:
-        """Move what there is to move, if a link is held and nobody does so already."""
-        if seen.link is not None and seen.target.uid not in self._under_way:
+    def begin(self, seen: Seen | None) -> None:
+        """Move what there is to move, if a link is held to this agent and nobody does so already."""
+        if seen is not None and seen.link is not None and seen.target.uid not in self._under_way:
             self._under_way.add(seen.target.uid)
             self._own(asyncio.ensure_future(self._move(seen)))
 

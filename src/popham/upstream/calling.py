@@ -13,10 +13,12 @@ from popham.trust.birth import AlreadyBorn
 from popham.trust.identity import load_certificate, read_identity
 from popham.upstream.birth import is_admitted
 from popham.upstream.book import Book
+from popham.upstream.counts import Counts
 from popham.upstream.dialled import DialledLink
 from popham.upstream.outputs import AgentOutputs, Outputs
 from popham.upstream.reading_streams import StreamReading
 from popham.upstream.record import Record
+from popham.upstream.shedding import Shedder
 from popham.upstream.sighting import Seen
 from popham.upstream.streams import Streams
 from popham.upstream.targets import Targets
@@ -39,8 +41,8 @@ class Calling:
         documents: bytes,
         clock: Clock,
         lacks: Lacks,
-        outputs: Outputs,
-        streams: Streams,
+        outputs: Outputs | None = None,
+        streams: Streams | None = None,
     ) -> None:
         """Keep what is needed; arguments as those of :class:`popham.upstream.visitor.Visitor`."""
         self._service = service
@@ -49,9 +51,9 @@ class Calling:
         self._documents = documents
         self._clock = clock
         self._lacks = lacks
-        self._outputs = outputs
-        self._streams = streams
-        self._reading = StreamReading(streams, book, clock)
+        self._outputs = outputs or Outputs(None, Counts())
+        self._streams = streams or Streams(None, Shedder())
+        self._reading = StreamReading(self._streams, book, clock)
 
     async def visit(self, seen: Seen) -> None:
         """Make one visit. Raises VisitError or WireError."""

@@ -27,7 +27,7 @@ from popham.net.seam import Answer, HeldLink, Peer, Refusal, Refused, Request, R
 from popham.opamp.codec import bad_request, decode_frame, encode_frame, parse_agent
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.opamp.session import Missing
-from popham.opamp.wire import OPAMP_PATH, REQUEST_INSTANCE_UID
+from popham.opamp.wire import OPAMP_PATH, REQUEST_INSTANCE_UID, STREAMS
 from popham.upstream.backlog import Backlog
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import UNKNOWN, explain_impostor, explain_unfit, message_limit, shut_out
@@ -39,6 +39,8 @@ from popham.upstream.documents import CONTENT_PATH, Documents, refused
 from popham.upstream.ends import LinkEnd
 from popham.upstream.hearing import Heard, hear_none, note
 from popham.upstream.heartbeat import Heartbeats
+from popham.upstream.intake import Intake
+from popham.upstream.invitations import Invitations
 from popham.upstream.keeping import answer_after
 from popham.upstream.news import News
 from popham.upstream.orders import Ordering
@@ -47,6 +49,7 @@ from popham.upstream.record import Record
 from popham.upstream.room import Room
 from popham.upstream.shedding import Shedder, Work
 from popham.upstream.steering import Steering
+from popham.upstream.streams import Streams
 from popham.upstream.telling import Telling, head
 
 _log = logging.getLogger(__name__)
@@ -76,6 +79,7 @@ class Hub:
         new_uid: Callable[[], bytes] = lambda: uuid7().bytes,
         reported: Callable[[Record], None] = lambda _record: None,
         ordering: Ordering | None = None,
+        intake: Intake | None = None,
     ) -> None:
         """Keep what is needed.
 
@@ -90,6 +94,7 @@ class Hub:
             new_uid: Makes instance_uids for stock agents that ask for one.
             reported: Told of a record in which something changed that an agent said, or whose outputs are wanted.
             ordering: Who keeps operations; None if nothing is ordered here.
+            intake: Takes streams; None if none are taken here.
         """
         self._book = book
         self._clock = clock
@@ -106,7 +111,9 @@ class Hub:
         self._credentials = Credentials(book, clock, self._dirty, self._shedder, endpoint)
         self.counts = Counts()
         self.outputs = Outputs(ordering, self.counts)
-        self._documents = Documents(book, trust, self.outputs)
+        self.streams = Streams(intake, self._shedder)
+        self._invitations = Invitations(self.streams)
+        self._documents = Documents(book, trust, self.outputs, self.streams)
         self._telling = telling = Telling(
             book,
             self.counts,
@@ -203,6 +210,12 @@ class Hub:
         refusal = shut_out(record)
         if refusal is not None:
             raise Refused(refusal)
+        if message.custom_message.capability == STREAMS:
+            # Nothing else is in such a message, or in its answer; and a heartbeat stays settled by it.
+            full = record.ear.hear(message) is Missing.FULL_STATE
+            record.contact(self._clock.now(), peer.address)
+            self._dirty[record.key] = record
+            return self.streams.hear(record, message, end.link if end is not None else None, full=full)
         record.settled = None
         try:
             missing = record.ear.hear(message)
@@ -219,8 +232,6 @@ class Hub:
                 end.forget(record)
             say = partial(quiet, record.key)
         else:
-            if end is not None and record.link is not end.link:
-                end.associate(record)
             say = partial(
                 self._answer,
                 record,
@@ -229,6 +240,9 @@ class Hub:
                 held=end is not None,
                 visited=bool(peer.uid),
             )
+            if end is not None and record.link is not end.link:
+                end.associate(record)
+                say = self._invitations.following(say, record, end.link)
         self.counts.results += heard.results
         if heard.bundle or heard.durable is not None:
             return self._answer_later(record, heard, say)
@@ -333,8 +347,10 @@ class Hub:
         self._news.order(uids)
 
     async def publish(self) -> None:
-        """Tell links about changes, in slices, until cancelled."""
-        await self._news.publish()
+        """Tell links about changes, in slices, and new ones how far streams are, until cancelled."""
+        async with asyncio.TaskGroup() as telling:
+            telling.create_task(self._news.publish())
+            telling.create_task(self._invitations.run())
 
     async def flush(self, every: float) -> None:
         """Make last contacts durable each ``every`` seconds, until cancelled; then once more."""

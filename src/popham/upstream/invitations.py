@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from popham.errors import PophamError
 from popham.net.seam import HeldLink
@@ -30,11 +31,17 @@ class Invitations:
         self._waiting: dict[bytes, tuple[Record, HeldLink]] = {}
         self._woken = asyncio.Event()
 
-    def invite(self, record: Record, link: HeldLink) -> None:
-        """Have an agent told over a new link, after the answer that is about to be said, if it has streams."""
-        if self._streams.serves(record):
-            self._waiting[record.key] = record, link
-            self._woken.set()
+    def following(self, say: Callable[[], bytes], record: Record, link: HeldLink) -> Callable[[], bytes]:
+        """Return ``say``, the answer to the first message of a link, with an invitation after it."""
+
+        def said() -> bytes:
+            answer = say()
+            if self._streams.serves(record):
+                self._waiting[record.key] = record, link
+                self._woken.set()
+            return answer
+
+        return said
 
     async def run(self) -> None:
         """Tell links, until cancelled."""

@@ -22,7 +22,7 @@ from popham.model.fleet import Admission
 from popham.model.generation import STREAMS
 from popham.net.route import PROTOBUF
 from popham.net.route import STREAMS as PATH
-from popham.net.seam import Refusal, Refused, Request, Response
+from popham.net.seam import HeldLink, Refusal, Refused, Request, Response
 from popham.opamp.codec import bad_request, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.opamp.schema.popham.v1.popham_pb2 import Append, Ready
@@ -138,13 +138,15 @@ class Streams:
             raise Refused(_refuse(error)) from error
         return Response(body=encode(found), content_type=PROTOBUF)
 
-    async def hear(self, record: Record, message: AgentToServer, *, visited: bool, full: bool) -> bytes:
+    async def hear(
+        self, record: Record, message: AgentToServer, link: HeldLink | None, *, full: bool
+    ) -> bytes:
         """Answer what an agent says of its streams over a held link; what is refused says why.
 
         Args:
             record: The agent.
             message: What it says.
-            visited: Whether this end opened the link.
+            link: That link; None if it came by none.
             full: Whether the agent is to be asked for its full state beside.
 
         Raises:
@@ -152,9 +154,11 @@ class Streams:
         """
         try:
             said = _read(message)
+            if link is None:
+                raise WireError("stream", "frames come over held links, or by requests of their own")
             if isinstance(said, Append):
                 return render_standings(record, [await self._append(record, said)], full=full)
-            self._note_ready(record, said, visited=visited)
+            self._note_ready(record, said, link)
             return render_standings(record, (), full=full)
         except StateError:
             raise
@@ -176,8 +180,8 @@ class Streams:
 
     # Who is to be asked.
 
-    def _note_ready(self, record: Record, said: Ready, *, visited: bool) -> None:
-        if not visited:
+    def _note_ready(self, record: Record, said: Ready, link: HeldLink) -> None:
+        if not link.peer.uid:
             raise WireError("stream", "this agent opened the link, and sends by itself", "Upgrade the agent")
         self._need()
         streams = {_stream(name) for name in said.streams}

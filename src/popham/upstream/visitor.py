@@ -31,13 +31,14 @@ from popham.net.websocket import note_failure
 from popham.upstream.beside import Beside
 from popham.upstream.book import Book
 from popham.upstream.calling import Calling
-from popham.upstream.counts import Counts
 from popham.upstream.dialled import FAREWELL, DialledLink
 from popham.upstream.due import Due
+from popham.upstream.moving import STEADY, let_go
 from popham.upstream.outputs import Outputs
 from popham.upstream.record import Record
 from popham.upstream.rota import Rota
 from popham.upstream.sighting import Seen, Sight
+from popham.upstream.streams import Streams
 from popham.upstream.targets import Target, Targets
 from popham.upstream.visits import Dials, Signer
 
@@ -50,8 +51,6 @@ SLICE = 500
 """Agents that are looked at in one turn of the loop."""
 AGAIN = (5.0, 15.0, 60.0)
 """Seconds after which an agent that is applying is asked again. Source: design 4."""
-STEADY = 60.0
-"""Seconds that a held link has to last, before the next loss of it is a first one."""
 
 
 class Visitor:
@@ -71,6 +70,7 @@ class Visitor:
         limits: Limits | None = None,
         lacks: Callable[[Record], Mapping[str, bytes]] = lambda _record: {},
         outputs: Outputs | None = None,
+        streams: Streams | None = None,
         brought: Callable[[str], None] = lambda _uid: None,
         unreached: Callable[[str, PophamError], None] = lambda _uid, _error: None,
         lanes: tuple[int, int] = (LANE, SLOW_LANE),
@@ -89,6 +89,7 @@ class Visitor:
             limits: Bounds of held links.
             lacks: Returns digest → body of what an agent lacks, and may have.
             outputs: What operations of agents put out; None if nothing is ordered here.
+            streams: Takes streams; None if none are taken here.
             brought: Told the uid of an agent on a held link, once what it lacked was brought beside it.
             unreached: Told the uid of an agent that could not be visited, and why.
             lanes: Visits at once; and of agents whose last visit failed.
@@ -97,9 +98,9 @@ class Visitor:
         self._book = book
         self._targets = targets
         self._dial = dial
-        outputs = outputs or Outputs(None, Counts())
-        self._calling = Calling(service, book, signer, documents, clock, lacks, outputs)
-        self._beside = Beside(self._calling.bring, brought, self._own, VISIT_TIME)
+        self._calling = Calling(service, book, signer, documents, clock, lacks, outputs, streams)
+        self._bringing = Beside(self._calling.bring, brought, self._own, VISIT_TIME)
+        self._reading = Beside(self._calling.read, lambda _uid: None, self._own, VISIT_TIME)
         self._rota = Rota(*lanes)
         self._unreached = unreached
         self._clock = clock
@@ -123,9 +124,11 @@ class Visitor:
 
     def lacking(self, key: str) -> None:
         """Bring an agent, to which a link is held, what it says that it lacks, and fetch its outputs: beside the link."""
-        seen = self._seen.get(key)
-        if seen is not None:
-            self._beside.begin(seen)
+        self._bringing.begin(self._seen.get(key))
+
+    def ready(self, key: str) -> None:
+        """Read from an agent, to which a link is held, what it says that waits of its streams: beside the link."""
+        self._reading.begin(self._seen.get(key))
 
     def waited_for(self, key: str) -> None:
         """Have an agent visited soon that says that it waits for that, or missed it."""
@@ -243,19 +246,8 @@ class Visitor:
             self._own(seen.moving)
 
     async def _move(self, seen: Seen, link: DialledLink) -> None:
-        """Let a link go, once a visit succeeded."""
         try:
-            while seen.link is link and seen.target.mode is Mode.PULL:
-                try:
-                    async with asyncio.timeout(VISIT_TIME):
-                        await self._calling.visit(seen)
-                except (PophamError, TimeoutError) as error:
-                    _log.info("the link to %s stays, because a visit failed: %s", seen.target.name, error)
-                    await asyncio.sleep(min(STEADY, seen.target.interval))
-                else:
-                    self.visits += 1
-                    link.close(1000, "this agent is visited from now on")
-                    return
+            self.visits += await let_go(seen, link, self._calling.visit, within=VISIT_TIME)
         finally:
             seen.moving = None
 

@@ -102,13 +102,12 @@ class Encoder:
 def _log_record(record: Record) -> LogRecord:
     encoded = record.body.encode("utf-8", "replace")
     kept = encoded[:BODY_MAX]
-    attributes = dict(record.attributes)
     found = LogRecord(
         time_unix_nano=int(record.at * _NANO),
         observed_time_unix_nano=int(record.at * _NANO),
         severity_number=record.severity,  # type: ignore[arg-type]  # numbers of the schema
         event_name=record.event,
-        attributes=_attributes(attributes),
+        attributes=_attributes(record.attributes),
     )
     if len(kept) < len(encoded):
         # A character that would be divided is left out whole.

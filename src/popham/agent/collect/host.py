@@ -9,7 +9,7 @@ disk operations as its Collector's hostmetrics receiver names them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import psutil
@@ -48,9 +48,7 @@ class Host:
 
     def summarize(self) -> list[Sample]:
         """Return the key metrics."""
-        at = self._now()
-        found = list(self._gather(self._summary, at))
-        return found
+        return list(self._gather(self._summary, self._now()))
 
     def measure(self, wanted: WantedMetrics) -> list[Sample]:
         """Return the metrics that a policy wants."""
@@ -81,7 +79,13 @@ class Host:
     # The summary.
 
     def _summary(self, at: float) -> Iterator[Sample]:
-        for make in (self._cpu_summary, self._memory_summary, self._fullest, self._load_summary, self._traffic):
+        for make in (
+            self._cpu_summary,
+            self._memory_summary,
+            self._fullest,
+            self._load_summary,
+            self._traffic,
+        ):
             yield from self._gather(make, at)
 
     def _cpu_summary(self, at: float) -> Iterator[Sample]:
@@ -235,16 +239,35 @@ class Host:
 
     # Processes.
 
-    def _process(self, at: float, sorts: Iterable[ProcessSort]) -> Iterator[Sample]:
+    def _process(self, at: float, sorts: Sequence[ProcessSort]) -> Iterator[Sample]:
         now, former = self._monotonic(), self._processes
-        elapsed = (now - self._processes_at) * (self._ps.cpu_count() or 1)
-        sorts = tuple(sorts)
-        held: dict[str, list[tuple[int, float, float]]] = {sort.name: [] for sort in sorts}
-        seen: dict[tuple[int, float], float] = {}
+        elapsed = now - self._processes_at
+        spent: dict[tuple[int, float], float] = {}
+        held: dict[str, list[tuple[int, float]]] = {sort.name: [] for sort in sorts}
+        for names, key, seconds, size in self._find_processes(sorts):
+            spent[key] = seconds
+            # What began since the last look spent all of its time since then.
+            first = 0.0 if key[1] > at - elapsed else seconds
+            for name in names:
+                held[name].append((size, seconds - former.get(key, first) if former is not None else 0.0))
+        self._processes, self._processes_at = spent, now
+        room = elapsed * (self._ps.cpu_count() or 1)
+        for name, ones in held.items():
+            attributes = {"popham.source": name}
+            yield _gauge("system.process.count", "{process}", len(ones), at, attributes)
+            yield _gauge("process.memory.usage", "By", sum(size for size, _ in ones), at, attributes)
+            if former is not None and elapsed >= _SHORTEST:
+                share = sum(seconds for _, seconds in ones) / room
+                yield _gauge("process.cpu.utilization", "1", min(max(share, 0.0), 1.0), at, attributes)
+
+    def _find_processes(
+        self, sorts: Sequence[ProcessSort]
+    ) -> Iterator[tuple[list[str], tuple[int, float], float, int]]:
+        """Yield of each process that is wanted its sorts, who it is, its processor time and its memory."""
         for process in self._ps.process_iter(["name"]):
             name = process.info["name"] or ""
-            named = [sort.name for sort in sorts if is_like(name, sort.match)]
-            if not named:
+            names = [sort.name for sort in sorts if is_like(name, sort.match)]
+            if not names:
                 continue
             try:
                 with process.oneshot():
@@ -252,19 +275,7 @@ class Host:
                     key = process.pid, process.create_time()
             except self._ps.Error:
                 continue
-            seen[key] = times.user + times.system
-            # What began since the last look spent all of its time since then.
-            spent = 0.0 if former is None else seen[key] - former.get(key, 0.0 if key[1] > at - elapsed else seen[key])
-            for sort in named:
-                held[sort].append((1, size, spent))
-        self._processes, self._processes_at = seen, now
-        for sort, ones in held.items():
-            attributes = {"popham.source": sort}
-            yield _gauge("system.process.count", "{process}", len(ones), at, attributes)
-            yield _gauge("process.memory.usage", "By", sum(one[1] for one in ones), at, attributes)
-            if former is not None and elapsed >= _SHORTEST:
-                share = max(sum(one[2] for one in ones), 0.0) / elapsed
-                yield _gauge("process.cpu.utilization", "1", min(share, 1.0), at, attributes)
+            yield names, key, times.user + times.system, size
 
 
 def is_chosen(name: str, choice: Choice) -> bool:

@@ -69,7 +69,7 @@ def form_of(stream: Stream) -> Form:
     return LOGS if stream in {Stream.LOGS, Stream.EVENTS} else POINTS
 
 
-def make_batch(form: Form, places: Sequence[int], rows: Sequence[LogRow] | Sequence[PointRow]) -> RecordBatch:
+def make_batch(form: Form, places: Sequence[int], rows: Sequence[LogRow | PointRow]) -> RecordBatch:
     """Return rows, one at least, as a batch of columns; each has the place of its entry in ``places``."""
     from arro3.core import Array, DataType, RecordBatch
 

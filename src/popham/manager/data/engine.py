@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -33,6 +34,10 @@ AT_ONCE: Final = 2
 WAITING: Final = 64
 """Questions that wait, at most."""
 Work = Callable[["DuckDBPyConnection"], T]
+
+
+class UnreadableError(Exception):
+    """A file cannot be read as what it was written as."""
 
 
 class Engine:
@@ -58,6 +63,7 @@ class Engine:
         Raises:
             DefinitionError: ``definition.query``: it takes too long, or an expression is none.
             LinkError: ``link.busy``: too many ask.
+            UnreadableError: What is read for it cannot be.
         """
         if self._waiting >= WAITING:
             raise LinkError("busy", "too many questions about data are asked at once", "Ask again later")
@@ -90,6 +96,33 @@ class Engine:
             if self._root is None:
                 self._root = self._open()
             return self._root.cursor()
+
+    @contextmanager
+    def reading(self) -> Iterator[DuckDBPyConnection]:
+        """Return a connection that only reads, for one thread. Blocks."""
+        connection = self.connect()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[DuckDBPyConnection]:
+        """Return a connection that writes files. Blocks.
+
+        Raises:
+            OSError: The disk, or the memory, takes no more.
+            UnreadableError: What is read for it cannot be.
+        """
+        import duckdb
+
+        try:
+            with self.reading() as connection:
+                yield connection
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            raise OSError(str(error)) from error
+        except duckdb.Error as error:
+            raise UnreadableError(str(error)) from error
 
     def close(self) -> None:
         """Give up what it holds."""
@@ -151,3 +184,5 @@ def _guard(work: Work[T], connection: DuckDBPyConnection) -> T:
     except duckdb.OutOfMemoryException as error:
         problem = "this asks for more than fits into memory"
         raise DefinitionError("query", problem, "Ask for fewer agents, or for less time") from error
+    except duckdb.Error as error:
+        raise UnreadableError(str(error)) from error

@@ -21,8 +21,6 @@ class Tail:
 
     Attributes:
         bytes: Of all of them.
-        rows: Likewise.
-        since: Monotonic time at which the first came; None if there is none.
     """
 
     def __init__(self) -> None:
@@ -30,17 +28,12 @@ class Tail:
         self._batches: list[RecordBatch] = []
         self._last: list[int] = []
         self.bytes = 0
-        self.rows = 0
-        self.since: float | None = None
 
-    def add(self, batch: RecordBatch, last: int, now: float) -> None:
+    def add(self, batch: RecordBatch, last: int) -> None:
         """Add a batch whose last place is ``last``."""
         self._batches.append(batch)
         self._last.append(last)
         self.bytes += batch.nbytes
-        self.rows += batch.num_rows
-        if self.since is None:
-            self.since = now
         if len(self._batches) > _MANY:
             self._join()
 
@@ -49,7 +42,7 @@ class Tail:
         return [batch for batch, last in zip(self._batches, self._last, strict=True) if last > after]
 
     def _join(self) -> None:
-        """Join the newer half while it is smaller than what is before, so that a row is moved seldom."""
+        """Join the newer half, so that a row is moved seldom."""
         half = len(self._batches) // 2
         self._batches[half:] = [join_batches(self._batches[half:])]
         self._last[half:] = [self._last[-1]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 
 from popham.manager.data.catalog import PartFile
 
 TOGETHER = 8
 """Files of one level that are merged."""
-LARGE = 256 * 1024 * 1024
-"""Bytes of a file above which it is merged no more."""
+LARGE = 64 * 1024 * 1024
+"""Bytes of a file from which it is merged no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,10 @@ class Keep:
 
 def find_merge(files: Sequence[PartFile]) -> tuple[PartFile, ...]:
     """Return the files that are to be merged next: some of one day and level; none if there are few."""
-    for _, same in groupby(sorted(files, key=_rank), key=lambda file: (file.day, file.level)):
-        found = _run([file for file in same if file.bytes < LARGE])
-        if found:
+    small = sorted((file for file in files if file.bytes < LARGE), key=_rank)
+    for _, same in groupby(small, key=lambda file: (file.day, file.level)):
+        found = tuple(islice(same, TOGETHER))
+        if len(found) == TOGETHER:
             return found
     return ()
 
@@ -41,27 +42,12 @@ def _rank(file: PartFile) -> tuple[str, int, int]:
     return file.day, file.level, file.first
 
 
-def _run(files: Sequence[PartFile]) -> tuple[PartFile, ...]:
-    """Return the first files, as many as make one that is not too large; none if they are too few."""
-    found: list[PartFile] = []
-    for file in files:
-        if found and sum(one.bytes for one in found) + file.bytes > LARGE:
-            break
-        found.append(file)
-        if len(found) == TOGETHER:
-            return tuple(found)
-    return tuple(found) if len(found) > 1 and len(files) >= TOGETHER else ()
-
-
-def find_dropped(
-    files: Sequence[PartFile], keep: Keep, today: str, oldest: str
-) -> Iterator[tuple[str, PartFile]]:
+def find_dropped(files: Sequence[PartFile], keep: Keep, oldest: str) -> Iterator[tuple[str, PartFile]]:
     """Yield what is to be dropped, the oldest first, with the cause: ``age`` or ``bytes``.
 
     Args:
         files: All of a stream.
         keep: How much is kept.
-        today: The day, in UTC.
         oldest: The first day that is kept.
     """
     left = sum(file.bytes for file in files)

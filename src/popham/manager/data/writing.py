@@ -112,7 +112,7 @@ def _copy(
     unfinished = folder / _UNFINISHED
     names = ", ".join(f'"{name}"' for name in form.all_names)
     statement = (
-        f"COPY (SELECT {names} {where} {_ORDER}) TO {quote(str(unfinished))}"  # noqa: S608  # names of ours only
+        f"COPY (SELECT {names} {where} {_ORDER}) TO {quote(str(unfinished))}"
         f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP})"
     )
     run(connection, statement, parameters, {})

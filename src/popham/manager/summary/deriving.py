@@ -41,7 +41,8 @@ PRUNE: Final = 3600.0
 """Seconds between two looks for events that are kept no more."""
 PAGE: Final = 500
 """Rows that are read at once at the start."""
-_KINDS: Final = frozenset({"gauge", "sum", "counter"})
+GAUGE: Final = "gauge"
+"""The kind of metric that a summary consists of."""
 T = TypeVar("T")
 
 
@@ -115,15 +116,14 @@ def parse_points(entries: Sequence[Taken]) -> Batch[Points]:
     for entry in entries:
         for row in read_points(entry, batch.set_aside):
             received[row.uid] = max(entry.received, received.get(row.uid, 0.0))
-            if row.kind in _KINDS and row.value is not None and not row.delta:
+            if row.kind == GAUGE and row.value is not None:
                 points[row.uid].append(_point(row, row.value))
     batch.found.update((uid, (found, received[uid])) for uid, found in points.items())
     return batch
 
 
 def _point(row: PointRow, value: float) -> Point:
-    name = resource_of(row.attributes)
-    return Point(row.uid, row.name[:256], name, row.at, value, row.kind == "counter", row.start, row.unit[:64])
+    return Point(row.name[:256], resource_of(row.attributes), row.at, value, row.unit[:64])
 
 
 def write_events(tx: Writing, batch: Batch[list[EventRow]]) -> list[EventRow]:
@@ -226,9 +226,7 @@ class Derivation:
         self._advance(Stream.SUMMARY, points)
         return True
 
-    async def _batch(
-        self, stream: Stream, parse: Callable[[Sequence[Taken]], Batch[T]]
-    ) -> Batch[T] | None:
+    async def _batch(self, stream: Stream, parse: Callable[[Sequence[Taken]], Batch[T]]) -> Batch[T] | None:
         def work() -> Batch[T] | None:
             entries = self._source.read(stream, self._at[stream], limit=BATCH)
             return parse(entries) if entries else None

@@ -1,13 +1,12 @@
 """Items of the summary: which value of which part of a machine, and which of them a window shows.
 
 An *item* is a metric by its OpenTelemetry name, a *resource* that part of the machine which it is about: a mount point,
-an interface.
+a direction.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -15,41 +14,31 @@ from typing import Any, Final, NamedTuple
 CPU: Final = "system.cpu.utilization"
 MEMORY: Final = "system.memory.utilization"
 FILESYSTEM: Final = "system.filesystem.utilization"
+"""Of the fullest filesystem, whichever that is."""
 LOAD: Final = "system.cpu.load_average.1m"
-NETWORK: Final = "system.network.io"
-STALE: Final = 3.0
-"""Intervals after which a value that came no more is not shown as a key metric: what it was of may be gone."""
-_NAMED: Final = (
-    "system.filesystem.mountpoint",
-    "network.interface.name",
-    "system.device",
-    "process.executable.name",
-)
-"""Attributes that name a part of a machine, the best name first; the others of them only say more of the same part."""
-_LESS: Final = frozenset({"system.filesystem.mode", "system.filesystem.type"})
+NETWORK: Final = "popham.network.rate"
+SHOWN: Final = 600.0
+"""Seconds before the newest of all values from which key metrics are taken."""
+_TOGETHER: Final = 1.0
+"""Seconds within which values of one item were sampled together."""
+_RESOURCE_MAX: Final = 256
 
 
 class Point(NamedTuple):
     """One value.
 
     Attributes:
-        uid: Of which agent.
         item: Name of the metric.
         resource: Which of them; empty for the only one.
         at: When it was, unix nanoseconds, corrected for skew.
-        value: The value, or what has come together since ``start``.
-        counts: Whether it only rises, so that its growth is what is looked at.
-        start: Since when it counts, by the agent's clock, unix nanoseconds; 0 if it does not, or did not say.
+        value: The value.
         unit: As in UCUM.
     """
 
-    uid: str
     item: str
     resource: str
     at: int
     value: float
-    counts: bool
-    start: int
     unit: str
 
 
@@ -73,46 +62,39 @@ class KeyMetrics(NamedTuple):
     mount: str = ""
 
 
+NUMBERS: Final = KeyMetrics._fields[:-1]
+"""The key metrics that are numbers."""
+
+
 @lru_cache(maxsize=4096)
 def resource_of(attributes: str) -> str:
-    """Return what names the part of a machine among attributes, as JSON: ``/var``, ``eth0 receive``."""
+    """Return what names the part of a machine among attributes, as JSON: their values, in the order of their names."""
     found: dict[str, Any] = json.loads(attributes)
-    main = next((str(found[key]) for key in _NAMED if key in found), "")
-    left = _LESS | set(_NAMED)
-    rest = [str(found[key]) for key in sorted(found) if key not in left and not isinstance(found[key], dict)]
-    return " ".join([*([main] if main else []), *rest])[:256]
+    return " ".join(str(found[key]) for key in sorted(found))[:_RESOURCE_MAX]
 
 
 Held = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Item → resource → its newest value, as the body of a summary's row has it."""
 
 
-def key_metrics(held: Held, oldest: float) -> KeyMetrics:
-    """Return the key metrics of a summary; values from before ``oldest`` (unix seconds) are not known any more."""
-    now = {
-        item: {name: one for name, one in resources.items() if one["at"] >= oldest}
-        for item, resources in held.items()
-    }
-    fullest = max(now.get(FILESYSTEM, {}).items(), key=lambda pair: pair[1]["value"], default=("", {}))
-    rates = [one.get("rate") for name, one in now.get(NETWORK, {}).items() if name.partition(" ")[0] != "lo"]
-    known = [rate for rate in rates if rate is not None]
+def key_metrics(held: Held, newest: float) -> KeyMetrics:
+    """Return the key metrics of a summary, whose newest value is of then (unix seconds)."""
+    filesystems, rates = _now(held, FILESYSTEM, newest), _now(held, NETWORK, newest)
+    mount, share = max(filesystems.items(), key=lambda pair: pair[1], default=("", None))
     return KeyMetrics(
-        cpu=_used(now.get(CPU, {})),
-        memory=_used(now.get(MEMORY, {})),
-        filesystem=fullest[1].get("value"),
-        load=_only(now.get(LOAD, {})),
-        network=math.fsum(known) if known else None,
-        mount=fullest[0],
+        cpu=_now(held, CPU, newest).get(""),
+        memory=_now(held, MEMORY, newest).get(""),
+        filesystem=share,
+        load=_now(held, LOAD, newest).get(""),
+        network=sum(rates.values()) if rates else None,
+        mount=mount,
     )
 
 
-def _used(resources: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Return a share in use: that of the whole, or of the state *used*, or what is not idle."""
-    for name in ("", "used"):
-        if name in resources:
-            return float(resources[name]["value"])
-    return 1.0 - float(resources["idle"]["value"]) if "idle" in resources else None
-
-
-def _only(resources: Mapping[str, Mapping[str, Any]]) -> float | None:
-    return float(resources[""]["value"]) if "" in resources else None
+def _now(held: Held, item: str, newest: float) -> dict[str, float]:
+    """Return resource → value of an item, as it was sampled last: what was not sampled then is there no more."""
+    resources = held.get(item, {})
+    last = max((one["at"] for one in resources.values()), default=0.0)
+    if last < newest - SHOWN:
+        return {}
+    return {name: one["value"] for name, one in resources.items() if one["at"] >= last - _TOGETHER}

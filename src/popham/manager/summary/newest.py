@@ -1,27 +1,24 @@
 """The newest of every agent: how points come together in one row, and the key metrics of all agents in memory.
 
-A row keeps, of each item and resource, the value that was sampled last, whatever order frames came in.  Of what only
-rises it keeps the growth in a second too.  An agent may send whatever it likes, so the items of a row are bounded.
+A row keeps, of each item and resource, the value that was sampled last, whatever order frames came in.  An agent may
+send whatever it likes, so the values of a row are bounded.
 """
 
 from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from popham.manager.summary.items import Held, KeyMetrics, Point, key_metrics
+from popham.manager.summary.items import NUMBERS, Held, KeyMetrics, Point, key_metrics
 from popham.store.data_rows import SummaryRow
 
 VALUES_MAX: Final = 256
 """Values of one row; more are left out, and counted."""
 FORGOTTEN: Final = 86_400.0
 """Seconds that a value stays in a row while others are newer: what it was of is gone."""
-SHOWN: Final = 600.0
-"""Seconds before the newest from which key metrics are taken."""
 _NANO: Final = 1e9
-_NUMBERS: Final = KeyMetrics._fields[:-1]
 
 
 def merge(row: SummaryRow | None, uid: str, points: Sequence[Point], received: float) -> SummaryRow:
@@ -39,7 +36,7 @@ def merge(row: SummaryRow | None, uid: str, points: Sequence[Point], received: f
         resources = held.setdefault(point.item, {})
         known = resources.get(point.resource)
         if known is None or known["at"] < point.at / _NANO:
-            resources[point.resource] = _value(point, known)
+            resources[point.resource] = _value(point)
     at = max(one["at"] for resources in held.values() for one in resources.values())
     kept, left_out = _bound(held, at - FORGOTTEN)
     body = {"items": kept, **({"left_out": left_out} if left_out else {})}
@@ -57,22 +54,8 @@ def items_of(row: SummaryRow) -> Held:
     return held
 
 
-def _value(point: Point, known: Mapping[str, Any] | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"value": point.value, "at": point.at / _NANO, "unit": point.unit}
-    if point.counts:
-        found["start"] = point.start
-        rate = _rate(point, known) if known else None
-        if rate is not None:
-            found["rate"] = rate
-    return found
-
-
-def _rate(point: Point, known: Mapping[str, Any]) -> float | None:
-    """Return the growth in a second since the value before; None where it began to count anew."""
-    span = point.at / _NANO - known["at"]
-    if span <= 0 or point.value < known["value"] or known.get("start") != point.start:
-        return None
-    return float((point.value - known["value"]) / span)
+def _value(point: Point) -> dict[str, Any]:
+    return {"value": point.value, "at": point.at / _NANO, "unit": point.unit}
 
 
 def _bound(held: Held, oldest: float) -> tuple[Held, int]:
@@ -108,13 +91,9 @@ class Newest:
             known = self._known.get(row.uid)
             if known is not None and known[0][1] > row.received:
                 continue
-            metrics = key_metrics(items_of(row), row.at - SHOWN)
-            numbers = [_nan(getattr(metrics, name)) for name in _NUMBERS]
+            metrics = key_metrics(items_of(row), row.at)
+            numbers = [_nan(getattr(metrics, name)) for name in NUMBERS]
             self._known[row.uid] = array("d", [row.at, row.received, *numbers]), metrics.mount
-
-    def forget(self, uid: str) -> None:
-        """Forget an agent that is gone."""
-        self._known.pop(uid, None)
 
     def of(self, uid: str) -> Brief | None:
         """Return what is known of an agent; None if nothing ever came. On any thread."""
@@ -123,7 +102,7 @@ class Newest:
             return None
         at, received, *numbers = known[0]
         said = (None if number != number else number for number in numbers)  # noqa: PLR0124 - that is what NaN is
-        return Brief(at, received, KeyMetrics(*said, mount=known[1]))
+        return Brief(at, received, KeyMetrics(**dict(zip(NUMBERS, said, strict=True)), mount=known[1]))
 
 
 def _nan(value: float | None) -> float:

@@ -84,14 +84,13 @@ class SummaryView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueView:
-    """The newest value of an item; ``rate`` is the growth in a second of what only rises, None for anything else."""
+    """The newest value of an item."""
 
     item: str
     resource: str
     value: float
     unit: str
     at: float
-    rate: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

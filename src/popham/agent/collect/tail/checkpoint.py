@@ -89,7 +89,28 @@ def load(storage: Storage) -> Checkpoint | None:
         return None
 
 
-def settle(checkpoint: Checkpoint, epoch: int, end: int) -> tuple[Row, ...]:
+def take_up(storage: Storage, epoch: int, end: int) -> Checkpoint | None:
+    """Return the checkpoint with no batch left open; None if there is none that can be read.
+
+    It is written so too: once this returned, others may append to the stream.
+
+    Args:
+        storage: Where it is.
+        epoch: Of the stream.
+        end: Where the stream ends.
+
+    Raises:
+        StateError, OSError: It cannot be written.
+    """
+    found = load(storage)
+    if found is None or not found.steps:
+        return found
+    settled = Checkpoint(sources=found.sources, rows=_settle(found, epoch, end))
+    save(storage, settled)
+    return settled
+
+
+def _settle(checkpoint: Checkpoint, epoch: int, end: int) -> tuple[Row, ...]:
     """Return the files, each as far as the stream has it that ends at ``end``."""
     rows = list(checkpoint.rows)
     left = end - checkpoint.next if epoch == checkpoint.epoch else 0

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -91,8 +92,7 @@ class Followed:
         size: Bytes that it had when it was looked at last.
         due: Whether there is something to read.
         full: Whether more was there than could be read at once.
-        gone: When its name was first found not to be its own any more; None while it is.
-        lost: What could not be read, not told yet.
+        gone: Since when no glob finds it; None while one does.
     """
 
     def __init__(self, source: Source, path: str, key: Key, descriptor: int, now: float) -> None:
@@ -102,7 +102,7 @@ class Followed:
         self.size = 0
         self.due = self.full = False
         self.gone: float | None = None
-        self.lost: list[Loss] = []
+        self._lost: list[Loss] = []
         self._descriptor = descriptor
         self._changed = -1
         self._grown = now
@@ -152,24 +152,34 @@ class Followed:
         return True
 
     def look(self, now: float) -> bool:
-        """Look whether there is something to read; return whether its name is its own. Raises OSError."""
-        try:
-            status = os.stat(self.path)
-            here = (status.st_dev, status.st_ino) == self.key
-        except OSError:
-            here = False
-        if here:
-            self.gone = None
-        else:
-            status = os.fstat(self._descriptor)
-            self.gone = now if self.gone is None else self.gone
-            self._deleted = (now if self._deleted is None else self._deleted) if status.st_nlink == 0 else None
+        """Look whether there is something to read; return whether it is where a search left it. Raises OSError."""
+        status = None
+        if self.gone is None:
+            with contextlib.suppress(OSError):
+                status = os.stat(self.path)  # noqa: PTH116  # a Path for each look costs more than the look
+        here = status is not None and (status.st_dev, status.st_ino) == self.key
+        if status is None or not here:
+            try:
+                status = os.fstat(self._descriptor)
+            except OSError:
+                # Its file system is gone: nobody will ever read it.
+                self._deleted = now if self._deleted is None else self._deleted
+                raise
+        if status.st_nlink:
+            self._deleted = None
+        elif self._deleted is None:
+            self._deleted = now
         if status.st_size != self.size or status.st_mtime_ns != self._changed:
             if status.st_size < self.place.offset:
                 self._begin_again(status.st_size, self.size, Cause.TRUNCATED)
             self.size, self._changed, self._grown, self.due = status.st_size, status.st_mtime_ns, now, True
         self.due = self.due or self.full or self._may_flush(now)
-        return here
+        return here or self.gone is not None
+
+    def take_losses(self) -> list[Loss]:
+        """Return what was lost since this was asked last."""
+        losses, self._lost = self._lost, []
+        return losses
 
     def is_over(self, now: float) -> bool:
         """Return whether it need not be followed any more; what is lost by that is noted."""
@@ -177,7 +187,7 @@ class Followed:
             return False
         unread = self.size - self.place.offset
         if self._deleted is not None and unread > 0 and now - self._deleted >= HOLD:
-            self.lost.append(Loss(self.source.name, self.path, unread, Cause.DELETED))
+            self._lost.append(Loss(self.source.name, self.path, unread, Cause.DELETED))
             return True
         rests = now - max(self.gone, self._grown) >= GRACE
         return rests and (unread <= 0 or self._flushed == self.size)
@@ -226,9 +236,7 @@ class Followed:
         if mark:
             lines.ends = [end + mark for end in lines.ends]
         if self._start is not None:
-            joined = join_records(lines, self._start, final=final)
-            # What has so many lines is not one record.
-            lines = joined if joined.bodies or not self.full else join_records(lines, self._start, final=True)
+            lines = join_records(lines, self._start, final=final)
         elif not lines.bodies[0] and self.place.guard and not self.place.guard.endswith(script.newline):
             # The end of a line that was taken before it had one.
             del lines.bodies[0], lines.ends[0]
@@ -266,6 +274,6 @@ class Followed:
         """Read from the beginning what is another file now, though it is the same; it had ``known`` bytes before."""
         unread = known - self.place.offset
         if unread > 0:
-            self.lost.append(Loss(self.source.name, self.path, unread, cause))
+            self._lost.append(Loss(self.source.name, self.path, unread, cause))
         self.place, self._scanned, self._flushed, self._known = Place(), 0, -1, 0
         self.size, self.due, self._script = size, True, None

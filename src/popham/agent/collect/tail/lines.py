@@ -18,6 +18,8 @@ from typing import Final
 
 from popham.model.types.collect_pattern import TEXT_MAX
 
+RECORD: Final = 128 * 1024
+"""Bytes of a record of several lines: where it would have more, the next begins."""
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _WIDE: Final = MappingProxyType({"utf-16le": "utf-16-le", "utf-16be": "utf-16-be"})
 _WHOLE: Final[Mapping[int, int]] = MappingProxyType({})
@@ -126,11 +128,13 @@ def _is_utf_8(data: bytes) -> bool:
 
 def join_records(lines: Lines, start: re.Pattern[str], *, final: bool) -> Lines:
     """Return lines as records of several; the last one only if it is ``final``, else it may go on."""
-    begins = [
-        place
-        for place, body in enumerate(lines.bodies)
-        if place and start.match(body[: 4 * TEXT_MAX].decode("utf-8", "replace")[:TEXT_MAX])
-    ]
+    begins, size = [], 0
+    for place, body in enumerate(lines.bodies):
+        fits = start.match(body[: 4 * TEXT_MAX].decode("utf-8", "replace")[:TEXT_MAX])
+        if place and (fits or size + len(body) > RECORD):
+            begins.append(place)
+            size = 0
+        size += len(body) + 1
     if final and lines.bodies:
         begins.append(len(lines.bodies))
     spans = list(zip([0, *begins], begins, strict=False))

@@ -65,7 +65,11 @@ class Packer:
                 self._close()
                 continue
             end = first + fitting
-            cut = {at - first: lines.cut[at] for at in range(first, end) if at in lines.cut} if lines.cut else _WHOLE
+            cut = (
+                {at - first: lines.cut[at] for at in range(first, end) if at in lines.cut}
+                if lines.cut
+                else _WHOLE
+            )
             self._take(encode_lines(heads, lines.bodies[first:end], cut), fitting)
             self._size += sums[end] - sums[first] + fitting * heads.over
             self._batch.advances.append(Advance(file, piece.place(end - 1), fitting))

@@ -34,7 +34,9 @@ class Place:
     def at(cls, descriptor: int, offset: int) -> Place:
         """Return the place ``offset`` of a file, as the file is now. Raises OSError."""
         before = max(offset - GUARD, 0)
-        return cls(offset, os.pread(descriptor, min(HEAD, offset), 0), os.pread(descriptor, offset - before, before))
+        return cls(
+            offset, os.pread(descriptor, min(HEAD, offset), 0), os.pread(descriptor, offset - before, before)
+        )
 
     @property
     def mark(self) -> str:
@@ -45,4 +47,6 @@ class Place:
         """Return the place ``length`` bytes further on; ``data`` stands here."""
         head = self.head if len(self.head) == HEAD else (self.head + data[: min(length, HEAD)])[:HEAD]
         guard = data[max(length - GUARD, 0) : length]
-        return Place(self.offset + length, head, guard if len(guard) == GUARD else (self.guard + guard)[-GUARD:])
+        return Place(
+            self.offset + length, head, guard if len(guard) == GUARD else (self.guard + guard)[-GUARD:]
+        )

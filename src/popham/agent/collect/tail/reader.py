@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
-from popham.agent.collect.tail.checkpoint import ROWS, Checkpoint, Row, Step, load, save, settle
+from popham.agent.collect.tail.checkpoint import ROWS, Checkpoint, Row, Step, save, take_up
 from popham.agent.collect.tail.finding import FILES, Key, find_files, find_moved
 from popham.agent.collect.tail.followed import LONG, Followed, Loss
 from popham.agent.collect.tail.packing import Advance, Batch, Packer
@@ -74,29 +72,28 @@ class Reader:
         self._moved = False
 
     def start(self, epoch: int, end: int) -> None:
-        """Take up what the checkpoint says; the stream ends at ``end`` now. Raises OSError."""
-        checkpoint = load(self._storage)
+        """Take up what the checkpoint says; the stream ends at ``end`` now. Raises StateError, OSError."""
+        checkpoint = take_up(self._storage, epoch, end)
         if checkpoint is not None:
             self._known = dict(checkpoint.sources)
-            self._rows = {(row.device, row.inode): row for row in settle(checkpoint, epoch, end)}
-            self._moved = self._unsaved = True
+            self._rows = {(row.device, row.inode): row for row in checkpoint.rows}
+            self._moved = True
 
     def assign(self, sources: Sequence[Source]) -> None:
         """Follow the files of these sources from the next search on."""
         self._sources = tuple(sources)
 
-    def close(self) -> None:
-        """Let go of all files."""
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+    def end(self, wall: float) -> None:
+        """Let go of all files. Raises StateError, OSError: how far they are could not be written."""
+        try:
+            self.save(wall)
+        finally:
+            for file in self._files.values():
+                file.close()
+            self._files.clear()
 
     def search(self, now: float, wall: float) -> list[Loss]:
-        """Look which files there are, and let go of others; return what was lost by that.
-
-        Raises:
-            StateError, OSError: The places of new files cannot be written; they are not read before that succeeds.
-        """
+        """Look which files there are, and let go of others; return what was lost; :meth:`save` comes next."""
         found = find_files(self._sources, most=self._most)
         self.over = found.over
         self.problems = {}
@@ -109,17 +106,21 @@ class Reader:
             if source != file.source:
                 file.assign(source)
             file.path = path
+            file.gone = None if key in found.files else now if file.gone is None else file.gone
         for key, (path, source) in found.files.items():
             if key not in self._files and len(self._files) < self._most:
                 self._open(source, path, key, now)
         if self._moved:
             self._moved = False
             self._find_moved(wanted, now)
-        losses = self._let_go(now, wall)
+        losses = []
+        for key, file in list(self._files.items()):
+            over = file.is_over(now)
+            losses += file.take_losses()
+            if over:
+                self._drop(key, file, wall)
         self._known = {source.name: source.meaning for source in self._sources}
         self._forget(wall)
-        if self._unsaved:
-            self.save(wall)
         return losses
 
     def look(self, now: float) -> bool:
@@ -131,7 +132,7 @@ class Reader:
             except OSError as error:
                 self._note(file.path, error)
             else:
-                same = same and (here or file.gone != now)
+                same = same and here
         return same
 
     def read(self, now: float, at: int) -> tuple[Batch, bool]:
@@ -159,24 +160,17 @@ class Reader:
 
     def note(self, batch: Batch, wall: float, epoch: int, end: int) -> None:
         """Write what a batch is about to bring, appended to a stream that ends at ``end``. Raises StateError, OSError."""
-        self.save(wall, epoch=epoch, end=end, advances=batch.advances)
+        self._write(wall, epoch, end, batch.advances)
 
     def advance(self, batch: Batch, taken: int) -> None:
         """Note that so many records of a batch are durable; what is not is read again."""
+        self._unsaved = True
         for step in batch.advances:
             taken -= step.count
             if taken >= 0:
                 step.file.place = step.place
-                self._unsaved = True
             else:
                 step.file.due = True
-
-    def take_losses(self) -> list[Loss]:
-        """Return what was lost since this was asked last."""
-        losses = [loss for file in self._files.values() for loss in file.lost]
-        for file in self._files.values():
-            file.lost.clear()
-        return losses
 
     def status(self) -> Mapping[str, SourceStatus]:
         """Return how each source is, by its name."""
@@ -188,22 +182,19 @@ class Reader:
                 found[file.source.name] = SourceStatus(held.files + 1, held.waiting + unread)
         return found
 
-    def save(self, wall: float, *, epoch: int = 0, end: int = 0, advances: Iterable[Advance] = ()) -> None:
-        """Write the checkpoint. Raises StateError, OSError."""
+    def save(self, wall: float) -> None:
+        """Write how far the files are, unless it is written. Raises StateError, OSError."""
+        if self._unsaved:
+            self._write(wall, 0, 0, ())
+            self._unsaved = False
+
+    def _write(self, wall: float, epoch: int, end: int, advances: Iterable[Advance]) -> None:
         rows = [_row(file, wall) for file in self._files.values()]
         numbers = {key: number for number, key in enumerate(self._files)}
         steps = [Step(numbers[one.file.key], one.place.offset, one.place.mark, one.count) for one in advances]
         rows += list(self._rows.values())[-(ROWS - len(rows)) :]
-        save(
-            self._storage,
-            Checkpoint(sources=self._known, rows=tuple(rows), epoch=epoch, next=end, steps=tuple(steps)),
-        )
-        self._unsaved = False
-
-    @property
-    def unsaved(self) -> bool:
-        """Whether files are further than the checkpoint says without the stream."""
-        return self._unsaved
+        saved = Checkpoint(sources=self._known, rows=tuple(rows), epoch=epoch, next=end, steps=tuple(steps))
+        save(self._storage, saved)
 
     def _open(self, source: Source, path: str, key: Key, now: float) -> Followed | None:
         real = os.path.realpath(path)
@@ -230,7 +221,7 @@ class Reader:
     def _find_moved(self, wanted: Mapping[str, Source], now: float) -> None:
         """Read to their ends the files that got another name while nobody looked."""
         missing = [row for row in self._rows.values() if row.source in wanted]
-        folders = dict.fromkeys(os.path.dirname(_path(row)) for row in missing)
+        folders = dict.fromkeys(_path(row).rpartition("/")[0] for row in missing)
         inodes = frozenset(row.inode for row in missing)
         for folder in list(folders)[:_FOLDERS]:
             for key, path in find_moved(folder, inodes):
@@ -239,14 +230,6 @@ class Reader:
                     file = self._open(wanted[row.source], path, key, now)
                     if file is not None:
                         file.gone = now
-
-    def _let_go(self, now: float, wall: float) -> list[Loss]:
-        for key, file in list(self._files.items()):
-            if file.is_over(now):
-                losses = self.take_losses()
-                self._drop(key, file, wall)
-                return losses + self._let_go(now, wall)
-        return self.take_losses()
 
     def _drop(self, key: Key, file: Followed, wall: float) -> None:
         """Follow a file no more, but remember how far it is."""
@@ -257,7 +240,9 @@ class Reader:
         self._unsaved = True
 
     def _forget(self, wall: float) -> None:
-        self._rows = {key: row for key, row in self._rows.items() if 0 <= wall - row.seen + FORGET < 2 * FORGET}
+        self._rows = {
+            key: row for key, row in self._rows.items() if 0 <= wall - row.seen + FORGET < 2 * FORGET
+        }
 
     def _note(self, path: str, problem: object) -> None:
         if len(self.problems) < TOLD:
@@ -268,7 +253,11 @@ class Reader:
 def _labels(file: Followed) -> bytes:
     """Return the attributes of the records of a file, encoded."""
     path = os.fsencode(file.path).decode("utf-8", "replace")
-    said = {"log.file.name": path.rpartition("/")[2], "log.file.path": path, "popham.source": file.source.name}
+    said = {
+        "log.file.name": path.rpartition("/")[2],
+        "log.file.path": path,
+        "popham.source": file.source.name,
+    }
     return attributes(0x32, {**file.source.attributes, **said})
 
 

@@ -1,0 +1,335 @@
+"""The spools of one agent, one of each stream: what waits on its disk until upstream has it.
+
+Rules:
+
+1. An append returns once it is durable.  What is appended while the disk is busy shares the next turn.
+2. One thing at a time is done on the disk, in a thread.
+3. A stream that never had a record has no folder, and costs nothing.
+4. A disk that takes nothing is an error of whoever appends, never the end of the agent.  Metrics and logs are
+   refused first: :data:`RESERVE` is left for events and the summary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from popham.clock import Clock
+from popham.errors import PophamError, StreamError
+from popham.posix import free_bytes
+from popham.streams.frame import Frame, Stream
+from popham.streams.standing import Standing
+
+if TYPE_CHECKING:
+    # Imported when the first record is written or found: an idle agent has a budget of memory.
+    from popham.streams.disk import Disk
+    from popham.streams.gap import Cause
+    from popham.streams.spool import Continue, Limits, Spool
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+RESERVE: Final = 16 * 1024 * 1024
+"""Bytes of the disk that metrics and logs leave free."""
+_BULK: Final = frozenset({Stream.METRICS, Stream.LOGS})
+
+
+class Offload(Protocol):
+    """Runs what waits for the disk; :func:`popham.agent.apply.in_thread` does."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
+        """Return what ``function`` returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What waits in one stream, all of it durable.
+
+    Attributes:
+        epoch: Of which history.
+        first: Offset of the first record that upstream is not known to have.
+        next: Offset after the last record.
+        waiting: Records that wait.
+        bytes: Of their frames.
+        oldest: When the oldest of them was appended, in unix seconds; None if none waits.
+        lost: Cause → how many records were lost by it.
+    """
+
+    epoch: int
+    first: int
+    next: int
+    waiting: int
+    bytes: int
+    oldest: float | None
+    lost: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data, for people."""
+        return {
+            "waiting": self.waiting,
+            "bytes": self.bytes,
+            "oldest": self.oldest,
+            "sent": self.first,
+            "lost": dict(self.lost),
+        }
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A payload that is to be appended."""
+
+    payload: bytes
+    count: int
+    durable: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is to be written to one stream."""
+
+    entries: list[_Entry] = field(default_factory=list)
+    losses: Counter[Cause] = field(default_factory=Counter)
+
+
+class Spools:
+    """Keeps the records of an agent until they are sent.
+
+    Attributes:
+        appended: Told of a stream in which there is more than before.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        uid: bytes,
+        clock: Clock,
+        *,
+        boot: bytes,
+        offload: Offload,
+        disk: Disk | None = None,
+        free: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            folder: Has a folder for each stream.
+            uid: instance_uid, 16 bytes.
+            clock: Wall time.
+            boot: Drawn by this process; 8 bytes.
+            offload: Runs what waits for the disk.
+            disk: Where frames are; None for the machine's.
+            free: Returns the bytes that are free where a folder is.
+        """
+        self.appended: Callable[[Stream], None] = lambda _stream: None
+        self._folder = folder
+        self._uid = uid
+        self._clock = clock
+        self._boot = boot
+        self._offload = offload
+        self._disk = disk
+        self._free = free
+        self._limits: dict[Stream, Limits] = {}
+        self._spools: dict[Stream, Spool] = {}
+        self._views: dict[Stream, View] = {}
+        self._turn = asyncio.Lock()
+        self._work: dict[Stream, _Work] = {}
+        self._writing: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Open the streams that have records from before; one that cannot be opened is tried again by an append."""
+        for stream in Stream:
+            try:
+                if (self._folder / stream).is_dir():
+                    await self._with(stream, lambda _spool: None)
+            except PophamError as error:
+                _log.warning("what waits in the stream %s cannot be read: %s", stream, error)
+
+    async def close(self) -> None:
+        """Wait until what was appended is durable, and close every stream."""
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+        async with self._turn:
+            for spool in self._spools.values():
+                await self._offload(spool.close)
+            self._spools.clear()
+
+    # What comes.
+
+    async def append(self, stream: Stream, payload: bytes, count: int) -> None:
+        """Append records, and return once they are durable; who is cancelled waits for that, too.
+
+        Args:
+            stream: Which one.
+            payload: An OTLP export request.
+            count: Its records, or data points.
+
+        Raises:
+            StreamError: ``stream.full``: the disk takes nothing. Others as of the spool.
+        """
+        entry = _Entry(payload, count, asyncio.get_running_loop().create_future())
+        self._work.setdefault(stream, _Work()).entries.append(entry)
+        self._write_soon()
+        try:
+            await asyncio.shield(entry.durable)
+        except asyncio.CancelledError:
+            await asyncio.wait({entry.durable})
+            raise
+
+    def lose(self, stream: Stream, count: int, cause: Cause) -> None:
+        """Count records that could not be appended; it is written as soon as the disk takes something."""
+        self._work.setdefault(stream, _Work()).losses[cause] += count
+        self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all(), name="spools")
+
+    async def _write_all(self) -> None:
+        """Write what there is, and what comes meanwhile, until there is nothing more."""
+        tried: set[Stream] = set()
+        while stream := next((one for one in Stream if self._wants(one, tried)), None):
+            work = self._work.pop(stream)
+            try:
+                await self._with(stream, lambda spool, work=work, stream=stream: self._write(stream, spool, work))
+            except BaseException as error:
+                # What was lost is counted by the next turn that succeeds.
+                self._work.setdefault(stream, _Work()).losses.update(work.losses)
+                tried.add(stream)
+                _settle(work.entries, error)
+                if not isinstance(error, PophamError):
+                    raise
+            else:
+                _settle(work.entries, None)
+                self.appended(stream)
+
+    def _wants(self, stream: Stream, tried: set[Stream]) -> bool:
+        work = self._work.get(stream)
+        return work is not None and bool(work.entries or (work.losses and stream not in tried))
+
+    def _write(self, stream: Stream, spool: Spool, work: _Work) -> None:
+        if stream in _BULK and self._free(self._folder) < RESERVE:
+            raise _full(f"less than {RESERVE // (1024 * 1024)} MiB are free, which are left for events")
+        for cause, count in work.losses.items():
+            spool.lose(count, cause)
+        work.losses = Counter()
+        for entry in work.entries:
+            spool.append(entry.payload, entry.count)
+        spool.commit()
+
+    # What goes.
+
+    def view(self, stream: Stream) -> View | None:
+        """Return what waits in a stream; None if it never had a record."""
+        return self._views.get(stream)
+
+    async def read(self, stream: Stream, first: int, *, limit: int, key: Callable[[], Signs]) -> list[Frame]:
+        """Return frames from ``first`` on, signed; ``limit`` bytes at most, but one frame at least if there is any.
+
+        Raises:
+            StreamError: They cannot be read.
+        """
+        if stream not in self._spools:
+            return []
+
+        def work(spool: Spool) -> list[Frame]:
+            sign = key()
+            return [frame.sign(sign) for frame in spool.read(first, limit=limit)]
+
+        return await self._with(stream, work)
+
+    async def heard(self, standing: Standing) -> Continue | None:
+        """Take note of how far upstream is, and return where to go on; None for a stream that never had a record.
+
+        Raises:
+            StreamError: It cannot be written.
+        """
+        if standing.stream not in self._spools:
+            return None
+        return await self._with(standing.stream, lambda spool: spool.heard(standing))
+
+    # Limits.
+
+    async def set_limits(self, limits: Mapping[Stream, Limits]) -> None:
+        """Keep no more than this from now on; a stream that is not named keeps as much as by default.
+
+        Raises:
+            StreamError: It cannot be written.
+        """
+        self._limits = dict(limits)
+        from popham.streams.spool import Limits
+
+        for stream in list(self._spools):
+            await self._with(stream, lambda spool, new=limits.get(stream, Limits()): spool.set_limits(new))
+
+    async def enforce(self) -> None:
+        """Drop what is too old. Raises StreamError."""
+        for stream in list(self._spools):
+            await self._with(stream, lambda spool: spool.enforce())
+
+    # The disk.
+
+    async def _with(self, stream: Stream, work: Callable[[Spool], T]) -> T:
+        """Return what ``work`` does with a spool, alone and in a thread; note what waits then."""
+
+        def run() -> tuple[T, View]:
+            spool = self._need(stream)
+            try:
+                found = work(spool)
+            except OSError as error:
+                raise _full(str(error.strerror or error)) from error
+            return found, _look(spool)
+
+        async with self._turn:
+            found, self._views[stream] = await self._offload(run)
+        return found
+
+    def _need(self, stream: Stream) -> Spool:
+        """Return a spool, opened if it is not."""
+        from popham.streams.spool import Limits, Spool
+
+        spool = self._spools.get(stream)
+        if spool is None:
+            limits = self._limits.get(stream, Limits())
+            spool = self._spools[stream] = Spool.open(
+                self._folder / stream,
+                stream,
+                self._uid,
+                disk=self._disk,
+                clock=self._clock,
+                boot=self._boot,
+                limits=limits,
+            )
+        return spool
+
+
+def _look(spool: Spool) -> View:
+    return View(
+        epoch=spool.epoch,
+        first=spool.first,
+        next=spool.next,
+        waiting=spool.waiting,
+        bytes=spool.bytes,
+        oldest=spool.oldest,
+        lost={str(cause): count for cause, count in spool.lost.items()},
+    )
+
+
+def _settle(entries: Iterable[_Entry], error: BaseException | None) -> None:
+    """Tell those who wait that their records are durable, or why they are not."""
+    for entry in entries:
+        if entry.durable.done():
+            continue
+        if error is None:
+            entry.durable.set_result(None)
+        else:
+            entry.durable.set_exception(error)
+
+
+def _full(why: str) -> StreamError:
+    problem = f"the disk takes no records: {why}"
+    return StreamError("full", problem, "Make room where the agent keeps its state; it tries again by itself")

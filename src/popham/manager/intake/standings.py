@@ -1,0 +1,182 @@
+"""How far the intake is with each stream of each agent: small, since there are many, and few are used at a time.
+
+One thread changes it; others may look.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from popham.errors import StateError, StreamError
+from popham.manager.intake.position import Position
+from popham.store.data_rows import StreamRow
+from popham.streams.frame import Stream
+from popham.streams.receiving import Receiving
+
+EPOCHS: Final = 8
+"""Epochs of one stream of one agent that are known, the newest; frames of older ones are refused."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+@dataclass(slots=True)
+class Held:
+    """One epoch of one stream of one agent.
+
+    Attributes:
+        receiving: How far it is.
+        skew: Seconds that the agent's clock was ahead of ours; None if that is not known.
+        waiting: Records that waited at the agent, as it said last; None if it did not.
+        received: When its newest frames came, unix seconds.
+    """
+
+    receiving: Receiving
+    skew: float | None = None
+    waiting: int | None = None
+    received: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as what JSON has."""
+        notes = {"skew": self.skew, "waiting": self.waiting, "received": self.received}
+        return {**self.receiving.as_dict(), **notes}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Held:
+        """Return what :meth:`as_dict` returned; raises StateError."""
+        rest = dict(found)
+        skew, waiting, received = (rest.pop(name) for name in ("skew", "waiting", "received"))
+        return cls(Receiving.from_dict(rest), skew, waiting, received)
+
+
+@dataclass(slots=True)
+class Total:
+    """Of all agents: records that became durable, and cause → records that they had to drop."""
+
+    stored: int
+    lost: Counter[str]
+
+
+class Standings:
+    """What is known of one stream.
+
+    Attributes:
+        total: Of all agents.
+        changed: (uid, epoch) of what is not in the cache yet.
+        dropped: Likewise of what is known no more.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.total = Total(0, Counter())
+        self.changed: set[tuple[bytes, int]] = set()
+        self.dropped: set[tuple[bytes, int]] = set()
+        self._newest: dict[bytes, tuple[int, bytes]] = {}
+        self._older: dict[bytes, dict[int, bytes]] = {}
+
+    def __len__(self) -> int:
+        """Return how many agents have sent something."""
+        return len(self._newest)
+
+    def newest(self, uid: bytes) -> int:
+        """Return the newest epoch of an agent; 0 for none."""
+        found = self._newest.get(uid)
+        return found[0] if found else 0
+
+    def find(self, uid: bytes, epoch: int) -> Held | None:
+        """Return what is known of an epoch, a copy; None for nothing."""
+        found = self._newest.get(uid)
+        encoded = found[1] if found and found[0] == epoch else self._older.get(uid, {}).get(epoch)
+        return None if encoded is None else Held.from_dict(_decode(encoded))
+
+    def all_of(self, uid: bytes) -> Iterator[tuple[int, Held]]:
+        """Yield what is known of an agent: each epoch, the newest first."""
+        for epoch in sorted({self.newest(uid), *self._older.get(uid, ())} - {0}, reverse=True):
+            held = self.find(uid, epoch)
+            if held is not None:
+                yield epoch, held
+
+    def begin(self, uid: bytes, epoch: int) -> Held:
+        """Return a new epoch, of which nothing is known; :meth:`keep` keeps it.
+
+        Raises:
+            StreamError: ``stream.overlap``: it is older than those that are known, of which there are enough.
+        """
+        older = self._older.get(uid, {})
+        if len(older) >= EPOCHS - 1 and epoch < min(older):
+            problem = f"epoch {epoch} of the stream is too old to be known here"
+            raise StreamError("overlap", problem, "Begin a new epoch, above the newest that is known")
+        return Held(Receiving(self.stream, epoch))
+
+    def keep(self, uid: bytes, held: Held) -> None:
+        """Replace what is known of an epoch."""
+        epoch = held.receiving.epoch
+        encoded = _encode(held.as_dict())
+        found = self._newest.get(uid)
+        if found is None or epoch >= found[0]:
+            if found is not None and epoch > found[0]:
+                self._older.setdefault(uid, {})[found[0]] = found[1]
+            self._newest[uid] = (epoch, encoded)
+        else:
+            self._older.setdefault(uid, {})[epoch] = encoded
+        self.changed.add((uid, epoch))
+        self.dropped.discard((uid, epoch))
+        self._thin(uid)
+
+    def forget(self, uid: bytes) -> None:
+        """Know nothing more of an agent."""
+        for epoch, held in list(self.all_of(uid)):
+            self.total.stored -= held.receiving.stored
+            self.total.lost.subtract(held.receiving.lost)
+            self._note_dropped(uid, epoch)
+        self._newest.pop(uid, None)
+        self._older.pop(uid, None)
+
+    def row(self, uid: bytes, epoch: int, at: Position) -> StreamRow | None:
+        """Return what the cache is to have of an epoch; None if nothing is known."""
+        held = self.find(uid, epoch)
+        if held is None:
+            return None
+        return StreamRow(
+            uid=uid_text(uid),
+            stream=self.stream,
+            epoch=epoch,
+            body=json.dumps(held.as_dict(), sort_keys=True),
+            segment=at.segment,
+            position=at.at,
+        )
+
+    def restore(self, row: StreamRow) -> None:
+        """Take what the cache had. Raises StateError ``state.corrupt``."""
+        try:
+            held = Held.from_dict(json.loads(row.body))
+        except (KeyError, ValueError, TypeError) as error:
+            problem = f"how far stream {row.stream} of agent {row.uid} is cannot be read"
+            raise StateError("corrupt", problem, "Restore a backup of the database") from error
+        uid = UUID(row.uid).bytes
+        self.keep(uid, held)
+        self.changed.discard((uid, row.epoch))
+        self.total.stored += held.receiving.stored
+        self.total.lost.update(held.receiving.lost)
+
+    def _thin(self, uid: bytes) -> None:
+        older = self._older.get(uid)
+        while older and len(older) >= EPOCHS:
+            epoch = min(older)
+            del older[epoch]
+            self._note_dropped(uid, epoch)
+
+    def _note_dropped(self, uid: bytes, epoch: int) -> None:
+        self.dropped.add((uid, epoch))
+        self.changed.discard((uid, epoch))
+
+
+def uid_text(uid: bytes) -> str:
+    """Return a uid as the database has it."""
+    return str(UUID(bytes=uid))
