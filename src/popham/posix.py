@@ -82,6 +82,14 @@ def unlock_file(descriptor: int) -> None:
     os.close(descriptor)
 
 
+def free_bytes(path: Path) -> int:
+    """Return the bytes that this process may still write where ``path`` is, or its nearest parent that there is."""
+    while not path.exists():
+        path = path.parent
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
 def fsync_directory(path: Path) -> None:
     """Make the names in the directory ``path`` durable: a rename is not, until this returned."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

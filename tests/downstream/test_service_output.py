@@ -1,21 +1,16 @@
 """What a visitor gets who asks for the output of an operation, also through CGI."""
 
-import asyncio
 import json
-import os
 import random
 
 import pytest
 
-from popham.downstream import cgi
-from popham.downstream.service import VisitService
 from popham.model.names import digest
 from popham.model.operation import OUTPUT_LIMIT
-from popham.net.seam import Limits, Response
 from popham.net.signing import Operation
-from popham.net.visited import VisitListener
 from popham.trust.keys import SigningKey
 
+from .through_cgi import through_cgi
 from .visitors import Scene
 
 BODY = b"what it printed"
@@ -102,40 +97,9 @@ def test_an_output_is_no_upgrade(scene):
 
 
 async def test_the_largest_output_passes_through_cgi(tmp_path):
-    scene = Scene()
     body = random.Random(1).randbytes(OUTPUT_LIMIT)
-    scene.world.outputs = {digest(body): body}
-    scene.service = service = VisitService(scene.world, clock=scene.clock)
-    scene.visitor = scene.visits(scene.director)
-    listener = VisitListener(service, context=None, limits=Limits(), clock=scene.clock, rng=random.Random(1))
-    await listener.start_unix(tmp_path / "visit.sock")
-
-    async def through_cgi(request):
-        environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in request.headers.items()}
-        environ |= {
-            "REQUEST_METHOD": "POST",
-            "SCRIPT_NAME": "/SQC",
-            "PATH_INFO": "/v1/visit",
-            "QUERY_STRING": request.raw_query,
-            "CONTENT_LENGTH": "0",
-        }
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        end = cgi.time.monotonic() + 30.0
-        try:
-            found = await asyncio.to_thread(cgi.carry, environ, nothing, str(tmp_path / "visit.sock"), end)
-        finally:
-            os.close(nothing)
-        head, _, content = found.partition(b"\r\n\r\n")
-        status, *lines = head.decode().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines)
-        return Response(status=int(status.split()[1]), headers=headers, body=content)
-
-    try:
+    async with through_cgi(tmp_path) as (scene, ask_by_cgi):
+        scene.world.outputs = {digest(body): body}
         for _ in range(2):  # the first brings the nonce
-            request = scene.visitor.request(Operation.OUTPUT, query=f"sha256={digest(body)}")
-            answer = await through_cgi(request)
-            scene.visitor.believe(request, answer)
+            answer = await ask_by_cgi(Operation.OUTPUT, query=f"sha256={digest(body)}")
         assert (answer.status, answer.body) == (200, body)
-    finally:
-        await listener.stop()
-        await service.aclose()

@@ -22,7 +22,7 @@ class World:
         self.founders = {}
         self.founding = []
         self.bodies, self.contents, self.births, self.links = [], [], [], []
-        self.outputs = {}
+        self.outputs, self.streams, self.streamed = {}, {}, []
         self.lost_reports = self.reports = 0
         self.until = 0.0
         self.error = None
@@ -58,6 +58,13 @@ class World:
 
     async def output(self, sha256):
         return self.outputs.get(sha256)
+
+    async def stream(self, stream, standing, limit):
+        self.streamed.append((stream, standing, limit))
+        found = self.streams.get(stream, b"")
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def birth(self, documents):
         self.births.append(documents)

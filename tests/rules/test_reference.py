@@ -9,7 +9,7 @@ import click
 import msgspec
 import pytest
 
-from popham.agent.app import find_facts
+from popham.agent.facts import find_facts
 from popham.agent.settings import AgentSettings
 from popham.cli.main import cli
 from popham.model import communication, definition, policy, registry, schema, status

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from popham.downstream.service import VisitService
+from popham.downstream.standings import decode
 from popham.errors import VisitError
 from popham.net.seam import Peer, Request
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
@@ -28,7 +29,7 @@ class World:
     def __init__(self, number):
         self.uid, self.identity = UIDS[number], IDENTITIES[number]
         self.bodies, self.contents, self.lost_reports = [], [], 0
-        self.outputs = {}
+        self.outputs, self.streams, self.standings = {}, {}, []
 
     def find_director(self, keyid):
         return DIRECTOR.public.crypto if keyid == DIRECTOR.keyid else None
@@ -52,6 +53,20 @@ class World:
         if isinstance(found, Exception):
             raise found
         return found
+
+    async def stream(self, stream, standing, limit):
+        found, known = self.streams.get(stream, ()), decode(standing, stream)
+        if isinstance(found, Exception):
+            raise found
+        self.standings.append(known)
+        answer, left = b"", limit
+        for frame in found:
+            beyond = frame.head.epoch != known.epoch or frame.head.first >= known.next
+            if beyond and frame.head.total > left:
+                break
+            answer += frame.encode() if beyond else b""
+            left = limit - len(answer)
+        return answer
 
     def lost(self):
         self.lost_reports += 1

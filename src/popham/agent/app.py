@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import platform
 import random
-import socket
-import ssl
+import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -16,15 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from popham import __version__
-from popham.agent.apply import Applier
+from popham.agent.apply import Applier, in_thread
 from popham.agent.birth import Unborn, waits_for_birth
-from popham.agent.chain import dialing_context
 from popham.agent.circumstances import Circumstances
 from popham.agent.contact import ContactNote
 from popham.agent.credentials import Credentials
 from popham.agent.drift import DriftWatch
 from popham.agent.end import AgentEnd
 from popham.agent.enforcer import Enforcer
+from popham.agent.facts import find_facts
 from popham.agent.health import Health
 from popham.agent.joining import Joining
 from popham.agent.local import LocalDoor
@@ -39,7 +37,10 @@ from popham.agent.settings import AgentSettings, load_settings
 from popham.agent.sight import Sight
 from popham.agent.state import AgentState
 from popham.agent.status import Status
+from popham.agent.streams.sending import Sending
+from popham.agent.streams.spools import Spools
 from popham.agent.surroundings import Machine
+from popham.agent.transports import Transports
 from popham.agent.visited import AgentWorld
 from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
@@ -47,10 +48,9 @@ from popham.downstream.visited import Visited
 from popham.errors import StateError
 from popham.link.cadence import phase_of
 from popham.link.driver import Driver
-from popham.net.dialer import AiohttpDialer
-from popham.net.seam import Dialer, Limits
 from popham.posix import time_asleep
 from popham.statedir import StateDir
+from popham.streams.frame import BOOT
 from popham.trust.tuf import TrustedTuf
 
 _log = logging.getLogger(__name__)
@@ -188,8 +188,10 @@ class Agent:
         ways = self._ways = self._make_ways(end, uid)
         health = self._health = self._make_health(enforcer, applier, ways)
         door.check_in = end.check_in
-        driver = Driver(end, ways, draw=self._rng.random, said=self._said)
+        driver = Driver(end, ways, draw=self._rng.random, said=self._said, rounded=lambda: sending.release())  # noqa: PLW0108  # made below
         end.fetch.dials = lambda: driver.dials
+        spools = self._make_spools(uid)
+        sending = end.streams = self._make_sending(spools, end, driver, ways)
         sight = Sight(self._settings.location)
         machine = Machine(sight.choose(os.environ))
         locator = self._locator = Locator(enforcer, machine, end.settle, door.news.set, allows=sight.allows)
@@ -205,6 +207,7 @@ class Agent:
             left=applier.left,
             lacking=lambda: [ref.name for ref in enforcer.lacking],
             service=service.describe,
+            streams=spools.describe,
         )
         work = Work(
             self._settings,
@@ -223,11 +226,13 @@ class Agent:
         )
         operations.attend(work.means(rotate=credentials.rotate, restart=self._again.set))
         beside = [locator.run(), circumstances.run(), drift.run(), health.run(), operations.run()]
+        beside.append(sending.run())
         try:
             await self._drive(driver, beside, stopping)
             trials.end_process()
         finally:
             schedule.close()
+            await spools.close()
 
     def _read_trust(self) -> TrustedTuf:
         documents = self.state.documents()
@@ -265,6 +270,21 @@ class Agent:
             asleep=time_asleep,
         )
 
+    def _make_spools(self, uid: bytes) -> Spools:
+        folder, boot = self._dir.path("streams"), secrets.token_bytes(BOOT)
+        return Spools(folder, uid, self._clock, boot=boot, offload=in_thread)
+
+    def _make_sending(self, spools: Spools, end: AgentEnd, driver: Driver, ways: UpstreamWays) -> Sending:
+        return Sending(
+            spools,
+            end,
+            driver,
+            ways,
+            key=self.state.identity_key,
+            clock=self._clock,
+            draw=self._rng.random,
+        )
+
     async def _drive(
         self, driver: Driver, beside: Sequence[Coroutine[Any, Any, None]], stopping: asyncio.Event
     ) -> None:
@@ -294,7 +314,7 @@ class Agent:
 
     def _make_ways(self, end: AgentEnd, uid: bytes) -> UpstreamWays:
         return UpstreamWays(
-            self._make_dialer,
+            Transports(self.state, self._dir, self._clock).make,
             uid=uid,
             join=self._join_urls(),
             ordered=lambda: end.ordered,
@@ -319,19 +339,6 @@ class Agent:
             asleep=time_asleep,
         )
         return circumstances
-
-    def _make_dialer(self, url: str) -> Dialer:
-        join, certificate = self.state.join(), self.state.certificate()
-        if join is None or certificate is None:
-            raise StateError("not_enrolled", "this machine has no certificate yet")
-        context = self.state.room.with_room(lambda: self._make_context(join.ca, certificate))
-        uid = uuid.UUID(self.state.uid).bytes
-        return AiohttpDialer(url, context=context, limits=Limits(), instance_uid=uid)
-
-    def _make_context(self, ca: bytes, certificate: bytes) -> ssl.SSLContext:
-        key = self.state.identity_key().pem
-        now = self._clock.now()
-        return dialing_context(self._dir.root, ca=ca, certificate=certificate, key=key, now=now)
 
     def _renewed(self) -> None:
         """Show the new certificate from the next connection on; a held link stays."""
@@ -386,13 +393,3 @@ class Agent:
         if brought is not None and len(brought) <= limit:
             return brought  # a visitor brought it before the bundle that names it
         return await self._ways.dial().fetch(f"/v1/content/sha256/{sha256}", limit=limit)
-
-
-def find_facts() -> dict[str, str]:
-    """Return what is told of this machine, under OpenTelemetry's names."""
-    return {
-        "host.name": socket.gethostname(),
-        "host.arch": platform.machine(),
-        "os.type": platform.system().lower(),
-        "os.version": platform.release(),
-    }

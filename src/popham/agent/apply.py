@@ -21,11 +21,12 @@ from typing import TypeVar
 
 import msgspec
 
+from popham.agent.collect.wanted import WantedCollect
 from popham.agent.inspection import Inspection, Seen
 from popham.agent.permission import Permission
 from popham.agent.placed import Placed, PlacedRecord
 from popham.agent.placement import FailPoint, Placement, disk_error
-from popham.agent.planning import Applied, Plan, make_plan, want_all
+from popham.agent.planning import Applied, Plan, find_collect, make_plan, want_all
 from popham.agent.programs import Offload, Programs
 from popham.agent.settings import DEFAULT_FILE, AgentSettings
 from popham.agent.types.registry import supported_types
@@ -67,6 +68,7 @@ class Applier:
     Attributes:
         supported: Policy types that can be applied here; others are skipped.
         placed: Called when a set holds.
+        collects: Called with what a set that holds wants to be collected; None for nothing.
         programs: The commands that the machine permits.
     """
 
@@ -83,6 +85,7 @@ class Applier:
     ) -> None:
         self.supported: frozenset[str] = supported_types(settings)
         self.placed: Callable[[], None] = lambda: None
+        self.collects: Callable[[WantedCollect | None], None] = lambda _wanted: None
         self._settings = settings
         self._root = state_root
         self._source = source
@@ -119,6 +122,20 @@ class Applier:
             if not self._tidy:
                 await self._offload(lambda: self._tidy_up(plan.placed))
         self.placed()
+        self.collects(plan.collect)
+
+    async def adopt(self, policies: Sequence[Applied]) -> None:
+        """Collect what a set wants that a former process applied; whether all of it still holds is looked at later.
+
+        What this machine no longer permits is not collected until somebody settles that.
+        """
+        async with self._one:
+            try:
+                wanted = await self._offload(lambda: self._want(policies))
+            except (PophamError, OSError) as error:
+                _log.warning("what was collected is not, for now: %s", error)
+                return
+        self.collects(find_collect(wanted))
 
     async def check(self, policies: Sequence[Applied]) -> None:
         """Return if all of ``policies`` could be applied, as far as that can be known; nothing is changed.

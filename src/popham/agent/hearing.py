@@ -28,7 +28,8 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentRemoteConfig, ServerToAg
 from popham.opamp.schema.popham.v1 import popham_pb2
 from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive, Standings
 from popham.opamp.session import AgentSession
-from popham.opamp.wire import BLOB_KEY, BUNDLE_KEY, OWN_AGENT, REFERENCE_TYPE, SESSION, TRUST
+from popham.opamp.wire import BLOB_KEY, BUNDLE_KEY, OWN_AGENT, REFERENCE_TYPE, SESSION, STREAMS, TRUST
+from popham.streams.frame import Stream
 from popham.trust.verify import check_blob
 
 _log = logging.getLogger(__name__)
@@ -81,12 +82,20 @@ class Streams(Protocol):
         """Take note of a new held link."""
         ...
 
+    def release(self) -> None:
+        """Let everything go that is there."""
+        ...
+
     def wake(self) -> None:
         """Take note that upstream said something, so that other settings may hold, or that a link is gone."""
         ...
 
     async def hear(self, standings: Sequence[popham_pb2.Standing]) -> None:
         """Take note of how far upstream is, as it said over the held link. Raises WireError."""
+        ...
+
+    async def asked(self, stream: Stream, standing: bytes, limit: int) -> bytes:
+        """Return frames for a visitor that is so far. Raises WireError or StreamError."""
         ...
 
 
@@ -195,20 +204,11 @@ class Hearing:
             if not self._credentials.refused(message.error_response.error_message):
                 raise_refusal(message.error_response)
             return
-        if self.streams is not None:
-            heard = parse_custom(message.custom_message)
-            if isinstance(heard, Standings):
-                await self.streams.hear(heard.standings)
-                return
+        if message.custom_message.capability == STREAMS:
+            await self._hear_standings(message)
+            return
         try:
-            try:
-                await self._obey(message)
-            except TrustError as error:
-                self._enforcer.refuse(error)
-            if not self._put_off():
-                self._asked = False
-                await self.settle()
-            self._begun = True
+            await self._follow(message)
         except LinkError as error:
             if error.code == AWAITED:
                 self.news.set()  # that the bundle itself is to be brought
@@ -220,6 +220,21 @@ class Hearing:
         finally:
             if self.streams is not None:
                 self.streams.wake()
+
+    async def _hear_standings(self, message: ServerToAgent) -> None:
+        heard = parse_custom(message.custom_message)
+        if self.streams is not None and isinstance(heard, Standings):
+            await self.streams.hear(heard.standings)
+
+    async def _follow(self, message: ServerToAgent) -> None:
+        try:
+            await self._obey(message)
+        except TrustError as error:
+            self._enforcer.refuse(error)
+        if not self._put_off():
+            self._asked = False
+            await self.settle()
+        self._begun = True
 
     async def settle(self) -> None:
         """Bring into force what is to be; what has to be brought first is named in the next report.
@@ -247,6 +262,10 @@ class Hearing:
     def output(self, sha256: str) -> bytes | None:
         """Return an output of an operation; None if it is not kept."""
         return self.operations.output(sha256) if self.operations is not None else None
+
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
+        """Return frames for a visitor, as :meth:`Streams.asked`; nothing where there are no streams."""
+        return b"" if self.streams is None else await self.streams.asked(stream, standing, limit)
 
     async def bring(self, sha256: str, body: bytes) -> None:
         """Take a body that this end named as lacking; with the last one what it belongs to comes into force.

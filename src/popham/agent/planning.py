@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from popham.agent.collect.wanted import WantedCollect
 from popham.agent.folders import plan_folders
 from popham.agent.journal import Change, HandedStep, Work
 from popham.agent.permission import Permission, check_twice, malformed
@@ -57,6 +58,7 @@ class Plan:
         before: The record that holds.
         placed: The record that will hold.
         secrets: What no sentence may show.
+        collect: What is to be collected; None for nothing.
     """
 
     work: Work
@@ -64,6 +66,7 @@ class Plan:
     before: Placed
     placed: Placed
     secrets: tuple[str, ...]
+    collect: WantedCollect | None
 
 
 def make_plan(
@@ -119,7 +122,13 @@ def make_plan(
             left=tuple(left[-MAX_LEFT:]),
         ),
         secrets=tuple(secret for policy in wanted for secret in policy.secrets),
+        collect=find_collect(wanted),
     )
+
+
+def find_collect(wanted: Sequence[WantedPolicy]) -> WantedCollect | None:
+    """Return what is to be collected; None for nothing. A set has one such policy at most."""
+    return next((policy.collect for policy in wanted if policy.collect is not None), None)
 
 
 def want_all(

@@ -76,6 +76,7 @@ class Status:
         self._left: Callable[[], tuple[str, ...]] = tuple
         self._lacking: Callable[[], Sequence[str]] = tuple
         self._service: Callable[[], dict[str, Any]] | None = None
+        self._streams: Callable[[], dict[str, Any]] = dict
         self._problem = ""
         self._at: float | None = None
         self._url = ""
@@ -92,6 +93,7 @@ class Status:
         left: Callable[[], tuple[str, ...]] = tuple,
         lacking: Callable[[], Sequence[str]] = tuple,
         service: Callable[[], dict[str, Any]] | None = None,
+        streams: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         """Ask this end of the session from now on.
 
@@ -104,6 +106,7 @@ class Status:
             left: Returns the paths that no policy wants any more, and that stay.
             lacking: Returns the names of policies whose bodies are still to be brought here.
             service: Describes the agent's service.
+            streams: Describes what waits to be sent.
         """
         self._end = end
         self._driver = driver
@@ -113,6 +116,7 @@ class Status:
         self._left = left
         self._lacking = lacking
         self._service = service
+        self._streams = streams
 
     def serve(self, service: Callable[[], dict[str, Any]]) -> None:
         """Describe the agent's service, while it waits behind that to be born."""
@@ -184,6 +188,7 @@ class Status:
             found["metered"] = self._schedule.metered
         if self._locator is not None:
             found["location_unseen"] = list(self._locator.unseen)
+        found["streams"] = self._streams()
         try:
             found["left"] = list(self._left())
         except StateError as error:

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from popham.agent.state import AgentState
 from popham.net.seam import HeldConnection
+from popham.streams.frame import Stream
 from popham.trust.birth import AlreadyBorn
 from popham.trust.keys import IdentityKey
 from popham.trust.tuf import TrustedTuf
@@ -38,6 +39,10 @@ class Tells(Protocol):
 
     def output(self, sha256: str) -> bytes | None:
         """Return an output of an operation; None if it is not kept."""
+        ...
+
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
+        """Return frames of a stream, signed, from where a visitor is."""
         ...
 
     def lost(self) -> None:
@@ -99,6 +104,10 @@ class AgentWorld:
     async def output(self, sha256: str) -> bytes | None:
         """Return an output that a result names; None if it is not kept any more."""
         return self._end.output(sha256)
+
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
+        """Return frames of a stream, signed, from where the visitor is; nothing if it is to have none."""
+        return await self._end.stream(stream, standing, limit)
 
     async def birth(self, documents: bytes) -> bytes:
         """Raise AlreadyBorn: this machine belongs to a fleet, says which agent it is, and shows its certificate."""

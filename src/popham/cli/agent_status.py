@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from popham.cli.columns import ago, moment, some, span
+from popham.cli.columns import ago, count, moment, pairs, some, span
 from popham.cli.exits import FAILED
 from popham.cli.invocation import Invocation
 from popham.cli.machine import Machine, choosing
@@ -63,6 +63,7 @@ def render(found: Found, now: float, named: str = "") -> list[str]:
         *_bundle_rows(found),
         *_watch_rows(found, now),
         *_waiting_rows(found),
+        *_stream_rows(found, now),
     ]
     if found.get("problem"):
         rows.append(("problem", found["problem"]))
@@ -228,6 +229,23 @@ def _waiting_rows(found: Found) -> Rows:
     if found.get("collection_paused"):
         rows.append(("collection", f"paused since {moment(found['collection_paused'])}"))
     return rows
+
+
+# What waits to be sent.
+
+
+def _stream_rows(found: Found, now: float) -> Rows:
+    """Return how much waits in each stream, up to where it was sent, and what was lost by which cause."""
+    return [(name, _stream(one, now)) for name, one in (found.get("streams") or {}).items()]
+
+
+def _stream(one: Found, now: float) -> str:
+    text = f"sent up to {one['sent']}"
+    if one["waiting"]:
+        oldest = f", the oldest of {ago(now - one['oldest'])}" if one.get("oldest") else ""
+        text = f"{count(one['waiting'], 'record')} ({one['bytes']} bytes) to be sent{oldest}; {text}"
+    lost = {cause: number for cause, number in one["lost"].items() if number}
+    return f"{text}; lost: {pairs(lost)}" if lost else text
 
 
 # What to do.

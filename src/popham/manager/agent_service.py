@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from popham.clock import Clock
@@ -30,6 +31,9 @@ from popham.manager.rollout_telling import Progress
 from popham.manager.rollouts import StoredRollout
 from popham.manager.roster import Roster
 from popham.manager.told import check_tests
+from popham.manager.summary.newest import Newest
+from popham.manager.summary.rollups import Rollups
+from popham.manager.summary.window import NoFleet, Window
 from popham.manager.views import AgentView, CheckIn, Explanation, Page, PlacementView, Why
 from popham.model.definition import Definitions
 from popham.model.fleet import Admission, Tree
@@ -77,6 +81,8 @@ class AgentService:
         holders: Callable[[StoredRollout], Awaitable[int]] | None = None,
         operations: Register | None = None,
         intake: Callable[[], tuple[IntakeView, ...]] = tuple,
+        window: Window | None = None,
+        rollups: Rollups | None = None,
     ) -> None:
         """Wire the service.
 
@@ -96,6 +102,8 @@ class AgentService:
             holders: Counts the agents that still have what a rollout brought; None if nobody looks.
             operations: Keeps those that go on; None where nobody serves agents.
             intake: Returns how the intake of each stream is.
+            window: Puts the summary window together; None where nobody serves agents.
+            rollups: Reads what was rolled up of it; likewise.
         """
         self._store = store
         self._keys = keys
@@ -108,6 +116,8 @@ class AgentService:
         self._progress = progress
         self._holders = holders
         self._intake = intake
+        self._window = window or Window(NoFleet(), clock, Newest())
+        self._rollups = rollups
         self._operations = operations or Register(store, Nobody(), keys.director, clock)
         publishing = Publishing(ask_above=ask_above, members=members or self._stored_members, rng=rng)
         self._bundles = Bundles(keys.director, publishing)
@@ -153,6 +163,7 @@ class AgentService:
         """
         require(grant, Permission.READ)
         view = await self._store.read(lambda tx: self._view(tx, find_agent(tx, ref)))
+        view = replace(view, detail={**view.detail, "clock_skew": self._window.skew(view.uid)})
         return view if sees_digests(grant) else hide_of_agent(view)
 
     async def explain(self, grant: Grant, ref: str, *, setting: str = "", location: str = "") -> Explanation:

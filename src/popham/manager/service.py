@@ -19,6 +19,7 @@ from popham.manager.grant_service import GrantService
 from popham.manager.intake.views import IntakeView
 from popham.manager.measures import Measures
 from popham.manager.operations.service import OperationService
+from popham.manager.summary.service import SummaryService
 from popham.manager.tokens import create_token, revoke_token, view_token
 from popham.manager.views import (
     AuditCheck,
@@ -33,7 +34,7 @@ from popham.store.rows import AuditRow
 from popham.store.seam import Reading, Writing
 
 
-class ManagerService(AgentDefinitionService, GrantService, OperationService):
+class ManagerService(AgentDefinitionService, GrantService, OperationService, SummaryService):
     """The Manager's methods. One per process; safe to call from many tasks."""
 
     def measure(self, grant: Grant) -> Measures:

@@ -12,6 +12,7 @@ import msgspec
 
 from popham.config import load
 from popham.errors import ConfigError
+from popham.manager.intake.limits import Limits as IntakeLimits
 from popham.manager.publishing import ASK_ABOVE
 from popham.net.peers import Peers
 from popham.net.seam import Limits
@@ -135,6 +136,26 @@ class VisitsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("agentlist: write the whole path, from the root")
 
 
+class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the data of agents may use, until it is derived.
+
+    Attributes:
+        keep: Seconds that segments are kept after everything was derived from them.
+        bytes: Bytes of all segments; over that, agents keep what they have.
+        reserve: Bytes of the disk that are left free.
+        bytes_per_second: Bytes in a second of one agent; 0 for no limit.
+    """
+
+    keep: Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)] = 86_400.0
+    bytes: Annotated[int, msgspec.Meta(ge=256 * 1024**2)] = 16 * 1024**3
+    reserve: Annotated[int, msgspec.Meta(ge=0)] = 64 * 1024**2
+    bytes_per_second: Annotated[float, msgspec.Meta(ge=0)] = 4.0 * 1024**2
+
+    def bounds(self) -> IntakeLimits:
+        """Return the limits of the intake."""
+        return IntakeLimits(**msgspec.structs.asdict(self))
+
+
 class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one Manager.
 
@@ -147,6 +168,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         peers: From which addresses agents may connect.
         publish: How far a change reaches by itself.
         visits: How agents are visited.
+        intake: What the data of agents may use.
     """
 
     state: str = DEFAULT_STATE
@@ -157,6 +179,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     peers: PeersSettings = PeersSettings()
     publish: PublishSettings = PublishSettings()
     visits: VisitsSettings = VisitsSettings()
+    intake: IntakeSettings = IntakeSettings()
 
 
 @dataclass(frozen=True, slots=True)

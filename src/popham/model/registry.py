@@ -199,6 +199,8 @@ ROUTES: tuple[Route, ...] = (
     _people("POST", "/api/v1/operations/{name}/retry", OPERATORS),
     _people("GET", "/api/v1/summary", READERS),
     _people("GET", "/api/v1/summary/{ref}", READERS),
+    _people("GET", "/api/v1/summary/{ref}/rollups", READERS),
+    _people("GET", "/api/v1/group-summaries", READERS),
     _people("GET", "/api/v1/intake", READERS),
     _people("GET", "/api/v1/logs", READERS),
     _people("GET", "/api/v1/metrics", READERS),

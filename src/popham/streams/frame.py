@@ -37,6 +37,8 @@ OFFSET_LIMIT: Final = 1 << 62
 """Offsets stay below; so no sum of two leaves 63 bits."""
 TAIL: Final = 16
 """Bytes of a tail."""
+BOOT: Final = 8
+"""Bytes of the number of a process that appends."""
 SIGNATURE: Final = 64
 """Bytes of a signature: P-256 or Ed25519."""
 _MAGIC: Final = b"PFr1"

@@ -234,6 +234,7 @@ class SimAgent:
             seconds=COMMAND_TIMEOUT,
             upload=upload,
             dials=lambda: self.driver.dials,
+            paused=lambda: None,
         )
 
     async def _begin_anew(self) -> None:

@@ -44,6 +44,7 @@ from popham.trust.keys import IdentityKey
 from popham.trust.tuf import TrustedTuf
 from popham.upstream.ends import LinkEnd
 from popham.upstream.hub import Hub
+from popham.upstream.intake import Intake
 from popham.upstream.orders import Ordering
 
 ADMIN = Grant(actor="test", role=Role.ADMIN, source="memory")
@@ -97,14 +98,17 @@ class DirectLink:
 class DirectManager:
     """A Manager with nothing around it; its store survives :meth:`start` called again."""
 
-    def __init__(self, keys: ManagerKeys, ordering: Ordering | None = None) -> None:
-        """Begin with an empty store; ``ordering`` keeps operations."""
+    def __init__(
+        self, keys: ManagerKeys, ordering: Ordering | None = None, intake: Intake | None = None
+    ) -> None:
+        """Begin with an empty store; ``ordering`` keeps operations, and ``intake`` takes streams."""
         self.clock = VirtualClock()
         authority = copy.copy(keys.ca)
         authority._clock = self.clock  # noqa: SLF001  # keys are shared by tests, time is not
         self.keys = replace(keys, ca=authority)
         self.store = CountingStore()
         self._ordering = ordering
+        self._intake = intake
         self.book: ManagerBook
         self.hub: Hub
         self.live: Live
@@ -122,6 +126,7 @@ class DirectManager:
             endpoint=lambda: "https://manager:4320/v1/opamp",
             trust=trust,
             ordering=self._ordering,
+            intake=self._intake,
         )
         self.live = Live(self.book, self.hub)
         self.service = ManagerService(

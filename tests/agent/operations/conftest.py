@@ -65,6 +65,7 @@ class Ordered:
                 seconds=30.0,
                 upload=self.upload,
                 dials=lambda: self.dials,
+                paused=lambda: self.done.append("paused" if self.operations.paused_at else "resumed"),
             )
         )
         self.running = asyncio.ensure_future(self.operations.run())

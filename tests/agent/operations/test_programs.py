@@ -20,7 +20,7 @@ def means_of(tmp_path, seconds=60.0, **commands):
     settings = AgentSettings(commands=commands, command_timeout=seconds)
     programs = Programs(settings, tmp_path / "staged", at_once)
     rest = dict.fromkeys(
-        ("check_in", "collect", "restart", "diagnose", "rotate", "keyid", "upload", "dials"), None
+        ("check_in", "collect", "restart", "diagnose", "rotate", "keyid", "upload", "dials", "paused"), None
     )
     return Means(run=programs.run, seconds=seconds, **rest)
 

@@ -61,16 +61,6 @@ def test_rel_3_what_is_being_written_counts_against_the_bounds_until_it_is_settl
     assert (queue.room(b"a"), queue.room(b"b")) == (600, 600)
 
 
-def test_what_is_drained_leaves_nothing_behind():
-    queue = Queue()
-    queue.push(Item(b"a", 5))
-    queue.push(Item(b"b", 5))
-    drained = queue.drain()
-    queue.settle(drained)
-    assert not queue
-    assert queue.size == 0
-
-
 def serve(loads, *, seconds, rate=100e6, sync=0.004):
     """Return the waits of each agent, in virtual time.
 

@@ -14,6 +14,7 @@ from popham.agent.collect.wanted import Probe, WantedCommand
 from popham.agent.commands import Ended, Kept
 from popham.agent.programs import say_end
 from popham.errors import PolicyError
+from popham.streams.frame import Stream
 
 PRINTED_MAX: Final = 256 * 1024
 """Bytes of what a command prints that are kept."""
@@ -36,8 +37,9 @@ class Gathers(Protocol):
 
 @dataclass(slots=True)
 class Results:
-    """What one look brought."""
+    """What one look brought; ``stream`` is where the samples go."""
 
+    stream: Stream = Stream.METRICS
     samples: list[Sample] = field(default_factory=list)
     events: list[Record] = field(default_factory=list)
     lines: list[Record] = field(default_factory=list)

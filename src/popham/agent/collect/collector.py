@@ -6,51 +6,47 @@ Rules:
    interval, so that agents of one policy do not all send at once.
 2. A look that is still under way when the next is due is not joined by another: the beat is missed, not queued.
 3. Timers are of the monotonic clock, data of the wall clock.
-4. What another policy leaves as it is goes on: its schedule, how it was at the last look, counters.
-5. What cannot be looked at, or kept, is said once; the agent stays.
+4. What another policy leaves as it is goes on: its schedule, how it was at the last look, counters, places in files.
+5. What cannot be looked at is said once; what the disk does not take is counted.  The agent stays.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from popham.agent.collect.appends import Appends
 from popham.agent.collect.asking import AskedCommand, AskedProbe, Gathers, Results
-from popham.agent.collect.encoding import Encoder, Payload, Record
+from popham.agent.collect.encoding import WARN, Encoder, Payload, Record
+from popham.agent.collect.log_stream import LogStream
 from popham.agent.collect.probes import Prober
 from popham.agent.collect.sample import Sample
+from popham.agent.collect.tail.followed import Loss
 from popham.agent.collect.wanted import WantedCollect, WantedMetrics
 from popham.clock import Clock
 from popham.errors import StreamError
 from popham.streams.frame import Stream
+from popham.streams.gap import Cause
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_Look = Callable[[], Awaitable[Results]]
 SOON: Final = 10.0
 """Seconds within which the first look comes."""
 AT_ONCE: Final = 8
-"""Probes and commands under way at once."""
+"""Looks under way at once."""
 LOOK_MAX: Final = 30.0
 """Seconds after which a look at the machine is given up."""
-MINUTE: Final = 60.0
-
-
-class Appends(Protocol):
-    """The streams of this machine."""
-
-    async def append(self, stream: Stream, payload: bytes, count: int) -> None:
-        """Keep a payload of ``count`` records; returns once it is durable. Raises StreamError."""
-        ...
-
-    def waiting(self, stream: Stream) -> int:
-        """Return how many records wait to be sent."""
-        ...
+TOLD_MAX: Final = 256
+"""Events that wait to be kept; further ones push out the oldest."""
 
 
 class Looks(Protocol):
@@ -82,12 +78,14 @@ class _Job:
         look: Looks once.
         due: Loop time of the next look.
         running: The look under way.
+        over: Whether it is wanted no more; what a look still brings is dropped.
     """
 
     interval: float
-    look: Callable[[], Awaitable[None]]
+    look: _Look
     due: float
     running: asyncio.Task[None] | None = None
+    over: bool = False
 
 
 class Collector:
@@ -105,11 +103,11 @@ class Collector:
         prober: Prober,
         programs: Gathers,
         asks: Asks,
+        lines: Callable[[Callable[[Loss], None]], LogStream],
         clock: Clock,
-        resource: Mapping[str, str],
+        encoder: Encoder,
         phase: float,
         paused: Callable[[], bool],
-        logs: asyncio.Lock,
     ) -> None:
         """Collect nothing before :meth:`configure`.
 
@@ -119,11 +117,11 @@ class Collector:
             prober: Asks services.
             programs: Run commands.
             asks: Makes calls that may block.
+            lines: Makes what brings lines of logs, and tells what of files was lost.
             clock: Wall time.
-            resource: Attributes of this machine and its agent, for every payload.
+            encoder: Makes payloads.
             phase: The agent's own number in [0, 1).
             paused: Whether collection is paused.
-            logs: Held while something is appended to ``logs``.
         """
         self.sampled: list[Callable[[Sequence[Sample]], None]] = []
         self._appends = appends
@@ -131,26 +129,40 @@ class Collector:
         self._prober = prober
         self._programs = programs
         self._asks = asks
+        self._make_lines = lines
         self._clock = clock
-        self._encoder = Encoder(resource)
+        self._encoder = encoder
         self._phase = phase
         self._paused = paused
-        self._logs = logs
+        self._wanted: WantedCollect | None = None
         self._jobs: dict[Hashable, _Job] = {}
+        self._lines: LogStream | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._reads: tuple[Sequence[Any], bool] | None = None
         self._bound = asyncio.Semaphore(AT_ONCE)
         self._news = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        self._said: set[str] = set()
+        self._told: deque[Record] = deque(maxlen=TOLD_MAX)
+        self._full: set[Stream] = set()
 
     def configure(self, wanted: WantedCollect | None) -> None:
         """Collect what a policy wants from now on; None for nothing."""
+        self._wanted = wanted
         former, self._jobs = self._jobs, {}
-        for key, interval, make in self._jobs_of(wanted):
+        for key, interval, look in self._looks_of(wanted):
             known = former.pop(key, None)
-            self._jobs[key] = known or _Job(interval, make(), self._first(interval))
+            self._jobs[key] = known or _Job(interval, look, self._first(interval))
         for job in former.values():
-            if job.running is not None:
-                job.running.cancel()
+            job.over = True
+        self._news.set()
+
+    def look_again(self) -> None:
+        """Take note that collection was paused, or goes on."""
+        self._news.set()
+
+    def tell(self, event: Record) -> None:
+        """Have an event kept."""
+        self._told.append(event)
         self._news.set()
 
     async def run(self) -> None:
@@ -159,6 +171,8 @@ class Collector:
             async with asyncio.TaskGroup() as self._group:
                 while True:
                     self._news.clear()
+                    await self._read_lines()
+                    await self._tell_events()
                     self._begin_due(asyncio.get_running_loop().time())
                     await self._wait()
         finally:
@@ -172,6 +186,8 @@ class Collector:
         running = [job.running for job in self._jobs.values() if job.running is not None]
         if running:
             await asyncio.wait(running)
+        if self._lines is not None:
+            await self._lines.collect()
 
     # The schedule.
 
@@ -196,7 +212,10 @@ class Collector:
 
     async def _do(self, job: _Job) -> None:
         try:
-            await job.look()
+            async with self._bound:
+                found = await job.look()
+            if not job.over:
+                await self._keep_all(found)
         except Exception:  # noqa: BLE001  # whatever it is, the agent stays, and its log says it
             _log.exception("a look failed")
         finally:
@@ -213,89 +232,104 @@ class Collector:
 
     # What is looked at.
 
-    def _jobs_of(
-        self, wanted: WantedCollect | None
-    ) -> Iterable[tuple[Hashable, float, Callable[[], Callable[[], Awaitable[None]]]]]:
-        """Yield what is to be done: what it is the same by, how often, and what makes its look."""
+    def _looks_of(self, wanted: WantedCollect | None) -> Iterator[tuple[Hashable, float, _Look]]:
+        """Yield what is to be done: what it is the same by, how often, and its look."""
         if wanted is None:
             return
-        if wanted.summary_interval:
-            yield ("summary", wanted.summary_interval), wanted.summary_interval, lambda: self._summarize
-        metrics = wanted.metrics
+        every = wanted.summary_interval
+        if every:
+            yield ("summary", every), every, self._summarize
+        metrics, every = wanted.metrics, wanted.interval
         if metrics != WantedMetrics():
-            key = "metrics", wanted.interval, _key(metrics)
-            yield key, wanted.interval, lambda: lambda: self._measure(metrics, wanted.interval)
+            yield ("metrics", every, _key(metrics)), every, functools.partial(self._measure, metrics, every)
         for probe in wanted.probes:
-            yield (
-                ("probe", _key(probe)),
-                probe.interval,
-                lambda probe=probe: self._bounded(AskedProbe(probe, self._prober.ask, self._clock.now).look),
-            )
+            asked = AskedProbe(probe, self._prober.ask, self._clock.now)
+            yield ("probe", _key(probe)), probe.interval, asked.look
         for command in wanted.commands:
-            yield (
-                ("command", _key(command)),
-                command.interval,
-                lambda command=command: self._bounded(
-                    AskedCommand(command, self._programs, self._clock.now).look
-                ),
-            )
+            run = AskedCommand(command, self._programs, self._clock.now)
+            yield ("command", _key(command)), command.interval, run.look
 
-    async def _summarize(self) -> None:
-        seconds = LOOK_MAX
-        found = await self._asks.ask("summary", self._host.summarize, seconds=seconds)
+    async def _summarize(self) -> Results:
+        found = await self._asks.ask("summary", self._host.summarize, seconds=LOOK_MAX)
         at = self._clock.now()
+        views = {stream: self._appends.view(stream) for stream in Stream}
         waiting = [
             Sample(
                 name="popham.spool.records",
                 unit="{record}",
-                value=float(self._appends.waiting(stream)),
+                value=float(view.waiting if view is not None else 0),
                 at=at,
                 attributes={"popham.stream": stream.value},
             )
-            for stream in Stream
+            for stream, view in views.items()
         ]
-        await self._keep_samples(Stream.SUMMARY, [*(found or ()), *waiting])
+        return Results(stream=Stream.SUMMARY, samples=[*(found or ()), *waiting])
 
-    async def _measure(self, metrics: WantedMetrics, interval: float) -> None:
-        seconds = max(min(interval, LOOK_MAX), 1.0)
-        found = await self._asks.ask("metrics", lambda: self._host.measure(metrics), seconds=seconds)
-        await self._keep_samples(Stream.METRICS, found or [])
+    async def _measure(self, metrics: WantedMetrics, interval: float) -> Results:
+        look = functools.partial(self._host.measure, metrics)
+        found = await self._asks.ask("metrics", look, seconds=max(min(interval, LOOK_MAX), 1.0))
+        return Results(samples=found or [])
 
-    def _bounded(self, look: Callable[[], Awaitable[Results]]) -> Callable[[], Awaitable[None]]:
-        async def ask() -> None:
-            async with self._bound:
-                found = await look()
-            await self._keep_samples(Stream.METRICS, found.samples)
-            await self._keep(Stream.EVENTS, self._encoder.encode_records(found.events))
-            if found.lines:
-                async with self._logs:
-                    await self._keep(Stream.LOGS, self._encoder.encode_records(found.lines))
+    async def _read_lines(self) -> None:
+        """Begin, change or end the reading of lines."""
+        wanted = self._wanted
+        if wanted is None or not wanted.reads_lines:
+            if self._reading is not None:
+                self._reading.cancel()
+                await asyncio.wait({self._reading})
+            self._lines = self._reading = None
+            return
+        if self._lines is None and self._group is not None:
+            self._lines = self._make_lines(self._tell_loss)
+            self._reading = self._group.create_task(self._lines.run())
+            self._reads = None
+        reads = wanted.logs, self._paused()
+        if self._lines is not None and reads != self._reads:
+            self._lines.read(wanted.logs, paused=self._paused())
+            self._reads = reads
 
-        return ask
+    def _tell_loss(self, loss: Loss) -> None:
+        body = (
+            f"{loss.source}: {loss.size} bytes of {loss.path} were gone before they were read ({loss.cause})"
+        )
+        attributes = {
+            "popham.source": loss.source,
+            "log.file.path": loss.path,
+            "popham.cause": loss.cause.value,
+        }
+        event = Record(
+            body=body, at=self._clock.now(), event="popham.log.lost", severity=WARN, attributes=attributes
+        )
+        self.tell(event)
 
     # Into the streams.
 
-    async def note(self, events: Sequence[Record]) -> None:
-        """Put events into their stream."""
+    async def _keep_all(self, found: Results) -> None:
+        if found.samples:
+            for told in self.sampled:
+                told(found.samples)
+        await self._keep(found.stream, self._encoder.encode_samples(found.samples))
+        await self._keep(Stream.EVENTS, self._encoder.encode_records(found.events))
+        if found.lines and self._lines is not None:
+            await self._lines.bring(self._encoder.encode_records(found.lines))
+
+    async def _tell_events(self) -> None:
+        events = list(self._told)
+        self._told.clear()
         await self._keep(Stream.EVENTS, self._encoder.encode_records(events))
 
-    async def _keep_samples(self, stream: Stream, samples: Sequence[Sample]) -> None:
-        if samples:
-            for told in self.sampled:
-                told(samples)
-            await self._keep(stream, self._encoder.encode_samples(samples))
-
     async def _keep(self, stream: Stream, payloads: Iterable[Payload]) -> None:
-        """Append payloads; what the streams do not take is counted there, and said here once."""
+        """Append payloads; what the disk does not take is counted, and said here once."""
         for payload, count in payloads:
             try:
                 await self._appends.append(stream, payload, count)
             except StreamError as error:
-                if error.code not in self._said:
-                    _log.warning("%s: %s", stream.value, error)
-                self._said.add(error.code)
+                self._appends.lose(stream, count, Cause.DISK)
+                if stream not in self._full:
+                    _log.warning("%s are lost: %s", stream.value, error)
+                self._full.add(stream)
             else:
-                self._said.clear()
+                self._full.discard(stream)
 
 
 def _key(wanted: msgspec.Struct) -> bytes:

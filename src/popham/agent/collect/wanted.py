@@ -62,28 +62,6 @@ class WantedMetrics(_Form, frozen=True, kw_only=True):
         return wanted if isinstance(wanted, Choice) else Choice() if wanted else None
 
 
-class Multiline(_Form, frozen=True, kw_only=True):
-    """Several lines are one record, of which the first begins as the expression ``start`` says."""
-
-    start: str
-
-
-class LogSource(_Form, frozen=True, kw_only=True, rename={"origin": "from"}):
-    """Files whose lines are brought.
-
-    Attributes:
-        origin: ``end`` or ``beginning``: where a file is begun that was there before the policy.
-    """
-
-    name: str
-    paths: tuple[str, ...]
-    exclude: tuple[str, ...] = ()
-    encoding: str = "utf-8"
-    multiline: Multiline | None = None
-    origin: str = "end"
-    attributes: dict[str, str] = {}
-
-
 class Expectation(_Form, frozen=True, kw_only=True):
     """What is right beyond an answer; None for whatever comes."""
 
@@ -146,13 +124,14 @@ class WantedCollect(_Form, frozen=True, kw_only=True):
     """A policy of type ``collect``.
 
     Attributes:
+        logs: Each in its normal form, as :mod:`popham.agent.collect.tail` reads it.
         bandwidth: Bytes a second, at most, that are sent; None for any number.
     """
 
     interval: float = INTERVAL
     summary: bool | WantedSummary = True
     metrics: WantedMetrics = WantedMetrics()
-    logs: tuple[LogSource, ...] = ()
+    logs: tuple[dict[str, Any], ...] = ()
     probes: tuple[Probe, ...] = ()
     commands: tuple[WantedCommand, ...] = ()
     limits: WantedLimits = WantedLimits()
@@ -165,6 +144,11 @@ class WantedCollect(_Form, frozen=True, kw_only=True):
         if isinstance(self.summary, WantedSummary):
             return self.summary.interval
         return INTERVAL if self.summary else 0.0
+
+    @property
+    def reads_lines(self) -> bool:
+        """Whether something goes into the stream ``logs``."""
+        return bool(self.logs) or any(command.into == "logs" for command in self.commands)
 
     def sends(self, stream: str) -> bool:
         """Return whether what is in ``stream`` is sent."""

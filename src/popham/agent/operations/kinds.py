@@ -64,6 +64,7 @@ class Means:
         seconds: That a command may take.
         upload: Brings an output upstream, by its digest. May raise LinkError.
         dials: Whether this end dials now.
+        paused: Takes note that collection was paused, or goes on.
     """
 
     check_in: Callable[[], None]
@@ -76,6 +77,7 @@ class Means:
     seconds: float
     upload: Callable[[str, bytes], Awaitable[None]]
     dials: Callable[[], bool]
+    paused: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

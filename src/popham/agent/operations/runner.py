@@ -294,8 +294,10 @@ class Operations(Taking):
                 return Done(output=await means.diagnose())
             case Kind.PAUSE_COLLECTION:
                 self._pause.begin(self._clock.now())
+                means.paused()
             case Kind.RESUME_COLLECTION:
                 self._pause.end()
+                means.paused()
             case Kind.RUN:
                 return await run_named(str(operation.args["name"]), means)
             case Kind.ROTATE_KEY:

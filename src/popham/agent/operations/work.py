@@ -87,10 +87,12 @@ class Work:
         )
 
     async def _collect(self) -> None:
-        """Look anew at everything that is reported."""
+        """Look anew at everything that is reported, and send what waits."""
         self.end.tell_facts(self.facts())
         await self.drift.scan()
         await self.locator.look_now()
+        if self.end.streams is not None:
+            self.end.streams.release()
 
     async def _upload(self, sha256: str, body: bytes) -> None:
         await self.ways.dial().upload(f"{OUTPUTS}{sha256}", body)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from popham.agent.streams.spools import View
 from popham.streams.frame import Frame, Stream
-from popham.streams.standing import CREDIT, Range
+from popham.streams.standing import CREDIT, Range, Standing
+
+if TYPE_CHECKING:
+    from popham.streams.spool import Continue
 
 LINGER: Final = 0.1
 """Seconds that a record waits for others, so that they go together. Source: the bound of 0.2 s for push."""
@@ -20,15 +24,18 @@ class Course:
 
     Attributes:
         stream: Which one.
+        epoch: Of which history upstream told last how far it is; 0 before.
         first: Offset of the next record to send.
         released: Offset up to which a round, or a visit interval, let records go.
         credit: Bytes that upstream takes unasked.
         ranges: What it has beyond ``first``.
         until: It wants nothing before.
-        asked: A visitor asked not long before, and asks on; or was told to ask.
+        asked: Until when a visitor is waited for that asked, or was told to ask.
+        since: When the first record came that was not sent yet; None if none did.
     """
 
     stream: Stream
+    epoch: int = 0
     first: int = 0
     released: int = 0
     credit: int = CREDIT
@@ -52,9 +59,9 @@ class Course:
         """How far it is, to be compared: the epoch, and the next offset."""
         return self.epoch, self.first
 
-    def go_on(self, found: Continue, standing: Standing, now: float) -> None:
+    def go_on(self, found: Continue, view: View, standing: Standing, now: float) -> None:
         """Take note of what upstream said, and where the spool goes on then."""
-        self.epoch = standing.epoch if not found.forked else 0
+        self.epoch = view.epoch
         self.first = found.first
         self.ranges = () if found.forked else standing.ranges
         self.credit = standing.credit

@@ -90,10 +90,11 @@ class Lane:
     async def take(self, standing: Standing) -> None:
         """Take note of how far upstream is. Raises StreamError."""
         course = self.courses[standing.stream]
-        go_on = await self._terms.spools.heard(standing)
-        if go_on is not None:
-            course.go_on(go_on, standing, _now())
-            if go_on.forked:
+        found = await self._terms.spools.heard(standing)
+        view = self._terms.spools.view(standing.stream)
+        if found is not None and view is not None:
+            course.go_on(found, view, standing, _now())
+            if found.forked:
                 _log.warning("the stream %s begins anew: upstream has another history of it", course.stream)
                 self.release()
         self.wake()
@@ -106,7 +107,7 @@ class Lane:
         """
         await self.take(standing)
         course = self.courses[standing.stream]
-        works = self._terms.way.dials and not self._backoff.failures
+        works = self._terms.way.dials and not self._backoff.failures and self._terms.absent <= _now()
         limit = self.bandwidth.saved(limit, _now())
         if works or not limit or not self._terms.sends(course.stream):
             return b""
@@ -173,12 +174,11 @@ class Lane:
 
     async def _read(self, course: Course, limit: int) -> Batch | None:
         """Return the next frames that upstream does not have; None if there are none."""
-        terms = self._terms
-        while frames := await terms.spools.read(course.stream, course.first, limit=limit, key=terms.key):
-            frames = frames[:FRAMES]
+        terms, stream = self._terms, course.stream
+        while frames := (await terms.spools.read(stream, course.first, limit=limit, key=terms.key))[:FRAMES]:
             lacking = course.lacking(frames)
             if lacking:
-                end, view = lacking[-1].head.end, terms.spools.view(course.stream)
+                end, view = lacking[-1].head.end, terms.spools.view(stream)
                 waiting = max(0, view.next - end) if view is not None else 0
                 return Batch(b"".join(frame.encode() for frame in lacking), end, waiting)
             course.first = frames[-1].head.end
@@ -199,7 +199,9 @@ class Lane:
         except LinkError as error:
             if error.status != _CONFLICT:
                 raise
-            _log.info("upstream has something else of %s, and is asked how far it is: %s", course.stream, error)
+            _log.info(
+                "upstream has something else of %s, and is asked how far it is: %s", course.stream, error
+            )
             answer = await self._ask(course.stream)
         await self._heard(course, answer, before)
 

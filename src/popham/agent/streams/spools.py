@@ -16,14 +16,17 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from popham.agent.streams.signing import signer
 from popham.clock import Clock
 from popham.errors import PophamError, StreamError
 from popham.posix import free_bytes
 from popham.streams.frame import Frame, Stream
 from popham.streams.standing import Standing
+from popham.trust.keys import IdentityKey
 
 if TYPE_CHECKING:
     # Imported when the first record is written or found: an idle agent has a budget of memory.
@@ -145,9 +148,13 @@ class Spools:
         for stream in Stream:
             try:
                 if (self._folder / stream).is_dir():
-                    await self._with(stream, lambda _spool: None)
+                    await self.open(stream)
             except PophamError as error:
                 _log.warning("what waits in the stream %s cannot be read: %s", stream, error)
+
+    async def open(self, stream: Stream) -> None:
+        """Open a stream, also one that never had a record. Raises StreamError."""
+        await self._with(stream, _look)
 
     async def close(self) -> None:
         """Wait until what was appended is durable, and close every stream."""
@@ -178,6 +185,7 @@ class Spools:
             await asyncio.shield(entry.durable)
         except asyncio.CancelledError:
             await asyncio.wait({entry.durable})
+            entry.durable.exception()  # it is known, though nobody is told
             raise
 
     def lose(self, stream: Stream, count: int, cause: Cause) -> None:
@@ -195,7 +203,7 @@ class Spools:
         while stream := next((one for one in Stream if self._wants(one, tried)), None):
             work = self._work.pop(stream)
             try:
-                await self._with(stream, lambda spool, work=work, stream=stream: self._write(stream, spool, work))
+                await self._with(stream, partial(self._write, stream, work))
             except BaseException as error:
                 # What was lost is counted by the next turn that succeeds.
                 self._work.setdefault(stream, _Work()).losses.update(work.losses)
@@ -211,7 +219,7 @@ class Spools:
         work = self._work.get(stream)
         return work is not None and bool(work.entries or (work.losses and stream not in tried))
 
-    def _write(self, stream: Stream, spool: Spool, work: _Work) -> None:
+    def _write(self, stream: Stream, work: _Work, spool: Spool) -> None:
         if stream in _BULK and self._free(self._folder) < RESERVE:
             raise _full(f"less than {RESERVE // (1024 * 1024)} MiB are free, which are left for events")
         for cause, count in work.losses.items():
@@ -227,8 +235,20 @@ class Spools:
         """Return what waits in a stream; None if it never had a record."""
         return self._views.get(stream)
 
-    async def read(self, stream: Stream, first: int, *, limit: int, key: Callable[[], Signs]) -> list[Frame]:
+    def describe(self) -> dict[str, Any]:
+        """Return what waits in each stream that ever had a record, as plain data."""
+        return {str(stream): view.as_dict() for stream, view in sorted(self._views.items())}
+
+    async def read(
+        self, stream: Stream, first: int, *, limit: int, key: Callable[[], IdentityKey]
+    ) -> list[Frame]:
         """Return frames from ``first`` on, signed; ``limit`` bytes at most, but one frame at least if there is any.
+
+        Args:
+            stream: Of which stream.
+            first: Offset of the first record that is wanted.
+            limit: Bytes.
+            key: Returns the key whose certificate is in use.
 
         Raises:
             StreamError: They cannot be read.
@@ -237,8 +257,8 @@ class Spools:
             return []
 
         def work(spool: Spool) -> list[Frame]:
-            sign = key()
-            return [frame.sign(sign) for frame in spool.read(first, limit=limit)]
+            sign = signer(key())
+            return [frame.sign(sign) for frame in spool.read(max(first, spool.first), limit=limit)]
 
         return await self._with(stream, work)
 
@@ -261,15 +281,13 @@ class Spools:
             StreamError: It cannot be written.
         """
         self._limits = dict(limits)
-        from popham.streams.spool import Limits
-
         for stream in list(self._spools):
-            await self._with(stream, lambda spool, new=limits.get(stream, Limits()): spool.set_limits(new))
+            await self._with(stream, partial(self._limit, stream))
 
     async def enforce(self) -> None:
         """Drop what is too old. Raises StreamError."""
         for stream in list(self._spools):
-            await self._with(stream, lambda spool: spool.enforce())
+            await self._with(stream, _enforce)
 
     # The disk.
 
@@ -290,11 +308,10 @@ class Spools:
 
     def _need(self, stream: Stream) -> Spool:
         """Return a spool, opened if it is not."""
-        from popham.streams.spool import Limits, Spool
+        from popham.streams.spool import Spool
 
         spool = self._spools.get(stream)
         if spool is None:
-            limits = self._limits.get(stream, Limits())
             spool = self._spools[stream] = Spool.open(
                 self._folder / stream,
                 stream,
@@ -302,9 +319,17 @@ class Spools:
                 disk=self._disk,
                 clock=self._clock,
                 boot=self._boot,
-                limits=limits,
+                limits=self._limits_of(stream),
             )
         return spool
+
+    def _limits_of(self, stream: Stream) -> Limits:
+        from popham.streams.spool import Limits
+
+        return self._limits.get(stream) or Limits()
+
+    def _limit(self, stream: Stream, spool: Spool) -> None:
+        spool.set_limits(self._limits_of(stream))
 
 
 def _look(spool: Spool) -> View:
@@ -317,6 +342,10 @@ def _look(spool: Spool) -> View:
         oldest=spool.oldest,
         lost={str(cause): count for cause, count in spool.lost.items()},
     )
+
+
+def _enforce(spool: Spool) -> None:
+    spool.enforce()
 
 
 def _settle(entries: Iterable[_Entry], error: BaseException | None) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from popham.agent.collect.wanted import LogSource, Probe, WantedCollect
+from popham.agent.collect.wanted import Probe, WantedCollect
 from popham.agent.permission import Permission, malformed, read_body
 from popham.agent.sight import Targets
 from popham.agent.types.wanted import WantedPolicy
@@ -44,15 +44,15 @@ def want_collect(permission: Permission, name: str, body: Mapping[str, Any]) -> 
     return WantedPolicy(name=name, collect=asked)
 
 
-def _check_log(permission: Permission, policy: str, log: LogSource) -> None:
+def _check_log(permission: Permission, policy: str, log: Mapping[str, Any]) -> None:
     roots = [os.path.realpath(root) for root in permission.settings.collect.logs]
-    for path in log.paths:
+    for path in log["paths"]:
         plain = posixpath.dirname(_SPECIAL.split(path, maxsplit=1)[0])
         real = os.path.realpath(plain)
         if not any(posixpath.commonpath([root, real]) == root for root in roots):
             allowed = ", ".join(permission.settings.collect.logs) or "none"
             problem = (
-                f"policy {policy!r} wants to read {path} (logs: {log.name}), which is outside the directories of "
+                f"policy {policy!r} wants to read {path} (logs: {log['name']}), which is outside the directories of "
                 f"logs that this machine permits ({allowed})"
             )
             hint = f"Add {plain} to logs under [collect] in {permission.source} on this machine"

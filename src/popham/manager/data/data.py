@@ -13,7 +13,7 @@ from popham.errors import DefinitionError
 from popham.manager.data.aside import Shelf
 from popham.manager.data.asking import PageOf, Rows, Wanted, find_rows
 from popham.manager.data.catalog import Catalog
-from popham.manager.data.engine import Engine, UnreadableError
+from popham.manager.data.engine import Engine, EngineError, check_grep
 from popham.manager.data.follower import Follower, Snapshot, Source
 from popham.manager.data.series import find_names, find_series
 from popham.manager.data.settings import DataSettings
@@ -84,6 +84,8 @@ class Data:
 
         def work(connection: DuckDBPyConnection, looked: Looked) -> Rows:
             ((follower, snapshot),) = looked
+            if wanted.grep:
+                check_grep(connection, wanted.grep)
             return find_rows(connection, follower, snapshot, wanted, page)
 
         return await self._ask((stream,), work, after=after - 1)
@@ -106,7 +108,7 @@ class Data:
         followers = [self._followers[stream] for stream in streams]
         try:
             return await self._look(followers, work, after)
-        except UnreadableError as error:
+        except EngineError as error:
             found = [await follower.inspect() for follower in followers]
             if not any(found):
                 problem = f"this cannot be answered: {error}"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from popham.errors import DefinitionError, LinkError
+from popham.model.names import show
 
 if TYPE_CHECKING:
     from arro3.core import Table
@@ -36,8 +37,8 @@ WAITING: Final = 64
 Work = Callable[["DuckDBPyConnection"], T]
 
 
-class UnreadableError(Exception):
-    """A file cannot be read as what it was written as."""
+class EngineError(Exception):
+    """A statement failed: a file cannot be read, or the disk takes nothing."""
 
 
 class Engine:
@@ -61,9 +62,9 @@ class Engine:
         """Return what ``work`` returns, done in a thread with a connection of its own.
 
         Raises:
-            DefinitionError: ``definition.query``: it takes too long, or an expression is none.
+            DefinitionError: ``definition.query``: it takes too long, or too much memory.
             LinkError: ``link.busy``: too many ask.
-            UnreadableError: What is read for it cannot be.
+            EngineError: A statement failed.
         """
         if self._waiting >= WAITING:
             raise LinkError("busy", "too many questions about data are asked at once", "Ask again later")
@@ -98,31 +99,21 @@ class Engine:
             return self._root.cursor()
 
     @contextmanager
-    def reading(self) -> Iterator[DuckDBPyConnection]:
-        """Return a connection that only reads, for one thread. Blocks."""
-        connection = self.connect()
-        try:
-            yield connection
-        finally:
-            connection.close()
-
-    @contextmanager
-    def writing(self) -> Iterator[DuckDBPyConnection]:
-        """Return a connection that writes files. Blocks.
+    def open(self) -> Iterator[DuckDBPyConnection]:
+        """Return a connection, for one thread. Blocks.
 
         Raises:
-            OSError: The disk, or the memory, takes no more.
-            UnreadableError: What is read for it cannot be.
+            EngineError: A statement failed.
         """
         import duckdb
 
+        connection = self.connect()
         try:
-            with self.reading() as connection:
-                yield connection
-        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-            raise OSError(str(error)) from error
+            yield connection
         except duckdb.Error as error:
-            raise UnreadableError(str(error)) from error
+            raise EngineError(str(error)) from error
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Give up what it holds."""
@@ -171,8 +162,25 @@ def run(
     return connection.execute(statement, list(parameters))
 
 
+def check_grep(connection: DuckDBPyConnection, grep: str) -> None:
+    """Return if ``grep`` is a regular expression.
+
+    Raises:
+        DefinitionError: ``definition.query``.
+    """
+    import duckdb
+
+    try:
+        connection.execute("SELECT regexp_matches('', ?)", [grep]).fetchall()
+    except duckdb.InvalidInputException as error:
+        problem = f"{show(grep)} is no regular expression: {error}"
+        raise DefinitionError(
+            "query", problem, "Write it as RE2 has it; a backslash takes a meaning away"
+        ) from error
+
+
 def _guard(work: Work[T], connection: DuckDBPyConnection) -> T:
-    """Return what ``work`` returns; what is wrong with an expression of somebody's is said to them."""
+    """Return what ``work`` returns; what was too much is said to whoever asked."""
     import duckdb
 
     try:
@@ -185,4 +193,4 @@ def _guard(work: Work[T], connection: DuckDBPyConnection) -> T:
         problem = "this asks for more than fits into memory"
         raise DefinitionError("query", problem, "Ask for fewer agents, or for less time") from error
     except duckdb.Error as error:
-        raise UnreadableError(str(error)) from error
+        raise EngineError(str(error)) from error

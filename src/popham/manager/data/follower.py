@@ -23,7 +23,7 @@ from popham.clock import Clock
 from popham.manager.data.aside import Shelf
 from popham.manager.data.catalog import Catalog, Contents, PartFile
 from popham.manager.data.columns import LOGS, form_of, make_batch
-from popham.manager.data.engine import Engine, UnreadableError
+from popham.manager.data.engine import Engine, EngineError
 from popham.manager.data.payload import read_logs, read_points
 from popham.manager.data.place import place_of, position_of
 from popham.manager.data.recovery import load, set_aside
@@ -184,7 +184,7 @@ class Follower:
                     continue
             try:
                 await self.write()
-            except OSError as error:
+            except (OSError, EngineError) as error:
                 _log.warning(
                     "%s cannot be written into files, and waits in the intake: %s", self.stream, error
                 )
@@ -194,7 +194,7 @@ class Follower:
         """Write what is in memory into files, merge those that are small, and drop those that are old.
 
         Raises:
-            OSError: The disk takes nothing; the same is tried again at the next call.
+            OSError, EngineError: The disk takes nothing; the same is tried again at the next call.
         """
         if self._writing is None:
             self._writing, self._filling = self._filling, Tail()
@@ -204,10 +204,10 @@ class Follower:
         self._show(contents, read=True)
         while files := find_merge(self.catalog.contents.files):
             merged = await asyncio.to_thread(self._merge, files)
-            if merged is None:
-                await self.inspect()
-            else:
+            if merged is not None:
                 self._show(merged)
+            elif not await self.inspect():
+                break
         self._show(await asyncio.to_thread(self._drop))
         self._day = day_of(self._now())
 
@@ -241,7 +241,7 @@ class Follower:
         since, rows = self._oldest(), sum(batch.num_rows for batch in batches)
         files: list[PartFile] = []
         if batches:
-            with self._engine.writing() as connection:
+            with self._engine.open() as connection:
                 files = write_days(connection, self.catalog.folder, self.form, batches, since)
         dropped = Counter(held.dropped)
         dropped["age"] += rows - sum(file.rows for file in files)
@@ -255,12 +255,13 @@ class Follower:
         return contents
 
     def _merge(self, files: Sequence[PartFile]) -> Contents | None:
-        """Merge files, and return what counts then; None if one of them cannot be read. Blocks."""
+        """Merge files, and return what counts then; None if that failed. Blocks."""
         held = self.catalog.contents
         try:
-            with self._engine.writing() as connection:
+            with self._engine.open() as connection:
                 merged = merge(connection, self.catalog.folder, self.form, files)
-        except UnreadableError:
+        except EngineError as error:
+            _log.warning("%s: %d files cannot be merged: %s", self.stream, len(files), error)
             return None
         kept = tuple(file for file in held.files if file not in files)
         contents = msgspec.structs.replace(held, files=(*kept, merged))

@@ -33,7 +33,7 @@ def load(catalog: Catalog, engine: Engine) -> None:
         _log.error("%s; it is made anew from the files that are there", error.problem)
         path = catalog.folder / NAME
         path.replace(path.with_name(NAME + DAMAGED))
-        with engine.reading() as connection:
+        with engine.open() as connection:
             files = tuple(_without_merged(list(_find(connection, catalog.folder))))
         catalog.save(Contents(files=files, place=max((file.last for file in files), default=0)))
         catalog.load()
@@ -42,7 +42,7 @@ def load(catalog: Catalog, engine: Engine) -> None:
 def set_aside(catalog: Catalog, engine: Engine) -> Contents:
     """Set aside the files that cannot be read, and return what counts then. Blocks."""
     held = catalog.contents
-    with engine.reading() as connection:
+    with engine.open() as connection:
         bad = [file for file in held.files if _measure(connection, catalog.path(file)) is None]
     if not bad:
         return held

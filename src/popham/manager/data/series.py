@@ -85,7 +85,9 @@ def find_series(
 
 def _source(parts: Parts, wanted: Wanted) -> tuple[str, list[Any], dict[str, Any]]:
     """Return what a statement reads its rows from, as :func:`parts_of` does, of all streams."""
-    sources, parameters, tables = [], [], {}
+    sources: list[str] = []
+    parameters: list[Any] = []
+    tables: dict[str, Any] = {}
     for number, (follower, snapshot) in enumerate(parts):
         source, values, more = parts_of(follower, snapshot, wanted, table=f"tail{number}")
         sources += [source] if source else []

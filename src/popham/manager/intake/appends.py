@@ -23,6 +23,7 @@ class Append:
         since: When they began to wait here, by the monotonic clock.
         answer: Ended once they are durable, or refused.
         pieces: Frames that are not through yet.
+        size: Bytes of all frames.
         records: Records of all frames; what a gap stands for is none.
         taken: Of those, the records that were new and became durable.
         error: Why the rest is not taken; None as long as all is well.
@@ -38,6 +39,7 @@ class Append:
     since: float
     answer: asyncio.Future[None]
     pieces: int = 0
+    size: int = 0
     records: int = 0
     taken: int = 0
     error: PophamError | None = None

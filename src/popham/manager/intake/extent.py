@@ -102,6 +102,12 @@ class Extent:
                 return after
         return after
 
+    def follows(self, after: Position) -> bool:
+        """Return whether there is anything after a place."""
+        found = self.place(after)
+        segment = self.segments.get(found.segment)
+        return segment is not None and found.at < segment.size
+
     def behind(self, position: Position) -> Behind:
         """Return what follows ``position``."""
         size = records = 0

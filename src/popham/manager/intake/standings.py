@@ -16,6 +16,7 @@ import msgspec
 
 from popham.errors import StateError, StreamError
 from popham.manager.intake.position import Position
+from popham.manager.intake.views import Known
 from popham.store.data_rows import StreamRow
 from popham.streams.frame import Stream
 from popham.streams.receiving import Receiving
@@ -101,6 +102,23 @@ class Standings:
             held = self.find(uid, epoch)
             if held is not None:
                 yield epoch, held
+
+    def known(self, uid: bytes) -> Known | None:
+        """Return what is known of an agent, for people; None for nothing."""
+        found = [held for _, held in self.all_of(uid)]
+        if not found:
+            return None
+        lost: Counter[str] = Counter()
+        for held in found:
+            lost.update(held.receiving.lost)
+        return Known(
+            epoch=self.newest(uid),
+            stored=sum(held.receiving.stored for held in found),
+            lost=lost,
+            waiting=found[0].waiting,
+            skew=found[0].skew,
+            received=max(held.received for held in found),
+        )
 
     def begin(self, uid: bytes, epoch: int) -> Held:
         """Return a new epoch, of which nothing is known; :meth:`keep` keeps it.

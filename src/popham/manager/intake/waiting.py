@@ -110,15 +110,6 @@ class Queue(Generic[T]):
             if not lane.size and not lane.items:
                 del self._lanes[item.uid]
 
-    def drain(self) -> list[T]:
-        """Take all that waits, whoever's it is."""
-        taken: list[T] = []
-        while self._round:
-            lane = self._lanes[self._round.popleft()]
-            taken.extend(lane.items)
-            lane.items.clear()
-        return taken
-
     def _serve(self, lane: _Lane[T], taken: list[T]) -> bool:
         """Take what one lane may add; returns whether it goes on waiting."""
         lane.credit += self._quantum

@@ -85,11 +85,6 @@ class Worker(Generic[T]):
         if self._thread.ident is not None:
             self._thread.join()
 
-    def drain(self) -> list[T]:
-        """Return what waits and will not be done any more, once it has ended."""
-        with self._turn:
-            return self._queue.drain()
-
     def _run(self) -> None:
         """Be the thread."""
         try:
@@ -111,6 +106,8 @@ class Worker(Generic[T]):
             self._work(batch)
             self._done(batch)
         for job, answer in asked:
+            if not answer.set_running_or_notify_cancel():
+                continue
             try:
                 answer.set_result(job())
             except BaseException as error:  # noqa: BLE001 - whoever asked is told, whatever it was
@@ -128,4 +125,5 @@ class Worker(Generic[T]):
             asked, self._asked = self._asked, []
         self.ended.set_exception(refusal)
         for _job, answer in asked:
-            answer.set_exception(refusal)
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(refusal)

@@ -20,6 +20,7 @@ Whole days are deleted, so of each level there is up to a day more than is promi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 DAY: Final = 86_400
@@ -66,9 +67,4 @@ LEVELS: Final = (
     Level("1d", DAY, 396 * DAY, 0.01),
 )
 """All levels, the finest first; each is made of the one before, the first of the summary itself."""
-NAMES: Final = tuple(level.name for level in LEVELS)
-
-
-def find_level(name: str) -> Level:
-    """Return the level of this name; raises KeyError if there is none."""
-    return {level.name: level for level in LEVELS}[name]
+BY_NAME: Final = MappingProxyType({level.name: level for level in LEVELS})

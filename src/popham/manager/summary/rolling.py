@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from arro3.core import Table
     from duckdb import DuckDBPyConnection
 
+_log = logging.getLogger(__name__)
 FOLDER: Final = "rollups"
 """Name of the folder of all levels, beside those of the streams."""
 JOURNAL: Final = "journal.json"
@@ -71,8 +73,11 @@ class Rolling:
         self._engine = engine
         self._journal: Journal | None = None
 
-    def note(self, contents: Contents, folder: Path) -> None:
+    def note(self, contents: Contents, folder: Path) -> bool:
         """Put the windows into the journal that files of the summary brought something for.
+
+        Returns whether windows can be made of these files: not of those from before what the journal has, as they
+        are until somebody has read which there are.
 
         Args:
             contents: Which files there are; none of them is deleted meanwhile.
@@ -80,11 +85,11 @@ class Rolling:
         """
         journal = self._open()
         if contents.place <= journal.place:
-            return
+            return contents.place == journal.place
         paths = [_path(folder, file) for file in contents.files if file.last > journal.place]
         if paths:
             level = LEVELS[0]
-            with self._engine.writing() as connection:
+            with self._engine.open() as connection:
                 found = connection.execute(
                     'SELECT DISTINCT "at" // ? FROM read_parquet(?) WHERE place > ?',
                     [level.seconds * _NANO, paths, journal.place],
@@ -92,32 +97,33 @@ class Rolling:
             journal.open[level.seconds].update(number * level.seconds for (number,) in found)
         journal.place = contents.place
         self._save(journal)
+        return True
 
     def due(self, now: float) -> bool:
         """Return whether a window is to be made at ``now``, in unix seconds."""
         return any(True for _ in self._due(now))
 
-    def make(self, contents: Contents, folder: Path, plans: Mapping[str, float], now: float) -> int:
-        """Make every window that is due, the finest first; return how many were.
+    def make(self, contents: Contents, folder: Path, plans: Mapping[str, float], now: float) -> bool:
+        """Make the next window that is due, the finest first; return whether there was one.
 
         Args:
-            contents, folder: As for :meth:`note`.
+            contents: Which files of the summary there are; none of them is deleted meanwhile.
+            folder: Where they are.
             plans: Agent → seconds between two samples, where that is not the default.
             now: Unix seconds.
         """
-        made = 0
-        while (found := next(self._due(now), None)) is not None:
-            level, number, window = found
-            journal = self._open()
-            if level.is_kept(window, now):
-                self._make(number, window, contents, folder, plans)
-                if number + 1 < len(LEVELS):
-                    above = LEVELS[number + 1]
-                    journal.open[above.seconds].add(above.window(window))
-            journal.open[level.seconds].discard(window)
-            self._save(journal)
-            made += 1
-        return made
+        level, number, window = next(self._due(now), (LEVELS[0], -1, 0))
+        if number < 0:
+            return False
+        journal = self._open()
+        if level.is_kept(window, now):
+            self._make(number, window, contents, folder, plans)
+            if number + 1 < len(LEVELS):
+                above = LEVELS[number + 1]
+                journal.open[above.seconds].add(above.window(window))
+        journal.open[level.seconds].discard(window)
+        self._save(journal)
+        return True
 
     def drop(self, now: float) -> list[str]:
         """Delete the days that are kept no more; return ``600/2027-01-15`` of each."""
@@ -141,7 +147,7 @@ class Rolling:
     ) -> None:
         """Make the file of one window, of what there is of it at the level below."""
         level = LEVELS[number]
-        with self._engine.writing() as connection:
+        with self._engine.open() as connection:
             if number == 0:
                 paths = [_path(folder, file) for file in _within(contents.files, window, level.seconds)]
                 if paths:
@@ -203,6 +209,10 @@ class Rolling:
             try:
                 self._journal = msgspec.json.decode((self._folder / JOURNAL).read_bytes(), type=Journal)
             except FileNotFoundError:
+                self._journal = Journal()
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                # By the fourth rule nothing is lost by doing it all again.
+                _log.warning("the journal of roll-ups is damaged, and is begun anew: %s", error)
                 self._journal = Journal()
         return self._journal
 

@@ -26,6 +26,7 @@ from popham.manager.views import AgentView
 from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import STREAMS
 from popham.model.status import Downtime, Presence, presence
+from popham.model.types.collect_schema import INTERVAL
 from popham.store.data_rows import AlertRow, SummaryRow
 from popham.streams.frame import Stream
 from popham.upstream.record import Record, Wanted
@@ -63,6 +64,24 @@ class Fleet(Protocol):
         ...
 
 
+class NoFleet:
+    """Nobody is in memory: for commands that run beside a stopped Manager, and for tests."""
+
+    downtimes: Sequence[Downtime] = ()
+
+    def record(self, uid: str) -> Record | None:  # noqa: ARG002  # the form of Fleet
+        """Return None."""
+        return None
+
+    def records(self) -> Iterable[Record]:
+        """Return nobody."""
+        return ()
+
+    def wanted(self, group: str) -> Wanted | None:  # noqa: ARG002  # the form of Fleet
+        """Return None."""
+        return None
+
+
 class Window:
     """Puts rows of the summary window together. Used on the loop's thread."""
 
@@ -71,7 +90,7 @@ class Window:
         fleet: Fleet,
         clock: Clock,
         newest: Newest,
-        known: Callable[[str], Mapping[Stream, Known]],
+        known: Callable[[str], Mapping[Stream, Known]] = lambda _uid: {},
         *,
         keepalive: float = KEEPALIVE,
     ) -> None:
@@ -112,6 +131,17 @@ class Window:
             if self._clock.monotonic() - at >= SAME:
                 found = await self._count(worst_states(alerts))
                 self._counted = self._clock.monotonic(), found
+        return found
+
+    async def intervals(self) -> dict[str, float]:
+        """Return agent → seconds between two samples of its summary, where that is not the default."""
+        found, began = {}, self._clock.monotonic()
+        for number, record in enumerate(list(self._fleet.records())):
+            if number % _LOOK == 0:
+                began = await self._rest(began)
+            interval = self._plan(record).interval
+            if interval is not None and interval != INTERVAL:
+                found[record.uid] = interval
         return found
 
     def skew(self, uid: str) -> float | None:

@@ -30,7 +30,9 @@ REST: Final = 0.25
 LINGER: Final = 0.1
 """The same after something was read: so long lines come together for one append."""
 SEARCH: Final = 3.0
-"""Seconds from one search for files to the next; a name that leads to another file causes one at once."""
+"""Seconds from one search for files to the next, if no directory changes; one that does causes one at once."""
+SHARE: Final = 50
+"""Times as long as a search took that the next waits at least, however quickly directories change."""
 RETRY: Final = 2.0
 """Seconds after which is tried again what the disk did not take."""
 
@@ -119,8 +121,8 @@ class LogFiles:
         )
         self._wake = asyncio.Event()
         self._asked: list[asyncio.Future[None]] = []
-        self._searched = 0.0
-        self._same = False
+        self._searched = self._pause = 0.0
+        self._asked_for, self._same = True, True
         self._paused = False
         self._stopped = ""
         self._in_turn = False
@@ -144,7 +146,7 @@ class LogFiles:
                 self._asked.clear()
                 self._wake.clear()
                 rest = await self._go_round()
-                if self._same or self._stopped:
+                if rest and (not self._asked_for or self._stopped):
                     _answer(asked)
                 if rest:
                     with contextlib.suppress(TimeoutError):
@@ -189,20 +191,22 @@ class LogFiles:
         )
 
     def _look_anew(self) -> None:
-        self._same = False
+        self._asked_for = True
         self._wake.set()
 
     async def _go_round(self) -> float:
         """Look at all files once; return the seconds to rest."""
         try:
             now = self._clock.monotonic()
-            if not self._same or now - self._searched >= SEARCH:
-                self._same = True
+            since = now - self._searched
+            if self._asked_for or since >= SEARCH or (not self._same and since >= self._pause):
+                self._same, self._asked_for = True, False
                 self._tell(await self._call(self._reader.search, now, self._clock.now()))
                 # So it is known where files are begun, and what the last batch did not bring.
                 await self._call(self._reader.save, self._clock.now())
                 self._release()
-                self._searched = now
+                self._searched = self._clock.monotonic()
+                self._pause = SHARE * (self._searched - now)
             if not await self._call(self._reader.look, now):
                 self._same = False
             if self._paused:
@@ -211,7 +215,7 @@ class LogFiles:
             if batch.payloads:
                 await self._bring(batch)
         except (StreamError, StateError, OSError) as error:
-            self._same, self._stopped = False, _say(error)
+            self._asked_for, self._stopped = True, _say(error)
             return RETRY
         self._stopped = ""
         if more:

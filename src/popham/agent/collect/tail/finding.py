@@ -15,6 +15,8 @@ LOOKED: Final = 20_000
 """Names that one search looks at, at most."""
 FILES: Final = 512
 """Files that are followed at once, at most: each has a descriptor, and a process has 1,024 of them."""
+FOLDERS: Final = 64
+"""Directories that are looked at between searches, at most."""
 PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4")
 """Endings of files that rotation has packed: their lines were read before."""
 Key = tuple[int, int]
@@ -28,20 +30,29 @@ class Found:
     Attributes:
         files: Path and source of each file; of one with several names, the first.
         over: How many were left aside, or 1 if names were: there were too many.
+        folders: When the directories changed in which was looked; nothing is new as long as none does.
     """
 
     files: dict[Key, tuple[str, Source]]
     over: int
+    folders: dict[str, int]
 
 
 class _Budget:
-    """Counts names down."""
+    """Counts names down, and notes where was looked."""
 
     def __init__(self, left: int) -> None:
         self.left = left
+        self.folders: dict[str, int] = {}
+
+    def note(self, folder: str) -> None:
+        """Note that a change of this directory matters."""
+        if folder not in self.folders and len(self.folders) < FOLDERS:
+            self.folders[folder] = changed_at(folder)
 
     def names(self, folder: str) -> list[os.DirEntry[str]]:
         """Return what is in a directory, in order; nothing where that cannot be said."""
+        self.note(folder)
         entries = []
         try:
             with os.scandir(folder or "/") as found:
@@ -71,7 +82,15 @@ def find_files(sources: Sequence[Source], *, most: int = FILES, looked: int = LO
                 files[key] = path, source
             else:
                 over += 1
-    return Found(files, over or int(budget.left <= 0))
+    return Found(files, over or int(budget.left <= 0), budget.folders)
+
+
+def changed_at(folder: str) -> int:
+    """Return when names in a directory changed, in nanoseconds; 0 if there is none."""
+    try:
+        return os.stat(folder or "/").st_mtime_ns  # noqa: PTH116  # a Path for each look costs more than the look
+    except OSError:
+        return 0
 
 
 def find_moved(folder: str, inodes: frozenset[int], *, looked: int = LOOKED) -> Iterator[tuple[Key, str]]:
@@ -107,6 +126,7 @@ def _expand(folder: str, parts: Sequence[str], budget: _Budget) -> Iterator[str]
             if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                 yield from _expand(entry.path, parts, budget)
     elif not any(sign in part for sign in "*?["):
+        budget.note(folder)
         yield from _expand(f"{folder}/{part}", rest, budget)
     else:
         for entry in budget.names(folder):

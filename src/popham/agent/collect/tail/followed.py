@@ -109,7 +109,8 @@ class Followed:
         self._deleted: float | None = None
         self._known = 0
         self._scanned = 0
-        self._flushed = -1
+        # The size at which what is left is no line: half a character, or the end of a line that was taken.
+        self._rest = -1
         self._script: Script | None = None
         self._start: re.Pattern[str] | None = None
         self.assign(source)
@@ -190,7 +191,7 @@ class Followed:
             self._lost.append(Loss(self.source.name, self.path, unread, Cause.DELETED))
             return True
         rests = now - max(self.gone, self._grown) >= GRACE
-        return rests and (unread <= 0 or self._flushed == self.size)
+        return rests and (unread <= 0 or self._rest == self.size)
 
     def read(self, most: int, now: float) -> Piece | None:
         """Return the next lines; None if there are none yet.
@@ -226,11 +227,12 @@ class Followed:
         final = not self.full and self._is_final(quiet, ended=end == len(data))
         if final:
             end = script.whole(len(data))
-            self._flushed = self.place.offset + len(data)
         mark = 0 if self.place.offset else script.mark
         if end <= mark:
             if self.full:
                 self._scanned = self.place.offset + script.whole(len(data))
+            elif final:
+                self._rest = self.size
             return None
         lines = script.split(data[mark:end])
         if mark:
@@ -240,7 +242,10 @@ class Followed:
         elif not lines.bodies[0] and self.place.guard and not self.place.guard.endswith(script.newline):
             # The end of a line that was taken before it had one.
             del lines.bodies[0], lines.ends[0]
-        return Piece(lines, data, self.place) if lines.bodies else None
+        if not lines.bodies:
+            self._rest = self.size if final else self._rest
+            return None
+        return Piece(lines, data, self.place)
 
     def _read_long(self, script: Script, most: int, quiet: float) -> Piece | None:
         """Look for the end of a line that is longer than what is read at once."""
@@ -253,7 +258,6 @@ class Followed:
             self._scanned = end
             if self.full or not self._is_final(quiet, ended=False):
                 return None
-            self._flushed = end
         offset = self.place.offset
         mark = 0 if offset else script.mark
         kept = os.pread(self._descriptor, LONG, offset + mark)
@@ -267,7 +271,7 @@ class Followed:
 
     def _may_flush(self, now: float) -> bool:
         """Return whether what is left may have to be taken as it is."""
-        unread = self.size > self.place.offset and self._flushed != self.size
+        unread = self.size > self.place.offset and self._rest != self.size
         return unread and self._is_final(now - self._grown, ended=True)
 
     def _begin_again(self, size: int, known: int, cause: Cause) -> None:
@@ -275,5 +279,5 @@ class Followed:
         unread = known - self.place.offset
         if unread > 0:
             self._lost.append(Loss(self.source.name, self.path, unread, cause))
-        self.place, self._scanned, self._flushed, self._known = Place(), 0, -1, 0
+        self.place, self._scanned, self._rest, self._known = Place(), 0, -1, 0
         self.size, self.due, self._script = size, True, None

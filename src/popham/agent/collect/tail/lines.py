@@ -22,7 +22,6 @@ RECORD: Final = 128 * 1024
 """Bytes of a record of several lines: where it would have more, the next begins."""
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _WIDE: Final = MappingProxyType({"utf-16le": "utf-16-le", "utf-16be": "utf-16-be"})
-_WHOLE: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -37,7 +36,7 @@ class Lines:
 
     bodies: list[bytes]
     ends: list[int]
-    cut: Mapping[int, int] = field(default=_WHOLE)
+    cut: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from types import MappingProxyType
 from typing import Final
 
 from popham.agent.collect.tail.followed import Followed, Piece
@@ -16,7 +15,6 @@ from popham.agent.collect.tail.wire import Envelope, Heads, encode_lines
 
 PAYLOAD: Final = 448 * 1024
 """Bytes of records of one payload: it fits into a frame even where nothing can be compressed."""
-_WHOLE: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +63,7 @@ class Packer:
                 self._close()
                 continue
             end = first + fitting
-            cut = (
-                {at - first: lines.cut[at] for at in range(first, end) if at in lines.cut}
-                if lines.cut
-                else _WHOLE
-            )
+            cut = {at - first: left_out for at, left_out in lines.cut.items() if first <= at < end}
             self._take(encode_lines(heads, lines.bodies[first:end], cut), fitting)
             self._size += sums[end] - sums[first] + fitting * heads.over
             self._batch.advances.append(Advance(file, piece.place(end - 1), fitting))

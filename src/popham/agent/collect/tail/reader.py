@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from popham.agent.collect.tail.checkpoint import ROWS, Checkpoint, Row, Step, save, take_up
-from popham.agent.collect.tail.finding import FILES, Key, find_files, find_moved
+from popham.agent.collect.tail.finding import FILES, Key, changed_at, find_files, find_moved
 from popham.agent.collect.tail.followed import LONG, Followed, Loss
 from popham.agent.collect.tail.packing import Advance, Batch, Packer
 from popham.agent.collect.tail.source import Source
@@ -70,6 +70,7 @@ class Reader:
         self._rows: dict[Key, Row] = {}
         self._unsaved = False
         self._moved = False
+        self._folders: Mapping[str, int] = {}
 
     def start(self, epoch: int, end: int) -> None:
         """Take up what the checkpoint says; the stream ends at ``end`` now. Raises StateError, OSError."""
@@ -95,7 +96,7 @@ class Reader:
     def search(self, now: float, wall: float) -> list[Loss]:
         """Look which files there are, and let go of others; return what was lost; :meth:`save` comes next."""
         found = find_files(self._sources, most=self._most)
-        self.over = found.over
+        self.over, self._folders = found.over, found.folders
         self.problems = {}
         wanted = {source.name: source for source in self._sources}
         for key, file in list(self._files.items()):
@@ -124,8 +125,8 @@ class Reader:
         return losses
 
     def look(self, now: float) -> bool:
-        """Look whether there is something to read; return whether all files have the names they were found by."""
-        same = True
+        """Look whether there is something to read; return whether a search would find the same files."""
+        same = all(changed_at(folder) == changed for folder, changed in self._folders.items())
         for file in self._files.values():
             try:
                 here = file.look(now)

@@ -1,0 +1,174 @@
+"""Whether anything is collected here: what a policy of type ``collect`` wants, whichever set brought it into force.
+
+An idle agent has a budget of memory: what collects is loaded when the first policy wants it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from popham.agent.collect.appends import Appends
+from popham.agent.collect.wanted import WantedCollect
+from popham.agent.programs import Programs
+from popham.agent.settings import AgentSettings
+from popham.agent.storage import Storage
+from popham.clock import Clock
+from popham.errors import StreamError
+from popham.streams.frame import Stream
+
+if TYPE_CHECKING:
+    from popham.agent.collect.collector import Collector
+
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The machine, and the agent on it.
+
+    Attributes:
+        settings: What this machine permits.
+        source: The file that came from.
+        storage: Where the agent keeps what it knows.
+        programs: The commands of the machine.
+        host_name: Its name.
+        uid: instance_uid, as text.
+        phase: The agent's own number in [0, 1).
+        clock: Wall time.
+    """
+
+    settings: AgentSettings
+    source: Path
+    storage: Storage
+    programs: Programs
+    host_name: str
+    uid: str
+    phase: float
+    clock: Clock
+
+
+class Sends(Protocol):
+    """Sends what is in the streams; :class:`popham.agent.streams.sending.Sending` does.
+
+    Attributes:
+        withheld: Streams of which nothing is sent.
+        bandwidth: Bytes a second, at most; 0 for any number.
+    """
+
+    withheld: frozenset[Stream]
+    bandwidth: float
+
+
+class Collection:
+    """Collects as the policy in force says.
+
+    Attributes:
+        wanted: What that policy wants; None for nothing.
+    """
+
+    def __init__(self, site: Site, appends: Appends, sends: Sends, *, paused: Callable[[], bool]) -> None:
+        """Collect nothing before :meth:`configure`.
+
+        Args:
+            site: The machine.
+            appends: Takes what is found.
+            sends: Sends it.
+            paused: Whether collection is paused.
+        """
+        self.wanted: WantedCollect | None = None
+        self._site = site
+        self._appends = appends
+        self._sends = sends
+        self._paused = paused
+        self._news = asyncio.Event()
+        self._collector: Collector | None = None
+
+    def configure(self, wanted: WantedCollect | None) -> None:
+        """Collect this from now on; None for nothing."""
+        if wanted == self.wanted:
+            return
+        self.wanted = wanted
+        self._sends.withheld = frozenset(
+            stream for stream in Stream if wanted is not None and not wanted.sends(stream)
+        )
+        self._sends.bandwidth = float((wanted.bandwidth if wanted is not None else None) or 0)
+        if self._collector is not None:
+            self._collector.configure(wanted)
+        self._news.set()
+
+    def look_again(self) -> None:
+        """Take note that collection was paused, or goes on."""
+        if self._collector is not None:
+            self._collector.look_again()
+
+    async def look_now(self) -> None:
+        """Look at everything once; returns when all of it is in the streams."""
+        if self._collector is not None:
+            await self._collector.look_now()
+
+    async def run(self) -> None:
+        """Collect until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                await self._bound()
+                if self._collector is None and self.wanted is not None:
+                    self._collector = self._make()
+                    self._collector.configure(self.wanted)
+                    group.create_task(self._collector.run(), name="collector")
+
+    async def _bound(self) -> None:
+        """Have the streams keep as much as the policy says."""
+        from popham.streams.spool import Limits
+
+        limits: dict[Stream, Limits] = {}
+        if self.wanted is not None:
+            held = self.wanted.limits
+            limits = dict.fromkeys(Stream, Limits(records=held.records, bytes=held.bytes, age=held.age))
+        try:
+            await self._appends.set_limits(limits)
+        except StreamError as error:
+            _log.warning("what is kept until it is sent cannot be bounded yet: %s", error)
+
+    def _make(self) -> Collector:
+        from popham.agent.collect.collector import Collector
+        from popham.agent.collect.encoding import Encoder
+        from popham.agent.collect.host import Host
+        from popham.agent.collect.log_stream import LogStream, permit
+        from popham.agent.collect.probes import Prober
+        from popham.agent.lookups import Lookups
+
+        site, asks = self._site, Lookups()
+        resource = {
+            "host.name": site.host_name,
+            "service.name": "popham-agent",
+            "service.instance.id": site.uid,
+        }
+        settings = site.settings
+        may_read = permit(settings.collect.logs, (settings.state, str(site.source), f"{site.source}.d"))
+        return Collector(
+            self._appends,
+            host=Host(site.clock.now),
+            prober=Prober(asks),
+            programs=site.programs,
+            asks=asks,
+            lines=lambda lost: LogStream(
+                self._appends,
+                storage=site.storage,
+                clock=site.clock,
+                resource=resource,
+                lost=lost,
+                may_read=may_read,
+            ),
+            clock=site.clock,
+            encoder=Encoder(resource),
+            phase=site.phase,
+            paused=self._paused,
+        )
