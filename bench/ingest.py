@@ -27,7 +27,7 @@ from popham.clock import SystemClock
 from popham.manager.intake.intake import Intake
 from popham.manager.intake.limits import Limits
 from popham.store.memory import MemoryStore
-from popham.streams.disk import PosixDisk
+from popham.streams.disk import SystemDisk
 from popham.streams.frame import START, Frame, Head, Kind, Stream, tail_of
 from popham.streams.packing import pack
 from popham.trust.keys import IdentityKey
@@ -112,7 +112,7 @@ async def take(folder: Path, agents: list[Agent]) -> Figures:
     """Return the figures of one intake."""
     limits = Limits(reserve=0, bytes_per_second=0.0)
     intake = Intake(
-        folder, MemoryStore(), SystemClock(), limits=limits, draw=random.random, disk=PosixDisk()
+        folder, MemoryStore(), SystemClock(), limits=limits, draw=random.random, disk=SystemDisk()
     )
     await intake.load()
     wall, cpu = time.perf_counter(), time.process_time()

@@ -45,6 +45,10 @@ def test_where_nothing_waits_the_answer_is_empty(scene):
     async def story():
         answer = await ask(scene, "stream=events&limit=1")
         assert (answer.status, answer.body) == (200, b"")
+        scene.world.streams[Stream.EVENTS] = None
+        answer = await ask(scene, "stream=events&limit=1")
+        assert (answer.status, answer.body) == (204, b""), "nor in any other stream"
+        assert "Signature" in answer.headers
 
     scene.run(story)
 

@@ -128,6 +128,29 @@ async def test_where_it_dials_by_itself_it_is_visited_only_if_no_round_came_anot
     assert fleet.targets.one(uid) is not None
 
 
+@pytest.mark.parametrize(
+    ("said", "reads"),
+    [
+        ("preset: Push, heartbeat: 5m, data: {mode: pull, dialer: manager}", True),
+        ("preset: Push, heartbeat: 5m, data: {mode: pull, dialer: manager}, upload: off", False),
+        ("preset: Push, heartbeat: 5m, data: {mode: pull, dialer: agent}", False),
+        ("preset: Pull by visit, heartbeat: 5m, data: {mode: pull, dialer: agent}", None),
+    ],
+)
+async def test_f_c6_who_dials_for_orders_is_visited_for_its_data_where_the_settings_say_so(
+    fleet, said, reads
+):
+    await fleet.group("walled", f"{{{said}}}")
+    uid = await fleet.agent()
+    target = await fleet.one(uid)
+    if reads is False:
+        assert target is None
+        return
+    assert (target.mode, target.interval, target.reads) == (Mode.PULL, 300.0, bool(reads))
+    fleet.book.record(uid).link = object()
+    assert fleet.targets.one(uid) is target, "also while it holds a link of its own"
+
+
 async def test_of_several_times_of_day_the_one_holds_that_the_agent_reports(fleet):
     times = "times: [{from: '08:00', to: '18:00', mode: push, dialer: manager, heartbeat: 1m}]"
     await fleet.group("walled", f"{{preset: Pull by visit, heartbeat: 2m, {times}}}")

@@ -21,6 +21,13 @@ from popham.model.policy import TYPES, check_policy
         ("files", {"files": [{"path": "/a", "content": ""}], "validate": "c", "check": "c"}, ("c",), ["/a"]),
         ("otelcol", {"config": {"service": {}}, "check": "c"}, ("c",), []),
         ("custom", {"command": "till", "data": 1}, ("till",), []),
+        (
+            "collect",
+            {"commands": [{"name": name, "command": "c"} for name in ("a", "b")]},
+            ("c",),
+            [],
+        ),
+        ("collect", {}, (), []),
     ],
 )
 def test_f_y18_a_type_knows_commands_and_paths_of_its_bodies(kind, spec, commands, paths):

@@ -18,6 +18,8 @@ from popham.model.policy import STOCK_TYPES, TYPES, Policy, check_policy
 from popham.model.schema import find_fault
 from popham.model.types.redaction import CHANGED, HIDDEN, has_secret, redact, secret_values
 
+from .collecting import COLLECT_FURTHER, collect_specs
+
 ENTRY = {"path": "/etc/popham.d/motd", "content": "hi"}
 FORMER = [
     (
@@ -160,6 +162,7 @@ SPECS = {
         },
     ),
     "otelcol": st.fixed_dictionaries({}, optional={"config": JSON, "conf": JSON}),
+    "collect": collect_specs(JSON),
     "custom": st.fixed_dictionaries(
         {},
         optional={
@@ -175,6 +178,7 @@ SPECS = {
 FURTHER = {
     "files": ("stands twice", "lies below", "is no place to fill"),
     "otelcol": (),
+    "collect": COLLECT_FURTHER,
     "custom": ("data", "schema"),
 }
 """What the sentences of a refusal hold where the schema cannot say why; each type's page says it in words."""
@@ -200,7 +204,7 @@ def test_what_the_schema_takes_the_check_takes_and_the_reverse(kind, data):
 
 def strange_path(spec):
     """Return whether a path has names that no schema of ours can describe."""
-    return any(not entry["path"].isprintable() or not entry["path"].isascii() for entry in spec["files"])
+    return "files" in spec and any(not entry["path"].isprintable() or not entry["path"].isascii() for entry in spec["files"])
 
 
 def test_defaults_of_the_schema_are_what_the_check_fills_in():

@@ -316,3 +316,19 @@ def test_retry_after_is_seconds_or_a_date_counted_from_the_answers_own():
     assert retry_after("Fri, 13 Nov 2026 10:01:30 GMT", date=date) == 90.0
     assert retry_after("Fri, 13 Nov 2026 09:00:00 GMT", date=date) == 0.0
     assert [retry_after(text, date=date) for text in ("", "-1", "soon", "1.5")] == [None] * 4
+
+
+async def test_f_d5_an_upload_brings_back_what_was_answered_within_its_limit(serve, dial, service):
+    service.serve = lambda request: Response(body=request.raw_query.encode())
+    dialer = dial(await serve())
+    path = "/v1/streams/logs?now=12.5&waiting=3"
+    assert await dialer.upload(path, b"!", limit=18) == b"now=12.5&waiting=3"
+    (request,) = service.requests
+    assert (request.path, dict(request.query)) == ("/v1/streams/logs", {"now": "12.5", "waiting": "3"})
+    assert (await refusal(dialer.upload(path, b"!", limit=3))).code == "link.too_large"
+
+
+async def test_a_query_behind_a_path_is_brought_as_it_is(serve, dial, service):
+    service.serve = lambda request: Response(body=f"{request.path} {request.raw_query}".encode())
+    dialer = dial(await serve())
+    assert await dialer.fetch("/v1/streams/logs?epoch=7", limit=100) == b"/v1/streams/logs epoch=7"

@@ -18,7 +18,7 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     ServerErrorResponse,
     ServerToAgent,
 )
-from popham.opamp.schema.popham.v1.popham_pb2 import Report
+from popham.opamp.schema.popham.v1.popham_pb2 import Append, Report, Standings
 from popham.opamp.session import AgentSession, Ear, Missing, Parts
 from popham.opamp.wire import OWN_AGENT, REPORT_FULL_STATE, SESSION
 
@@ -265,3 +265,20 @@ def test_a_report_and_results_are_one_message(session):
     said = custom(Report(generation=1, results=[b"r"]))
     heard = parse_custom(say(session, replace(parts(state=b"s"), results=said)).custom_message)
     assert (list(heard.results), heard.state, heard.generation) == ([b"r"], b"s", 1)
+
+
+def test_what_is_said_beside_the_reports_has_no_number_and_breaks_no_row(session):
+    ear = Ear()
+    ear.hear(say(session, parts()))
+    beside = parse_agent(session.beside(custom(Append(stream="logs"))))
+    assert (beside.instance_uid, beside.sequence_num, beside.capabilities) == (UID, 0, 0)
+    assert parse_custom(beside.custom_message).stream == "logs"
+    assert ear.hear(beside) is Missing.NOTHING
+    assert ear.hear(say(session, parts(state=b"s2"))) is Missing.NOTHING
+
+
+def test_what_upstream_says_of_streams_answers_no_report(session):
+    say(session, parts())
+    session.receive(ServerToAgent(custom_message=custom(Standings())).SerializeToString())
+    session.lost()
+    assert say(session, parts()).HasField("agent_description")

@@ -68,7 +68,7 @@ class Fleet:
         self.latency = 0.05
         self.slow = {}
         self.visits = {}
-        self.order = []
+        self.order, self.reads = [], []
         self.links = {}
         self.made = []
         self.running = self.most = self.running_dead = self.most_dead = 0
@@ -128,7 +128,10 @@ class Fleet:
         if dead:
             raise VisitError("unreachable", f"{uid} swallows everything")
         self.visits.setdefault(uid, []).append(self.clock.elapsed)
-        self.records[uid].last_contact = self.clock.now()
+        if seen.only_reads:
+            self.reads.append(uid)
+        else:
+            self.records[uid].last_contact = self.clock.now()
 
     async def visit(self, seen):
         await self._reach(seen)

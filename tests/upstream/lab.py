@@ -30,6 +30,7 @@ class World:
         self.uid, self.identity = UIDS[number], IDENTITIES[number]
         self.bodies, self.contents, self.lost_reports = [], [], 0
         self.outputs, self.streams, self.standings = {}, {}, []
+        self.waits = True
 
     def find_director(self, keyid):
         return DIRECTOR.public.crypto if keyid == DIRECTOR.keyid else None
@@ -66,7 +67,7 @@ class World:
                 break
             answer += frame.encode() if beyond else b""
             left = limit - len(answer)
-        return answer
+        return answer if answer or self.waits else None
 
     def lost(self):
         self.lost_reports += 1

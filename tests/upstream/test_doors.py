@@ -127,3 +127,9 @@ async def test_sec_2_a_stranger_may_send_little(door):
         data = answer if isinstance(answer, bytes) else await answer
         said = parse_upstream(data)
         assert ("too_large" in said.error_response.error_message) != allowed
+
+
+async def test_an_agent_that_is_not_known_yet_brings_its_streams_later(door):
+    hub, show = door
+    response = await hub.other(Request(method="POST", path="/v1/streams/logs", peer=show(IdentityKind.AGENT)))
+    assert (response.status, response.headers["Retry-After"]) == (503, "30")

@@ -18,6 +18,7 @@ from popham.opamp.codec import parse_custom, parse_upstream
 from popham.streams.frame import Stream
 from popham.streams.standing import Standing
 from popham.testing.direct import DirectLink
+from popham.testing.virtual import VirtualClock
 from popham.upstream import reading_streams
 from popham.upstream.beside import Beside
 from popham.upstream.calling import Calling
@@ -84,7 +85,6 @@ def test_f_d4_a_visit_reads_events_first_then_the_summary_then_the_rest_until_no
     async def story(scene):
         for stream in (LOGS, EVENTS, METRICS):
             scene.world.streams[stream] = chain(KEY, stream)
-        scene.lab.agent_clock.elapsed = 5.0
         await scene.visit()
         assert list(dict.fromkeys(stream for stream, _ in scene.taking.frames)) == [EVENTS, METRICS, LOGS]
         assert len(scene.taking.frames) == 9
@@ -100,14 +100,24 @@ def test_f_d4_a_visit_reads_events_first_then_the_summary_then_the_rest_until_no
     tell(story)
 
 
+def test_an_agent_in_which_nothing_waits_is_asked_one_question():
+    async def story(scene):
+        scene.world.waits = False
+        await scene.visit()
+        await scene.visit()
+        assert scene.asked() == [EVENTS, EVENTS]
+
+    tell(story)
+
+
 def test_f_d12_the_agents_clock_is_taken_from_its_signed_answer():
     async def story(scene):
         scene.world.streams[LOGS] = chain(KEY)
-        await asyncio.sleep(3.3)
-        before = scene.lab.clock.now()
+        scene.lab.services[0]._clock = skewed = VirtualClock()
+        skewed.elapsed = 86400.25
         await scene.visit()
         (sent,) = scene.taking.sent
-        assert abs(sent.now - before) <= 1.0 + scene.lab.clock.now() - before
+        assert sent.now == int(skewed.now()) + 0.5, "whole seconds, and half of one"
 
     tell(story)
 
@@ -170,6 +180,16 @@ def test_f_l7_a_visit_reads_streams_where_the_settings_say_so(settings, read):
         scene.settings = replace(scene.settings, **settings)
         await scene.visit()
         assert scene.asked() == (list(Stream) if read else [])
+
+    tell(story)
+
+
+def test_f_c6_who_came_another_way_is_asked_for_its_streams_and_nothing_else():
+    async def story(scene):
+        scene.seen.only_reads = True
+        await scene.visit()
+        assert scene.asked()[1:] == list(Stream), "the first brought the nonce"
+        assert scene.world.bodies == []
 
     tell(story)
 

@@ -239,3 +239,21 @@ def test_a_fault_with_one_agent_stops_no_visits_and_is_logged(caplog):
 
     run(story, 10)
     assert "a0 could not be visited" in caplog.text
+
+
+def test_f_c6_an_agent_that_dials_for_its_orders_is_asked_for_its_data_alone_once_per_interval():
+    async def story(fleet):
+        fleet.change("a0", reads=True)
+        for number in range(30):
+            await pass_time(INTERVAL / 10)
+            for uid in ("a0", "a1"):
+                fleet.said(uid, dialer="agent", outcome=Outcome.APPLYING)
+                fleet.records[uid].contact(fleet.clock.now(), "192.0.2.1")
+            if number == 15:
+                fleet.records["a0"].link = object()
+        assert set(fleet.reads) == {"a0"}
+        assert len(fleet.reads) in {2, 3}
+        assert len(fleet.visits["a0"]) - len(fleet.reads) <= 1, "nothing else, once it has dialled"
+        assert len(fleet.visits.get("a1", ())) <= 1
+
+    run(story, 2)

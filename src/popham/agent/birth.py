@@ -254,9 +254,9 @@ class Unborn:
         """Return an output, if it was born; None before, as nothing was ordered of it."""
         return None if self._agent is None else await self._agent.output(sha256)
 
-    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
-        """Return frames of a stream, if it was born; nothing before, as there is none."""
-        return b"" if self._agent is None else await self._agent.stream(stream, standing, limit)
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
+        """Return frames of a stream, if it was born; None before, as there is none."""
+        return None if self._agent is None else await self._agent.stream(stream, standing, limit)
 
     def lost(self) -> None:
         """Take note that what was reported last did not arrive."""

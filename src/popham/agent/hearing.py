@@ -94,8 +94,8 @@ class Streams(Protocol):
         """Take note of how far upstream is, as it said over the held link. Raises WireError."""
         ...
 
-    async def asked(self, stream: Stream, standing: bytes, limit: int) -> bytes:
-        """Return frames for a visitor that is so far. Raises WireError or StreamError."""
+    async def asked(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
+        """Return frames for a visitor that is so far; None if nothing waits. Raises WireError or StreamError."""
         ...
 
 
@@ -263,9 +263,9 @@ class Hearing:
         """Return an output of an operation; None if it is not kept."""
         return self.operations.output(sha256) if self.operations is not None else None
 
-    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
-        """Return frames for a visitor, as :meth:`Streams.asked`; nothing where there are no streams."""
-        return b"" if self.streams is None else await self.streams.asked(stream, standing, limit)
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
+        """Return frames for a visitor, as :meth:`Streams.asked`; None where there are no streams."""
+        return None if self.streams is None else await self.streams.asked(stream, standing, limit)
 
     async def bring(self, sha256: str, body: bytes) -> None:
         """Take a body that this end named as lacking; with the last one what it belongs to comes into force.

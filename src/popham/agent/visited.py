@@ -41,8 +41,8 @@ class Tells(Protocol):
         """Return an output of an operation; None if it is not kept."""
         ...
 
-    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
-        """Return frames of a stream, signed, from where a visitor is."""
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
+        """Return frames of a stream, signed, from where a visitor is; None if nothing waits in any stream."""
         ...
 
     def lost(self) -> None:
@@ -105,8 +105,8 @@ class AgentWorld:
         """Return an output that a result names; None if it is not kept any more."""
         return self._end.output(sha256)
 
-    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
-        """Return frames of a stream, signed, from where the visitor is; nothing if it is to have none."""
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
+        """Return frames of a stream, signed, from where the visitor is; None if nothing waits in any stream."""
         return await self._end.stream(stream, standing, limit)
 
     async def birth(self, documents: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
@@ -19,6 +19,7 @@ from popham.api.routes import (
     agent_definitions,
     agents,
     audit,
+    data,
     definitions,
     drafts,
     grants,
@@ -27,6 +28,7 @@ from popham.api.routes import (
     metrics,
     operations,
     rollouts,
+    summary,
     tokens,
 )
 from popham.errors import PophamError
@@ -70,7 +72,7 @@ def create_app(service: ManagerService, *, is_ready: Callable[[], bool] = lambda
     app.state.is_ready = is_ready
     app.include_router(health.router)
     app.include_router(metrics.router)
-    parts = (
+    parts: tuple[APIRouter, ...] = (
         agents.router,
         agent_definitions.router,
         definitions.router,
@@ -79,7 +81,15 @@ def create_app(service: ManagerService, *, is_ready: Callable[[], bool] = lambda
         tokens.router,
         grants.router,
     )
-    parts += (drafts.router, rollouts.router, operations.router, intake.router, audit.router)
+    parts += (
+        drafts.router,
+        rollouts.router,
+        operations.router,
+        intake.router,
+        summary.router,
+        data.router,
+        audit.router,
+    )
     for router in parts:
         app.include_router(router, prefix=BASE)
     app.add_middleware(Gate, service=service)

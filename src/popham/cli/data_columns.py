@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from popham.cli.columns import NOTHING, field, number, span
 from popham.cli.show import Column, Shown
@@ -14,7 +14,7 @@ def size(count: float) -> str:
     """Return ``17 B``, ``1.5 KiB`` or ``64 MiB``."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < _STEP:
-            return f"{count:.0f} {unit}" if count >= 100 else f"{count:.3g} {unit}"  # noqa: PLR2004 - three digits
+            return f"{count:.0f} {unit}" if count >= 100 else f"{count:.3g} {unit}"
         count /= _STEP
     return f"{count:.3g} TiB"
 
@@ -30,10 +30,17 @@ def _waited(item: Shown) -> str:
 def _behind(item: Shown) -> str:
     """Return how far each reader is behind: ``tables 12 records, 3s``."""
     shown = (
-        f"{one['name']} {one['records']} records, {span(one['seconds'])}" if one["bytes"] else f"{one['name']} none"
+        f"{one['name']} {one['records']} records, {span(one['seconds'])}"
+        if one["bytes"]
+        else f"{one['name']} none"
         for one in item["readers"]
     )
     return "; ".join(shown) or NOTHING
+
+
+def _kept(cell: Callable[[Shown], str]) -> Callable[[Shown], str]:
+    """Return a cell about what is kept in files, ``-`` where nothing is."""
+    return lambda item: cell(item["kept"]) if item.get("kept") else NOTHING
 
 
 INTAKE: Sequence[Column] = (
@@ -49,4 +56,9 @@ INTAKE: Sequence[Column] = (
     Column("BEHIND", _behind),
     Column("QUEUE SIZE", lambda item: size(item["queued_bytes"]), wide=True),
     Column("DAMAGED", number("damaged"), wide=True),
+    Column("KEPT", _kept(number("records")), wide=True),
+    Column("KEPT SIZE", _kept(lambda kept: size(kept["bytes"])), wide=True),
+    Column("SINCE", _kept(field("oldest")), wide=True),
+    Column("DROPPED", _kept(lambda kept: _counts(kept["dropped"])), wide=True),
+    Column("ASIDE", _kept(lambda kept: _counts(kept["aside"])), wide=True),
 )

@@ -29,7 +29,7 @@ LIFTED = ("ordered", "unvisited", "withheld", "labels_of_operators", "labels_of_
 ORDER = {
     "agent": "name uid group kind admission presence link sync reason wanted applied since rollout withheld "
     "drifted not_put_back last_drift watched_until collection mode ordered fallback "
-    "unvisited dialer heartbeat service visit location rules location_since age age_bound last_contact next_contact first_seen address version "
+    "unvisited dialer heartbeat service visit location rules location_since age age_bound clock_skew last_contact next_contact first_seen address version "
     "certificate_until labels labels_of_operators labels_of_agent",
     "group": "name path parent managed_by agents serial version edition minimum_serial inherits exceptions preset labels annotations",
     "policy": "name type revision sha256 private_to managed_by groups changed author labels annotations",
@@ -124,6 +124,9 @@ def agent_lines(detail: dict[str, Any], now: float) -> dict[str, Any]:
     paused = detail.pop("collection_paused", 0.0)
     if paused:
         said["collection"] = f"paused since {moment(paused)}"
+    skew = detail.pop("clock_skew", None)
+    if skew is not None:
+        said["clock_skew"] = f"{abs(skew):.1f}s {'ahead of' if skew >= 0 else 'behind'} the Manager's clock"
     if detail.get("operations"):
         detail["operations"] = operation_table(detail["operations"])
     until = detail.pop("watched_until", 0.0)

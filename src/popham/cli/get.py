@@ -24,6 +24,7 @@ from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
 from popham.cli.rollout import NO_ROLLOUTS
 from popham.cli.show import Column, Shown, names, output_option, show_list, show_object
+from popham.cli.summary import summary
 from popham.cli.watch import watch
 from popham.client import Client
 from popham.errors import NotFoundError
@@ -94,7 +95,10 @@ NO_INTAKE = "No intake: this Manager serves no agents."
 
 @click.group(cls=NounGroup)
 def get() -> None:
-    """List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens or the intake."""
+    """List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens, the summary or the intake."""
+
+
+get.add_command(summary)
 
 
 def _options(command: Callable[..., None]) -> Any:

@@ -23,9 +23,20 @@ ENTRIES = {
     "get": Entry(
         "popham.cli.get",
         "get",
-        "List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens or the intake.",
+        "List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens, the summary or the intake.",
     ),
     "describe": Entry("popham.cli.describe", "describe", "Show all about one agent, group or policy."),
+    "logs": Entry(
+        "popham.cli.logs",
+        "logs",
+        "Show lines of the logs of agents, by their time, corrected for clock skew.",
+    ),
+    "metrics": Entry(
+        "popham.cli.metrics",
+        "metrics",
+        "List the metrics of agents, or show one over time.",
+    ),
+    "data": Entry("popham.cli.data", "data", "Take records of agents out of the Manager."),
     "explain": Entry("popham.cli.answers", "explain", "Say where the values of an agent come from."),
     "why": Entry("popham.cli.answers", "why", "Say why an agent is where it is, and what to do next."),
     "apply": Entry("popham.cli.apply", "apply", "Make the definitions in files hold, all or none."),

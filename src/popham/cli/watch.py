@@ -17,7 +17,7 @@ from popham.errors import LinkError
 
 INTERVAL = 1.0
 """Seconds between two looks."""
-MOVING = frozenset({"age", "last_contact", "next_contact", "next"})
+MOVING = frozenset({"age", "oldest", "last_contact", "next_contact", "next"})
 """Fields that change without anything having happened."""
 FORMS = ("table", "wide", "jsonl", "name")
 

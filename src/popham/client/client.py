@@ -10,10 +10,19 @@ from popham.client.objects import ObjectCalls
 from popham.client.operations import OperationCalls
 from popham.client.policies import PolicyCalls
 from popham.client.rollouts import RolloutCalls
+from popham.client.summary import SummaryCalls
 
 
 class Client(
-    AgentCalls, DataCalls, DraftCalls, GrantCalls, ObjectCalls, OperationCalls, PolicyCalls, RolloutCalls
+    AgentCalls,
+    DataCalls,
+    DraftCalls,
+    GrantCalls,
+    ObjectCalls,
+    OperationCalls,
+    PolicyCalls,
+    RolloutCalls,
+    SummaryCalls,
 ):
     """One Manager's REST API.
 

@@ -23,7 +23,9 @@ class SummaryCalls(Transport):
         """Return a row for each group that has agents."""
         return self._items("/group-summaries")
 
-    def rolled(self, ref: str, *, level: str, item: str = "", since: float | None = None) -> list[dict[str, Any]]:
+    def rolled(
+        self, ref: str, *, level: str, item: str = "", since: float | None = None
+    ) -> list[dict[str, Any]]:
         """Return one agent's values in windows of ``level`` (10m, 1h or 1d), the oldest first."""
         query = {"level": level, "item": item, "since": "" if since is None else f"{since:.3f}"}
         return self._items(

@@ -214,7 +214,7 @@ class VisitService:
         await self._take(found[1], request.body)
         return None
 
-    async def _stream(self, request: Request) -> bytes:
+    async def _stream(self, request: Request) -> bytes | None:
         found = _STREAM.fullmatch(request.raw_query)
         if found is None:
             problem = "the request does not say which stream it is about, and how much of it is wanted"

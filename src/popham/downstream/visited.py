@@ -56,8 +56,10 @@ class Visited(Protocol):
         """Return an output of an operation that a result named; None if it is not kept any more."""
         ...
 
-    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes:
+    async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
         """Return frames of a stream, signed, from where the visitor is; nothing if there is none beyond.
+
+        None if nothing waits in any stream: then the visitor asks for no other.
 
         Args:
             stream: Which one.

@@ -15,6 +15,7 @@ from popham.manager.answers import explain_agent, explain_why
 from popham.manager.bundles import Bundles
 from popham.manager.cohort import Member
 from popham.manager.costs import Basis
+from popham.manager.data.data import Data
 from popham.manager.digests import hide_of_agent, sees_digests
 from popham.manager.grant import Grant, Permission, require, require_operation
 from popham.manager.intake.views import IntakeView
@@ -30,10 +31,10 @@ from popham.manager.publishing import ASK_ABOVE, Members, Publishing
 from popham.manager.rollout_telling import Progress
 from popham.manager.rollouts import StoredRollout
 from popham.manager.roster import Roster
-from popham.manager.told import check_tests
 from popham.manager.summary.newest import Newest
 from popham.manager.summary.rollups import Rollups
 from popham.manager.summary.window import NoFleet, Window
+from popham.manager.told import check_tests
 from popham.manager.views import AgentView, CheckIn, Explanation, Page, PlacementView, Why
 from popham.model.definition import Definitions
 from popham.model.fleet import Admission, Tree
@@ -83,6 +84,7 @@ class AgentService:
         intake: Callable[[], tuple[IntakeView, ...]] = tuple,
         window: Window | None = None,
         rollups: Rollups | None = None,
+        data: Data | None = None,
     ) -> None:
         """Wire the service.
 
@@ -104,6 +106,7 @@ class AgentService:
             intake: Returns how the intake of each stream is.
             window: Puts the summary window together; None where nobody serves agents.
             rollups: Reads what was rolled up of it; likewise.
+            data: Has logs and metrics; likewise.
         """
         self._store = store
         self._keys = keys
@@ -118,6 +121,7 @@ class AgentService:
         self._intake = intake
         self._window = window or Window(NoFleet(), clock, Newest())
         self._rollups = rollups
+        self._data = data
         self._operations = operations or Register(store, Nobody(), keys.director, clock)
         publishing = Publishing(ask_above=ask_above, members=members or self._stored_members, rng=rng)
         self._bundles = Bundles(keys.director, publishing)

@@ -7,12 +7,14 @@ HTTP, and nothing waits for an agent.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from popham.errors import StateError
 from popham.manager import inventory
 from popham.manager.agent_definition_service import AgentDefinitionService
 from popham.manager.agent_service import PAGE_MAX
+from popham.manager.data.service import DataService
 from popham.manager.digests import hide_in_audit, sees_digests
 from popham.manager.grant import Grant, Permission, require
 from popham.manager.grant_service import GrantService
@@ -32,9 +34,10 @@ from popham.manager.views import (
 from popham.store.audit import verify_chain
 from popham.store.rows import AuditRow
 from popham.store.seam import Reading, Writing
+from popham.streams.frame import Stream
 
 
-class ManagerService(AgentDefinitionService, GrantService, OperationService, SummaryService):
+class ManagerService(AgentDefinitionService, DataService, GrantService, OperationService, SummaryService):
     """The Manager's methods. One per process; safe to call from many tasks."""
 
     def measure(self, grant: Grant) -> Measures:
@@ -45,7 +48,10 @@ class ManagerService(AgentDefinitionService, GrantService, OperationService, Sum
     def intake(self, grant: Grant) -> tuple[IntakeView, ...]:
         """Return how the intake of each stream is; empty where nobody serves agents."""
         require(grant, Permission.READ)
-        return self._intake()
+        data = self._data
+        if data is None:
+            return self._intake()
+        return tuple(replace(view, kept=data.kept(Stream(view.name))) for view in self._intake())
 
     async def groups(self, grant: Grant) -> tuple[GroupView, ...]:
         """Return all groups by path."""

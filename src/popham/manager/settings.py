@@ -12,6 +12,7 @@ import msgspec
 
 from popham.config import load
 from popham.errors import ConfigError
+from popham.manager.data.settings import DataSettings
 from popham.manager.intake.limits import Limits as IntakeLimits
 from popham.manager.publishing import ASK_ABOVE
 from popham.net.peers import Peers
@@ -169,6 +170,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         publish: How far a change reaches by itself.
         visits: How agents are visited.
         intake: What the data of agents may use.
+        data: How much of it is kept.
     """
 
     state: str = DEFAULT_STATE
@@ -180,6 +182,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     publish: PublishSettings = PublishSettings()
     visits: VisitsSettings = VisitsSettings()
     intake: IntakeSettings = IntakeSettings()
+    data: DataSettings = DataSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class VisitTargets:
             self._put(key, now)
             self._changed([key])
             return None
-        return None if known is None or self._is_elsewhere(known) else known
+        return None if known is None or (self._is_elsewhere(known) and not known.reads) else known
 
     async def found(self, target: Target, uid: str) -> None:
         """Bind a definition to the agent that answers where it points.
@@ -310,10 +310,20 @@ class VisitTargets:
         found = self._cadence(record)
         if found is None and name and not record.envelope:
             found = Mode.PULL, VISIT_DEFAULT  # just born, and not heard of since
+        reads = self._reads(record)
+        if reads and not record.awaits_dial:
+            found = Mode.PULL, reads
         if found is None:
             return None
         mode, interval = found
-        return Target(uid=record.uid, name=name or record.name, place=place, mode=mode, interval=interval)
+        return Target(
+            uid=record.uid,
+            name=name or record.name,
+            place=place,
+            mode=mode,
+            interval=interval,
+            reads=reads > 0,
+        )
 
     def _may_be_visited(self, record: Record) -> bool:
         """Return whether an agent may be one to visit, by what costs next to nothing to know."""
@@ -341,6 +351,15 @@ class VisitTargets:
         others = [one for one in held if one.dialer is Dialer.MANAGER]
         best = min(others, key=lambda one: one.heartbeat, default=None)
         return (best.mode, best.heartbeat) if best else None
+
+    def _reads(self, record: Record) -> float:
+        """Return the seconds after which the data of an agent are read that dials for its orders; 0 for never."""
+        wanted = self._book.wanted(record.group)
+        if wanted is None or record.dialer is not None:
+            return 0.0
+        here = settings_here(wanted.settings_for(record.uid, record.candidate), record)
+        reads = here.upload and here.data is not None and here.data.dialer is Dialer.MANAGER
+        return here.heartbeat if reads and here.dialer is Dialer.AGENT else 0.0
 
     def _is_elsewhere(self, target: Target) -> bool:
         """Return whether an agent dials by its settings where it is, and came within the visit interval."""

@@ -95,14 +95,13 @@ class Visits:
             changed=lambda keys: self.visitor.changed(keys),  # noqa: PLW0108  # made below
             http_proxy=settings.http_proxy,
         )
-        documents = FoundingDocuments(ca=keys.ca.pem, root=keys.root, targets=keys.targets)
         self.visitor = Visitor(
             hub,
             book,
             self.targets,
             dial=dial or self.dial,
             signer=Signer(keys.director.crypto, keys.director.keyid),
-            documents=documents.encode(),
+            documents=FoundingDocuments(ca=keys.ca.pem, root=keys.root, targets=keys.targets).encode(),
             clock=clock,
             draw=draw,
             limits=limits,
@@ -114,12 +113,12 @@ class Visits:
             lanes=(settings.concurrency, max(1, settings.concurrency // 2)),
         )
         book.on_joined = self.targets.joined
-        hub.streams.on_ready = self._ready
 
     async def run(self) -> None:
         """Visit, until cancelled; where visits are not enabled, only wait."""
         if not self.enabled:
             await asyncio.get_running_loop().create_future()
+        self._hub.streams.on_ready = lambda record: self.visitor.ready(self.targets.key_of(record.uid))
         keeping = asyncio.ensure_future(self.targets.run())
         visiting = asyncio.ensure_future(self.visitor.run())
         try:
@@ -145,11 +144,6 @@ class Visits:
             self.visitor.lacking(key)
         if record.state is not None and record.state.fallback in {AWAITED, LAPSED}:
             self.visitor.waited_for(key)
-
-    def _ready(self, record: Record) -> None:
-        """Take note that an agent on a link that we opened says that it is to be asked for its streams."""
-        if self.enabled:
-            self.visitor.ready(self.targets.key_of(record.uid))
 
     def agent_changed(self, uid: str) -> None:
         """Take note that an administrator changed an agent; if it waits for that, it is visited soon."""

@@ -41,8 +41,9 @@ BOOT: Final = 8
 """Bytes of the number of a process that appends."""
 SIGNATURE: Final = 64
 """Bytes of a signature: P-256 or Ed25519."""
-_MAGIC: Final = b"PFr1"
-_HEAD: Final = struct.Struct(">4sBBBx16sQQQ8sQ16s16s32sII")
+MAGIC: Final = b"PFr1"
+"""What each head begins with."""
+_HEAD: Final = struct.Struct(">4sBBBB16sQQQ8sQ16s16s32sII")
 _CRC: Final = struct.Struct(">I")
 HEAD: Final = _HEAD.size + _CRC.size
 """Bytes of a head."""
@@ -89,6 +90,27 @@ class Codec(IntEnum):
     ZSTD = 1
 
 
+class Cause(StrEnum):
+    """Why records could not be kept: what a gap says."""
+
+    COUNT = "count"
+    """There were more records than the spool may have."""
+    BYTES = "bytes"
+    """There were more bytes than the spool may have."""
+    AGE = "age"
+    """They were too old."""
+    DISK = "disk"
+    """The disk took nothing."""
+    DAMAGED = "damaged"
+    """The disk did not give back what was written."""
+    UPLOAD = "upload"
+    """Their stream was switched off."""
+
+
+_CAUSES: Final = (None, *Cause)
+"""What stands for each in a head is its place here."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """What a frame says of itself.
@@ -97,6 +119,7 @@ class Head:
         kind: Records, or a gap.
         stream: Of which stream.
         codec: How the payload is written.
+        cause: Why there is a gap; None for records.
         uid: Whose; 16 bytes.
         epoch: Of which history of the stream; rises when a spool lost its own. Above 0.
         first: Offset of the first record.
@@ -113,6 +136,7 @@ class Head:
     kind: Kind
     stream: Stream
     codec: Codec
+    cause: Cause | None = None
     uid: bytes
     epoch: int
     first: int
@@ -138,10 +162,11 @@ class Head:
     def encode(self) -> bytes:
         """Return the head as bytes: what is signed."""
         body = _HEAD.pack(
-            _MAGIC,
+            MAGIC,
             self.kind,
             self.stream.number,
             self.codec,
+            _CAUSES.index(self.cause),
             self.uid,
             self.epoch,
             self.first,
@@ -168,16 +193,17 @@ class Head:
         body, (crc,) = bytes(data[: _HEAD.size]), _CRC.unpack(data[_HEAD.size : HEAD])
         if zlib.crc32(body) != crc:
             raise damaged("its head does not fit its CRC")
-        magic, kind, stream, codec, *rest = _HEAD.unpack(body)
+        magic, kind, stream, codec, cause, *rest = _HEAD.unpack(body)
         try:
-            kinds = Kind(kind), _STREAMS[stream], Codec(codec)
-        except (ValueError, KeyError):
-            raise damaged("its kind, stream or codec is not known here") from None
+            kinds = Kind(kind), _STREAMS[stream], Codec(codec), _CAUSES[cause]
+        except (ValueError, KeyError, IndexError):
+            raise damaged("its kind, stream, codec or cause is not known here") from None
         uid, epoch, first, count, boot, written, before, tail, digest, length, size = rest
         head = cls(
             kind=kinds[0],
             stream=kinds[1],
             codec=kinds[2],
+            cause=kinds[3],
             uid=uid,
             epoch=epoch,
             first=first,
@@ -190,7 +216,7 @@ class Head:
             length=length,
             size=size,
         )
-        if magic != _MAGIC:
+        if magic != MAGIC:
             raise damaged("it is of a form that is not known here")
         _check_bounds(head)
         return head
@@ -272,5 +298,7 @@ def _check_bounds(head: Head) -> None:
         raise damaged("its offsets or its epoch are out of bounds")
     if head.length > PAYLOAD_LIMIT or head.size > max(head.length, 1024) * RATIO:
         raise damaged("its payload is out of bounds")
+    if (head.kind is Kind.GAP) is (head.cause is None):
+        raise damaged("it does not say why it is a gap, or is none and says so")
     if head.kind is Kind.RECORDS and head.tail != tail_of(head.digest):
         raise damaged("its tail is not that of its digest")

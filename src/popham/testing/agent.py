@@ -7,13 +7,14 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from popham import __version__
-from popham.agent.apply import Applied
+from popham.agent.apply import Applied, at_once
 from popham.agent.circumstances import Circumstances
 from popham.agent.commands import Ended, Kept
 from popham.agent.credentials import Credentials
@@ -27,6 +28,8 @@ from popham.agent.probation import Trials
 from popham.agent.schedule import Schedule
 from popham.agent.settings import COMMAND_TIMEOUT, OperationsSettings
 from popham.agent.state import MemoryAgentState
+from popham.agent.streams.sending import Sending
+from popham.agent.streams.spools import Spools
 from popham.agent.visited import AgentWorld
 from popham.agent.ways import UpstreamWays
 from popham.downstream.enroll import ask, find_anchors
@@ -35,6 +38,7 @@ from popham.errors import PolicyError
 from popham.link.cadence import phase_of
 from popham.link.driver import Driver
 from popham.net.route import OUTPUTS
+from popham.streams.frame import BOOT
 from popham.testing.host import SimHost
 from popham.testing.network import MemoryDialer
 from popham.trust.identity import load_certificate
@@ -97,6 +101,7 @@ class SimAgent:
         programs: Name of a command that may be run → what it does; one that is not here prints its name.
         restarts: How often it began anew because that was ordered.
         dials: How many connections it opened since it was started, or requests it made over one.
+        spools, sending: What is in its streams, and what sends it; only where there are some.
     """
 
     def __init__(self, simulation: Simulation, name: str) -> None:
@@ -119,6 +124,8 @@ class SimAgent:
         self.programs: dict[str, Callable[[Kept], Awaitable[Ended]]] = {}
         self.restarts = 0
         self.dials = 0
+        self.spools: Spools
+        self.sending: Sending
         self.schedule: Schedule | None = None
         self.serving = True
         self.said_of_service = SERVICE
@@ -191,10 +198,12 @@ class SimAgent:
             dialled=end.dialled,
         )
         self.health = Health(enforcer, reach=self.ways.reach, check=self._check, draw=draw)
-        self.driver = Driver(end, self.ways, draw=draw, said=self._say)
+        self.driver = Driver(end, self.ways, draw=draw, said=self._say, rounded=self._release)
         end.fetch.dials = lambda: self.driver.dials
         circumstances = Circumstances(self.host, schedule, clock, metered=None, happened=self.driver.hurry)
         self.operations.attend(self._make_means(credentials))
+        if self._simulation.streams_in is not None:
+            self._begin_streams(self._simulation.streams_in / self.name, uid)
         self.stopped = False
         self.dials = 0
         self.serve(on=self.serving)
@@ -202,11 +211,31 @@ class SimAgent:
             asyncio.ensure_future(one)
             for one in (self.locator.run(), circumstances.run(), self.health.run(), self.operations.run())
         ]
+        if self._simulation.streams_in is not None:
+            self._beside.append(asyncio.ensure_future(self.sending.run()))
         self._task = asyncio.ensure_future(self.driver.run())
+
+    def _begin_streams(self, folder: Path, uid: bytes) -> None:
+        clock, boot = self._simulation.clock, self._simulation.uuid().bytes[:BOOT]
+        self.spools = Spools(folder, uid, clock, boot=boot, offload=at_once)
+        self.sending = self.end.streams = Sending(
+            self.spools,
+            self.end,
+            self.driver,
+            self.ways,
+            key=self.state.identity_key,
+            clock=clock,
+            draw=random.Random(self.name).random,  # noqa: S311  # a simulation, not a secret
+        )
+
+    def _release(self) -> None:
+        if self._simulation.streams_in is not None:
+            self.sending.release()
 
     def _make_means(self, credentials: Credentials) -> Means:
         async def collect() -> None:
             await self.locator.look_now()
+            self._release()
 
         async def diagnose() -> bytes:
             return f"diagnosis of {self.name}".encode()
@@ -312,6 +341,8 @@ class SimAgent:
             task.cancel()
         await asyncio.gather(*self._beside, *self._closing, return_exceptions=True)
         self._beside, self._closing = [], []
+        if self._simulation.streams_in is not None:
+            await self.spools.close()
         if self.schedule is not None:
             self.schedule.close()
 

@@ -43,6 +43,7 @@ from popham.testing.network import Network
 from popham.testing.virtual import VirtualClock
 from popham.trust.join import JoinString
 from popham.upstream.hub import Hub
+from popham.upstream.intake import Intake
 from popham.upstream.room import Room
 from popham.upstream.shedding import Load
 from popham.upstream.steering import Steering
@@ -59,6 +60,7 @@ class SimManager:
     Attributes:
         cap: How many links may be held, from the next start on; 0 for any number.
         load: What there is to do, as its steering sees it.
+        intake: Takes streams, from the next start on; None if none are taken.
     """
 
     def __init__(self, simulation: Simulation) -> None:
@@ -68,6 +70,7 @@ class SimManager:
         self.bundles = Bundles(self.keys.director)
         self.cap = 0
         self.load = Load()
+        self.intake: Intake | None = None
         self.book: ManagerBook
         self.hub: Hub
         self.live: Live
@@ -95,6 +98,7 @@ class SimManager:
             steering=steering,
             reported=lambda record: self.visits.reported(record),  # noqa: PLW0108  # made below
             ordering=self.operations,
+            intake=self.intake,
         )
         self.visits = Visits(
             VisitsSettings(),
@@ -213,6 +217,7 @@ class Simulation:
     Attributes:
         moved: Address → name of the agent that answers there instead; empty for nobody.
         dials: Ways into services that the Manager made.
+        streams_in: Where the streams of agents are that start from now on; None if they have none.
     """
 
     def __init__(self, clock: VirtualClock, keys: ManagerKeys, seed: int = 7) -> None:
@@ -225,6 +230,7 @@ class Simulation:
         self.agents: dict[str, SimAgent] = {}
         self.moved: dict[str, str] = {}
         self.dials: list[MemoryDials] = []
+        self.streams_in: Path | None = None
         self._random = random.Random(seed)  # noqa: S311  # a simulation, not a secret
 
     def uuid(self) -> uuid.UUID:

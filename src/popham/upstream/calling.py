@@ -60,8 +60,9 @@ class Calling:
         seen.unheld = None
 
         async def run(visit: Visit, record: Record) -> None:
-            lacks, outputs = partial(self._lacks, record), self._outputs_of(record)
-            await visit.run(self._service, _peer(seen, record), lacks, outputs)
+            if not seen.only_reads:
+                lacks, outputs = partial(self._lacks, record), self._outputs_of(record)
+                await visit.run(self._service, _peer(seen, record), lacks, outputs)
             await self._reading.in_visit(visit, record)
 
         await self._call(seen, run)

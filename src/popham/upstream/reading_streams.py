@@ -2,7 +2,8 @@
 
 Rules:
 
-1. Events first, then the summary, then the rest; each until nothing more of it waits.
+1. Events first, then the summary, then the rest; each until nothing more of it waits.  An agent in which nothing waits
+   at all says so at the first question.
 2. A pass is bounded in bytes and seconds; what is left waits for the next visit, or until the agent says once more
    that it is to be asked.
 3. What goes wrong with a stream spoils no visit, unless the agent cannot be reached any more.
@@ -43,8 +44,8 @@ _UNKNOWN: Final = frozenset({"visit.operation", "visit.signature"})
 class Asks(Protocol):
     """Asks one agent; :class:`popham.upstream.visits.Visit` is one."""
 
-    async def read(self, stream: Stream, standing: bytes, limit: int) -> tuple[bytes, int]:
-        """Return frames of a stream, and the agent's clock. Raises VisitError."""
+    async def read(self, stream: Stream, standing: bytes, limit: int) -> tuple[bytes | None, int]:
+        """Return frames of a stream, None if nothing waits in any, and the agent's clock. Raises VisitError."""
         ...
 
 
@@ -120,7 +121,7 @@ class StreamReading:
         return well
 
     async def _drain(self, visit: Asks, record: Record, stream: Stream, left: _Pass) -> bool:
-        """Read a stream until nothing more of it waits; False if the pass is over, or there is no room."""
+        """Read a stream until nothing more of it waits; False if the pass is over: no time, no room, nothing waits."""
         while left.left > 0 and self._clock.monotonic() < left.until:
             async with self._streams.turn(record, stream):
                 if self._streams.refusal(record, stream) is not None:
@@ -128,7 +129,7 @@ class StreamReading:
                 before = await self._streams.standing(record, stream)
                 frames, clock = await visit.read(stream, encode(before), APPEND_LIMIT)
                 if not frames:
-                    return True
+                    return frames is not None
                 sent = Sent(now=clock + _HALF if clock else None)
                 after = await self._streams.take(record, stream, frames, sent)
             left.left -= len(frames)

@@ -61,6 +61,7 @@ class Seen:
         dropped: Whether it is forgotten once what is under way has come to its end.
         moving: Visits it until one succeeds, to let the link go then.
         asked: Whether it is visited even if it came another way.
+        only_reads: Whether nothing but its streams is asked for this time, since it came another way.
         unheld: Why no link can be held there, so that it is visited instead; None if one can.
         begun: Unix seconds at which what is under way began; None once it is known how long it took.
         lingered: Whether the last visit took long.
@@ -79,6 +80,7 @@ class Seen:
     dropped: bool = False
     moving: asyncio.Task[None] | None = None
     asked: bool = False
+    only_reads: bool = False
     unheld: VisitError | None = None
     begun: float | None = None
     lingered: bool = False

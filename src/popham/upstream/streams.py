@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,7 +18,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from popham.errors import GrantError, LinkError, NotFoundError, PophamError, StateError, WireError
+from popham.errors import (
+    GrantError,
+    LinkError,
+    NotFoundError,
+    PophamError,
+    StateError,
+    StreamError,
+    WireError,
+)
 from popham.model.fleet import Admission
 from popham.model.generation import STREAMS
 from popham.net.route import PROTOBUF
@@ -33,6 +42,7 @@ from popham.upstream.record import Record
 from popham.upstream.shedding import Shedder, Work
 from popham.upstream.standings import encode, render_standings
 
+_log = logging.getLogger(__name__)
 RETRY: Final = 30.0
 """Seconds after which an agent may come again, where nobody says how many."""
 _ALONE: Final = frozenset({"instance_uid", "sequence_num", "capabilities", "custom_message"})
@@ -116,13 +126,14 @@ class Streams:
         """Answer a request of this agent: how far the intake is, or frames.
 
         Raises:
-            Refused: There is no room now.
+            Refused: There is no room now, or the agent is not known yet.
             NotFoundError: Nothing is taken here, or there is no such stream.
             PophamError: As :meth:`take`, and GrantError if it was not accepted yet.
         """
         stream = _stream(request.path.removeprefix(PATH))
         if record is None:
-            raise NotFoundError("agent", "the agent that asks is not known here", "Let it report first")
+            # A 404 would say that there are no streams here.
+            raise Refused(Refusal(status=503, retry_after=RETRY, body="This agent has to report first."))
         _require_accepted(record)
         if request.method == "GET":
             found = await self.standing(record, stream, _count(request.query, "epoch") or 0)
@@ -176,6 +187,10 @@ class Streams:
                     return await self.take(record, stream, said.frames, Sent(now, said.waiting))
             except LinkError as error:
                 refusal = _refuse(error)
+            except StreamError as error:
+                _log.warning("frames of %s of %s were refused: %s", stream, record.name, error)
+                # Without credit they come by a request, later; what answers that says why.
+                refusal = Refusal(status=400, retry_after=RETRY)
         return held_back(await self._need().standing(record, stream), refusal)
 
     # Who is to be asked.

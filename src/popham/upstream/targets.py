@@ -20,6 +20,7 @@ class Target:
         place: Where its service is.
         mode: ``pull`` for visits, ``push`` for a link that the upstream holds.
         interval: Seconds from one visit to the next.
+        reads: Whether its streams are read by visits although it dials for its orders; then also where it came.
     """
 
     uid: str
@@ -27,6 +28,7 @@ class Target:
     place: Place
     mode: Mode
     interval: float
+    reads: bool = False
 
 
 class Targets(Protocol):

@@ -6,7 +6,8 @@ Rules:
    upstream does not move; so a fleet is spread evenly, and nobody waits for longer.
 2. At most :data:`LANE` visits run at once, and :data:`SLOW_LANE` more of agents whose last visit failed, or took
    long: a dead or slow host delays nobody but others like it.
-3. An agent that came another way within its interval is not visited, unless it says that it waits for it.
+3. An agent that came another way within its interval is not visited, unless it says that it waits for it; where
+   its data are to be read by visits all the same, nothing else is asked of it then.
 4. One task runs the schedule; a visit and a held link have a task each, which it owns.
 5. A link is let go for visits after one that succeeded, and for the agent's own dial by the agent; so
    who is not to be visited any more is left as it is.
@@ -279,8 +280,11 @@ class Visitor:
 
     def _start(self, key: str, seen: Seen, *, slow: bool) -> None:
         target = self._targets.one(key)
-        wait = 0.0 if seen.asked else self._due.after_dial(seen, self._book.record(seen.target.uid))
-        if target is None or wait > 0:
+        record = self._book.record(seen.target.uid)
+        wait = 0.0 if seen.asked else self._due.after_dial(seen, record)
+        linked = record is not None and record.link is not None
+        seen.only_reads = target is not None and target.reads and (linked or wait > 0)
+        if target is None or (wait > 0 and not seen.only_reads):
             self._rota.leave(slow=slow)
             changed = seen.asked and key in self._changed  # then it is visited as it is to be now
             self._plan(key, seen, wait or (0.0 if changed else seen.target.interval))
@@ -367,7 +371,8 @@ class Visitor:
         if seen.target.mode is Mode.PUSH and seen.target.uid and seen.unheld is None:
             dials = state is not None and state.fallback == KEPT  # and holds a link of its own by now
             return self._due.on_grid(key, seen) if dials else self._due.shortly(seen)
-        if state is not None and state.outcome is Outcome.APPLYING and seen.again < len(AGAIN):
+        applying = state is not None and state.outcome is Outcome.APPLYING and not seen.only_reads
+        if applying and seen.again < len(AGAIN):
             seen.asked = True
             seen.again += 1
             return AGAIN[seen.again - 1]
@@ -380,7 +385,8 @@ class Visitor:
         found = error if isinstance(error, PophamError) else seen.late(VISIT_TIME)
         if seen.note_failure(found, self._clock.now()):
             _log.info("%s was not visited: %s", seen.target.name, found)
-        self._unreached(seen.target.uid, found)
+        if not seen.only_reads:
+            self._unreached(seen.target.uid, found)
         if seen.target.mode is Mode.PULL and seen.target.uid:
             return self._due.after_failure(key, seen)
         if seen.link is not None:

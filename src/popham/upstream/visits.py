@@ -48,6 +48,7 @@ from popham.upstream.outputs import AgentOutputs
 from popham.upstream.replies import claimed_key, header_of, open_reply, refusal_of, restless
 
 _log = logging.getLogger(__name__)
+_OK, _NOTHING = 200, 204
 MAX_EXCHANGES = 16
 """Exchanges of one visit; what is left waits for the next."""
 _UNWANTED = "visit.unwanted"
@@ -203,8 +204,10 @@ class Visit:
             except (NotFoundError, TrustError, WireError) as error:
                 _log.warning("an output of %s was not taken: %s", self.uid, error)
 
-    async def read(self, stream: Stream, standing: bytes, limit: int) -> tuple[bytes, int]:
+    async def read(self, stream: Stream, standing: bytes, limit: int) -> tuple[bytes | None, int]:
         """Return frames of a stream from where this end is, and the agent's clock (unix seconds; 0 if it does not say).
+
+        No bytes if nothing of it waits, None if nothing of any stream does.
 
         Args:
             stream: Which one.
@@ -215,7 +218,7 @@ class Visit:
             VisitError: The agent could not be reached, or not believed, or it refuses.
         """
         reply, answered = await self._ask(Operation.STREAM, standing, query=f"stream={stream}&limit={limit}")
-        return reply.body, answered.created
+        return reply.body if reply.status == _OK else None, answered.created
 
     async def birth(self, documents: bytes, key_of: Callable[[str], bytes]) -> bytes:
         """Show whoever waits there the trust documents, and return its request for a certificate.
@@ -291,7 +294,7 @@ class Visit:
             asked, reply = await self._repeat(operation, body, query=query, audience=self.uid)
             answered = self._open(asked, reply, self.key)
             self._nonce.text = answered.nonce
-        if reply.status not in {200, 204}:
+        if reply.status not in {_OK, _NOTHING}:
             raise refusal_of(reply)
         return reply, answered
 

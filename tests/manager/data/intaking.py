@@ -14,8 +14,11 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from popham.manager.data.aside import Shelf
 from popham.manager.data.asking import PageOf, Wanted, find_rows
 from popham.manager.data.catalog import Catalog
+from popham.manager.data.data import Data
 from popham.manager.data.engine import Engine
 from popham.manager.data.follower import Follower
+from popham.manager.data.place import place_of
+from popham.manager.data.settings import DataSettings
 from popham.manager.data.upkeep import Keep
 from popham.manager.intake.position import Position
 from popham.streams.frame import START, Frame, Head, Kind, Stream, tail_of
@@ -34,7 +37,9 @@ class Entry:
     frame: Frame
 
 
-def make_frame(payload, count, *, uid=ALICE, first=0, epoch=7, stream=Stream.LOGS, kind=Kind.RECORDS, size=None):
+def make_frame(
+    payload, count, *, uid=ALICE, first=0, epoch=7, stream=Stream.LOGS, kind=Kind.RECORDS, size=None
+):
     codec, packed = pack(payload)
     digest = sha256(packed).digest()
     head = Head(
@@ -144,6 +149,12 @@ class Segments:
             self.came.clear()
             await self.came.wait()
 
+    def end(self, stream):
+        return max((e.position_after for e in self.entries), default=Position())
+
+    def register(self, stream, reader, position):
+        self.released[stream, reader] = position
+
     def release(self, stream, reader, position):
         self.released[stream, reader] = position
 
@@ -164,7 +175,7 @@ def make_follower(folder: Path, segments, clock, *, stream=Stream.LOGS, seconds=
 async def until(condition):
     """Wait until something is so."""
     async with asyncio.timeout(30):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what it waits for tells nobody
             await asyncio.sleep(0.005)
 
 
@@ -213,3 +224,26 @@ class Running:
         """Return the texts of the rows that are wanted."""
         found = self.find(**wanted)
         return [row[found.names.index("body")] for row in found.rows]
+
+
+class RunningData:
+    """All streams of a Manager's data, until the end of the block."""
+
+    def __init__(self, folder, segments):
+        self.data, self._segments = Data(folder, segments, DataSettings(), Clock()), segments
+
+    async def __aenter__(self):
+        self._task = asyncio.ensure_future(self.data.run())
+        await until(self.is_read)
+        return self.data
+
+    async def __aexit__(self, *error):
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    def is_read(self):
+        """Return whether everything was read that the segments have."""
+        if self._task.done():
+            self._task.result()
+        ends = {entry.frame.head.stream: place_of(entry.position_after) for entry in self._segments.entries}
+        return all(follower._end >= ends.get(stream, 0) for stream, follower in self.data._followers.items())

@@ -1,7 +1,5 @@
 """From the intake into memory and into files: nothing is missing, nothing is doubled."""
 
-import asyncio
-
 import pytest
 from tests.manager.data.intaking import (
     ALICE,
@@ -13,6 +11,7 @@ from tests.manager.data.intaking import (
     Segments,
     lines,
     make_follower,
+    until,
 )
 
 from popham.manager.data import catalog as catalogs
@@ -187,9 +186,7 @@ async def test_while_the_disk_takes_nothing_everything_is_found_and_memory_is_bo
         patched.setattr("popham.manager.data.follower.write_days", refuse)
         async with Running(make_follower(tmp_path, segments, Clock()), segments) as running:
             segments.take(*numbered(1))
-            async with asyncio.timeout(30):
-                while not running.bodies():
-                    await asyncio.sleep(0.005)
+            await until(running.bodies)
             with pytest.raises(OSError, match="no space"):
                 await running.follower.write()
             assert running.bodies() == everything(1)

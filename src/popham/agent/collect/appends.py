@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from popham.streams.frame import Stream
 
 if TYPE_CHECKING:
-    from popham.streams.gap import Cause
-    from popham.streams.spool import Limits
+    from popham.streams.frame import Cause
+    from popham.streams.limits import Limits
 
 
 class Waiting(Protocol):

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from popham.agent.apply import Applier
 from popham.agent.collect.appends import Appends
 from popham.agent.collect.wanted import WantedCollect
-from popham.agent.programs import Programs
+from popham.agent.facts import find_facts
+from popham.agent.planning import Applied
 from popham.agent.settings import AgentSettings
-from popham.agent.storage import Storage
+from popham.agent.state import AgentState
 from popham.clock import Clock
 from popham.errors import StreamError
+from popham.link.cadence import phase_of
 from popham.streams.frame import Stream
 
 if TYPE_CHECKING:
@@ -28,28 +32,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Site:
     """The machine, and the agent on it.
 
     Attributes:
         settings: What this machine permits.
         source: The file that came from.
-        storage: Where the agent keeps what it knows.
-        programs: The commands of the machine.
-        host_name: Its name.
-        uid: instance_uid, as text.
-        phase: The agent's own number in [0, 1).
+        state: What the agent keeps.
+        applier: Brings policies into force, and runs the commands of the machine.
         clock: Wall time.
     """
 
     settings: AgentSettings
     source: Path
-    storage: Storage
-    programs: Programs
-    host_name: str
-    uid: str
-    phase: float
+    state: AgentState
+    applier: Applier
     clock: Clock
 
 
@@ -65,6 +63,15 @@ class Sends(Protocol):
     bandwidth: float
 
 
+class Pausing(Protocol):
+    """Knows whether collection is paused; :class:`popham.agent.operations.runner.Operations` does."""
+
+    @property
+    def paused_at(self) -> float:
+        """Since when, in unix seconds; 0 while it is not."""
+        ...
+
+
 class Collection:
     """Collects as the policy in force says.
 
@@ -72,20 +79,20 @@ class Collection:
         wanted: What that policy wants; None for nothing.
     """
 
-    def __init__(self, site: Site, appends: Appends, sends: Sends, *, paused: Callable[[], bool]) -> None:
+    def __init__(self, site: Site, appends: Appends, sends: Sends, pausing: Pausing) -> None:
         """Collect nothing before :meth:`configure`.
 
         Args:
             site: The machine.
             appends: Takes what is found.
             sends: Sends it.
-            paused: Whether collection is paused.
+            pausing: Knows whether collection is paused.
         """
         self.wanted: WantedCollect | None = None
         self._site = site
         self._appends = appends
         self._sends = sends
-        self._paused = paused
+        self._pausing = pausing
         self._news = asyncio.Event()
         self._collector: Collector | None = None
 
@@ -126,7 +133,7 @@ class Collection:
 
     async def _bound(self) -> None:
         """Have the streams keep as much as the policy says."""
-        from popham.streams.spool import Limits
+        from popham.streams.limits import Limits
 
         limits: dict[Stream, Limits] = {}
         if self.wanted is not None:
@@ -147,9 +154,9 @@ class Collection:
 
         site, asks = self._site, Lookups()
         resource = {
-            "host.name": site.host_name,
+            "host.name": find_facts()["host.name"],
             "service.name": "popham-agent",
-            "service.instance.id": site.uid,
+            "service.instance.id": site.state.uid,
         }
         settings = site.settings
         may_read = permit(settings.collect.logs, (settings.state, str(site.source), f"{site.source}.d"))
@@ -157,11 +164,11 @@ class Collection:
             self._appends,
             host=Host(site.clock.now),
             prober=Prober(asks),
-            programs=site.programs,
+            programs=site.applier.programs,
             asks=asks,
             lines=lambda lost: LogStream(
                 self._appends,
-                storage=site.storage,
+                storage=site.state.room,
                 clock=site.clock,
                 resource=resource,
                 lost=lost,
@@ -169,6 +176,24 @@ class Collection:
             ),
             clock=site.clock,
             encoder=Encoder(resource),
-            phase=site.phase,
-            paused=self._paused,
+            phase=phase_of(uuid.UUID(site.state.uid).bytes),
+            paused=lambda: self._pausing.paused_at > 0,
         )
+
+
+async def begin_collection(
+    site: Site, held: Sequence[Applied], appends: Appends, sends: Sends, pausing: Pausing
+) -> Collection:
+    """Return what collects as the set in force wants, and as whatever set wants that follows.
+
+    Args:
+        site: The machine.
+        held: What is in force.
+        appends: Takes what is found.
+        sends: Sends it.
+        pausing: Knows whether collection is paused.
+    """
+    collection = Collection(site, appends, sends, pausing)
+    site.applier.collects = collection.configure
+    await site.applier.adopt(held)
+    return collection

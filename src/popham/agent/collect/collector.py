@@ -34,7 +34,6 @@ from popham.agent.collect.wanted import WantedCollect, WantedMetrics
 from popham.clock import Clock
 from popham.errors import StreamError
 from popham.streams.frame import Stream
-from popham.streams.gap import Cause
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -196,7 +195,10 @@ class Collector:
 
     def _next(self, interval: float, now: float) -> float:
         """Return the next beat after ``now`` at this agent's phase."""
-        return (math.floor(now / interval - self._phase) + 1 + self._phase) * interval
+        beat = math.floor(now / interval - self._phase) + 1
+        due = (beat + self._phase) * interval
+        # Rounding may have it that the beat that is now is still to come.
+        return due if due > now else (beat + 1 + self._phase) * interval
 
     def _begin_due(self, now: float) -> None:
         for job in self._jobs.values():
@@ -324,6 +326,8 @@ class Collector:
             try:
                 await self._appends.append(stream, payload, count)
             except StreamError as error:
+                from popham.streams.frame import Cause
+
                 self._appends.lose(stream, count, Cause.DISK)
                 if stream not in self._full:
                     _log.warning("%s are lost: %s", stream.value, error)

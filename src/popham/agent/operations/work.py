@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from popham.agent.apply import Applier, in_thread
+from popham.agent.collect.collection import Collection
 from popham.agent.drift import DriftWatch
 from popham.agent.end import AgentEnd
 from popham.agent.enforcer import Enforcer
@@ -42,6 +43,7 @@ class Work:
         facts: Returns what is told of the machine.
         status: Returns what the agent says of itself.
         journal: Returns the newest lines of the log.
+        collection: Collects as the policy in force says.
     """
 
     settings: AgentSettings
@@ -58,6 +60,7 @@ class Work:
     facts: Callable[[], Mapping[str, str]]
     status: Callable[[], Mapping[str, Any]]
     journal: Callable[[], Sequence[str]]
+    collection: Collection
 
     def means(self, *, rotate: Callable[[], Awaitable[None]], restart: Callable[[], None]) -> Means:
         """Return what operations are done with.
@@ -84,6 +87,7 @@ class Work:
             seconds=self.settings.command_timeout,
             upload=self._upload,
             dials=lambda: self.end.fetch.dials(),  # noqa: PLW0108  # it is set later
+            paused=self.collection.look_again,
         )
 
     async def _collect(self) -> None:
@@ -91,6 +95,7 @@ class Work:
         self.end.tell_facts(self.facts())
         await self.drift.scan()
         await self.locator.look_now()
+        await self.collection.look_now()
         if self.end.streams is not None:
             self.end.streams.release()
 

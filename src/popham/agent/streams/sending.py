@@ -131,8 +131,10 @@ class Sending:
             await self._lane[standing.stream].take(standing)
         self.wake()
 
-    async def asked(self, stream: Stream, standing: bytes, limit: int) -> bytes:
+    async def asked(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
         """Return frames for a visitor, signed, from where it is; nothing if it is not to have any.
+
+        None if nothing waits in any stream, so that it need not ask for the others.
 
         Args:
             stream: Which one.
@@ -145,7 +147,9 @@ class Sending:
         """
         said = decode(standing, stream)
         self._terms.way.visited()
-        return await self._lane[stream].asked(said, limit)
+        found = await self._lane[stream].asked(said, limit)
+        views = map(self._terms.spools.view, Stream)
+        return found or (b"" if any(view is not None and view.waiting for view in views) else None)
 
     async def run(self) -> None:
         """Send, until cancelled; no failure of a disk or of the network ends it."""

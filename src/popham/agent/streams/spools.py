@@ -23,16 +23,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from popham.agent.streams.signing import signer
 from popham.clock import Clock
 from popham.errors import PophamError, StreamError
-from popham.posix import free_bytes
-from popham.streams.frame import Frame, Stream
+from popham.streams.disk import Disk, SystemDisk
+from popham.streams.frame import Cause, Frame, Stream
 from popham.streams.standing import Standing
 from popham.trust.keys import IdentityKey
 
 if TYPE_CHECKING:
     # Imported when the first record is written or found: an idle agent has a budget of memory.
-    from popham.streams.disk import Disk
-    from popham.streams.gap import Cause
-    from popham.streams.spool import Continue, Limits, Spool
+    from popham.streams.limits import Limits
+    from popham.streams.spool import Continue, Spool
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -115,7 +114,6 @@ class Spools:
         boot: bytes,
         offload: Offload,
         disk: Disk | None = None,
-        free: Callable[[Path], int] = free_bytes,
     ) -> None:
         """Open nothing yet.
 
@@ -125,8 +123,7 @@ class Spools:
             clock: Wall time.
             boot: Drawn by this process; 8 bytes.
             offload: Runs what waits for the disk.
-            disk: Where frames are; None for the machine's.
-            free: Returns the bytes that are free where a folder is.
+            disk: Where frames are; None for the machine's own.
         """
         self.appended: Callable[[Stream], None] = lambda _stream: None
         self._folder = folder
@@ -134,8 +131,7 @@ class Spools:
         self._clock = clock
         self._boot = boot
         self._offload = offload
-        self._disk = disk
-        self._free = free
+        self._disk = disk or SystemDisk()
         self._limits: dict[Stream, Limits] = {}
         self._spools: dict[Stream, Spool] = {}
         self._views: dict[Stream, View] = {}
@@ -147,9 +143,9 @@ class Spools:
         """Open the streams that have records from before; one that cannot be opened is tried again by an append."""
         for stream in Stream:
             try:
-                if (self._folder / stream).is_dir():
+                if await self._offload(partial(self._disk.names, self._folder / stream)):
                     await self.open(stream)
-            except PophamError as error:
+            except (PophamError, OSError) as error:
                 _log.warning("what waits in the stream %s cannot be read: %s", stream, error)
 
     async def open(self, stream: Stream) -> None:
@@ -220,7 +216,7 @@ class Spools:
         return work is not None and bool(work.entries or (work.losses and stream not in tried))
 
     def _write(self, stream: Stream, work: _Work, spool: Spool) -> None:
-        if stream in _BULK and self._free(self._folder) < RESERVE:
+        if stream in _BULK and self._disk.free(self._folder) < RESERVE:
             raise _full(f"less than {RESERVE // (1024 * 1024)} MiB are free, which are left for events")
         for cause, count in work.losses.items():
             spool.lose(count, cause)
@@ -237,7 +233,7 @@ class Spools:
 
     def describe(self) -> dict[str, Any]:
         """Return what waits in each stream that ever had a record, as plain data."""
-        return {str(stream): view.as_dict() for stream, view in sorted(self._views.items())}
+        return {str(stream): self._views[stream].as_dict() for stream in Stream if stream in self._views}
 
     async def read(
         self, stream: Stream, first: int, *, limit: int, key: Callable[[], IdentityKey]
@@ -324,7 +320,7 @@ class Spools:
         return spool
 
     def _limits_of(self, stream: Stream) -> Limits:
-        from popham.streams.spool import Limits
+        from popham.streams.limits import Limits
 
         return self._limits.get(stream) or Limits()
 
@@ -338,7 +334,7 @@ def _look(spool: Spool) -> View:
         first=spool.first,
         next=spool.next,
         waiting=spool.waiting,
-        bytes=spool.bytes,
+        bytes=spool.size,
         oldest=spool.oldest,
         lost={str(cause): count for cause, count in spool.lost.items()},
     )

@@ -32,9 +32,7 @@ async def list_summaries(
 
 
 @router.get("/group-summaries", response_model=GroupSummaries)
-async def list_group_summaries(
-    grant: Granted, service: Service
-) -> dict[str, tuple[GroupSummaryView, ...]]:
+async def list_group_summaries(grant: Granted, service: Service) -> dict[str, tuple[GroupSummaryView, ...]]:
     """Return the summary window with a row for each group that has agents; groups below it have their own."""
     return {"items": await service.group_summaries(grant)}
 

@@ -83,7 +83,7 @@ class Catalog:
         """Read what counts, and delete the files that do not.
 
         Raises:
-            StateError: ``state.catalog``: it cannot be read.
+            StateError: ``state.corrupt``: it cannot be read.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder / NAME
@@ -93,7 +93,7 @@ class Catalog:
             pass
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             hint = f"Restore it from a backup, or move {self.folder} away to begin anew"
-            raise StateError("catalog", f"{path} is damaged: {error}", hint) from error
+            raise StateError("corrupt", f"{path} is damaged: {error}", hint) from error
         self._sweep()
 
     def path(self, file: PartFile) -> Path:

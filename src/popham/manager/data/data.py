@@ -32,7 +32,11 @@ Looked = list[tuple[Follower, Snapshot]]
 
 
 class Data:
-    """The data of one Manager."""
+    """The data of one Manager.
+
+    Attributes:
+        engine: What reads and writes files.
+    """
 
     def __init__(self, folder: Path, source: Source, settings: DataSettings, clock: Clock) -> None:
         """Wire it; :meth:`run` begins.
@@ -43,13 +47,13 @@ class Data:
             settings: What is kept.
             clock: Dates what is too old.
         """
-        self._engine = Engine(folder, memory=settings.memory)
+        self.engine = Engine(folder, memory=settings.memory)
         self._followers = {
             stream: Follower(
                 stream,
                 source,
                 Catalog(folder / stream),
-                self._engine,
+                self.engine,
                 Shelf(folder / "aside" / stream),
                 clock,
                 settings.keep(stream),
@@ -64,7 +68,11 @@ class Data:
                 for follower in self._followers.values():
                     tasks.create_task(follower.run())
         finally:
-            self._engine.close()
+            self.engine.close()
+
+    def catalog(self, stream: Stream) -> Catalog:
+        """Return which files a stream has."""
+        return self._followers[stream].catalog
 
     def kept(self, stream: Stream) -> KeptView:
         """Return what is kept of a stream."""
@@ -120,4 +128,4 @@ class Data:
     ) -> T:
         with ExitStack() as stack:
             looked = [(follower, stack.enter_context(follower.look(after))) for follower in followers]
-            return await self._engine.ask(lambda connection: work(connection, looked))
+            return await self.engine.ask(lambda connection: work(connection, looked))

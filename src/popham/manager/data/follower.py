@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -37,6 +38,7 @@ from popham.streams.frame import Stream
 if TYPE_CHECKING:
     from arro3.core import RecordBatch
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 READER: Final = "files"
 """Its name as a reader of the intake."""
@@ -70,6 +72,14 @@ class Source(Protocol):
 
     def wait(self, stream: Stream, after: Position) -> Awaitable[None]:
         """Wait until there is an entry after ``after``."""
+        ...
+
+    def end(self, stream: Stream) -> Position:
+        """Return the position after the last entry."""
+        ...
+
+    def register(self, stream: Stream, reader: str, position: Position) -> None:
+        """Have what is after ``position`` kept for ``reader``."""
         ...
 
     def release(self, stream: Stream, reader: str, position: Position) -> None:
@@ -121,6 +131,7 @@ class Follower:
         self._full = asyncio.Event()
         self._free = asyncio.Event()
         self._day = ""
+        self._turn = asyncio.Lock()
 
     @contextmanager
     def look(self, after: int = -1) -> Iterator[Snapshot]:
@@ -133,7 +144,10 @@ class Follower:
         """Read and write until it is cancelled."""
         await asyncio.to_thread(load, self.catalog, self._engine)
         self._end = self.catalog.contents.place
-        self._source.release(self.stream, READER, position_of(self._end))
+        if self._end > place_of(self._source.end(self.stream)):
+            _log.warning("%s: the intake began anew; its files are kept", self.stream)
+            self._end = 0
+        self._source.register(self.stream, READER, position_of(self._end))
         self._free.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read_on())
@@ -196,24 +210,29 @@ class Follower:
         Raises:
             OSError, EngineError: The disk takes nothing; the same is tried again at the next call.
         """
-        if self._writing is None:
-            self._writing, self._filling = self._filling, Tail()
-            self._to, self._since = self._end, None
-        self._balance()
-        contents = await asyncio.to_thread(self._write, self._writing.batches(), self._to)
-        self._show(contents, read=True)
-        while files := find_merge(self.catalog.contents.files):
-            merged = await asyncio.to_thread(self._merge, files)
-            if merged is not None:
-                self._show(merged)
-            elif not await self.inspect():
-                break
-        self._show(await asyncio.to_thread(self._drop))
-        self._day = day_of(self._now())
+        async with self._turn:
+            if self._writing is None:
+                self._writing, self._filling = self._filling, Tail()
+                self._to, self._since = self._end, None
+            self._balance()
+            contents = await _whole(partial(self._write, self._writing.batches(), self._to))
+            self._show(contents, read=True)
+            while files := find_merge(self.catalog.contents.files):
+                merged = await _whole(partial(self._merge, files))
+                if merged is not None:
+                    self._show(merged)
+                elif not await self._inspect():
+                    break
+            self._show(await _whole(self._drop))
+            self._day = day_of(self._now())
 
     async def inspect(self) -> bool:
         """Read all files, and set aside those that are damaged; return whether there were any."""
-        contents = await asyncio.to_thread(set_aside, self.catalog, self._engine)
+        async with self._turn:
+            return await self._inspect()
+
+    async def _inspect(self) -> bool:
+        contents = await _whole(partial(set_aside, self.catalog, self._engine))
         found = contents is not self.catalog.contents
         self._show(contents)
         return found
@@ -292,3 +311,13 @@ class Follower:
 
     def _now(self) -> int:
         return int(self._clock.now()) * 1_000_000_000
+
+
+async def _whole(work: Callable[[], T]) -> T:
+    """Return what ``work`` returns, done in a thread; also where this is cancelled, it is done to its end."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(doing)
+    finally:
+        if not doing.done():
+            await asyncio.wait({doing})

@@ -29,7 +29,7 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     logs_bytes: _Bytes = 20 * _GIB
     metrics_days: _Days = 30.0
     metrics_bytes: _Bytes = 20 * _GIB
-    summary_days: _Days = 30.0
+    summary_days: _Days = 3.0
     summary_bytes: _Bytes = 5 * _GIB
     events_days: _Days = 90.0
     events_bytes: _Bytes = 2 * _GIB

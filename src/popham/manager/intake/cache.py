@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from popham.errors import StateError
 from popham.manager.intake.position import Position
-from popham.manager.intake.standings import Standings
+from popham.manager.intake.standings import Standings, uid_text
 from popham.store.data_rows import StreamRow
 from popham.store.seam import Reading, Store, Writing
 from popham.streams.frame import Stream

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from popham.errors import StateError
-from popham.manager.intake.position import Position
+from popham.manager.intake.position import BEGINNING, Position
 
 STEP: Final = 1024 * 1024
 """Bytes between two marks in a segment: so finely is known how many records are before a place."""
@@ -71,13 +71,14 @@ class Extent:
 
     def __init__(self) -> None:
         self.segments: dict[int, Segment] = {}
+        self._skipped: dict[Position, Position] = {}
 
     @property
     def end(self) -> Position:
         """Return the place after the last durable frame."""
         for number in reversed(tuple(self.segments)):
             return Position(number, self.segments[number].size)
-        return Position()
+        return BEGINNING
 
     @property
     def size(self) -> int:
@@ -95,12 +96,17 @@ class Extent:
 
     def place(self, after: Position) -> Position:
         """Return where what follows ``after`` begins: of a segment that is there, and not at its end if more follow."""
+        after = self._skipped.get(after, after)
         for number, segment in tuple(self.segments.items()):
             if number > after.segment:
                 return Position(number)
             if number == after.segment and after.at < segment.size:
                 return after
         return after
+
+    def skip(self, after: Position, to: Position) -> None:
+        """Have nothing looked for between two places: there is no whole frame."""
+        self._skipped[after] = to
 
     def follows(self, after: Position) -> bool:
         """Return whether there is anything after a place."""
@@ -126,17 +132,22 @@ class Extent:
         """Return what cannot be seen without reading the segments."""
         return [[number, one.records, one.since, one.until] for number, one in self.segments.items()]
 
-    def restore(self, found: Iterable[Any], sizes: dict[int, int], below: int) -> None:
-        """Take what :meth:`as_json` returned of the segments that are there, with these sizes, and below ``below``.
+    def restore(self, found: Iterable[Any], sizes: Mapping[int, int], end: Position) -> None:
+        """Take what :meth:`as_json` returned when ``end`` was the end, of the segments that are there with these sizes.
 
         Raises:
             StateError: ``state.corrupt``: it is none.
         """
+        for number in sorted(number for number in sizes if number < end.segment):
+            self.begin(number).size = sizes[number]
+        if end.segment in sizes:
+            self.begin(end.segment).size = min(end.at, sizes[end.segment])
         for entry in found:
             match entry:
                 case [int(number), int(records), float() | int() as since, float() | int() as until]:
-                    if number in sizes and number < below:
-                        self.segments[number] = Segment(sizes[number], records, float(since), float(until))
+                    if number in self.segments:
+                        one = self.segments[number]
+                        one.records, one.since, one.until = records, float(since), float(until)
                 case _:
                     problem = "how far the intake was cannot be read"
                     raise StateError("corrupt", problem, "Restore a backup of the database")

@@ -27,10 +27,12 @@ from popham.manager.intake.rate import Rate
 from popham.manager.intake.reading import Segments
 from popham.manager.intake.recovery import recover
 from popham.manager.intake.room import Room
+from popham.manager.intake.shelf import Shelf
+from popham.manager.intake.standings import Standings
 from popham.manager.intake.views import IntakeView, Known
 from popham.manager.intake.waiting import Queue
 from popham.manager.intake.worker import Worker
-from popham.manager.intake.writer import Writer
+from popham.manager.intake.writer import Part, Writer
 from popham.net.seam import Refusal
 from popham.store.refusal import OverloadError
 from popham.store.seam import Store
@@ -75,11 +77,11 @@ class Intake:
             draw: Returns a number from 0 to 1: agents that are refused come back spread.
             disk: Where the folder is.
         """
-        self._folder = folder
         self._store = store
         self._clock = clock
         self._room = Room(lambda: disk.free(folder), reserve=limits.reserve, limit=limits.bytes)
-        self._writer = Writer(folder, disk, self._room, clock, keep=limits.keep)
+        parts = {stream: Part(Shelf(folder / stream, disk), Standings(stream)) for stream in Stream}
+        self._writer = Writer(parts, self._room, clock, keep=limits.keep)
         self._worker: Worker[Piece] = Worker(Queue(), self._writer.write, self._tell)
         quota = Quota(limits.bytes_per_second)
         self._door = Door(self._room, self._worker.room, quota, draw=draw)

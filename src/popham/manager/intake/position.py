@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from popham.errors import StateError
 
@@ -35,4 +35,10 @@ class Position:
             case [int(segment), int(at)]:
                 return cls(segment, at)
             case _:
-                raise StateError("corrupt", "a position in the data of agents cannot be read", "Restore a backup")
+                raise StateError(
+                    "corrupt", "a position in the data of agents cannot be read", "Restore a backup"
+                )
+
+
+BEGINNING: Final = Position()
+"""Before everything."""

@@ -23,6 +23,7 @@ from popham.streams.receiving import Receiving
 
 EPOCHS: Final = 8
 """Epochs of one stream of one agent that are known, the newest; frames of older ones are refused."""
+_EPOCH: Final = 8
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -50,10 +51,20 @@ class Held:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Held:
-        """Return what :meth:`as_dict` returned; raises StateError."""
-        rest = dict(found)
-        skew, waiting, received = (rest.pop(name) for name in ("skew", "waiting", "received"))
-        return cls(Receiving.from_dict(rest), skew, waiting, received)
+        """Return what :meth:`as_dict` returned. Raises StateError or KeyError."""
+        return cls(Receiving.from_dict(found), found["skew"], found["waiting"], found["received"])
+
+    def encode(self) -> bytes:
+        """Return it as few bytes: its epoch, and the values alone."""
+        return self.receiving.epoch.to_bytes(_EPOCH, "big") + _encode(list(self.as_dict().values()))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Held:
+        """Return what :meth:`encode` was called on."""
+        return cls.from_dict(dict(zip(_NAMES, _decode(data[_EPOCH:]), strict=True)))
+
+
+_NAMES: Final = tuple(Held(Receiving(Stream.EVENTS, 1)).as_dict())
 
 
 @dataclass(slots=True)
@@ -78,7 +89,7 @@ class Standings:
         self.total = Total(0, Counter())
         self.changed: set[tuple[bytes, int]] = set()
         self.dropped: set[tuple[bytes, int]] = set()
-        self._newest: dict[bytes, tuple[int, bytes]] = {}
+        self._newest: dict[bytes, bytes] = {}
         self._older: dict[bytes, dict[int, bytes]] = {}
 
     def __len__(self) -> int:
@@ -88,13 +99,14 @@ class Standings:
     def newest(self, uid: bytes) -> int:
         """Return the newest epoch of an agent; 0 for none."""
         found = self._newest.get(uid)
-        return found[0] if found else 0
+        return _epoch_of(found) if found else 0
 
     def find(self, uid: bytes, epoch: int) -> Held | None:
         """Return what is known of an epoch, a copy; None for nothing."""
         found = self._newest.get(uid)
-        encoded = found[1] if found and found[0] == epoch else self._older.get(uid, {}).get(epoch)
-        return None if encoded is None else Held.from_dict(_decode(encoded))
+        if found is None or _epoch_of(found) != epoch:
+            found = self._older.get(uid, {}).get(epoch)
+        return None if found is None else Held.decode(found)
 
     def all_of(self, uid: bytes) -> Iterator[tuple[int, Held]]:
         """Yield what is known of an agent: each epoch, the newest first."""
@@ -135,12 +147,12 @@ class Standings:
     def keep(self, uid: bytes, held: Held) -> None:
         """Replace what is known of an epoch."""
         epoch = held.receiving.epoch
-        encoded = _encode(held.as_dict())
-        found = self._newest.get(uid)
-        if found is None or epoch >= found[0]:
-            if found is not None and epoch > found[0]:
-                self._older.setdefault(uid, {})[found[0]] = found[1]
-            self._newest[uid] = (epoch, encoded)
+        encoded = held.encode()
+        found, newest = self._newest.get(uid), self.newest(uid)
+        if epoch >= newest:
+            if found is not None and epoch > newest:
+                self._older.setdefault(uid, {})[newest] = found
+            self._newest[uid] = encoded
         else:
             self._older.setdefault(uid, {})[epoch] = encoded
         self.changed.add((uid, epoch))
@@ -193,6 +205,10 @@ class Standings:
     def _note_dropped(self, uid: bytes, epoch: int) -> None:
         self.dropped.add((uid, epoch))
         self.changed.discard((uid, epoch))
+
+
+def _epoch_of(encoded: bytes) -> int:
+    return int.from_bytes(encoded[:_EPOCH], "big")
 
 
 def uid_text(uid: bytes) -> str:

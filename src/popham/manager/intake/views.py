@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from popham.manager.data.views import KeptView
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderView:
@@ -40,6 +42,7 @@ class IntakeView:
         segments: Files of it.
         bytes: Bytes of them.
         readers: Those who derive something from it.
+        kept: What is kept in files of what was taken; None where nobody keeps it.
     """
 
     name: str
@@ -54,6 +57,7 @@ class IntakeView:
     segments: int
     bytes: int
     readers: tuple[ReaderView, ...]
+    kept: KeptView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from popham.clock import Clock
 from popham.manager.intake.appends import Piece
 from popham.manager.intake.cache import Changes, Note
 from popham.manager.intake.checking import Verifier
-from popham.manager.intake.position import Position
+from popham.manager.intake.position import BEGINNING, Position
 from popham.manager.intake.room import Room
 from popham.manager.intake.shelf import Shelf
 from popham.manager.intake.standings import Standings
@@ -38,7 +38,7 @@ class Part:
 
     shelf: Shelf
     standings: Standings
-    cached: Position = Position()
+    cached: Position = BEGINNING
     readers: dict[str, Position] = field(default_factory=dict)
 
 

@@ -33,7 +33,7 @@ def hop_bound(mode: str, promise: float, *, connected: bool, keepalive: float, a
     Args:
         mode: In which data comes.
         promise: Seconds to the next contact that the agent promised.
-        connected: Whether a link is held now.
+        connected: Whether a link is held now, and was since before what is shown came.
         keepalive: Seconds between pings on a held link.
         away: Seconds in which nobody here could be reached, since the last contact.
     """
@@ -42,6 +42,28 @@ def hop_bound(mode: str, promise: float, *, connected: bool, keepalive: float, a
     return OVERDUE * promise + away
 
 
-def age_bound(interval: float, hops: float, *, roll_up: float = 0.0) -> float:
+def path_bound(interval: float, hops: float, *, roll_up: float = 0.0) -> float:
     """Return the seconds that what is shown is not older than: collecting, rolling up, and all hops."""
     return interval + roll_up + hops + HANDLING
+
+
+def newest_bound(
+    age: float,
+    interval: float,
+    mode: str,
+    promise: float,
+    *,
+    connected: bool,
+    keepalive: float,
+    away: float = 0.0,
+) -> float:
+    """Return what the newest of an agent that is on time is not older than; arguments as of :func:`hop_bound`.
+
+    A link that has just come again has brought nothing yet; until it does, the promise is what bounds ``age``.
+    """
+    hops = (
+        hop_bound(mode, promise, connected=held, keepalive=keepalive, away=away)
+        for held in (connected, False)
+    )
+    held, promised = (path_bound(interval, hop) for hop in hops)
+    return held if age <= held else promised

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from popham.clock import Clock
+from popham.errors import DefinitionError
 from popham.manager.data.catalog import Catalog
 from popham.manager.data.engine import Engine, EngineError
 from popham.manager.summary.levels import Level
@@ -70,7 +71,9 @@ class Rollups:
             ready = await asyncio.to_thread(self._rolling.note, contents, folder)
             if ready and await asyncio.to_thread(self._rolling.due, now):
                 plans = await self._plans()
-                while await asyncio.to_thread(self._rolling.make, contents, folder, plans, now):
+                while True:
+                    if not await asyncio.to_thread(self._rolling.make, contents, folder, plans, now):
+                        break
                     await asyncio.sleep(REST)
         for day in await asyncio.to_thread(self._rolling.drop, now):
             _log.info("roll-ups of %s are kept no more", day)
@@ -78,9 +81,23 @@ class Rollups:
     async def ask(
         self, level: Level, uid: str, *, since: float, until: float, item: str = ""
     ) -> Sequence[RolledView]:
-        """Return an agent's values; arguments as of :func:`read_rolled`, errors as of :meth:`Engine.ask`."""
-        return await self._engine.ask(
-            lambda connection: read_rolled(
-                connection, self._folder, level, uid, since=level.window(int(since)), until=until, item=item
+        """Return an agent's values; arguments as of :func:`read_rolled`, errors as of :meth:`Engine.ask`.
+
+        Raises:
+            DefinitionError: ``definition.query``: a file cannot be read.
+        """
+        try:
+            return await self._engine.ask(
+                lambda connection: read_rolled(
+                    connection,
+                    self._folder,
+                    level,
+                    uid,
+                    since=level.window(int(since)),
+                    until=until,
+                    item=item,
+                )
             )
-        )
+        except EngineError as error:
+            problem = f"this cannot be answered: {error}"
+            raise DefinitionError("query", problem, "Ask for another time, or restore the file") from error

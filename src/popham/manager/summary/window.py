@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import Final, Protocol
 
 from popham.clock import Clock
 from popham.manager.intake.views import Known
 from popham.manager.judgement import judge_record
-from popham.manager.summary.bounds import age_bound, hop_bound
+from popham.manager.summary.bounds import newest_bound
 from popham.manager.summary.grouping import GroupCount
 from popham.manager.summary.items import KeyMetrics
 from popham.manager.summary.newest import Brief, Newest, items_of
@@ -164,8 +165,9 @@ class Window:
             return Flow.PAUSED, plan, None
         if not plan.sends:
             return Flow.KEPT, plan, None
-        bound = self._bound(record, plan, plan.interval, now)
-        late = here is not Presence.ON_TIME or brief is None or now - brief.at > bound
+        age = inf if brief is None else now - brief.at
+        bound = self._bound(record, plan, plan.interval, age, now)
+        late = here is not Presence.ON_TIME or age > bound
         return (Flow.LATE, plan, None) if late else (Flow.IN_TIME, plan, bound)
 
     def _plan(self, record: Record) -> Plan:
@@ -175,13 +177,19 @@ class Window:
             return Plan()
         return self._plans.of(record, self._fleet.wanted(record.group))
 
-    def _bound(self, record: Record, plan: Plan, interval: float, now: float) -> float:
+    def _bound(self, record: Record, plan: Plan, interval: float, age: float, now: float) -> float:
         state, last = record.state, record.last_contact or now
         mode = str(plan.data.mode) if plan.data else state.mode if state else ""
         away = sum(max(0.0, min(down.end, now) - max(down.begin, last)) for down in self._fleet.downtimes)
-        connected = record.link is not None
-        hop = hop_bound(mode, record.promise, connected=connected, keepalive=self._keepalive, away=away)
-        return age_bound(interval, hop)
+        return newest_bound(
+            age,
+            interval,
+            mode,
+            record.promise,
+            connected=record.link is not None,
+            keepalive=self._keepalive,
+            away=away,
+        )
 
     def _row(self, agent: AgentView, states: Mapping[str, str], row: SummaryRow | None) -> SummaryView:
         now, record = self._clock.now(), self._fleet.record(agent.uid)

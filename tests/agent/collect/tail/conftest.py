@@ -59,6 +59,7 @@ class Story:
         self.refused = set()
         self.files = None
         self._running = None
+        self._called, self._calls = 0.0, 0
 
     def source(self, *globs, **further):
         """Return a source of globs in the folder, read from the beginning unless said."""
@@ -75,12 +76,19 @@ class Story:
             resource={"host.name": "web"},
             lost=self.lost.append,
             may_read=lambda path: path not in self.refused,
-            thread=_at_once,
+            thread=self._call,
             most=most,
         )
         await self.files.open()
         self._running = asyncio.create_task(self.files.run())
         await self.files.collect()
+
+    async def _call(self, work, *values):
+        """Call at once what a thread would do, and see that time passes between."""
+        self._calls = self._calls + 1 if self._called == self.clock.elapsed else 0
+        self._called = self.clock.elapsed
+        assert self._calls < 1000, self.files.status()
+        return work(*values)
 
     async def end(self):
         self._running.cancel()
@@ -103,10 +111,6 @@ class Story:
                     await self.end()
 
         run_virtual(told(), self.clock)
-
-
-async def _at_once(work, *values):
-    return work(*values)
 
 
 @pytest.fixture

@@ -150,7 +150,9 @@ class LogFiles:
                     _answer(asked)
                 if rest:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), rest)
+                        # Not wait_for, which forgets that it is cancelled if it is woken at that moment.
+                        async with asyncio.timeout(rest):
+                            await self._wake.wait()
         finally:
             _answer(asked + self._asked)
             with contextlib.suppress(StateError, OSError):

@@ -171,8 +171,8 @@ class Followed:
         elif self._deleted is None:
             self._deleted = now
         if status.st_size != self.size or status.st_mtime_ns != self._changed:
-            if status.st_size < self.place.offset:
-                self._begin_again(status.st_size, self.size, Cause.TRUNCATED)
+            if status.st_size < self.size:
+                self._shrink(status.st_size)
             self.size, self._changed, self._grown, self.due = status.st_size, status.st_mtime_ns, now, True
         self.due = self.due or self.full or self._may_flush(now)
         return here or self.gone is not None
@@ -206,8 +206,8 @@ class Followed:
         size = os.fstat(self._descriptor).st_size
         quiet = now - self._grown if size == self.size else 0.0
         self.due = self.full = False
-        if size < self.place.offset:
-            self._begin_again(size, self.size, Cause.TRUNCATED)
+        if size < self.size:
+            self._shrink(size)
         offset, guard, head = self.place.offset, self.place.guard, self.place.head
         long = self._scanned > offset
         buffer = os.pread(self._descriptor, len(guard) + (0 if long else most), offset - len(guard))
@@ -273,6 +273,12 @@ class Followed:
         """Return whether what is left may have to be taken as it is."""
         unread = self.size > self.place.offset and self._rest != self.size
         return unread and self._is_final(now - self._grown, ended=True)
+
+    def _shrink(self, size: int) -> None:
+        """Hear that it has fewer bytes than before; whether the place is still one shows when it is read."""
+        if size < max(self.place.offset, self._scanned) or not self.place.offset:
+            self._begin_again(size, self.size, Cause.TRUNCATED)
+        self._known = max(self._known, self.size)
 
     def _begin_again(self, size: int, known: int, cause: Cause) -> None:
         """Read from the beginning what is another file now, though it is the same; it had ``known`` bytes before."""

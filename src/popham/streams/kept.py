@@ -1,0 +1,109 @@
+"""Frames of a spool as it remembers them, and how new ones are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from popham.streams.frame import Cause, Frame, Head, Kind, Stream, tail_of
+from popham.streams.gap import make_gap
+from popham.streams.packing import pack
+
+SUFFIX = ".seg"
+
+
+def segment_name(number: int) -> str:
+    """Return the name of a segment's file."""
+    return f"{number:016x}{SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One frame that is durable.
+
+    Attributes:
+        head: What it says.
+        segment: Number of the segment where it stands; None for a gap that is only noted.
+        at: Where it begins there.
+        since: Monotonic seconds from which its age counts.
+        is_missing: Whether the disk did not give it back: only its offsets are known.
+    """
+
+    head: Head
+    segment: int | None
+    at: int
+    since: float = 0.0
+    is_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maker:
+    """Makes the next frame; attributes as those of a head."""
+
+    stream: Stream
+    uid: bytes
+    epoch: int
+    boot: bytes
+    written: int
+    first: int
+    before: bytes
+
+    def records(self, payload: bytes, count: int) -> Frame:
+        """Return a frame of records. Raises StreamError ``stream.large``."""
+        codec, packed = pack(payload)
+        digest = sha256(packed).digest()
+        head = Head(
+            kind=Kind.RECORDS,
+            stream=self.stream,
+            codec=codec,
+            uid=self.uid,
+            epoch=self.epoch,
+            first=self.first,
+            count=count,
+            boot=self.boot,
+            written=self.written,
+            before=self.before,
+            tail=tail_of(digest),
+            digest=digest,
+            length=len(packed),
+            size=len(payload),
+        )
+        return Frame(head, packed)
+
+    def gap(self, cause: Cause, count: int, *, tail: bytes = b"") -> Frame:
+        """Return a gap; ``tail`` is empty for one that replaces no frame."""
+        return make_gap(
+            cause,
+            stream=self.stream,
+            uid=self.uid,
+            epoch=self.epoch,
+            first=self.first,
+            count=count,
+            boot=self.boot,
+            written=self.written,
+            before=self.before,
+            tail=tail or self.before,
+        )
+
+    def again(self, frame: Frame) -> Frame:
+        """Return a frame of another epoch as one of this."""
+        head = frame.head
+        if head.cause is not None:
+            return self.gap(head.cause, head.count, tail=head.tail)
+        made = Head(
+            kind=head.kind,
+            stream=self.stream,
+            codec=head.codec,
+            uid=self.uid,
+            epoch=self.epoch,
+            first=self.first,
+            count=head.count,
+            boot=self.boot,
+            written=self.written,
+            before=self.before,
+            tail=head.tail,
+            digest=head.digest,
+            length=head.length,
+            size=head.size,
+        )
+        return Frame(made, frame.payload)

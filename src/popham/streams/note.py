@@ -1,0 +1,110 @@
+"""The small file beside a spool's segments: what cannot be read from them."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from popham.streams.disk import Disk
+from popham.streams.frame import START, Cause, Head, Stream
+from popham.streams.gap import make_gap
+
+NAME: Final = "note.json"
+_LIMIT: Final = 64 * 1024
+
+
+class _Gap(msgspec.Struct, array_like=True, frozen=True):
+    first: int
+    count: int
+    cause: str
+    before: str
+    tail: str
+    boot: str
+    written: int
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True):
+    epoch: int
+    first: int
+    before: str
+    segment: int
+    gaps: list[_Gap] = []
+    lost: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What is noted of a spool.
+
+    Attributes:
+        epoch: Its history.
+        first: Offset up to which it is known to be durable upstream.
+        before: Tail of the frame that ends there.
+        segment: Number of the oldest segment that counts; older ones are to be removed.
+        gaps: Heads of the gaps that stand in no segment.
+        lost: Cause → records that were lost.
+    """
+
+    epoch: int
+    first: int = 0
+    before: bytes = START
+    segment: int = 0
+    gaps: tuple[Head, ...] = ()
+    lost: Mapping[Cause, int] = field(default_factory=dict)
+
+
+def read_note(disk: Disk, folder: Path, stream: Stream, uid: bytes) -> Note | None:
+    """Return what is noted; None if there is nothing, or nothing that can be read. Raises OSError."""
+    if NAME not in disk.names(folder):
+        return None
+    try:
+        body = msgspec.json.decode(disk.read(folder / NAME, 0, _LIMIT), type=_Body)
+        gaps = tuple(
+            make_gap(
+                Cause(gap.cause),
+                stream=stream,
+                uid=uid,
+                epoch=body.epoch,
+                first=gap.first,
+                count=gap.count,
+                boot=bytes.fromhex(gap.boot),
+                written=gap.written,
+                before=bytes.fromhex(gap.before),
+                tail=bytes.fromhex(gap.tail),
+            ).head
+            for gap in body.gaps
+        )
+        lost = {Cause(cause): count for cause, count in body.lost.items()}
+        before = bytes.fromhex(body.before)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, binascii.Error):
+        return None
+    return Note(epoch=body.epoch, first=body.first, before=before, segment=body.segment, gaps=gaps, lost=lost)
+
+
+def write_note(disk: Disk, folder: Path, note: Note) -> None:
+    """Note something, durably. Raises OSError."""
+    body = _Body(
+        epoch=note.epoch,
+        first=note.first,
+        before=note.before.hex(),
+        segment=note.segment,
+        gaps=[
+            _Gap(
+                gap.first,
+                gap.count,
+                str(gap.cause),
+                gap.before.hex(),
+                gap.tail.hex(),
+                gap.boot.hex(),
+                gap.written,
+            )
+            for gap in note.gaps
+        ],
+        lost={str(cause): count for cause, count in note.lost.items()},
+    )
+    disk.replace(folder / NAME, msgspec.json.encode(body))
