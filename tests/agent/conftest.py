@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from popham.agent.apply import Applied, Applier
-from popham.agent.settings import AgentSettings, FilesSettings, OtelcolSettings
+from popham.agent.settings import AgentSettings, CollectSettings, FilesSettings, OtelcolSettings
 from popham.clock import SystemClock
 from popham.model.bundle import PolicyRef
 from popham.model.policy import Policy, check_policy
@@ -46,6 +46,7 @@ class Machine:
     roots: tuple[str, ...] | None = None
     labels: dict[str, str] = field(default_factory=dict)
     otelcol: OtelcolSettings = field(default_factory=OtelcolSettings)
+    collect: CollectSettings = field(default_factory=CollectSettings)
     number: int = 0
 
     def __post_init__(self):
@@ -65,6 +66,7 @@ class Machine:
             commands=self.commands,
             labels=self.labels,
             otelcol=self.otelcol,
+            collect=self.collect,
             command_timeout=self.command_timeout,
         )
         token = rest.pop("token", lambda: f"{life}-{next(used)}")

@@ -54,6 +54,11 @@ def test_rel_8_frames_out_of_order_or_of_two_epochs_are_refused():
     assert refused([one, Sender(epoch=2).frame()]) == "stream.damaged"
 
 
+def look(data, verifier):
+    for head, part in divide(data, UID, Stream.LOGS):
+        verifier.verify(head, part, [KEY.public.der])
+
+
 def test_rel_16_every_byte_that_flips_is_found():
     frame = Sender().frame(b"some payload")
     data = frame.encode()
@@ -62,8 +67,7 @@ def test_rel_16_every_byte_that_flips_is_found():
         broken = bytearray(data)
         broken[at] ^= 0x10
         with pytest.raises(StreamError):
-            for head, part in divide(bytes(broken), UID, Stream.LOGS):
-                verifier.verify(head, part, [KEY.public.der])
+            look(bytes(broken), verifier)
 
 
 def verify(frame, *keys):

@@ -214,6 +214,16 @@ def test_f_d7_a_process_that_ends_anywhere_makes_the_same(files, monkeypatch):
     assert len(files.read("10m")) == 6
 
 
+def test_f_d7_a_damaged_file_is_set_aside_and_stops_nothing(files):
+    files.add(*hours(1))
+    files.roll(3600)
+    (tens, *_) = sorted((files.folder / "rollups" / "600").glob("*/*"))
+    tens.write_bytes(b"PAR1" * 10)
+    files.roll(DAY + LATENESS)
+    assert tens.with_name(tens.name + ".damaged").exists()
+    assert (len(files.read("10m")), files.read("1h")[0].count) == (5, 50)
+
+
 def test_nothing_is_made_before_it_is_known_which_files_there_are(files):
     files.add(*hours(1))
     assert files.rolling.note(files.contents, files.folder / "summary")

@@ -33,7 +33,7 @@ from popham.agent.collect.tail.followed import Loss
 from popham.agent.collect.wanted import WantedCollect, WantedMetrics
 from popham.clock import Clock
 from popham.errors import StreamError
-from popham.streams.frame import Stream
+from popham.streams.frame import Cause, Stream
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -326,8 +326,6 @@ class Collector:
             try:
                 await self._appends.append(stream, payload, count)
             except StreamError as error:
-                from popham.streams.frame import Cause
-
                 self._appends.lose(stream, count, Cause.DISK)
                 if stream not in self._full:
                     _log.warning("%s are lost: %s", stream.value, error)

@@ -46,8 +46,11 @@ class Sink:
 
     async def append(self, payloads: Sequence[Payload]) -> None:
         """Append payloads in this order. Raises StreamError: not all were taken; those that were are the first."""
-        for payload, count in payloads:
-            await self._appends.append(Stream.LOGS, payload, count)
+        # All of them are there before the disk is asked, so one commit takes them all, or none.
+        appends = (self._appends.append(Stream.LOGS, payload, count) for payload, count in payloads)
+        for error in await asyncio.gather(*appends, return_exceptions=True):
+            if error is not None:
+                raise error
 
 
 class LogStream:

@@ -24,6 +24,8 @@ from popham.model.criteria import read_address
 
 ANSWER_MAX: Final = 64 * 1024
 """Bytes of an answer that are read."""
+_SAID: Final = 200
+"""Characters of an error that are told."""
 _GOOD: Final = 400
 """Statuses below it are right, where nobody says which is."""
 _TYPES: Final = ((8, 0), (128, 129))
@@ -92,6 +94,8 @@ class Prober:
             return Found(up=False, seconds=now() - began, why=str(error))
         except _UnableError as error:
             return Found(up=None, why=str(error))
+        except aiohttp.ClientResponseError:
+            return Found(up=False, seconds=now() - began, why="answered with something that is no HTTP")
         except (OSError, aiohttp.ClientError) as error:
             return Found(up=False, seconds=now() - began, why=f"cannot be reached: {_say(error)}")
         return Found(up=True, seconds=now() - began)
@@ -226,4 +230,5 @@ def _say(error: BaseException) -> str:
     cause = getattr(error, "os_error", error)
     if isinstance(cause, ConnectionError) and cause.errno:
         return os.strerror(cause.errno)
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return " ".join(said.split())[:_SAID]

@@ -37,6 +37,8 @@ ASKED_TIME: Final = 15.0
 """Seconds without a further question after which a visitor, or who was told to ask, is no longer waited for."""
 OLDER: Final = 3600.0
 """Seconds until an upstream that has no streams is asked again."""
+SOON: Final = 0.001
+"""Seconds before which something is due already: no timer is as exact as a sum of times."""
 _ABSENT: Final = frozenset({404, 405})
 _CONFLICT: Final = 409
 _STANDING: Final = 16 * 1024
@@ -139,7 +141,7 @@ class Lane:
         soonest, now = math.inf, _now()
         for course in self.courses.values():
             wait = self._wait(course, now)
-            if wait <= 0:
+            if wait <= SOON:
                 return course, 0.0
             soonest = min(soonest, wait)
         return None, soonest

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from popham.agent.streams.lane import Lane
+from popham.agent.streams.lane import SOON, Lane
 from popham.agent.streams.spools import Spools
 from popham.agent.streams.terms import Terms
 from popham.agent.streams.way import Contact, DataWay, End
@@ -168,7 +168,7 @@ class Sending:
         while True:
             self._stirred.clear()
             wait = last + pace.heartbeat(terms.end.settings, 0.0) - now()
-            if wait > 0:
+            if wait > SOON:
                 await wait_for_first(wait, self._stirred)
                 continue
             pace.passed()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from popham.manager.data.rows import LogRow, Origin
-from popham.manager.data.values import as_json, as_text, corrected, first_of
+from popham.manager.data.values import as_dict, as_text, corrected, dump, first_of
 
 HIGHEST: Final = 24
 """The highest severity number of OTLP."""
@@ -16,10 +17,8 @@ _NAME: Final = "log.file.name"
 
 def read_log(origin: Origin, record: Any, resource: str) -> LogRow:
     """Return a ``LogRecord`` as a row; ``resource`` is the JSON of its resource's attributes."""
-    named = {
-        pair.key: pair.value.string_value for pair in record.attributes if pair.key in {_SOURCE, _PATH, _NAME}
-    }
-    file = named.get(_PATH) or named.get(_NAME, "")
+    attributes = as_dict(record.attributes)
+    file = _text(attributes, _PATH) or _text(attributes, _NAME)
     time = first_of(record.time_unix_nano, record.observed_time_unix_nano, origin.written)
     severity = record.severity_number
     return LogRow(
@@ -35,9 +34,14 @@ def read_log(origin: Origin, record: Any, resource: str) -> LogRow:
         level=record.severity_text,
         body=as_text(record.body),
         event=record.event_name,
-        source=named.get(_SOURCE) or file,
+        source=_text(attributes, _SOURCE) or file,
         file=file,
-        attributes=as_json(record.attributes),
+        attributes=dump(attributes),
         resource=resource,
         way=origin.way,
     )
+
+
+def _text(attributes: Mapping[str, Any], key: str) -> str:
+    value = attributes.get(key, "")
+    return value if isinstance(value, str) else ""

@@ -14,9 +14,20 @@ _SECOND: Final = 1_000_000_000
 _encode: Final = msgspec.json.Encoder().encode
 
 
+def as_dict(attributes: Iterable[Any]) -> dict[str, Any]:
+    """Return attributes (``KeyValue``) as plain data; of two with one key, the last counts."""
+    # Nearly all are texts, and asking which of its fields a value has costs as much as all the rest.
+    return {pair.key: pair.value.string_value or plain(pair.value) for pair in attributes}
+
+
 def as_json(attributes: Iterable[Any]) -> str:
-    """Return attributes (``KeyValue``) as a JSON object; of two with one key, the last counts."""
-    return _encode({pair.key: plain(pair.value) for pair in attributes}).decode() if attributes else "{}"
+    """Return attributes (``KeyValue``) as a JSON object."""
+    return dump(as_dict(attributes))
+
+
+def dump(data: dict[str, Any]) -> str:
+    """Return plain data as JSON."""
+    return _encode(data).decode() if data else "{}"
 
 
 def plain(value: Any) -> Any:
@@ -36,12 +47,12 @@ def plain(value: Any) -> Any:
 
 def as_text(value: Any) -> str:
     """Return an ``AnyValue`` as text: a string as it is, bytes as far as they are text, other values as JSON."""
-    kind = value.WhichOneof("value")
-    if kind == "string_value":
+    if value.string_value:
         return str(value.string_value)
+    kind = value.WhichOneof("value")
     if kind == "bytes_value":
         return bytes(value.bytes_value).decode(errors="replace")
-    return "" if kind is None else _encode(plain(value)).decode()
+    return "" if kind in {None, "string_value"} else _encode(plain(value)).decode()
 
 
 def encode(data: dict[str, Any]) -> str:

@@ -33,6 +33,9 @@ _NAME: Final = re.compile(r"([0-9]{12})\.seg")
 _OVERLAP: Final = FRAME_LIMIT + 2 * STAMP
 """Bytes at the end of what was read in which a frame may begin that does not end there."""
 
+Taken = tuple[Position, float, float | None, Frame]
+"""The place after a frame, when it came, the skew then, and the frame."""
+
 
 class Shelf:
     """One stream.
@@ -107,7 +110,7 @@ class Shelf:
                 self._disk.remove(self._path(number))
                 self.extent.remove(number)
 
-    def read(self, after: Position, *, limit: int) -> list[tuple[Position, float, float | None, Frame]]:
+    def read(self, after: Position, *, limit: int) -> list[Taken]:
         """Return frames after a place, with the place after each, when it came, and the skew then.
 
         Args:
@@ -117,7 +120,7 @@ class Shelf:
         Raises:
             OSError: The disk failed.
         """
-        found: list[tuple[Position, float, float | None, Frame]] = []
+        found: list[Taken] = []
         at = self.extent.place(after)
         while not found:
             segment = self.extent.segments.get(at.segment)
@@ -132,11 +135,9 @@ class Shelf:
             data = self._disk.read(self._path(at.segment), at.at, min(max(limit, 2 * _OVERLAP), size - at.at))
             found, used = self._read(data, at, is_end=at.at + len(data) >= size)
             at = Position(at.segment, at.at + used) if data else Position(at.segment, size)
-        return found
+        return _cut(found, limit)
 
-    def _read(
-        self, data: bytes, at: Position, *, is_end: bool
-    ) -> tuple[list[tuple[Position, float, float | None, Frame]], int]:
+    def _read(self, data: bytes, at: Position, *, is_end: bool) -> tuple[list[Taken], int]:
         """Return the frames in what was read, and how many bytes of it need not be read again."""
         scanned = scan(data, stamp=STAMP)
         used = len(data) if is_end else max(scanned.end, len(data) - _OVERLAP)
@@ -145,6 +146,8 @@ class Shelf:
                 self._note_rot(Position(at.segment, at.at + begin), end - begin)
         found = []
         for place in scanned.places:
+            if not place.is_whole:
+                continue
             received, skew = decode_stamp(data[place.at - STAMP : place.at])
             end = place.at + place.head.total
             frame = Frame.decode(memoryview(data)[place.at : end])
@@ -157,25 +160,24 @@ class Shelf:
         begin = known.size if known else 0
         data = self._disk.read(path, begin, self._disk.size(path) - begin)
         scanned = scan(data, stamp=STAMP)
+        whole = [place for place in scanned.places if place.is_whole]
         segment = known or self.extent.begin(number)
+        end = len(data)
         if is_last:
-            if scanned.end < len(data):
-                _log.warning(
-                    "%s: %d bytes at its end, which no agent was told of, are cut off",
-                    path,
-                    len(data) - scanned.end,
-                )
-                self._disk.truncate(path, begin + scanned.end)
+            end = whole[-1].at + whole[-1].head.total if whole else 0
+            if end < len(data):
+                _log.warning("%s: %d bytes at its end, told to nobody, are cut off", path, len(data) - end)
+                self._disk.truncate(path, begin + end)
             self._disk.sync(path)
-        for place in scanned.places:
+        for place in whole:
             received, skew = decode_stamp(data[place.at - STAMP : place.at])
-            segment.grow(place.at + place.head.total + begin - segment.size, _records(place.head), received)
+            size = begin + place.at + place.head.total - segment.size
+            segment.grow(size, _records(place.head), received)
             yield place.head, received, skew
-        for first, end in scanned.damaged:
-            if first < scanned.end or not is_last:
-                self._note_rot(Position(number, begin + first), end - first)
-        if not is_last:
-            segment.size = begin + len(data)
+        segment.size = begin + end
+        for first, to in scanned.damaged:
+            if first < end:
+                self._note_rot(Position(number, begin + first), to - first)
 
     def _note_rot(self, at: Position, size: int) -> None:
         if at not in self._rotten:
@@ -195,3 +197,14 @@ class Shelf:
 
 def _records(head: Head) -> int:
     return head.count if head.cause is None else 0
+
+
+def _cut(found: list[Taken], limit: int) -> list[Taken]:
+    """Return the first of these, ``limit`` bytes at most, and at least one."""
+    kept, size = 0, 0
+    for _, _, _, frame in found:
+        size += frame.head.total
+        if kept and size > limit:
+            break
+        kept += 1
+    return found[:kept]

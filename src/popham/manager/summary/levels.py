@@ -3,18 +3,21 @@
 Source: Systemwalker SQC: raw summary 3 days, 10 minutes 7 days, 1 hour 6 weeks, 1 day 13 months; a value of a window is
 one only if 70 %, 70 %, 1 % of its samples came.
 
-Bytes, measured on the six values that an agent of ours samples every minute, as Parquet with zstd:
+Bytes as Parquet with zstd, of the six values that an agent of ours samples every minute, were they all noise (whole
+days are deleted, so of each level there is up to a day more than is promised):
 
-===========  ==================  ============  ===================  ======================
-level        an agent and a day  kept for      an agent, all of it  100,000 agents
-===========  ==================  ============  ===================  ======================
-raw          RAWDAY                 4 days        RAWALL                RAWFLEET
-10 minutes   TENDAY                 8 days        TENALL                TENFLEET
-1 hour       HOURDAY                43 days       HOURALL               HOURFLEET
-1 day        DAYDAY                 397 days      DAYALL                DAYFLEET
-===========  ==================  ============  ===================  ======================
+==========  =================  ========  ===================  ==============
+level       an agent in a day  kept for  an agent, all of it  100,000 agents
+==========  =================  ========  ===================  ==============
+raw         134 kB             4 days    534 kB               53 GB
+10 minutes  23 kB              8 days    183 kB               18 GB
+1 hour      3.7 kB             43 days   161 kB               16 GB
+1 day       0.16 kB            397 days  62 kB                6 GB
+==========  =================  ========  ===================  ==============
 
-Whole days are deleted, so of each level there is up to a day more than is promised.
+Of the raw summary the bound of bytes in the settings takes the oldest days first: 5 GiB are four days of 10,000 agents.
+A window of ten minutes is made within a quarter of an hour, so roll-ups do not miss what is dropped so.  Making one
+costs 0.3 s of CPU for a million samples: 100,000 agents' ten minutes are 6 million.
 """
 
 from __future__ import annotations

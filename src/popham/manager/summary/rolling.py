@@ -8,6 +8,7 @@ Rules:
    window is taken out of it once its file is durable; what a crash leaves undone is done again.
 3. What comes late puts its window into the journal again, and then the windows above.
 4. What is made of less than what is there is not kept: files of the level below may be gone already.
+5. A file that is damaged is set aside, and stops nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from popham.manager.data.catalog import Contents, PartFile, finish_file
-from popham.manager.data.engine import Engine, quote
+from popham.manager.data.engine import Engine, EngineError, quote
 from popham.manager.summary.items import FILESYSTEM, resource_of
 from popham.manager.summary.levels import LEVELS, Level
 from popham.model.types.collect_schema import INTERVAL
@@ -117,7 +118,14 @@ class Rolling:
             return False
         journal = self._open()
         if level.is_kept(window, now):
-            self._make(number, window, contents, folder, plans)
+            try:
+                self._make(number, window, contents, folder, plans)
+            except EngineError as error:
+                if self._set_aside(number, window):
+                    return True
+                _log.error(
+                    "the window of %s from %d on cannot be made: %s", level.name, window, error
+                )  # no fault of ours
             if number + 1 < len(LEVELS):
                 above = LEVELS[number + 1]
                 journal.open[above.seconds].add(above.window(window))
@@ -159,6 +167,27 @@ class Rolling:
             if files:
                 parameters = {"windows": level.seconds // below.seconds, "paths": [*map(str, files)]}
                 self._copy(connection, level, window, _ROLLED, parameters)
+
+    def _set_aside(self, number: int, window: int) -> bool:
+        """Set aside what cannot be read of a window's own files, and those that it is made of; return if it was any."""
+        level = LEVELS[number]
+        files = [self.path(level, window)]
+        if number:
+            below = LEVELS[number - 1]
+            files += [self.path(below, at) for at in range(window, window + level.seconds, below.seconds)]
+        bad = [path for path in files if path.exists() and not self._is_readable(path)]
+        for path in bad:
+            _log.error("%s is damaged, and is set aside", path)
+            path.rename(path.with_name(path.name + ".damaged"))
+        return bool(bad)
+
+    def _is_readable(self, path: Path) -> bool:
+        try:
+            with self._engine.open() as connection:
+                connection.execute("SELECT max(hash(file)) FROM read_parquet(?) file", [str(path)]).fetchall()
+        except EngineError:
+            return False
+        return True
 
     def _copy_raw(
         self,

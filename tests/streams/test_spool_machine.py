@@ -1,0 +1,117 @@
+"""Whatever happens to disk, wire and processes: nothing acknowledged is lost uncounted, nothing is there twice."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from popham.streams.frame import Cause
+from popham.streams.limits import Limits
+
+from .machine import FOLDER, Machine
+
+COUNTS = st.lists(st.integers(1, 5), min_size=1, max_size=3)
+
+
+class SpoolAndReceiver(RuleBasedStateMachine):
+    """Commits, kills, power cuts, full disks, copies from earlier, and a wire that loses, repeats and reorders."""
+
+    def __init__(self):
+        super().__init__()
+        self.machine = Machine(limits=Limits(records=40))
+        self.copy = None
+        self.late = []
+
+    @rule(counts=COUNTS)
+    def write(self, counts):
+        self.machine.write(*counts)
+
+    @rule(counts=COUNTS)
+    def write_on_a_full_disk(self, counts):
+        self.machine.disk.left = 0
+        self.machine.write(*counts)
+        self.machine.disk.left = None
+
+    @rule(count=st.integers(1, 3))
+    def lose(self, count):
+        self.machine.spool.lose(count, Cause.DISK)
+        self.machine.disowned += count
+        self.machine.spool.commit()
+
+    @rule(nth=st.integers(1, 4), counts=COUNTS)
+    def a_call_fails(self, nth, counts):
+        disk = self.machine.disk
+        disk.calls, disk.fails_at = 0, nth
+        self.machine.write(*counts)
+        disk.fails_at = 0
+
+    @rule()
+    def kill(self):
+        self.machine.disk.kill()
+        self.machine.open()
+
+    @rule(seed=st.integers(0, 1000))
+    def cut_the_power(self, seed):
+        self.machine.rng.seed(seed)
+        self.machine.disk.cut(self.machine.rng)
+        self.machine.open()
+
+    @rule(limit=st.sampled_from([1, 400, 1 << 20]), answered=st.booleans())
+    def send(self, limit, answered):
+        self.machine.send(limit=limit, answer=answered)
+
+    @rule(data=st.data())
+    def send_some_and_the_rest_later(self, data):
+        frames = self.machine.spool.read(self.machine.spool.first, limit=1 << 20)
+        if not frames:
+            return
+        chosen = data.draw(st.permutations(range(len(frames))))[:3]
+        self.late = [frames[number] for number in chosen]
+        for frame in self.late:
+            self.machine.deliver([frame])
+
+    @precondition(lambda self: self.late)
+    @rule()
+    def repeat(self):
+        known = [frame for frame in self.late if frame.head.epoch == self.machine.spool.epoch]
+        for frame in known:
+            self.machine.deliver([frame])
+
+    @rule()
+    def keep_a_copy(self):
+        self.copy = self.machine.disk.copy(), self.machine.number, set(self.machine.durable)
+
+    @precondition(lambda self: self.copy)
+    @rule(counts=COUNTS)
+    def copy_it_back_and_go_on(self, counts):
+        """What was written since, and not sent, is gone with the directory: nobody can count that."""
+        files, _, durable = self.copy
+        machine = self.machine
+        gone = set(machine.durable) - durable
+        machine.durable = [one for one in machine.durable if one not in gone or machine.received[one]]
+        machine.maybe |= gone
+        machine.disk.restore(files)
+        machine.copied = True
+        machine.open()
+        self.copy, self.late = None, []
+        machine.write(*counts)
+
+    @rule(seconds=st.sampled_from([-1e9, -3600.0, 3600.0, 1e9]))
+    def the_clock_jumps(self, seconds):
+        self.machine.clock.offset = max(self.machine.clock.offset + seconds, -1.7e9)
+
+    @invariant()
+    def nothing_is_doubled(self):
+        assert all(times == 1 for times in self.machine.received.values())
+
+    def teardown(self):
+        self.machine.drain()
+        self.machine.check()
+        assert self.machine.spool.waiting == 0
+        assert all(path.parent == FOLDER for path in self.machine.disk.copy())
+
+
+TestSpoolAndReceiver = pytest.mark.timeout(120)(SpoolAndReceiver.TestCase)
+TestSpoolAndReceiver.settings = settings(
+    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
