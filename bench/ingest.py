@@ -39,7 +39,20 @@ LINES = 100
 """Records of a frame."""
 FRAMES = 4
 """Frames of an append."""
-_WORDS = ("connection", "accepted", "from", "closed", "by", "peer", "request", "served", "in", "ms", "GET", "/index")
+_WORDS = (
+    "connection",
+    "accepted",
+    "from",
+    "closed",
+    "by",
+    "peer",
+    "request",
+    "served",
+    "in",
+    "ms",
+    "GET",
+    "/index",
+)
 
 
 @dataclass(slots=True)
@@ -64,7 +77,9 @@ def make_payload(rng: random.Random, number: int) -> bytes:
     scope = found.scope_logs.add()
     for line in range(LINES):
         record = scope.log_records.add()
-        record.time_unix_nano = record.observed_time_unix_nano = 1_700_000_000_000_000_000 + number * LINES + line
+        record.time_unix_nano = record.observed_time_unix_nano = (
+            1_700_000_000_000_000_000 + number * LINES + line
+        )
         record.body.string_value = " ".join(rng.choices(_WORDS, k=18)) + f" {rng.getrandbits(64):x}"
         attribute = record.attributes.add()
         attribute.key = "log.file.path"
@@ -138,7 +153,9 @@ def write_plain(folder: Path, agents: list[Agent]) -> Figures:
     with (folder / "plain").open("ab", buffering=0) as file:
         for number in range(len(agents[0].appends)):
             batch = b"".join(
-                payload for agent in agents for payload in agent.plain[number * FRAMES : (number + 1) * FRAMES]
+                payload
+                for agent in agents
+                for payload in agent.plain[number * FRAMES : (number + 1) * FRAMES]
             )
             file.write(batch)
             os.fsync(file.fileno())

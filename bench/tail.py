@@ -27,7 +27,7 @@ from popham.streams.frame import Stream
 from popham.streams.spool import Limits
 
 T = TypeVar("T")
-LINE = '2026-11-22T15:23:{:02d}.{:06d}Z INFO shop.cart user={} item={} took {} ms, all is well\n'
+LINE = "2026-11-22T15:23:{:02d}.{:06d}Z INFO shop.cart user={} item={} took {} ms, all is well\n"
 MEGABYTES = 200
 FILES = 100
 IDLE = 20.0
@@ -54,7 +54,10 @@ def measure_rows(asked: argparse.Namespace) -> Mapping[str, Any]:
 
 def write_lines(path: Path, megabytes: int) -> int:
     """Write that much of a log; return its bytes."""
-    lines = "".join(LINE.format(at % 60, at * 37 % 999_983, at * 7919 % 5003, at % 911, at * 31 % 400) for at in range(12_000))
+    lines = "".join(
+        LINE.format(at % 60, at * 37 % 999_983, at * 7919 % 5003, at % 911, at * 31 % 400)
+        for at in range(12_000)
+    )
     with path.open("w", encoding="ascii") as file:
         for _ in range(megabytes * 1_000_000 // len(lines) + 1):
             file.write(lines)
@@ -94,12 +97,12 @@ async def measure_idle(seconds: float) -> Figures:
 
 async def _time_line(path: Path, spools: Spools) -> float:
     """Return the seconds until a line is durable."""
-    view = spools.view(Stream.LOGS)
     begun = time.perf_counter()
     with path.open("a", encoding="ascii") as file:
         file.write("one line\n")
-    while spools.view(Stream.LOGS) == view:
-        await asyncio.sleep(0.002)
+    durable = asyncio.Event()
+    spools.appended = lambda _stream: durable.set()
+    await durable.wait()
     return time.perf_counter() - begun
 
 

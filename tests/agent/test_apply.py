@@ -195,7 +195,7 @@ async def test_a_type_without_an_applier_is_skipped(machine):
     policy = make_policy((machine.root / "a", "1"))
     ref = policy.ref.__class__(type="otelcol", name="o", revision=1, sha256=policy.ref.sha256, length=1)
     await machine.applier().apply([policy.__class__(ref, {"config": {}})])
-    assert machine.applier().supported == {"files", "custom"}
+    assert machine.applier().supported == {"files", "collect", "custom"}
     assert machine.tree() == {}
 
 

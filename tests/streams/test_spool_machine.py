@@ -96,6 +96,17 @@ class SpoolAndReceiver(RuleBasedStateMachine):
         self.copy, self.late = None, []
         machine.write(*counts)
 
+    @rule(seed=st.integers(0, 1000))
+    def a_byte_rots(self, seed):
+        machine = self.machine
+        machine.rng.seed(seed)
+        names = [name for name in machine.disk.names(FOLDER) if name.endswith(".seg")]
+        sizes = [(name, machine.disk.size(FOLDER / name)) for name in names]
+        found = [(name, size) for name, size in sizes if size]
+        if found:
+            name, size = machine.rng.choice(found)
+            machine.disk.damage(FOLDER / name, machine.rng.randrange(size), machine.rng.randint(1, 255))
+
     @rule(seconds=st.sampled_from([-1e9, -3600.0, 3600.0, 1e9]))
     def the_clock_jumps(self, seconds):
         self.machine.clock.offset = max(self.machine.clock.offset + seconds, -1.7e9)

@@ -39,7 +39,7 @@ from popham.agent.sight import Sight
 from popham.agent.state import AgentState
 from popham.agent.status import Status
 from popham.agent.streams.sending import Sending
-from popham.agent.streams.spools import Spools
+from popham.agent.streams.spools import FOLDER, Spools
 from popham.agent.surroundings import Machine
 from popham.agent.transports import Transports
 from popham.agent.visited import AgentWorld
@@ -275,7 +275,7 @@ class Agent:
         )
 
     def _make_spools(self, uid: bytes) -> Spools:
-        folder, boot = self._dir.path("streams"), secrets.token_bytes(BOOT)
+        folder, boot = self._dir.path(FOLDER), secrets.token_bytes(BOOT)
         return Spools(folder, uid, self._clock, boot=boot, offload=in_thread)
 
     def _make_sending(self, spools: Spools, end: AgentEnd, driver: Driver, ways: UpstreamWays) -> Sending:

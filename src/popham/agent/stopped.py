@@ -15,7 +15,9 @@ from popham.agent.local import ask
 from popham.agent.settings import AgentSettings
 from popham.agent.state import AgentState
 from popham.agent.status import describe_settings, describe_state
-from popham.errors import LinkError, TrustError
+from popham.agent.streams.looking import describe_streams
+from popham.agent.streams.spools import FOLDER
+from popham.errors import LinkError, StreamError, TrustError
 from popham.model.communication import CommunicationSettings
 from popham.model.servers import order_servers
 from popham.posix import lock_holder
@@ -110,6 +112,15 @@ def describe_stopped(state: AgentState) -> dict[str, Any]:
     return found
 
 
+def _describe_streams(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what waits to be sent; what cannot be read is a problem of the agent."""
+    try:
+        return describe_streams(folder / FOLDER, UUID(found["uid"]).bytes) if found["uid"] else {}
+    except StreamError as error:
+        found["problem"] = found.get("problem") or str(error)
+        return {}
+
+
 async def look(settings: AgentSettings) -> dict[str, Any]:
     """Return what the running agent says of itself; if none answers, what it keeps.
 
@@ -121,6 +132,7 @@ async def look(settings: AgentSettings) -> dict[str, Any]:
     except LinkError as error:
         folder = Path(settings.state)
         found = describe_stopped(AgentState(StateView.look(folder, KIND)))
+        found["streams"] = _describe_streams(folder, found)
         holder = lock_holder(folder / LOCK)
         if holder is not None:
             problem = f"process {holder} has the state directory, and {error.problem}"

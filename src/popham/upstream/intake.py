@@ -53,7 +53,7 @@ class Intake(Protocol):
             StreamError: ``stream.damaged``, ``stream.short``, ``stream.many``: they are none of ours.
                 ``stream.signature``: this agent did not sign them, or they are another's, or of another stream.
                 ``stream.overlap``: they contradict what is durable.  ``stream.scattered``: they would make more
-                ranges than are kept.  Nothing of them was kept then.
+                ranges than are kept.  What stands before the frame that is refused may have been kept.
             LinkError: ``link.busy`` with ``retry_after``: there is no room now.
             StateError: They could not be written.
         """

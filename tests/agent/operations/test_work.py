@@ -33,6 +33,7 @@ def work(tmp_path):
             check_in=lambda: asked.append("check-in"),
             tell_facts=lambda facts: asked.append(("facts", facts)),
             fetch=SimpleNamespace(dials=lambda: True),
+            streams=SimpleNamespace(release=lambda: asked.append("send")),
         ),
         enforcer=None,
         applier=SimpleNamespace(programs=SimpleNamespace(run=run)),
@@ -42,14 +43,21 @@ def work(tmp_path):
         facts=lambda: {"host.name": "web"},
         status=dict,
         journal=list,
+        collection=SimpleNamespace(look_now=noting("collect"), look_again=lambda: asked.append("paused")),
     )
     return parts.means(rotate=noting("rotate"), restart=lambda: asked.append("restart")), asked
 
 
-async def test_f_o4_a_collection_looks_anew_at_facts_files_and_location(work):
+async def test_f_o4_a_collection_looks_anew_at_everything_and_sends_what_it_found(work):
     means, asked = work
     await means.collect()
-    assert asked == [("facts", {"host.name": "web"}), ("scan",), ("look",)]
+    assert asked == [("facts", {"host.name": "web"}), ("scan",), ("look",), ("collect",), "send"]
+
+
+def test_f_o4_who_collects_hears_of_a_pause(work):
+    means, asked = work
+    means.paused()
+    assert asked == ["paused"]
 
 
 async def test_f_o4_an_output_goes_to_its_own_path_on_the_way_in_use(work):

@@ -8,6 +8,7 @@ import pytest
 from popham.agent.streams.course import LINGER, Course
 from popham.agent.streams.spools import View
 from popham.streams.frame import Stream
+from popham.streams.spool import Continue
 from popham.streams.standing import Range, Standing
 
 
@@ -51,14 +52,15 @@ def test_f_c5_events_wait_for_no_heartbeat_unless_that_was_ordered():
     assert due(course, 1, pulls=True, critical=False) == math.inf
 
 
+def said(**rest):
+    return Standing(stream=Stream.EVENTS, epoch=1, newest=1, next=3, **rest)
+
+
 def test_a_time_to_wait_that_upstream_names_holds_for_all():
     course = Course(Stream.EVENTS)
-    found = SimpleNamespace(first=3, forked=False)
-    course.go_on(
-        found, view(9), Standing(stream=Stream.EVENTS, epoch=1, newest=1, next=3, retry_after=4.0), 10.0
-    )
+    course.note(said(retry_after=4.0), 10.0)
     assert due(course, 9) == 4.0
-    course.go_on(found, view(9), Standing(stream=Stream.EVENTS, epoch=1, newest=1, next=3), 11.0)
+    course.note(said(), 11.0)
     assert due(course, 9, now=11.0) <= 0
 
 
@@ -71,3 +73,10 @@ def test_what_upstream_has_beyond_is_not_sent_again():
     course.ranges = (Range(4, 8),)
     frames = [frame(0, 4), frame(4, 6), frame(6, 8), frame(8, 9)]
     assert course.lacking(frames) == [frames[0], frames[3]]
+
+
+def test_a_new_epoch_has_ranges_of_its_own():
+    course = Course(Stream.LOGS, first=20)
+    course.note(Standing(stream=Stream.LOGS, epoch=1, newest=1, next=20, ranges=(Range(30, 40),)), 1.0)
+    course.go_on(Continue(0, forked=True), view(9, epoch=2))
+    assert (course.mark, course.ranges) == ((2, 0), ())

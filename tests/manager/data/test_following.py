@@ -193,3 +193,18 @@ async def test_while_the_disk_takes_nothing_everything_is_found_and_memory_is_bo
     async with Running(make_follower(tmp_path, segments, Clock()), segments) as running:
         await running.follower.write()
         assert running.bodies() == everything(1)
+
+
+async def test_many_small_entries_stay_few_batches_in_their_order(tmp_path):
+    segments = Segments()
+    async with Running(make_follower(tmp_path, segments, Clock()), segments) as running:
+        for number in range(300):
+            segments.take(*numbered(number, count=1))
+            if number % 2:
+                await running.read_all()
+        await running.read_all()
+        assert sorted(running.bodies()) == sorted(f"{number}.0" for number in range(300))
+        with running.follower.look() as snapshot:
+            assert len(snapshot.batches) <= 65
+        middle = running.find(after=f"{(1 << 40) + 150_000}.{(1 << 62) - 1}")
+        assert [row[middle.names.index("body")] for row in middle.rows[:2]] == ["150.0", "151.0"]

@@ -6,6 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from tests.manager.intake.rig import record
+
 from popham.clock import SystemClock
 from popham.manager.intake.intake import Intake
 from popham.manager.intake.limits import Limits
@@ -13,9 +15,6 @@ from popham.store.memory import MemoryStore
 from popham.streams.disk import SystemDisk
 from popham.streams.frame import HEAD, Head, Stream
 from popham.upstream.intake import Sent
-from tests.manager.intake.rig import record
-
-LENGTH = 4
 
 
 async def run(folder: Path, key: bytes) -> None:
@@ -31,7 +30,8 @@ async def run(folder: Path, key: bytes) -> None:
     standing = await intake.standing(who, Stream.LOGS)
     for frame in frames[standing.next :]:
         standing = await intake.append(who, Stream.LOGS, frame, Sent())
-        print(standing.next, flush=True)
+        sys.stdout.write(f"{standing.next}\n")
+        sys.stdout.flush()
 
 
 def split(data: bytes) -> list[bytes]:

@@ -45,8 +45,9 @@ class Machine:
         sent = max((sent for sent, seen in self.arrivals if seen <= now), default=None)
         return None if sent is None else sent // self.interval * self.interval
 
-    def connected(self, now):
-        return any(begin <= now < end for begin, end in self.held)
+    def held_for(self, now):
+        """Return how long a link has been held; None if none is, as far as the Manager knows."""
+        return next((now - begin for begin, end in self.held if begin <= now < end), None)
 
     def moments(self):
         """Return when it is looked at: just before anything changes, when what is shown is oldest."""
@@ -87,14 +88,14 @@ def over_links(interval, promise, draws):
 
 @pytest.mark.parametrize("dialer", list(Dialer))
 @pytest.mark.parametrize("mode", list(Mode))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_f_l8_what_is_shown_is_never_older_than_its_bound_while_the_agent_is_on_time(mode, dialer, data):
-    heartbeat = data.draw(st.floats(30, 900))
+    heartbeat = data.draw(st.floats(30, 600))
     # The Manager's visits are spread; what an agent promises has that in it.
     promise = heartbeat if dialer is Dialer.AGENT else heartbeat * data.draw(st.floats(1, 1.25))
-    interval = data.draw(st.sampled_from([1.0, 10.0, 60.0, 300.0]))
-    draws = data.draw(st.lists(st.tuples(TIMES, TIMES), min_size=3, max_size=12))
+    interval = data.draw(st.sampled_from([30.0, 60.0, 300.0]))
+    draws = data.draw(st.lists(st.tuples(TIMES, TIMES), min_size=3, max_size=6))
     machine = (over_links if mode is Mode.PUSH else in_rounds)(interval, promise, draws)
     looked = 0
     for now in machine.moments():
@@ -102,18 +103,12 @@ def test_f_l8_what_is_shown_is_never_older_than_its_bound_while_the_agent_is_on_
         at = machine.newest(now)
         if at is None or presence(last, promise, now) is not Presence.ON_TIME:
             continue
-        connected = machine.connected(now)
+        held_for = machine.held_for(now)
+        connected = held_for is not None
         bound = newest_bound(now - at, interval, mode, promise, connected=connected, keepalive=KEEPALIVE)
         assert now - at <= bound, (now, at, last, connected)
+        if connected and held_for >= HANDLING:
+            # What there was has come over this link: nothing but the tighter bound holds.
+            assert bound == interval + LINGER + KEEPALIVES * KEEPALIVE + HANDLING
         looked += 1
     assert looked
-
-
-def test_f_l8_a_link_that_was_held_all_along_gives_the_tighter_bound():
-    machine = over_links(60.0, 300.0, [(1.0, 1.0)])
-    begin, noticed = machine.held[0]
-    for now in machine.moments():
-        if begin + 60.0 + HANDLING < now < noticed:
-            age = now - machine.newest(now)
-            bound = newest_bound(age, 60.0, Mode.PUSH, 300.0, connected=True, keepalive=KEEPALIVE)
-            assert bound == 60.0 + LINGER + KEEPALIVES * KEEPALIVE + HANDLING

@@ -6,7 +6,7 @@ import random
 from tests.manager.summary.feeding import CPU, MOUNTED, NOW, UIDS
 
 from popham.manager.summary.items import LOAD, MEMORY, NETWORK, KeyMetrics, Point, resource_of
-from popham.manager.summary.newest import FORGOTTEN, VALUES_MAX, Newest, items_of, merge
+from popham.manager.summary.newest import FORGOTTEN, VALUES_MAX, Newest, brief_of, items_of, merge
 
 UID = UIDS[1]
 
@@ -46,7 +46,7 @@ def test_f_o1_key_metrics_are_those_that_were_sampled_last():
         # It was the fullest a minute ago.
         *(point(MOUNTED, 0.99, NOW - 60, "/var"), point(MOUNTED, 0.7, NOW, "/home")),
     ]
-    newest.note([merge(None, UID, points, NOW + 1)])
+    newest.note([brief_of(merge(None, UID, points, NOW + 1))])
     found = newest.of(UID)
     assert (found.at, found.received) == (NOW, NOW + 1)
     assert found.metrics == KeyMetrics(
@@ -56,7 +56,8 @@ def test_f_o1_key_metrics_are_those_that_were_sampled_last():
 
 def test_what_is_not_sampled_any_more_is_not_known():
     newest = Newest()
-    newest.note([merge(None, UID, [point(CPU, 0.25, NOW - 3600), point(MEMORY, 0.5, NOW)], NOW)])
+    points = [point(CPU, 0.25, NOW - 3600), point(MEMORY, 0.5, NOW)]
+    newest.note([brief_of(merge(None, UID, points, NOW))])
     assert newest.of(UID).metrics == KeyMetrics(memory=0.5)
     assert newest.of(UIDS[2]) is None
 
@@ -66,8 +67,8 @@ def test_an_older_row_does_not_replace_a_newer_one():
     newer, older = (
         merge(None, UID, [point(CPU, value, NOW)], at) for value, at in ((0.9, NOW), (0.1, NOW - 9))
     )
-    newest.note([newer])
-    newest.note([older])
+    newest.note([brief_of(newer)])
+    newest.note([brief_of(older)])
     assert newest.of(UID).metrics.cpu == 0.9
 
 

@@ -11,7 +11,7 @@ from popham.manager.intake.views import Known
 from popham.manager.kept import record_of
 from popham.manager.summary import window as window_module
 from popham.manager.summary.items import LOAD, MEMORY, NETWORK, Point
-from popham.manager.summary.newest import Newest, merge
+from popham.manager.summary.newest import Newest, brief_of, merge
 from popham.manager.summary.window import Window
 from popham.manager.wanted import read_wanted
 from popham.store.data_rows import AlertRow
@@ -63,7 +63,7 @@ class Fleet:
         ]
         row = merge(None, uid_of(number), points, at + 1)
         await self.bench.store.write(lambda tx: tx.put_summaries([row]))
-        self.newest.note([row])
+        self.newest.note([brief_of(row)])
 
     async def rows(self):
         return (await self.bench.service.summaries(VIEWER)).items

@@ -59,13 +59,18 @@ class Course:
         """How far it is, to be compared: the epoch, and the next offset."""
         return self.epoch, self.first
 
-    def go_on(self, found: Continue, view: View, standing: Standing, now: float) -> None:
-        """Take note of what upstream said, and where the spool goes on then."""
-        self.epoch = view.epoch
-        self.first = found.first
-        self.ranges = () if found.forked else standing.ranges
+    def note(self, standing: Standing, now: float) -> None:
+        """Take note of what upstream said."""
+        self.ranges = standing.ranges
         self.credit = standing.credit
         self.until = now + standing.retry_after if standing.retry_after else -math.inf
+
+    def go_on(self, found: Continue, view: View) -> None:
+        """Take note of where the spool goes on then."""
+        self.epoch = view.epoch
+        self.first = found.first
+        if found.forked:
+            self.ranges = ()
 
     def wait(self, view: View, now: float, *, pulls: bool, critical: bool) -> float:
         """Return the seconds until something is to be sent; infinity if there is nothing, or something lets it go.

@@ -92,10 +92,11 @@ class Lane:
     async def take(self, standing: Standing) -> None:
         """Take note of how far upstream is. Raises StreamError."""
         course = self.courses[standing.stream]
+        course.note(standing, _now())
         found = await self._terms.spools.heard(standing)
         view = self._terms.spools.view(standing.stream)
         if found is not None and view is not None:
-            course.go_on(found, view, standing, _now())
+            course.go_on(found, view)
             if found.forked:
                 _log.warning("the stream %s begins anew: upstream has another history of it", course.stream)
                 self.release()

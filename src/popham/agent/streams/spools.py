@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+FOLDER: Final = "streams"
+"""Folder of the state directory with a folder for each stream."""
 RESERVE: Final = 16 * 1024 * 1024
 """Bytes of the disk that metrics and logs leave free."""
 _BULK: Final = frozenset({Stream.METRICS, Stream.LOGS})
@@ -70,6 +72,19 @@ class View:
     oldest: float | None
     lost: Mapping[str, int]
 
+    @classmethod
+    def of(cls, spool: Spool) -> View:
+        """Return what waits in a spool."""
+        return cls(
+            epoch=spool.epoch,
+            first=spool.first,
+            next=spool.next,
+            waiting=spool.waiting,
+            bytes=spool.size,
+            oldest=spool.oldest,
+            lost={str(cause): count for cause, count in spool.lost.items()},
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data, for people."""
         return {
@@ -83,11 +98,12 @@ class View:
 
 @dataclass(slots=True)
 class _Entry:
-    """A payload that is to be appended."""
+    """A payload that is to be appended; ``error`` says why it alone was not."""
 
     payload: bytes
     count: int
     durable: asyncio.Future[None]
+    error: StreamError | None = None
 
 
 @dataclass(slots=True)
@@ -150,7 +166,7 @@ class Spools:
 
     async def open(self, stream: Stream) -> None:
         """Open a stream, also one that never had a record. Raises StreamError."""
-        await self._with(stream, _look)
+        await self._with(stream, View.of)
 
     async def close(self) -> None:
         """Wait until what was appended is durable, and close every stream."""
@@ -216,14 +232,25 @@ class Spools:
         return work is not None and bool(work.entries or (work.losses and stream not in tried))
 
     def _write(self, stream: Stream, work: _Work, spool: Spool) -> None:
-        if stream in _BULK and self._disk.free(self._folder) < RESERVE:
-            raise _full(f"less than {RESERVE // (1024 * 1024)} MiB are free, which are left for events")
+        if stream in _BULK:
+            self._check_reserve()
         for cause, count in work.losses.items():
             spool.lose(count, cause)
         work.losses = Counter()
         for entry in work.entries:
-            spool.append(entry.payload, entry.count)
+            try:
+                spool.append(entry.payload, entry.count)
+            except StreamError as error:
+                entry.error = error
         spool.commit()
+
+    def _check_reserve(self) -> None:
+        try:
+            free = self._disk.free(self._folder)
+        except OSError as error:
+            raise _full(error.strerror or str(error)) from error
+        if free < RESERVE:
+            raise _full(f"less than {RESERVE // (1024 * 1024)} MiB are free, which are left for events")
 
     # What goes.
 
@@ -292,11 +319,7 @@ class Spools:
 
         def run() -> tuple[T, View]:
             spool = self._need(stream)
-            try:
-                found = work(spool)
-            except OSError as error:
-                raise _full(str(error.strerror or error)) from error
-            return found, _look(spool)
+            return work(spool), View.of(spool)
 
         async with self._turn:
             found, self._views[stream] = await self._offload(run)
@@ -328,18 +351,6 @@ class Spools:
         spool.set_limits(self._limits_of(stream))
 
 
-def _look(spool: Spool) -> View:
-    return View(
-        epoch=spool.epoch,
-        first=spool.first,
-        next=spool.next,
-        waiting=spool.waiting,
-        bytes=spool.size,
-        oldest=spool.oldest,
-        lost={str(cause): count for cause, count in spool.lost.items()},
-    )
-
-
 def _enforce(spool: Spool) -> None:
     spool.enforce()
 
@@ -347,12 +358,11 @@ def _enforce(spool: Spool) -> None:
 def _settle(entries: Iterable[_Entry], error: BaseException | None) -> None:
     """Tell those who wait that their records are durable, or why they are not."""
     for entry in entries:
-        if entry.durable.done():
-            continue
-        if error is None:
+        failed = entry.error or error
+        if failed is None:
             entry.durable.set_result(None)
         else:
-            entry.durable.set_exception(error)
+            entry.durable.set_exception(failed)
 
 
 def _full(why: str) -> StreamError:

@@ -153,6 +153,18 @@ class Rows:
     after: str
 
 
+def floor_of(page: PageOf) -> int:
+    """Return the place at and below which a page has no rows; -1 if it may have any.
+
+    Raises:
+        DefinitionError: ``definition.query``: its cursor is none.
+    """
+    if not page.after:
+        return -1
+    place, offset = _read_cursor(page.after, _PLACE_CURSOR)
+    return int(place) if offset == _LAST else int(place) - 1
+
+
 def find_rows(
     connection: DuckDBPyConnection, follower: Follower, snapshot: Snapshot, wanted: Wanted, page: PageOf
 ) -> Rows:
@@ -170,7 +182,7 @@ def find_rows(
         at, uid, epoch, offset = _read_cursor(page.cursor, _TIME_CURSOR)
         statement.add(f"({_BY_TIME}) > (?, ?, ?, ?)", at, uid, epoch, offset)
         statement.add('"at" >= ?', at)
-    source, parameters, tables = parts_of(follower, snapshot, wanted, after=begin[0] - 1 if begin else -1)
+    source, parameters, tables = parts_of(follower, snapshot, wanted, after=floor_of(page))
     end = f"{snapshot.end}.{_LAST}"
     if not source:
         return Rows(form.all_names, [], "", end)

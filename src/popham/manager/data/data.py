@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from popham.clock import Clock
 from popham.errors import DefinitionError
 from popham.manager.data.aside import Shelf
-from popham.manager.data.asking import PageOf, Rows, Wanted, find_rows
+from popham.manager.data.asking import PageOf, Rows, Wanted, find_rows, floor_of
 from popham.manager.data.catalog import Catalog
 from popham.manager.data.engine import Engine, EngineError, check_grep
 from popham.manager.data.follower import Follower, Snapshot, Source
@@ -88,7 +88,6 @@ class Data:
 
     async def rows(self, stream: Stream, wanted: Wanted, page: PageOf) -> Rows:
         """Return a page of the rows of a stream; errors as :meth:`Engine.ask`."""
-        after = int(page.after.partition(".")[0] or -1) if page.after[:1].isdecimal() else -1
 
         def work(connection: DuckDBPyConnection, looked: Looked) -> Rows:
             ((follower, snapshot),) = looked
@@ -96,7 +95,7 @@ class Data:
                 check_grep(connection, wanted.grep)
             return find_rows(connection, follower, snapshot, wanted, page)
 
-        return await self._ask((stream,), work, after=after - 1)
+        return await self._ask((stream,), work, after=floor_of(page))
 
     async def names(self, wanted: Wanted) -> list[MetricView]:
         """Return which metrics there are; errors as :meth:`Engine.ask`."""

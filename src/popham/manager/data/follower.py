@@ -158,7 +158,12 @@ class Follower:
             await self._free.wait()
             await self._source.wait(self.stream, position_of(self._end))
             began = self._clock.monotonic()
-            batches, end = await asyncio.to_thread(self._read, position_of(self._end))
+            try:
+                batches, end = await asyncio.to_thread(self._read, position_of(self._end))
+            except OSError as error:
+                _log.warning("%s cannot be read from the intake: %s", self.stream, error)
+                await asyncio.sleep(LOOK)
+                continue
             now = self._clock.monotonic()
             for batch, last in batches:
                 self._filling.add(batch, last)

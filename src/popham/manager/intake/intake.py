@@ -256,10 +256,10 @@ class Intake:
                     append.answer.set_exception(error)
         self._ended.set()
 
-    async def _ask(self, job: Callable[[], R]) -> R:
-        """Return what a job of the thread returns; raises StateError."""
+    async def _ask(self, task: Callable[[], R]) -> R:
+        """Return what a task of the thread returns; raises StateError."""
         try:
-            return await asyncio.wrap_future(self._worker.ask(job))
+            return await asyncio.wrap_future(self._worker.ask(task))
         except OSError as error:
             problem = f"the data of agents cannot be kept: {error}"
             raise StateError("broken", problem, "Check the disk, then start again") from error

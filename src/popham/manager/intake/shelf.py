@@ -22,6 +22,7 @@ from popham.manager.intake.position import BEGINNING, Position
 from popham.manager.intake.stamp import STAMP, decode_stamp
 from popham.streams.disk import Disk
 from popham.streams.frame import FRAME_LIMIT, Frame, Head
+from popham.streams.kept import SUFFIX, segment_name
 from popham.streams.scan import scan
 
 _log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ SEGMENT: Final = 64 * 1024 * 1024
 """Bytes after which a segment is sealed."""
 AGE: Final = 3600.0
 """Seconds after which a segment is sealed."""
-_NAME: Final = re.compile(r"([0-9]{12})\.seg")
+_NAME: Final = re.compile(rf"([0-9a-f]{{16}}){re.escape(SUFFIX)}")
 _OVERLAP: Final = FRAME_LIMIT + 2 * STAMP
 """Bytes at the end of what was read in which a frame may begin that does not end there."""
 
@@ -187,12 +188,12 @@ class Shelf:
     def _sizes(self) -> dict[int, int]:
         """Return number → bytes of the segments that are there."""
         numbers = [
-            int(found[1]) for name in self._disk.names(self._folder) if (found := _NAME.fullmatch(name))
+            int(found[1], 16) for name in self._disk.names(self._folder) if (found := _NAME.fullmatch(name))
         ]
         return {number: self._disk.size(self._path(number)) for number in sorted(numbers)}
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{number:012}.seg"
+        return self._folder / segment_name(number)
 
 
 def _records(head: Head) -> int:

@@ -66,13 +66,13 @@ class Worker(Generic[T]):
         with self._turn:
             self._queue.settle(items)
 
-    def ask(self, job: Callable[[], R]) -> Future[R]:
-        """Have ``job`` run between two batches. Raises StateError once it has ended, or is about to."""
+    def ask(self, task: Callable[[], R]) -> Future[R]:
+        """Have ``task`` run between two batches. Raises StateError once it has ended, or is about to."""
         answer: Future[R] = Future()
         with self._turn:
             if self._refusal is not None:
                 raise self._refusal
-            self._asked.append((job, answer))
+            self._asked.append((task, answer))
             self._turn.notify()
         return answer
 
@@ -105,11 +105,11 @@ class Worker(Generic[T]):
         if batch:
             self._work(batch)
             self._done(batch)
-        for job, answer in asked:
+        for task, answer in asked:
             if not answer.set_running_or_notify_cancel():
                 continue
             try:
-                answer.set_result(job())
+                answer.set_result(task())
             except BaseException as error:  # noqa: BLE001 - whoever asked is told, whatever it was
                 answer.set_exception(error)
         return bool(batch or asked)

@@ -25,8 +25,8 @@ from popham.manager.data.rows import Entry, PointRow
 from popham.manager.intake.position import Position
 from popham.manager.summary.events import KEEP, add_events, event_of
 from popham.manager.summary.items import Point, resource_of
-from popham.manager.summary.newest import Newest, merge
-from popham.store.data_rows import EventRow, SummaryRow
+from popham.manager.summary.newest import Brief, Newest, brief_of, merge
+from popham.store.data_rows import EventRow
 from popham.store.seam import Reading, Store, Writing
 from popham.streams.frame import Stream
 
@@ -36,7 +36,7 @@ READER: Final = "derived"
 BATCH: Final = 256 * 1024
 """Bytes of frames that are read at once: some 20 ms in a thread."""
 RETRY: Final = 1.0
-"""Seconds until another attempt, after the database had no room."""
+"""Seconds until another attempt, after the database had no room, or a segment could not be read."""
 PRUNE: Final = 3600.0
 """Seconds between two looks for events that are kept no more."""
 PAGE: Final = 500
@@ -133,13 +133,13 @@ def write_events(tx: Writing, batch: Batch[list[EventRow]]) -> list[EventRow]:
     return stored
 
 
-def write_points(tx: Writing, batch: Batch[Points]) -> list[SummaryRow]:
-    """Store the newest values of some agents; return their rows."""
+def write_points(tx: Writing, batch: Batch[Points]) -> list[Brief]:
+    """Store the newest values of some agents; return what memory has of them."""
     known = {row.uid: row for row in tx.summaries(sorted(batch.found))}
     rows = [merge(known.get(uid), uid, points, at) for uid, (points, at) in batch.found.items()]
     tx.put_summaries(rows)
     keep_position(tx, Stream.SUMMARY, batch.position)
-    return rows
+    return [brief_of(row) for row in rows]
 
 
 def keep_position(tx: Writing, stream: Stream, position: Position) -> None:
@@ -194,7 +194,7 @@ class Derivation:
         """Derive until cancelled.
 
         Raises:
-            StateError: The database, or the segments, failed; the process must end.
+            StateError: The database failed; the process must end.
         """
         await self._load()
         pruned = float("-inf")
@@ -206,8 +206,8 @@ class Derivation:
                 while await self.step():
                     pass
                 await self._wait()
-            except StateError as error:
-                if not error.retryable:
+            except (StateError, OSError) as error:
+                if isinstance(error, StateError) and not error.retryable:
                     raise
                 _log.warning("events and summaries are derived later: %s", error)
                 await asyncio.sleep(RETRY)
@@ -257,15 +257,15 @@ class Derivation:
         """Read the newest of all agents into memory, a page at a time."""
         after = ""
         while rows := await self._store.read(partial(_page, after=after)):
-            after, summaries = rows
-            self.newest.note(summaries)
+            after, briefs = rows
+            self.newest.note(briefs)
 
 
 def _prune(tx: Writing, *, before: float) -> None:
     tx.prune_events(before)
 
 
-def _page(tx: Reading, *, after: str) -> tuple[str, list[SummaryRow]] | None:
-    """Return the last uid of a page of agents, and the summaries that they have; None after the last page."""
+def _page(tx: Reading, *, after: str) -> tuple[str, list[Brief]] | None:
+    """Return the last uid of a page of agents, and what memory has of them; None after the last page."""
     uids = [kept.uid for kept in tx.agents_kept(after=after, limit=PAGE)]
-    return (uids[-1], tx.summaries(uids)) if uids else None
+    return (uids[-1], [*map(brief_of, tx.summaries(uids))]) if uids else None

@@ -73,9 +73,15 @@ def _bound(held: Held, oldest: float) -> tuple[Held, int]:
 class Brief(NamedTuple):
     """What memory has of one agent: when its newest value was sampled, when it came, and its key metrics."""
 
+    uid: str
     at: float
     received: float
     metrics: KeyMetrics
+
+
+def brief_of(row: SummaryRow) -> Brief:
+    """Return what memory has of the agent of a row; for a thread, as many rows take their time."""
+    return Brief(row.uid, row.at, row.received, key_metrics(items_of(row), row.at))
 
 
 class Newest:
@@ -85,15 +91,14 @@ class Newest:
         """Begin with nobody."""
         self._known: dict[str, tuple[array[float], str]] = {}
 
-    def note(self, rows: Iterable[SummaryRow]) -> None:
-        """Take rows that are durable; an older one than is known counts for nothing."""
-        for row in rows:
-            known = self._known.get(row.uid)
-            if known is not None and known[0][1] > row.received:
+    def note(self, briefs: Iterable[Brief]) -> None:
+        """Take what is durable; what is older than what is known counts for nothing."""
+        for brief in briefs:
+            known = self._known.get(brief.uid)
+            if known is not None and known[0][1] > brief.received:
                 continue
-            metrics = key_metrics(items_of(row), row.at)
-            numbers = [_nan(getattr(metrics, name)) for name in NUMBERS]
-            self._known[row.uid] = array("d", [row.at, row.received, *numbers]), metrics.mount
+            numbers = [_nan(getattr(brief.metrics, name)) for name in NUMBERS]
+            self._known[brief.uid] = array("d", [brief.at, brief.received, *numbers]), brief.metrics.mount
 
     def of(self, uid: str) -> Brief | None:
         """Return what is known of an agent; None if nothing ever came. On any thread."""
@@ -102,7 +107,8 @@ class Newest:
             return None
         at, received, *numbers = known[0]
         said = (None if number != number else number for number in numbers)  # noqa: PLR0124 - that is what NaN is
-        return Brief(at, received, KeyMetrics(**dict(zip(NUMBERS, said, strict=True)), mount=known[1]))
+        metrics = KeyMetrics(**dict(zip(NUMBERS, said, strict=True)), mount=known[1])
+        return Brief(uid, at, received, metrics)
 
 
 def _nan(value: float | None) -> float:

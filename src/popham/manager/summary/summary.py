@@ -64,7 +64,7 @@ class Summary:
         """Derive and roll up until cancelled.
 
         Raises:
-            StateError: The database, or the segments, failed; the process must end.
+            StateError: The database failed; the process must end.
         """
         work = [asyncio.ensure_future(part) for part in (self._derivation.run(), self.rollups.run())]
         try:

@@ -37,8 +37,6 @@ ENCODINGS: Final = (
 PROBES: Final = ("http", "tcp", "dns", "ping")
 """Keys of a probe of which it has exactly one."""
 STREAMS: Final = ("events", "summary", "metrics", "logs")
-DEVICED: Final = ("filesystem", "disk", "network")
-"""Metrics of which some devices or mounts may be chosen."""
 
 _NAME: Final = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 _WORD: Final = r"[^\x00-\x1f\x7f]{1,255}"
@@ -173,7 +171,7 @@ _PROBE: Final = _object(
         "dns": {"type": "string", "pattern": rf"^{_HOST}$", "description": "a name that is to resolve"},
         "ping": {
             "type": "string",
-            "pattern": rf"^{_HOST}$",
+            "pattern": rf"^(?:{_HOST}|[0-9A-Fa-f:]{{2,45}})$",
             "description": "a host that is to answer an ICMP echo",
         },
         "interval": _duration("how often", PROBE_INTERVAL, 1, 86_400),

@@ -182,7 +182,15 @@ def _fail(*_):
 
 
 def test_rel_12_poison_lines_come_with_their_neighbours(story):
-    poison = [b"\0" * 100, b"\xff\xfe broken \xc3", b"", b"\r", "\U0001f4a5".encode(), b"\xed\xa0\x80", b"y" * 20_000_000]
+    poison = [
+        b"\0" * 100,
+        b"\xff\xfe broken \xc3",
+        b"",
+        b"\r",
+        "\U0001f4a5".encode(),
+        b"\xed\xa0\x80",
+        b"y" * 20_000_000,
+    ]
 
     async def tell():
         await story.start()

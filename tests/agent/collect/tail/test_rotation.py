@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.agent.collect.tail.conftest import Story
 
 STEPS = (
@@ -82,36 +81,50 @@ async def _do(story, writers, step, name, number):
         writers.write(name, number, half=step == "half")
     elif step == "pass":
         await asyncio.sleep(number / 4)
-    elif step in {"rename", "truncate", "delete"} and path.exists():
-        writers.finish(name)
-        if step == "rename":
-            path.rename(path.with_suffix(f".log.{next(writers.rotated)}"))
-        else:
-            writers.expose()
-            path.unlink() if step == "delete" else path.write_bytes(b"")
-    elif step == "vanish":
-        for one in ("a", "b"):
-            if _path(writers, one).exists():
-                writers.finish(one)
-        writers.expose()
-        shutil.rmtree(path.parent, ignore_errors=True)
+    elif step in {"rename", "truncate", "delete", "vanish"}:
+        _rotate(writers, step, name)
     elif step in {"restart", "away", "crash"}:
-        story.files.resume()
-        kept = story.storage.files.copy()
-        await story.end()
-        if step == "crash":
-            story.storage.files = kept
-        if step == "away":
-            path.parent.mkdir(exist_ok=True)
-            writers.write(name, number)
-        await story.start(story.source("logs/*.log*"))
+        await _restart(story, writers, step, name, number)
     elif step == "pause":
         story.files.pause()
     else:
         story.stream.room = None if step == "room" else number
 
 
-@settings(max_examples=int(__import__("os").environ.get("N","40")), deadline=None, suppress_health_check=list(HealthCheck))
+def _rotate(writers, step, name):
+    path = _path(writers, name)
+    for one in ("a", "b"):
+        if (one == name or step == "vanish") and _path(writers, one).exists():
+            writers.finish(one)
+    if step == "rename" and path.exists():
+        path.rename(path.with_suffix(f".log.{next(writers.rotated)}"))
+    elif step != "rename":
+        writers.expose()
+    if step == "truncate" and path.exists():
+        path.write_bytes(b"")
+    elif step == "delete":
+        path.unlink(missing_ok=True)
+    elif step == "vanish":
+        shutil.rmtree(path.parent, ignore_errors=True)
+
+
+async def _restart(story, writers, step, name, number):
+    story.files.resume()
+    kept = story.storage.files.copy()
+    await story.end()
+    if step == "crash":
+        story.storage.files = kept
+    if step == "away":
+        _path(writers, name).parent.mkdir(exist_ok=True)
+        writers.write(name, number)
+    await story.start(story.source("logs/*.log*"))
+
+
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from("ab"), st.integers(0, 6)), max_size=25))
 def test_rel_27_each_line_arrives_once_unless_its_file_was_gone_before_it_could_be_read(steps):
     with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ from popham.clock import Clock
 from popham.errors import PophamError, StateError, StreamError
 
 T = TypeVar("T")
-REST: Final = 0.25
+REST: Final = 0.4
 """Seconds from one look at the files to the next."""
 LINGER: Final = 0.1
 """The same after something was read: so long lines come together for one append."""
@@ -202,17 +202,17 @@ class LogFiles:
             now = self._clock.monotonic()
             since = now - self._searched
             if self._asked_for or since >= SEARCH or (not self._same and since >= self._pause):
-                self._same, self._asked_for = True, False
+                self._asked_for = False
                 self._tell(await self._call(self._reader.search, now, self._clock.now()))
                 # So it is known where files are begun, and what the last batch did not bring.
                 await self._call(self._reader.save, self._clock.now())
                 self._release()
                 self._searched = self._clock.monotonic()
                 self._pause = SHARE * (self._searched - now)
-            if not await self._call(self._reader.look, now):
-                self._same = False
-            if self._paused:
-                return REST
+            self._same, due = await self._call(self._reader.look, now)
+            if self._paused or not due:
+                self._stopped = ""
+                return REST if self._same else LINGER
             batch, more = await self._call(self._reader.read, now, int(self._clock.now() * 1e9))
             if batch.payloads:
                 await self._bring(batch)
@@ -220,9 +220,7 @@ class LogFiles:
             self._asked_for, self._stopped = True, _say(error)
             return RETRY
         self._stopped = ""
-        if more:
-            return 0.0
-        return LINGER if batch.payloads or not self._same else REST
+        return 0.0 if more else LINGER
 
     async def _bring(self, batch: Batch) -> None:
         """Put a batch into the stream: never a part of it twice.

@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
@@ -153,19 +152,13 @@ class Followed:
         return True
 
     def look(self, now: float) -> bool:
-        """Look whether there is something to read; return whether it is where a search left it. Raises OSError."""
-        status = None
-        if self.gone is None:
-            with contextlib.suppress(OSError):
-                status = os.stat(self.path)  # noqa: PTH116  # a Path for each look costs more than the look
-        here = status is not None and (status.st_dev, status.st_ino) == self.key
-        if status is None or not here:
-            try:
-                status = os.fstat(self._descriptor)
-            except OSError:
-                # Its file system is gone: nobody will ever read it.
-                self._deleted = now if self._deleted is None else self._deleted
-                raise
+        """Return whether there is something to read. Raises OSError."""
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError:
+            # Its file system is gone: nobody will ever read it.
+            self._deleted = now if self._deleted is None else self._deleted
+            raise
         if status.st_nlink:
             self._deleted = None
         elif self._deleted is None:
@@ -175,7 +168,7 @@ class Followed:
                 self._shrink(status.st_size)
             self.size, self._changed, self._grown, self.due = status.st_size, status.st_mtime_ns, now, True
         self.due = self.due or self.full or self._may_flush(now)
-        return here or self.gone is not None
+        return self.due
 
     def take_losses(self) -> list[Loss]:
         """Return what was lost since this was asked last."""

@@ -124,17 +124,15 @@ class Reader:
         self._forget(wall)
         return losses
 
-    def look(self, now: float) -> bool:
-        """Look whether there is something to read; return whether a search would find the same files."""
-        same = all(changed_at(folder) == changed for folder, changed in self._folders.items())
+    def look(self, now: float) -> tuple[bool, bool]:
+        """Return whether a search would find the same files, and whether there is something to read."""
+        due = False
         for file in self._files.values():
             try:
-                here = file.look(now)
+                due = file.look(now) or due
             except OSError as error:
                 self._note(file.path, error)
-            else:
-                same = same and here
-        return same
+        return all(changed_at(folder) == changed for folder, changed in self._folders.items()), due
 
     def read(self, now: float, at: int) -> tuple[Batch, bool]:
         """Return new lines, and whether there are more; ``at`` is unix nanoseconds."""
