@@ -137,6 +137,8 @@ async def take(folder: Path, agents: list[Agent]) -> Figures:
     plain = sum(len(payload) for agent in agents for payload in agent.plain)
     records = sum(len(agent.plain) for agent in agents) * LINES
     return {
+        "cpu_ms_per_mb": cpu / plain * 1e9,
+        "us_per_record": wall / records * 1e6,
         "otlp_mb_per_core": plain / cpu / 1e6,
         "otlp_mb_per_s": plain / wall / 1e6,
         "records_per_s": records / wall,
@@ -161,7 +163,13 @@ def write_plain(folder: Path, agents: list[Agent]) -> Figures:
             os.fsync(file.fileno())
             size += len(batch)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"otlp_mb_per_core": size / cpu / 1e6, "otlp_mb_per_s": size / wall / 1e6}
+    records = sum(len(agent.plain) for agent in agents) * LINES
+    return {
+        "cpu_ms_per_mb": cpu / size * 1e9,
+        "us_per_record": wall / records * 1e6,
+        "otlp_mb_per_core": size / cpu / 1e6,
+        "otlp_mb_per_s": size / wall / 1e6,
+    }
 
 
 def rows(asked: argparse.Namespace) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ SCENARIOS = (
     "abuse",
     "resolve",
     "visits",
+    "ingest",
 )
 Numbers = Mapping[str, Mapping[str, Any]]
 
@@ -82,6 +83,10 @@ GOALS = (
     Goal("restart", "mutual TLS", "back_s", "s", 60, "restart: 5,000 TLS agents are back"),
     Goal("restart", "mutual TLS", "lag_p99_ms", "ms", 50, "restart: loop lag p99"),
     Goal("restart", "mutual TLS", "cores", "cores", 1.5, "restart: CPU meanwhile"),
+    Goal("ingest", "100 agents", "cpu_ms_per_mb", "ms", 10, "durable intake: CPU per MB of OTLP"),
+    Goal(
+        "ingest", "100 agents", "us_per_record", "µs", 5, "durable intake: time per record, from 100 agents"
+    ),
     Goal("resolve", "tree", "build_ms", "ms", 1000, "1,000 groups of 3 locations: built and signed"),
     Goal("resolve", "tree", "edit_ms", "ms", 5, "the same after one edit"),
     Goal("resolve", "tree", "explain_ms", "ms", 20, "one agent of 100,000 is explained"),

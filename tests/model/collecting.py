@@ -37,73 +37,74 @@ TCP = [f"{host}{port}" for host in HOSTS for port in (":22", ":0", ":65536", "",
 FLAGS = st.sampled_from([True, False, 1, None])
 
 
+some = st.fixed_dictionaries
+CHOICES = FLAGS | some(
+    {},
+    optional={
+        key: st.lists(st.sampled_from(["eth*", "", "\n"]), max_size=2) for key in ("include", "exclude", "x")
+    },
+)
+LOGS = some(
+    {"name": NAMES, "paths": st.lists(GLOBS, max_size=2)},
+    optional={
+        "exclude": st.lists(GLOBS, max_size=2),
+        "encoding": st.sampled_from(["utf-8", "shift_jis", "utf-7", None]),
+        "multiline": some({}, optional={"start": STARTS}),
+        "from": st.sampled_from(["end", "beginning", "middle"]),
+        "attributes": st.dictionaries(
+            st.sampled_from(["service.name", "", "interval"]), st.sampled_from(["x", 5])
+        ),
+    },
+)
+EXPECT = some(
+    {},
+    optional={
+        "status": st.sampled_from([200, 99, 200.0, "200"]),
+        "contains": st.sampled_from(["ok", 5]),
+        "address": st.sampled_from(["10.0.0.0/8", "::1", "x", ""]),
+    },
+)
+PROBES = some(
+    {"name": NAMES},
+    optional={
+        "http": st.sampled_from(HTTP),
+        "tcp": st.sampled_from(TCP),
+        "dns": st.sampled_from(HOSTS),
+        "ping": st.sampled_from([*HOSTS, "::1"]),
+        "interval": DURATIONS,
+        "timeout": DURATIONS,
+        "expect": EXPECT,
+    },
+)
+COMMANDS = some(
+    {"name": NAMES, "command": NAMES},
+    optional={"interval": DURATIONS, "into": st.sampled_from(["logs", "metrics", "events"])},
+)
+PROCESSES = some({"name": NAMES, "match": st.sampled_from(["java*", ""])})
+METRICS = some(
+    {},
+    optional={
+        "cpu": FLAGS,
+        "filesystem": CHOICES,
+        "network": CHOICES,
+        "processes": st.lists(PROCESSES, max_size=2),
+    },
+)
+LIMITS = some({}, optional={"records": st.sampled_from([1000, 5, 1e3]), "bytes": SIZES, "age": DURATIONS})
+
+
 def collect_specs(anything):
     """Return specs; ``anything`` is any JSON."""
-    some = st.fixed_dictionaries
-    choices = FLAGS | some(
-        {},
-        optional={
-            key: st.lists(st.sampled_from(["eth*", "", "\n"]), max_size=2)
-            for key in ("include", "exclude", "x")
-        },
-    )
-    logs = some(
-        {"name": NAMES, "paths": st.lists(GLOBS, max_size=2)},
-        optional={
-            "exclude": st.lists(GLOBS, max_size=2),
-            "encoding": st.sampled_from(["utf-8", "shift_jis", "utf-7", None]),
-            "multiline": some({}, optional={"start": STARTS}),
-            "from": st.sampled_from(["end", "beginning", "middle"]),
-            "attributes": st.dictionaries(
-                st.sampled_from(["service.name", "", "interval"]), st.sampled_from(["x", 5])
-            ),
-        },
-    )
-    probes = some(
-        {"name": NAMES},
-        optional={
-            "http": st.sampled_from(HTTP),
-            "tcp": st.sampled_from(TCP),
-            "dns": st.sampled_from(HOSTS),
-            "ping": st.sampled_from(HOSTS),
-            "interval": DURATIONS,
-            "timeout": DURATIONS,
-            "expect": some(
-                {},
-                optional={
-                    "status": st.sampled_from([200, 99, 200.0, "200"]),
-                    "contains": st.sampled_from(["ok", 5]),
-                    "address": st.sampled_from(["10.0.0.0/8", "::1", "x", ""]),
-                },
-            ),
-        },
-    )
-    commands = some(
-        {"name": NAMES, "command": NAMES},
-        optional={"interval": DURATIONS, "into": st.sampled_from(["logs", "metrics", "events"])},
-    )
     right = some(
         {},
         optional={
             "interval": DURATIONS,
             "summary": FLAGS | some({}, optional={"interval": DURATIONS}),
-            "metrics": some(
-                {},
-                optional={
-                    "cpu": FLAGS,
-                    "filesystem": choices,
-                    "network": choices,
-                    "processes": st.lists(
-                        some({"name": NAMES, "match": st.sampled_from(["java*", ""])}), max_size=2
-                    ),
-                },
-            ),
-            "logs": st.lists(logs, max_size=2),
-            "probes": st.lists(probes, max_size=2),
-            "commands": st.lists(commands, max_size=2),
-            "limits": some(
-                {}, optional={"records": st.sampled_from([1000, 5, 1e3]), "bytes": SIZES, "age": DURATIONS}
-            ),
+            "metrics": METRICS,
+            "logs": st.lists(LOGS, max_size=2),
+            "probes": st.lists(PROBES, max_size=2),
+            "commands": st.lists(COMMANDS, max_size=2),
+            "limits": LIMITS,
             "bandwidth": SIZES,
             "upload": some({}, optional={"logs": st.sampled_from(["on", "off", True])}),
         },

@@ -120,7 +120,9 @@ class Machine:
         doubled = [record for record, times in self.received.items() if times > 1]
         assert not doubled, f"doubled: {doubled}"
         for one in self.epochs.values():
-            assert one.stored + sum(one.lost.values()) == one.next + sum(r.end - r.first for r in one.standing().ranges)
+            assert one.stored + sum(one.lost.values()) == one.next + sum(
+                r.end - r.first for r in one.standing().ranges
+            )
         assert sum(one.stored for one in self.epochs.values()) == sum(self.received.values())
         missing = [record for record in self.durable if not self.received[record]]
         counted = sum(self.lost.values())
@@ -128,4 +130,3 @@ class Machine:
         assert len(missing) <= (counted if self.copied else unowed), f"missing: {missing}, lost: {self.lost}"
         if not self.maybe and not self.copied:
             assert len(missing) == unowed, f"missing: {missing[:10]}, lost: {self.lost}"
-

@@ -17,7 +17,7 @@ from popham import __version__
 from popham.agent.apply import Applier, in_thread
 from popham.agent.birth import Unborn, waits_for_birth
 from popham.agent.circumstances import Circumstances
-from popham.agent.collect.collection import Site, begin_collection
+from popham.agent.collect.collection import Premises, begin_collection
 from popham.agent.contact import ContactNote
 from popham.agent.credentials import Credentials
 from popham.agent.drift import DriftWatch
@@ -193,8 +193,8 @@ class Agent:
         end.fetch.dials = lambda: driver.dials
         spools = self._make_spools(uid)
         sending = end.streams = self._make_sending(spools, end, driver, ways)
-        site = Site(self._settings, self._source, self.state, applier, self._clock)
-        collection = await begin_collection(site, enforcer.find_held(), spools, sending, operations)
+        premises = Premises(self._settings, self._source, self.state, applier, self._clock)
+        collection = await begin_collection(premises, enforcer.find_held(), spools, sending, operations)
         sight = Sight(self._settings.location)
         machine = Machine(sight.choose(os.environ))
         locator = self._locator = Locator(enforcer, machine, end.settle, door.news.set, allows=sight.allows)

@@ -113,7 +113,9 @@ class LazyDisk:
 
     def names(self, folder: Path) -> list[str]:
         """Return the names in a folder, sorted."""
-        return sorted(path.name for path, file in self._files.items() if path.parent == folder and file.now is not None)
+        return sorted(
+            path.name for path, file in self._files.items() if path.parent == folder and file.now is not None
+        )
 
     def make_folder(self, folder: Path) -> None:
         """Do nothing: folders are where their files are."""

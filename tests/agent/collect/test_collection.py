@@ -9,7 +9,7 @@ from tests.agent.conftest import make_typed
 from tests.agent.orders import KEY, UID
 
 from popham.agent.apply import Applier, at_once
-from popham.agent.collect.collection import Site, begin_collection
+from popham.agent.collect.collection import Premises, begin_collection
 from popham.agent.settings import AgentSettings, CollectSettings
 from popham.agent.state import AgentState
 from popham.agent.streams.spools import Spools
@@ -52,8 +52,8 @@ class Agent:
         )
         self.spools.appended = lambda _stream: self.news.set()
         await self.spools.begin()
-        site = Site(self.settings, self.folder / "agent.toml", state, self.applier, clock)
-        self.collection = await begin_collection(site, held, self.spools, self.sends, self.pausing)
+        premises = Premises(self.settings, self.folder / "agent.toml", state, self.applier, clock)
+        self.collection = await begin_collection(premises, held, self.spools, self.sends, self.pausing)
         self.running = asyncio.ensure_future(self.collection.run())
 
     async def stop(self):
@@ -110,7 +110,6 @@ async def test_a_policy_is_applied_and_its_data_is_in_the_streams(agent):
     )
     await agent.applier.apply([policy])
     await agent.until(agent.lines)
-    await agent.until(lambda: asyncio.sleep(0, agent.spools.view(Stream.SUMMARY)))
     await agent.collection.look_now()
     assert await agent.lines() == ["one", "two"]
     measured = [point for one in await agent.payloads(Stream.METRICS) for point in points_of(one)]
@@ -123,10 +122,22 @@ async def test_a_policy_is_applied_and_its_data_is_in_the_streams(agent):
     assert event.event_name == "popham.probe"
 
 
-async def test_f_d2_f_d8_a_policy_bounds_what_is_kept_and_what_is_sent(agent):
-    await agent.applier.apply(
-        [collect(limits={"records": 100}, bandwidth="1KiB", upload={"logs": "off"}, interval="1s")]
-    )
+async def test_f_d2_a_policy_bounds_how_much_is_kept_and_what_is_dropped_is_counted(agent):
+    (agent.logs / "x").write_text("".join(f"{number}\n" for number in range(300)))
+    logs = [{"name": "x", "paths": [f"{agent.logs}/x"], "from": "beginning"}]
+    await agent.applier.apply([collect(limits={"records": 100}, logs=logs)])
+
+    async def bounded():
+        view = agent.spools.view(Stream.LOGS)
+        return view if view is not None and view.next >= 300 else None
+
+    view = await agent.until(bounded)
+    assert view.waiting <= 100
+    assert sum(view.lost.values()) == 300 - view.waiting
+
+
+async def test_f_d8_a_policy_says_what_is_sent_and_how_fast(agent):
+    await agent.applier.apply([collect(bandwidth="1KiB", upload={"logs": "off"})])
     assert (agent.sends.withheld, agent.sends.bandwidth) == (frozenset({Stream.LOGS}), 1024.0)
     await agent.applier.apply([])
     assert (agent.sends.withheld, agent.sends.bandwidth) == (frozenset(), 0.0)
@@ -134,18 +145,15 @@ async def test_f_d2_f_d8_a_policy_bounds_what_is_kept_and_what_is_sent(agent):
 
 async def test_a_process_collects_what_was_in_force_before_anybody_is_asked(tmp_path):
     agent = Agent(tmp_path)
-    (agent.logs / "x").write_text("before\n")
-    policy = collect(summary=False, logs=[{"name": "x", "paths": [f"{agent.logs}/x"], "from": "beginning"}])
-    for number, line in enumerate(("before", "between")):
+    logs = [{"name": "x", "paths": [f"{agent.logs}/x"], "from": "beginning"}]
+    policy = collect(summary=False, logs=logs)
+    written = []
+    for line in ("first", "second", "third"):
+        written.append(line)
+        (agent.logs / "x").write_text("".join(f"{one}\n" for one in written))
         await agent.start(policy)
-        assert len(await agent.until(lambda number=number: _more(agent, number))) == number + 1
+        assert await agent.until(lambda: _more(agent, len(written) - 1)) == written
         await agent.stop()
-        with (agent.logs / "x").open("a") as file:
-            file.write("between\n")
-        assert line
-    await agent.start(policy)
-    assert await agent.until(lambda: _more(agent, 2)) == ["before", "between", "between"]
-    await agent.stop()
 
 
 async def _more(agent, number):

@@ -116,7 +116,7 @@ def machine():
     return made_up
 
 
-def test_f_d7_the_summary_is_the_key_metrics(machine):
+def test_the_summary_is_the_key_metrics(machine):
     machine.host.summarize()
     machine.now += 10
     machine.times |= {"user": 103.0, "idle": 807.0}

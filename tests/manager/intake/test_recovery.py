@@ -9,6 +9,8 @@ from tests.manager.intake.framing import Sender
 from tests.manager.intake.rig import FOLDER, NOW, UID, Rig, entries, offsets, record, send
 
 from popham.errors import LinkError, StateError
+from popham.manager.intake.intake import Intake
+from popham.manager.intake.limits import Limits
 from popham.manager.intake.position import BEGINNING, Position
 from popham.store.memory import MemoryStore
 from popham.streams.frame import Stream
@@ -240,6 +242,12 @@ async def test_who_is_forgotten_is_so_after_a_start_too(rig):
     async with rig.intake() as intake:
         assert intake.known("75" * 16) == {}
         assert (await intake.standing(record(other), Stream.LOGS)).next == 2
+
+
+async def test_an_intake_that_never_began_can_be_closed(rig):
+    intake = Intake(FOLDER, rig.store, rig.clock, limits=Limits(), draw=lambda: 0.5, disk=rig.disk)
+    await intake.close()
+    await intake.close()
 
 
 async def test_a_cache_that_cannot_be_read_is_said(rig):

@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """The machine, and the agent on it.
+class Premises:
+    """What collecting needs of an agent.
 
     Attributes:
         settings: What this machine permits.
@@ -79,17 +79,17 @@ class Collection:
         wanted: What that policy wants; None for nothing.
     """
 
-    def __init__(self, site: Site, appends: Appends, sends: Sends, pausing: Pausing) -> None:
+    def __init__(self, premises: Premises, appends: Appends, sends: Sends, pausing: Pausing) -> None:
         """Collect nothing before :meth:`configure`.
 
         Args:
-            site: The machine.
+            premises: What is needed of the agent.
             appends: Takes what is found.
             sends: Sends it.
             pausing: Knows whether collection is paused.
         """
         self.wanted: WantedCollect | None = None
-        self._site = site
+        self._premises = premises
         self._appends = appends
         self._sends = sends
         self._pausing = pausing
@@ -152,48 +152,48 @@ class Collection:
         from popham.agent.collect.probes import Prober
         from popham.agent.lookups import Lookups
 
-        site, asks = self._site, Lookups()
+        premises, asks = self._premises, Lookups()
         resource = {
             "host.name": find_facts()["host.name"],
             "service.name": "popham-agent",
-            "service.instance.id": site.state.uid,
+            "service.instance.id": premises.state.uid,
         }
-        settings = site.settings
-        may_read = permit(settings.collect.logs, (settings.state, str(site.source), f"{site.source}.d"))
+        settings = premises.settings
+        may_read = permit(settings.collect.logs, (settings.state, str(premises.source), f"{premises.source}.d"))
         return Collector(
             self._appends,
-            host=Host(site.clock.now),
+            host=Host(premises.clock.now),
             prober=Prober(asks),
-            programs=site.applier.programs,
+            programs=premises.applier.programs,
             asks=asks,
             lines=lambda lost: LogStream(
                 self._appends,
-                storage=site.state.room,
-                clock=site.clock,
+                storage=premises.state.room,
+                clock=premises.clock,
                 resource=resource,
                 lost=lost,
                 may_read=may_read,
             ),
-            clock=site.clock,
+            clock=premises.clock,
             encoder=Encoder(resource),
-            phase=phase_of(uuid.UUID(site.state.uid).bytes),
+            phase=phase_of(uuid.UUID(premises.state.uid).bytes),
             paused=lambda: self._pausing.paused_at > 0,
         )
 
 
 async def begin_collection(
-    site: Site, held: Sequence[Applied], appends: Appends, sends: Sends, pausing: Pausing
+    premises: Premises, held: Sequence[Applied], appends: Appends, sends: Sends, pausing: Pausing
 ) -> Collection:
     """Return what collects as the set in force wants, and as whatever set wants that follows.
 
     Args:
-        site: The machine.
+        premises: What is needed of the agent.
         held: What is in force.
         appends: Takes what is found.
         sends: Sends it.
         pausing: Knows whether collection is paused.
     """
-    collection = Collection(site, appends, sends, pausing)
-    site.applier.collects = collection.configure
-    await site.applier.adopt(held)
+    collection = Collection(premises, appends, sends, pausing)
+    premises.applier.collects = collection.configure
+    await premises.applier.adopt(held)
     return collection

@@ -43,13 +43,13 @@ def describe_streams(folder: Path, uid: bytes) -> dict[str, Any]:
     Raises:
         StreamError: It cannot be read.
     """
-    # Imported when somebody asks, and there is something: it brings the library that decompresses.
-    from popham.streams.spool import Spool
-
     disk, found = _Looking(), {}
     for stream in Stream:
         if not disk.names(folder / stream):
             continue
+        # Imported when there is something: it brings the library that decompresses.
+        from popham.streams.spool import Spool
+
         spool = Spool.open(folder / stream, stream, uid, disk=disk, clock=SystemClock(), boot=bytes(BOOT))
         found[str(stream)] = View.of(spool).as_dict()
     return found

@@ -122,7 +122,7 @@ class Intake:
 
     async def close(self) -> None:
         """Write what waits, note in the cache how far that is, and end the thread. It may be called again."""
-        if not self._worker.ended.done():
+        if self._worker.is_running:
             await self._save()
         await asyncio.to_thread(self._worker.close)
 

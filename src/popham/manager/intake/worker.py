@@ -48,6 +48,11 @@ class Worker(Generic[T]):
         """Begin."""
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Return whether it has begun, and not ended."""
+        return self._thread.is_alive() and not self.ended.done()
+
     def room(self, uid: bytes) -> int:
         """Return how many bytes more of an agent may be handed over."""
         return self._queue.room(uid)

@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 READER: Final = "derived"
 """Name of this reader at the intake."""
 BATCH: Final = 256 * 1024
-"""Bytes of frames that are read at once: some 20 ms in a thread."""
+"""Bytes of frames that are read at once: summaries of 500 agents, 30 ms in a thread and 12 ms of the database's."""
 RETRY: Final = 1.0
 """Seconds until another attempt, after the database had no room, or a segment could not be read."""
 PRUNE: Final = 3600.0

@@ -70,8 +70,8 @@ def test_a_body_is_cut_between_characters(text, longest):
 
 @given(
     st.lists(st.text(max_size=300).map(str.encode), min_size=1, max_size=9),
-    st.dictionaries(st.text(max_size=9), st.text(max_size=200), max_size=3),
-    st.integers(0, 2**63),
+    st.dictionaries(st.text(min_size=1, max_size=9), st.text(max_size=200), max_size=3),
+    st.integers(1, 2**63),
 )
 def test_the_library_reads_what_is_put_together_by_hand(bodies, labels, at):
     heads = Heads(at, attributes(0x32, labels))

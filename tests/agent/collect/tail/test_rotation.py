@@ -6,7 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.agent.collect.tail.conftest import Story
 
@@ -120,13 +121,8 @@ async def _restart(story, writers, step, name, number):
     await story.start(story.source("logs/*.log*"))
 
 
-@settings(
-    max_examples=50,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-@given(st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from("ab"), st.integers(0, 6)), max_size=25))
-def test_rel_27_each_line_arrives_once_unless_its_file_was_gone_before_it_could_be_read(steps):
+def follow(steps):
+    """Play steps, and see that each line came once."""
     with tempfile.TemporaryDirectory() as folder:
         story = Story(Path(folder))
         writers = Writers(story)
@@ -146,3 +142,19 @@ def test_rel_27_each_line_arrives_once_unless_its_file_was_gone_before_it_could_
             assert set(lines) <= writers.written.union(*writers.halves.values())
 
         story.run(tell)
+
+
+FATES = st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from("ab"), st.integers(0, 6)), max_size=25)
+
+
+@settings(max_examples=50, deadline=None)
+@given(FATES)
+def test_rel_27_each_line_arrives_once_unless_its_file_was_gone_before_it_could_be_read(steps):
+    follow(steps)
+
+
+@pytest.mark.soak
+@settings(max_examples=5000, deadline=None)
+@given(FATES)
+def test_rel_27_the_same_for_long(steps):
+    follow(steps)

@@ -69,7 +69,7 @@ class _Budget:
 def find_files(sources: Sequence[Source], *, most: int = FILES, looked: int = LOOKED) -> Found:
     """Return the regular files that ``sources`` mean; a file that two mean is the first one's."""
     files: dict[Key, tuple[str, Source]] = {}
-    budget, over = _Budget(looked), 0
+    budget, aside = _Budget(looked), set[Key]()
     for source in sources:
         excluded = [_parts(glob) for glob in source.exclude]
         for path in (path for glob in source.paths for path in _expand("", _parts(glob), budget)):
@@ -81,8 +81,8 @@ def find_files(sources: Sequence[Source], *, most: int = FILES, looked: int = LO
             if len(files) < most:
                 files[key] = path, source
             else:
-                over += 1
-    return Found(files, over or int(budget.left <= 0), budget.folders)
+                aside.add(key)
+    return Found(files, len(aside) or int(budget.left <= 0), budget.folders)
 
 
 def changed_at(folder: str) -> int:

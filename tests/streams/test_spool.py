@@ -1,0 +1,213 @@
+"""The spool: limits, full disks, ages, other histories, and what a start finds."""
+
+import errno
+
+import pytest
+
+from popham.errors import StreamError
+from popham.streams.frame import START, Cause, Stream
+from popham.streams.limits import Limits
+from popham.streams.packing import unpack
+from popham.streams.standing import Standing
+
+from .machine import FOLDER, Machine
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+def texts(machine):
+    frames = machine.spool.read(0, limit=1 << 30)
+    return [
+        unpack(one).decode() if one.head.cause is None else (str(one.head.cause), one.head.count)
+        for one in frames
+    ]
+
+
+def test_f_d1_what_is_durable_is_there_after_a_power_cut(machine):
+    machine.write(2, 1)
+    machine.write(1)
+    machine.disk.cut(machine.rng)
+    machine.open()
+    assert texts(machine) == ["0 1", "2", "3"]
+    assert (machine.spool.first, machine.spool.next, machine.spool.waiting) == (0, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("limits", "cause"),
+    [(Limits(records=3), Cause.COUNT), (Limits(bytes=700), Cause.BYTES), (Limits(age=50.0), Cause.AGE)],
+    ids=lambda value: str(value) if isinstance(value, Cause) else "",
+)
+def test_f_d2_the_oldest_go_first_and_are_counted_by_cause(limits, cause):
+    machine = Machine(limits=limits)
+    for _ in range(6):
+        machine.write(1)
+        machine.clock.elapsed += 20.0
+        machine.spool.enforce()
+    assert texts(machine) == [(str(cause), 3), "3", "4", "5"]
+    assert machine.spool.lost == {cause: 3}
+    machine.open()
+    assert texts(machine)[0] == (str(cause), 3)
+    machine.drain()
+    machine.check()
+    assert machine.lost == {str(cause): 3}
+
+
+def test_f_d3_a_full_disk_refuses_and_changes_nothing(machine):
+    machine.write(2)
+    machine.disk.left = 10
+    assert not machine.write(1, 1)
+    assert machine.spool.next == 2
+    machine.spool.lose(2, Cause.DISK)
+    with pytest.raises(StreamError) as caught:
+        machine.spool.commit()
+    assert caught.value.code == "stream.full"
+    machine.disk.left = None
+    machine.write(1)
+    assert texts(machine) == ["0 1", ("disk", 2), "4"]
+    assert machine.spool.lost == {Cause.DISK: 2}
+
+
+def test_rel_3_whichever_call_fails_the_next_start_finds_everything_that_was_durable():
+    calls = 1
+    while True:
+        machine = Machine(limits=Limits(records=12))
+        machine.disk.calls, machine.disk.fails_at = 0, calls
+        machine.disk.error = errno.ENOSPC if calls % 2 else errno.EIO
+        for _ in range(6):
+            machine.write(2, 1)
+            machine.send(limit=300)
+        reached = machine.disk.calls >= calls
+        machine.disk.cut(machine.rng)
+        machine.open()
+        machine.drain()
+        machine.check()
+        if not reached:
+            break
+        calls += 1
+    assert calls > 20
+
+
+def test_rel_4_a_clock_that_jumps_drops_nothing(machine):
+    machine.spool.set_limits(Limits(age=3600.0))
+    machine.write(1)
+    machine.clock.offset += 10 * 365 * 86400.0
+    machine.write(1)
+    machine.limits = Limits(age=3600.0)
+    machine.open()
+    machine.spool.enforce()
+    assert texts(machine) == [("age", 1), "1"], "the first is older by its own order, and only that one"
+    fresh = Machine(limits=Limits(age=3600.0))
+    fresh.write(1)
+    fresh.clock.offset += 10 * 365 * 86400.0
+    fresh.open()
+    fresh.spool.enforce()
+    assert texts(fresh) == ["0"]
+
+
+def test_rel_16_a_byte_that_rots_is_set_aside_and_its_neighbours_arrive(machine):
+    for _ in range(5):
+        machine.write(2)
+    (name,) = [name for name in machine.disk.names(FOLDER) if name.endswith(".seg")]
+    for at in range(0, machine.disk.size(FOLDER / name), 37):
+        other = Machine()
+        other.disk.restore(machine.disk.copy())
+        other.durable, other.number = list(machine.durable), machine.number
+        other.disk.damage(FOLDER / name, at, 0x40)
+        other.open()
+        other.drain()
+        assert all(times == 1 for times in other.received.values())
+        assert sum(other.received.values()) >= 8
+        last = at >= other.disk.size(FOLDER / name) or sum(other.received.values()) == 10
+        assert sum(other.received.values()) + sum(other.lost.values()) == 10 or last
+    assert any(name.endswith(".damaged") for name in other.disk.names(FOLDER)) or last
+
+
+def test_a_directory_copied_back_begins_a_new_epoch_and_nothing_is_doubled(machine):
+    machine.write(2, 2)
+    machine.drain()
+    copy = machine.disk.copy()
+    machine.write(1)
+    machine.drain()
+    before = machine.spool.epoch
+    machine.disk.restore(copy)
+    machine.open()
+    machine.write(1, 1, 1)
+    machine.drain()
+    assert machine.spool.epoch > before
+    assert sorted(machine.received) == list(range(8))
+    machine.check()
+
+
+def test_a_copy_that_went_on_alone_past_the_point_is_found_by_its_tail(machine):
+    machine.write(2)
+    copy = machine.disk.copy()
+    machine.write(1)
+    machine.drain()
+    machine.disk.restore(copy)
+    machine.open()
+    machine.write(1, 1)
+    assert machine.spool.next > machine.standing().next
+    machine.drain()
+    assert sorted(machine.received) == [0, 1, 2, 3, 4]
+    machine.check()
+
+
+def test_a_lost_directory_begins_above_the_epoch_of_before(machine):
+    machine.write(3)
+    machine.drain()
+    before = machine.spool.epoch
+    machine.disk.restore({})
+    machine.clock.offset -= 1e6
+    machine.open()
+    machine.write(2)
+    machine.drain()
+    assert machine.spool.epoch > before
+    assert sum(machine.received.values()) == 5
+
+
+def test_an_upstream_that_lost_what_it_had_is_told_of_the_gap(machine):
+    machine.write(2, 1)
+    machine.drain()
+    machine.write(1)
+    machine.epochs.clear()
+    machine.received.clear()
+    machine.drain()
+    assert sorted(machine.received) == [3]
+    assert machine.lost == {"damaged": 3}
+
+
+def test_a_late_word_about_another_epoch_changes_nothing(machine):
+    machine.write(2)
+    machine.drain()
+    late = Standing(stream=Stream.LOGS, epoch=machine.spool.epoch - 1, newest=machine.spool.epoch, next=1)
+    assert machine.spool.heard(late).first == 2
+    assert texts(machine) == []
+
+
+def test_what_upstream_has_is_deleted_from_the_disk(machine):
+    for _ in range(12):
+        machine.spool.append(machine.rng.randbytes(200_000), 1)
+        machine.spool.commit()
+    assert len(machine.disk.names(FOLDER)) > 2
+    head = machine.spool.read(0, limit=1 << 30)[-1].head
+    machine.spool.heard(
+        Standing(stream=Stream.LOGS, epoch=head.epoch, newest=head.epoch, next=head.end, last=head.tail)
+    )
+    assert machine.disk.names(FOLDER) == ["note.json"]
+    machine.open()
+    assert (machine.spool.first, machine.spool.next) == (12, 12)
+    machine.spool.append(b"x", 1)
+    machine.spool.commit()
+    machine.open()
+    assert [frame.head.before for frame in machine.spool.read(12, limit=1)] == [head.tail]
+
+
+def test_reading_has_whole_frames_and_always_one(machine):
+    machine.write(2, 2, 2)
+    assert [one.head.first for one in machine.spool.read(0, limit=1)] == [0]
+    assert [one.head.first for one in machine.spool.read(3, limit=1)] == [2]
+    assert machine.spool.read(6, limit=1) == []
+    assert machine.spool.read(0, limit=1 << 20)[0].head.before == START
