@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import random
-import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from popham import __version__
-from popham.agent.apply import Applier, in_thread
+from popham.agent.apply import Applier
 from popham.agent.birth import Unborn, waits_for_birth
 from popham.agent.circumstances import Circumstances
 from popham.agent.collect.collection import Premises, begin_collection
@@ -38,8 +37,7 @@ from popham.agent.settings import AgentSettings, load_settings
 from popham.agent.sight import Sight
 from popham.agent.state import AgentState
 from popham.agent.status import Status
-from popham.agent.streams.sending import Sending
-from popham.agent.streams.spools import FOLDER, Spools
+from popham.agent.streams.making import make_streams
 from popham.agent.surroundings import Machine
 from popham.agent.transports import Transports
 from popham.agent.visited import AgentWorld
@@ -51,7 +49,6 @@ from popham.link.cadence import phase_of
 from popham.link.driver import Driver
 from popham.posix import time_asleep
 from popham.statedir import StateDir
-from popham.streams.frame import BOOT
 from popham.trust.tuf import TrustedTuf
 
 _log = logging.getLogger(__name__)
@@ -174,25 +171,20 @@ class Agent:
         applier = Applier(self._settings, self._dir.path("applier"), source=self._source, facts=find_facts)
         self.state.room.make_room(first=True)
         trials = Trials(self.state, self._clock, self._settings.health.window)
-        enforcer = Enforcer(self.state, applier, tuf, self._clock, door.news.set, trials)
-        await enforcer.begin_process()
-        drift = DriftWatch(enforcer, applier, self._clock)
-        applier.placed = drift.wake
-        await drift.begin()
+        enforcer, drift = await self._begin_enforcing(applier, tuf, trials, door.news.set)
         credentials = Credentials(self.state, self._clock, self._rng.random, self._renewed)
         uid = uuid.UUID(self.state.uid).bytes
         schedule = Schedule(self._clock, phase=phase_of(uid), changed=door.news.set)
-        operations = Operations(
-            self.state, tuf, self._clock, enforcer, settings=self._settings.operations, news=door.news.set
-        )
+        operations = self._make_operations(tuf, enforcer, door.news.set)
         end = self._end = self._make_end(enforcer, credentials, schedule, operations, door.news)
         ways = self._ways = self._make_ways(end, uid)
         health = self._health = self._make_health(enforcer, applier, ways)
         door.check_in = end.check_in
-        driver = Driver(end, ways, draw=self._rng.random, said=self._said, rounded=lambda: sending.release())  # noqa: PLW0108  # made below
+        driver = Driver(end, ways, draw=self._rng.random, said=self._said, rounded=end.release)
         end.fetch.dials = lambda: driver.dials
-        spools = self._make_spools(uid)
-        sending = end.streams = self._make_sending(spools, end, driver, ways)
+        spools, sending = make_streams(
+            self._dir, self.state, self._clock, self._rng.random, end=end, driver=driver, ways=ways
+        )
         premises = Premises(self._settings, self._source, self.state, applier, self._clock)
         collection = await begin_collection(premises, enforcer.find_held(), spools, sending, operations)
         sight = Sight(self._settings.location)
@@ -238,11 +230,25 @@ class Agent:
             schedule.close()
             await spools.close()
 
+    async def _begin_enforcing(
+        self, applier: Applier, tuf: TrustedTuf, trials: Trials, news: Callable[[], None]
+    ) -> tuple[Enforcer, DriftWatch]:
+        enforcer = Enforcer(self.state, applier, tuf, self._clock, news, trials)
+        await enforcer.begin_process()
+        drift = DriftWatch(enforcer, applier, self._clock)
+        applier.placed = drift.wake
+        await drift.begin()
+        return enforcer, drift
+
     def _read_trust(self) -> TrustedTuf:
         documents = self.state.documents()
         if documents is None:
             raise StateError("not_enrolled", "this machine has no trust documents", "Enroll it again")
         return TrustedTuf.from_bytes(documents.root, documents.targets)
+
+    def _make_operations(self, tuf: TrustedTuf, enforcer: Enforcer, news: Callable[[], None]) -> Operations:
+        permits = self._settings.operations
+        return Operations(self.state, tuf, self._clock, enforcer, settings=permits, news=news)
 
     def _make_end(
         self,
@@ -272,21 +278,6 @@ class Agent:
             check=applier.programs.look,
             draw=self._rng.random,
             asleep=time_asleep,
-        )
-
-    def _make_spools(self, uid: bytes) -> Spools:
-        folder, boot = self._dir.path(FOLDER), secrets.token_bytes(BOOT)
-        return Spools(folder, uid, self._clock, boot=boot, offload=in_thread)
-
-    def _make_sending(self, spools: Spools, end: AgentEnd, driver: Driver, ways: UpstreamWays) -> Sending:
-        return Sending(
-            spools,
-            end,
-            driver,
-            ways,
-            key=self.state.identity_key,
-            clock=self._clock,
-            draw=self._rng.random,
         )
 
     async def _drive(

@@ -263,6 +263,11 @@ class Hearing:
         """Return an output of an operation; None if it is not kept."""
         return self.operations.output(sha256) if self.operations is not None else None
 
+    def release(self) -> None:
+        """Let everything go that is in the streams: a round was made, or somebody wants it now."""
+        if self.streams is not None:
+            self.streams.release()
+
     async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
         """Return frames for a visitor, as :meth:`Streams.asked`; None where there are no streams."""
         return None if self.streams is None else await self.streams.asked(stream, standing, limit)

@@ -198,7 +198,7 @@ class SimAgent:
             dialled=end.dialled,
         )
         self.health = Health(enforcer, reach=self.ways.reach, check=self._check, draw=draw)
-        self.driver = Driver(end, self.ways, draw=draw, said=self._say, rounded=self._release)
+        self.driver = Driver(end, self.ways, draw=draw, said=self._say, rounded=end.release)
         end.fetch.dials = lambda: self.driver.dials
         circumstances = Circumstances(self.host, schedule, clock, metered=None, happened=self.driver.hurry)
         self.operations.attend(self._make_means(credentials))
@@ -228,14 +228,10 @@ class SimAgent:
             draw=random.Random(self.name).random,  # noqa: S311  # a simulation, not a secret
         )
 
-    def _release(self) -> None:
-        if self._simulation.streams_in is not None:
-            self.sending.release()
-
     def _make_means(self, credentials: Credentials) -> Means:
         async def collect() -> None:
             await self.locator.look_now()
-            self._release()
+            self.end.release()
 
         async def diagnose() -> bytes:
             return f"diagnosis of {self.name}".encode()

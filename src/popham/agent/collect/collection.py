@@ -159,7 +159,9 @@ class Collection:
             "service.instance.id": premises.state.uid,
         }
         settings = premises.settings
-        may_read = permit(settings.collect.logs, (settings.state, str(premises.source), f"{premises.source}.d"))
+        may_read = permit(
+            settings.collect.logs, (settings.state, str(premises.source), f"{premises.source}.d")
+        )
         return Collector(
             self._appends,
             host=Host(premises.clock.now),

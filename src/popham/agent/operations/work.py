@@ -96,8 +96,7 @@ class Work:
         await self.drift.scan()
         await self.locator.look_now()
         await self.collection.look_now()
-        if self.end.streams is not None:
-            self.end.streams.release()
+        self.end.release()
 
     async def _upload(self, sha256: str, body: bytes) -> None:
         await self.ways.dial().upload(f"{OUTPUTS}{sha256}", body)
