@@ -1,17 +1,23 @@
 """When a machine was last in touch is noted cheaply, and known while no agent runs."""
 
 import json
+import uuid
+from pathlib import Path
 
 import pytest
 
+from popham.agent.apply import in_thread
 from popham.agent.contact import EVERY, NAME, ContactNote, read_contact
 from popham.agent.settings import AgentSettings
 from popham.agent.state import AgentState
 from popham.agent.stopped import describe_stopped, look
+from popham.agent.streams.spools import FOLDER, Spools
+from popham.clock import SystemClock
 from popham.errors import StateError
 from popham.model.communication import Mode
 from popham.model.servers import Server
 from popham.statedir import StateDir, StateView
+from popham.streams.frame import Stream
 
 from .patients import UID
 
@@ -125,3 +131,16 @@ def test_a_note_is_whole_and_its_owners_alone(patient):
     assert json.loads((folder / NAME).read_text())["at"] == 5.0
     assert (folder / NAME).stat().st_mode & 0o777 == 0o600
     assert read_contact(AgentState(StateView.look(folder, "agent")).room).url == "https://a"
+
+
+async def test_f_o17_what_waits_in_the_streams_of_a_stopped_agent_is_read_from_its_files(patient):
+    patient.enroll()
+    assert (await look(patient.settings))["streams"] == {}
+    with patient.state() as state:
+        uid, folder = uuid.UUID(state.uid).bytes, Path(patient.settings.state) / FOLDER
+    spools = Spools(folder, uid, SystemClock(), boot=bytes(8), offload=in_thread)
+    await spools.append(Stream.LOGS, b"a line", 3)
+    await spools.close()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert (await look(patient.settings))["streams"]["logs"]["waiting"] == 3
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -196,3 +196,12 @@ def test_f_o17_the_status_of_a_stopped_agent_needs_no_manager_and_no_lock(tmp_pa
         done = CliRunner().invoke(cli, words)
     assert done.exit_code == 1
     assert done.stdout.startswith("agent:          does not answer (process ")
+
+
+def test_f_d2_what_waits_in_streams_is_said_with_what_was_lost_by_which_cause():
+    logs = {"waiting": 12, "bytes": 3400, "oldest": NOW - 180, "sent": 400, "lost": {"count": 5, "age": 2}}
+    events = {"waiting": 0, "bytes": 0, "oldest": None, "sent": 7, "lost": {}, "problem": "no answer"}
+    rows = said(streams={"events": events, "logs": logs})
+    assert rows["events"] == "sent up to 7; not sent: no answer"
+    waits = "12 records (3400 bytes) to be sent, the oldest of 3m ago; sent up to 400"
+    assert rows["logs"] == f"{waits}; lost: age=2,count=5"

@@ -60,7 +60,7 @@ def test_what_comes_beyond_stands_in_ranges_until_the_rest_is_there():
     one, two, three, four = chain(2, 3, 4, 5)
     receiving = give(Receiving(Stream.LOGS, 1), four, two)
     assert receiving.next == 0
-    assert receiving.standing().ranges == (Range(2, 5), Range(9, 14))
+    assert receiving.standing().ranges == (Range(2, 5, two.tail), Range(9, 14, four.tail))
     again = Receiving.from_dict(receiving.as_dict())
     assert give(again, one, three).standing() == give(receiving, three, one).standing()
     assert (receiving.next, receiving.last) == (14, four.tail)

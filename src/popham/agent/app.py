@@ -183,13 +183,11 @@ class Agent:
         driver = Driver(end, ways, draw=self._rng.random, said=self._said, rounded=end.release)
         end.fetch.dials = lambda: driver.dials
         spools, sending = make_streams(
-            self._dir, self.state, self._clock, self._rng.random, end=end, driver=driver, ways=ways
+            self._dir, self.state, self._clock, self._rng.random, end, driver, ways
         )
         premises = Premises(self._settings, self._source, self.state, applier, self._clock)
         collection = await begin_collection(premises, enforcer.find_held(), spools, sending, operations)
-        sight = Sight(self._settings.location)
-        machine = Machine(sight.choose(os.environ))
-        locator = self._locator = Locator(enforcer, machine, end.settle, door.news.set, allows=sight.allows)
+        machine, locator = self._look_around(enforcer, end, door.news.set)
         circumstances = self._make_circumstances(machine, schedule, driver, health)
         service = self._begin_service(AgentWorld(self.state, tuf, driver, end))
         door.service = service.do
@@ -202,7 +200,7 @@ class Agent:
             left=applier.left,
             lacking=lambda: [ref.name for ref in enforcer.lacking],
             service=service.describe,
-            streams=spools.describe,
+            streams=sending.describe,
         )
         work = Work(
             self._settings,
@@ -221,10 +219,9 @@ class Agent:
             collection=collection,
         )
         operations.attend(work.means(rotate=credentials.rotate, restart=self._again.set))
-        beside = [locator.run(), circumstances.run(), drift.run(), health.run(), operations.run()]
-        beside += [sending.run(), collection.run()]
+        beside = (locator, circumstances, drift, health, operations, sending, collection)
         try:
-            await self._drive(driver, beside, stopping)
+            await self._drive(driver, [one.run() for one in beside], stopping)
             trials.end_process()
         finally:
             schedule.close()
@@ -316,6 +313,14 @@ class Agent:
             draw=self._rng.random,
             dialled=end.dialled,
         )
+
+    def _look_around(
+        self, enforcer: Enforcer, end: AgentEnd, news: Callable[[], None]
+    ) -> tuple[Machine, Locator]:
+        sight = Sight(self._settings.location)
+        machine = Machine(sight.choose(os.environ))
+        locator = self._locator = Locator(enforcer, machine, end.settle, news, allows=sight.allows)
+        return machine, locator
 
     def _make_circumstances(
         self, machine: Machine, schedule: Schedule, driver: Driver, health: Health

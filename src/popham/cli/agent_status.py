@@ -245,7 +245,8 @@ def _stream(one: Found, now: float) -> str:
         oldest = f", the oldest of {ago(now - one['oldest'])}" if one.get("oldest") else ""
         text = f"{count(one['waiting'], 'record')} ({one['bytes']} bytes) to be sent{oldest}; {text}"
     lost = {cause: number for cause, number in one["lost"].items() if number}
-    return f"{text}; lost: {pairs(lost)}" if lost else text
+    text += f"; lost: {pairs(lost)}" if lost else ""
+    return f"{text}; not sent: {one['problem']}" if one.get("problem") else text
 
 
 # What to do.

@@ -41,7 +41,7 @@ def from_wire(message: wire.Standing) -> Standing:
         stream = Stream(message.stream)
     except ValueError:
         raise _malformed("it is of a stream that is not known here") from None
-    ranges = tuple(Range(one.first, one.end) for one in message.ranges)
+    ranges = tuple(Range(one.first, one.end, one.last or START) for one in message.ranges)
     boots = tuple(Boot(one.boot, one.first) for one in message.boots)
     if len(ranges) > RANGES or len(boots) > BOOTS or any(len(one.boot) != _BOOT for one in boots):
         raise _malformed("its ranges or boots are out of bounds")
@@ -52,6 +52,8 @@ def from_wire(message: wire.Standing) -> Standing:
     if max(numbers) > OFFSET_LIMIT or message.epoch > message.newest:
         raise _malformed("its offsets or epochs are out of bounds")
     last = message.last or START
+    if any(len(one.last) != TAIL for one in ranges):
+        raise _malformed("a range has no tail")
     if len(last) != TAIL or (not message.next and last != START):
         raise _malformed("its tail is none")
     wait = message.retry_after_seconds

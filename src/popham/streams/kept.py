@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
-from popham.streams.frame import Cause, Frame, Head, Kind, Stream, tail_of
+from popham.errors import StreamError
+from popham.streams.frame import COUNT_LIMIT, Cause, Frame, Head, Kind, Stream, tail_of
 from popham.streams.gap import make_gap
 from popham.streams.packing import pack
 
@@ -50,6 +51,8 @@ class Maker:
 
     def records(self, payload: bytes, count: int) -> Frame:
         """Return a frame of records. Raises StreamError ``stream.large``."""
+        if not 0 < count <= COUNT_LIMIT:
+            raise StreamError("large", f"a frame has 1 to {COUNT_LIMIT} records, and not {count}")
         codec, packed = pack(payload)
         digest = sha256(packed).digest()
         head = Head(

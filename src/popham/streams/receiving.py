@@ -75,7 +75,7 @@ class Receiving:
             newest=max(newest, self.epoch),
             next=self.next,
             last=self.last,
-            ranges=tuple(Range(one.first, one.end) for one in self._islands),
+            ranges=tuple(Range(one.first, one.end, one.tail) for one in self._islands),
             boots=tuple(self._boots),
             credit=credit,
             retry_after=retry_after,

@@ -4,7 +4,8 @@ Rules:
 
 1. Records are kept once :meth:`Spool.commit` returned, and in the offset order in which they were appended.  What a
    commit could not write is as if it had never been appended.
-2. Limits drop the oldest.  What is dropped becomes a gap at once, so no offset is ever without a frame.
+2. Limits drop the oldest.  What is dropped becomes a gap at once, so no offset is ever without a frame; until that is
+   noted, a start finds the records again.
 3. A segment is deleted only once a note says, durably, that nothing in it is needed.
 4. Age counts while the agent runs: by the monotonic clock for what this process saw, and before that by the order of
    the frames' own times.  So neither a clock that jumps nor a machine that was off drops anything (REL-4).
@@ -17,17 +18,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from popham.clock import Clock
 from popham.errors import StreamError
 from popham.streams.disk import Disk
-from popham.streams.files import SEGMENT, Files
-from popham.streams.fork import Known, known_to
+from popham.streams.files import Files
+from popham.streams.fork import fits, known_to, rewrite
 from popham.streams.found import Found, find
-from popham.streams.frame import COUNT_LIMIT, START, Cause, Frame, Kind, Stream
+from popham.streams.frame import START, Cause, Frame, Head, Kind, Stream
 from popham.streams.kept import Kept, Maker
 from popham.streams.limits import Limits, find_surplus, gap_for, join_gaps
 from popham.streams.note import Note
@@ -171,12 +172,23 @@ class Spool:
             count: How many.
 
         Raises:
-            StreamError: ``stream.large``: they do not fit into one frame.
+            StreamError: ``stream.large``: they do not fit into one frame; then nothing stays of what was appended since
+                the last commit.
         """
-        if not 0 < count <= COUNT_LIMIT:
-            raise StreamError("large", f"a frame has 1 to {COUNT_LIMIT} records, and not {count}")
         self._add_losses()
-        self._pending.append(self._maker().records(payload, count))
+        try:
+            frame = self._maker().records(payload, count)
+        except StreamError:
+            self._revoke(self._pending)
+            raise
+        self._pending.append(frame)
+
+    def _revoke(self, frames: Sequence[Frame]) -> None:
+        """Have frames not appended; what they count as lost is counted by the next commit."""
+        self._pending = []
+        for frame in frames:
+            if frame.head.cause is not None:
+                self._losses[frame.head.cause] += frame.head.count
 
     def lose(self, count: int, cause: Cause) -> None:
         """Count records that could not be appended; they stand after those that were."""
@@ -192,14 +204,15 @@ class Spool:
         """
         self._add_losses()
         frames, self._pending = self._pending, []
-        gaps = [(frame.head.cause, frame.head.count) for frame in frames]
         if frames:
             try:
                 self._kept += self._files.write(frames, self._clock.monotonic())
             except OSError as error:
-                self._losses.update({cause: count for cause, count in gaps if cause is not None})
+                self._revoke(frames)
                 raise _full(error) from error
-        self._lost.update({cause: count for cause, count in gaps if cause is not None})
+        for frame in frames:
+            if frame.head.cause is not None:
+                self._lost[frame.head.cause] += frame.head.count
         self.enforce()
 
     def _add_losses(self) -> None:
@@ -262,7 +275,7 @@ class Spool:
             # Upstream knows nothing of this epoch, though somebody did: it was restored, or is another one.
             nothing = Standing(stream=self.stream, epoch=self.epoch)
             return self.heard(replace(nothing, newest=standing.newest))
-        if standing.next > self.next or not self._agrees(standing):
+        if not self._agrees(standing):
             return self._fork(standing)
         if standing.next < self.first:
             self._owe(standing)
@@ -272,10 +285,15 @@ class Spool:
 
     def _agrees(self, standing: Standing) -> bool:
         """Return whether upstream's history up to ``next`` is this one, as far as can be seen here."""
-        if standing.next <= self.first:
-            return standing.next < self.first or standing.last == self._before
-        head = self._kept[self._index(standing.next - 1)].head
-        return head.kind is Kind.GAP if head.end > standing.next else head.tail == standing.last
+        if standing.next == self.first and standing.last != self._before:
+            return False
+        ends = [(standing.next, standing.last), *((one.end, one.last) for one in standing.ranges)]
+        return all(end <= self.first or fits(end, tail, self._ending) for end, tail in ends)
+
+    def _ending(self, offset: int) -> Head | None:
+        """Return the head of the frame that has the record before an offset; None if there is none."""
+        at = self._index(offset - 1)
+        return self._kept[at].head if at < len(self._kept) and self._kept[at].head.first < offset else None
 
     def _owe(self, standing: Standing) -> None:
         """Have a gap stand for what upstream had, and does not have any more."""
@@ -302,11 +320,14 @@ class Spool:
     def _fork(self, standing: Standing) -> Continue:
         """Write what upstream does not have under a new epoch. Raises StreamError."""
         epoch = self._new_epoch(max(self.epoch, standing.newest))
-        known = known_to(standing if standing.epoch == self.epoch else None)
-        lost = Counter(self._lost)
-        begins = self._files.begin()
+        known = known_to(standing if standing.epoch == self.epoch else None, self._ending)
+        left = [one for one in self._kept if not known.has(one.head)]
+        maker = replace(self._maker(), epoch=epoch, first=0, before=START)
+        begins, lost = self._files.begin(), Counter(self._lost)
         try:
-            kept = list(self._rewrite(epoch, known, lost, begins))
+            kept = rewrite(self._files, left, maker, self._clock.monotonic())
+            for one in kept:
+                lost[Cause.DAMAGED] += one.head.count if one.is_missing else 0
             self._files.note(Note(epoch=epoch, segment=begins, lost=lost))
         except OSError as error:
             self._files.forget(begins)
@@ -314,31 +335,6 @@ class Spool:
         self.epoch, self.first, self._before = epoch, 0, START
         self._kept, self._lost = kept, lost
         return Continue(0, forked=True)
-
-    def _rewrite(self, epoch: int, known: Known, lost: Counter[Cause], number: int) -> Iterator[Kept]:
-        """Write frames that upstream does not have to segments of their own, and yield them. Raises OSError."""
-        maker = replace(self._maker(), epoch=epoch, first=0, before=START)
-        frames: list[Frame] = []
-        for frame in self._again(known, lost):
-            made = replace(maker, boot=frame.head.boot, written=frame.head.written).again(frame)
-            maker = replace(maker, first=made.head.end, before=made.head.tail)
-            frames.append(made)
-            if sum(one.head.total for one in frames) >= SEGMENT:
-                yield from self._files.write(frames, self._clock.monotonic(), number=number)
-                number, frames = number + 1, []
-        if frames:
-            yield from self._files.write(frames, self._clock.monotonic(), number=number)
-
-    def _again(self, known: Known, lost: Counter[Cause]) -> Iterator[Frame]:
-        """Yield the frames that upstream does not have; what cannot be read is a gap. Raises OSError."""
-        for one in self._kept:
-            if known.has(one.head):
-                continue
-            try:
-                yield self._files.read(one)
-            except StreamError:
-                lost[Cause.DAMAGED] += one.head.count
-                yield Frame(gap_for(one.head, Cause.DAMAGED, self._boot), b"")
 
     # Limits.
 

@@ -26,10 +26,17 @@ CREDIT: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Records that are durable beyond the contiguous ones: from ``first``, up to and without ``end``."""
+    """Records that are durable beyond the contiguous ones.
+
+    Attributes:
+        first: Offset of the first.
+        end: Offset after the last.
+        last: Tail of the frame that ends there.
+    """
 
     first: int
     end: int
+    last: bytes = START
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def to_wire(standing: Standing) -> wire.Standing:
         newest=standing.newest,
         next=standing.next,
         last=standing.last,
-        ranges=[wire.StreamRange(first=one.first, end=one.end) for one in standing.ranges],
+        ranges=[wire.StreamRange(first=one.first, end=one.end, last=one.last) for one in standing.ranges],
         boots=[wire.StreamBoot(boot=one.boot, first=one.first) for one in standing.boots],
         credit=standing.credit,
         retry_after_seconds=standing.retry_after,

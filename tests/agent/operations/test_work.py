@@ -33,7 +33,7 @@ def work(tmp_path):
             check_in=lambda: asked.append("check-in"),
             tell_facts=lambda facts: asked.append(("facts", facts)),
             fetch=SimpleNamespace(dials=lambda: True),
-            streams=SimpleNamespace(release=lambda: asked.append("send")),
+            release=lambda: asked.append("send"),
         ),
         enforcer=None,
         applier=SimpleNamespace(programs=SimpleNamespace(run=run)),

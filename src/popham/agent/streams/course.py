@@ -32,6 +32,8 @@ class Course:
         until: It wants nothing before.
         asked: Until when a visitor is waited for that asked, or was told to ask.
         since: When the first record came that was not sent yet; None if none did.
+        shunned: Whether a link ended where its frames were to be answered: they go by a request then, which says why.
+        problem: Why it was not sent; empty if it was.
     """
 
     stream: Stream
@@ -43,6 +45,8 @@ class Course:
     until: float = -math.inf
     asked: float = -math.inf
     since: float | None = None
+    shunned: bool = False
+    problem: str = ""
 
     @property
     def urgent(self) -> bool:
@@ -67,8 +71,9 @@ class Course:
 
     def go_on(self, found: Continue, view: View) -> None:
         """Take note of where the spool goes on then."""
-        self.epoch = view.epoch
-        self.first = found.first
+        if self.mark != (view.epoch, found.first):
+            self.shunned, self.problem = False, ""
+        self.epoch, self.first = view.epoch, found.first
         if found.forked:
             self.ranges = ()
 

@@ -135,7 +135,7 @@ class Lane:
             try:
                 await self._send(course)
             except PophamError as error:
-                self._failed(course.stream, error)
+                self._failed(course, error)
 
     def _choose(self) -> tuple[Course | None, float]:
         """Return of which stream something is to be sent now; None, and in how many seconds there may be one."""
@@ -162,7 +162,7 @@ class Lane:
 
     def _fits(self, course: Course, view: View) -> bool:
         """Return whether what waits goes as one message over the link that is held."""
-        return self._terms.way.link and view.bytes <= min(MESSAGE, course.credit)
+        return self._terms.way.link and not course.shunned and view.bytes <= min(MESSAGE, course.credit)
 
     async def _send(self, course: Course) -> None:
         view = self._terms.spools.view(course.stream)
@@ -227,7 +227,7 @@ class Lane:
         if batch is None:
             return
         if len(batch.data) > MESSAGE:
-            course.credit = 0  # it goes by a request; what answers that names the credit anew
+            course.shunned = True  # a gap is counted nowhere, and has its bytes, too
             return
         now = self._terms.clock.now()
         append = wire.Append(stream=course.stream, frames=batch.data, now=now, waiting=batch.waiting)
@@ -245,9 +245,13 @@ class Lane:
             raise LinkError("timeout", problem) from error
         if course.mark != before:
             self._backoff.succeeded()
+        elif course.until <= _now():
+            course.shunned = True
+            raise LinkError("closed", f"the link ended before the stream {course.stream} was answered")
 
-    def _failed(self, stream: Stream, error: PophamError) -> None:
+    def _failed(self, course: Course, error: PophamError) -> None:
         """Note a failure, and for how long to stay away."""
+        course.problem = str(error)
         status = error.status if isinstance(error, LinkError) else 0
         if status in _ABSENT:
             self._terms.absent = _now() + OLDER
@@ -258,7 +262,9 @@ class Lane:
         wait = self._backoff.failed(asked)
         self._until = _now() + wait
         level = logging.WARNING if self._backoff.failures == 1 else logging.DEBUG
-        _log.log(level, "the stream %s is not sent, and tried again in %.1f s: %s", stream, wait, error)
+        _log.log(
+            level, "the stream %s is not sent, and tried again in %.1f s: %s", course.stream, wait, error
+        )
 
 
 def _now() -> float:

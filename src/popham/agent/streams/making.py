@@ -23,7 +23,6 @@ def make_streams(
     state: AgentState,
     clock: Clock,
     draw: Callable[[], float],
-    *,
     end: AgentEnd,
     driver: Driver,
     ways: UpstreamWays,

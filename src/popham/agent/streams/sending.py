@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from popham.agent.streams.lane import SOON, Lane
 from popham.agent.streams.spools import Spools
@@ -25,7 +25,7 @@ from popham.agent.streams.terms import Terms
 from popham.agent.streams.way import Contact, DataWay, End
 from popham.clock import Clock
 from popham.downstream.standings import decode, from_wire
-from popham.errors import PophamError
+from popham.errors import PophamError, StreamError
 from popham.link.pace import Pace
 from popham.link.waits import wait_for_first
 from popham.link.ways import Ways
@@ -124,11 +124,13 @@ class Sending:
 
         Raises:
             WireError: That is nothing a receiver says.
-            StreamError: It cannot be written.
         """
         self._terms.way.linked = True
-        for standing in map(from_wire, standings):
-            await self._lane[standing.stream].take(standing)
+        try:
+            for standing in map(from_wire, standings):
+                await self._lane[standing.stream].take(standing)
+        except StreamError as error:
+            _log.warning("what upstream said of its streams could not be noted: %s", error)
         self.wake()
 
     async def asked(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
@@ -150,6 +152,14 @@ class Sending:
         found = await self._lane[stream].asked(said, limit)
         views = map(self._terms.spools.view, Stream)
         return found or (b"" if any(view is not None and view.waiting for view in views) else None)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what waits in each stream that ever had a record, and why it is not sent, as plain data."""
+        found = self._terms.spools.describe()
+        return {name: one | {"problem": self._problem(Stream(name))} for name, one in found.items()}
+
+    def _problem(self, stream: Stream) -> str:
+        return self._lane[stream].courses[stream].problem
 
     async def run(self) -> None:
         """Send, until cancelled; no failure of a disk or of the network ends it."""

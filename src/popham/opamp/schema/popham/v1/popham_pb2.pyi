@@ -123,12 +123,14 @@ class Standing(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., epoch: _Optional[int] = ..., newest: _Optional[int] = ..., next: _Optional[int] = ..., last: _Optional[bytes] = ..., ranges: _Optional[_Iterable[_Union[StreamRange, _Mapping]]] = ..., boots: _Optional[_Iterable[_Union[StreamBoot, _Mapping]]] = ..., credit: _Optional[int] = ..., retry_after_seconds: _Optional[float] = ...) -> None: ...
 
 class StreamRange(_message.Message):
-    __slots__ = ("first", "end")
+    __slots__ = ("first", "end", "last")
     FIRST_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
     first: int
     end: int
-    def __init__(self, first: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+    last: bytes
+    def __init__(self, first: _Optional[int] = ..., end: _Optional[int] = ..., last: _Optional[bytes] = ...) -> None: ...
 
 class StreamBoot(_message.Message):
     __slots__ = ("boot", "first")
