@@ -2,9 +2,11 @@
 
 import random
 
-from popham.errors import LinkError
+from popham.errors import LinkError, StreamError
 from popham.model.communication import Dialer, Mode
+from popham.model.servers import Server
 from popham.streams.frame import Stream
+from popham.testing.agent import URL
 from popham.testing.network import MemoryDialer
 from popham.testing.virtual import pass_time
 
@@ -267,3 +269,48 @@ def test_what_was_refused_as_a_contradiction_is_settled_by_asking(tell, monkeypa
 
     tell(story)
     assert len(conflicts) == 1
+
+
+def test_frames_that_are_refused_over_a_link_go_by_a_request_and_the_link_stays(tell, monkeypatch):
+    async def story(world):
+        await world.begin(PUSH_DIALS)
+        append, opened, held = world.intake.append, [], world.network.pipe
+
+        def count(*arguments):
+            opened.append(world.simulation.clock.elapsed)
+            return held(*arguments)
+
+        async def refuse(record, stream, frames, sent):
+            raise StreamError("overlap", "it contradicts what is durable")
+
+        monkeypatch.setattr(world.network, "pipe", count)
+        world.intake.append = refuse
+        await world.append(Stream.EVENTS)
+        await pass_time(3600)
+        assert len(opened) < 3
+        assert "409" in world.agent.sending.describe()["events"]["problem"]
+        world.intake.append = append
+        await world.all_came()
+        assert world.agent.sending.describe()["events"]["problem"] == ""
+
+    tell(story)
+
+
+def test_data_that_goes_alone_finds_another_server(tell):
+    async def story(world):
+        servers = (Server(1, "https://gone:4320"), Server(2, URL))
+        await world.begin(VISITS, data=PUSH_DIALS, servers=servers)
+        await world.append(Stream.LOGS, number=3)
+        assert await world.until(world.is_whole) < 2 * HEARTBEAT
+
+    tell(story)
+
+
+def test_f_o4_who_is_to_collect_sends_what_waits(tell):
+    async def story(world):
+        await world.begin(PULL_DIALS, data=PULL_DIALS, heartbeat=3600.0)
+        await world.append(Stream.LOGS)
+        world.agent.end.release()
+        assert await world.until(world.is_whole) < 1
+
+    tell(story)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from popham.agent.streams.spools import View
+from popham.link.backoff import Backoff
 from popham.streams.frame import Frame, Stream
 from popham.streams.standing import CREDIT, Range, Standing
 
@@ -24,6 +25,7 @@ class Course:
 
     Attributes:
         stream: Which one.
+        backoff: How long to stay away after it was refused.
         epoch: Of which history upstream told last how far it is; 0 before.
         first: Offset of the next record to send.
         released: Offset up to which a round, or a visit interval, let records go.
@@ -32,11 +34,12 @@ class Course:
         until: It wants nothing before.
         asked: Until when a visitor is waited for that asked, or was told to ask.
         since: When the first record came that was not sent yet; None if none did.
-        shunned: Whether a link ended where its frames were to be answered: they go by a request then, which says why.
+        shunned: Whether its frames were not taken over a link: they go by a request then, which is told why.
         problem: Why it was not sent; empty if it was.
     """
 
     stream: Stream
+    backoff: Backoff
     epoch: int = 0
     first: int = 0
     released: int = 0

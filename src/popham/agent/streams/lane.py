@@ -64,7 +64,7 @@ class Lane:
 
     def __init__(self, streams: Sequence[Stream], terms: Terms) -> None:
         """Send nothing before :meth:`run`."""
-        self.courses = {stream: Course(stream) for stream in streams}
+        self.courses = {stream: Course(stream, Backoff(terms.draw)) for stream in streams}
         self.bandwidth = Bandwidth()
         self._terms = terms
         self._backoff = Backoff(terms.draw)
@@ -110,7 +110,8 @@ class Lane:
         """
         await self.take(standing)
         course = self.courses[standing.stream]
-        works = self._terms.way.dials and not self._backoff.failures and self._terms.absent <= _now()
+        failures = self._backoff.failures + course.backoff.failures
+        works = self._terms.way.dials and not failures and self._terms.absent <= _now()
         limit = self.bandwidth.saved(limit, _now())
         if works or not limit or not self._terms.sends(course.stream):
             return b""
@@ -196,29 +197,24 @@ class Lane:
         now = self._terms.clock.now()
         path = f"{STREAMS}{course.stream}?now={now:.3f}&waiting={batch.waiting}"
         self.bandwidth.sent(len(batch.data), _now())
-        before = course.mark
+        before, conflict = course.mark, None
         try:
             answer = await self._terms.way.request(lambda to: to.upload(path, batch.data, limit=_STANDING))
         except LinkError as error:
             if error.status != _CONFLICT:
                 raise
-            _log.info(
-                "upstream has something else of %s, and is asked how far it is: %s", course.stream, error
-            )
-            answer = await self._ask(course.stream)
-        await self._heard(course, answer, before)
+            conflict, answer = error, await self._ask(course.stream)
+        await self.take(decode(answer, course.stream))
+        if course.mark == before and course.until <= _now():
+            problem = f"upstream took nothing of the stream {course.stream}"
+            raise conflict or LinkError("unexpected", problem)
+        self._worked(course)
 
     async def _ask(self, stream: Stream) -> bytes:
         """Return how far upstream is, as it says."""
         view = self._terms.spools.view(stream)
         path = f"{STREAMS}{stream}?epoch={view.epoch if view is not None else 0}"
         return await self._terms.way.request(lambda to: to.fetch(path, limit=_STANDING))
-
-    async def _heard(self, course: Course, answer: bytes, before: tuple[int, int]) -> None:
-        await self.take(decode(answer, course.stream))
-        if course.mark == before and course.until <= _now():
-            raise LinkError("unexpected", f"upstream took nothing of the stream {course.stream}")
-        self._backoff.succeeded()
 
     # Over a link.
 
@@ -244,10 +240,15 @@ class Lane:
             problem = f"upstream did not answer for the stream {course.stream} within {ANSWER_TIME:g} s"
             raise LinkError("timeout", problem) from error
         if course.mark != before:
-            self._backoff.succeeded()
-        elif course.until <= _now():
-            course.shunned = True
+            self._worked(course)
+            return
+        course.shunned = True
+        if course.until <= _now():
             raise LinkError("closed", f"the link ended before the stream {course.stream} was answered")
+
+    def _worked(self, course: Course) -> None:
+        self._backoff.succeeded()
+        course.backoff.succeeded()
 
     def _failed(self, course: Course, error: PophamError) -> None:
         """Note a failure, and for how long to stay away."""
@@ -257,11 +258,15 @@ class Lane:
             self._terms.absent = _now() + OLDER
             _log.warning("upstream takes no streams; it is older than this agent, and asked again in an hour")
             return
-        self._backoff.window = self._terms.end.retry_window
-        asked = error.retry_after if isinstance(error, LinkError) else None
-        wait = self._backoff.failed(asked)
-        self._until = _now() + wait
-        level = logging.WARNING if self._backoff.failures == 1 else logging.DEBUG
+        # Who answered refused this stream; what failed otherwise would fail for the others, too.
+        backoff = course.backoff if status else self._backoff
+        backoff.window = self._terms.end.retry_window
+        wait = backoff.failed(error.retry_after if isinstance(error, LinkError) else None)
+        if status:
+            course.until = _now() + wait
+        else:
+            self._until = _now() + wait
+        level = logging.WARNING if backoff.failures == 1 else logging.DEBUG
         _log.log(
             level, "the stream %s is not sent, and tried again in %.1f s: %s", course.stream, wait, error
         )

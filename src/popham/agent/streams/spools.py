@@ -96,7 +96,7 @@ class View:
         }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     """A payload that is to be appended; ``error`` says why it alone was not."""
 
@@ -237,11 +237,9 @@ class Spools:
         for cause, count in work.losses.items():
             spool.lose(count, cause)
         work.losses = Counter()
-        for entry in work.entries:
-            try:
-                spool.append(entry.payload, entry.count)
-            except StreamError as error:
-                entry.error = error
+        entries = list(work.entries)
+        while (refused := _append_all(spool, entries)) is not None:
+            entries.remove(refused)
         spool.commit()
 
     def _check_reserve(self) -> None:
@@ -349,6 +347,17 @@ class Spools:
 
     def _limit(self, stream: Stream, spool: Spool) -> None:
         spool.set_limits(self._limits_of(stream))
+
+
+def _append_all(spool: Spool, entries: Iterable[_Entry]) -> _Entry | None:
+    """Append all, or none and return the first that cannot be: it alone has failed."""
+    for entry in entries:
+        try:
+            spool.append(entry.payload, entry.count)
+        except StreamError as error:
+            entry.error = error
+            return entry
+    return None
 
 
 def _enforce(spool: Spool) -> None:
