@@ -83,7 +83,7 @@ def kill_often(folder, times, seed):
     rng, killing = random.Random(seed), Killing(folder)
     try:
         for number in range(times):
-            killing.run(rng.randrange(1, 60))
+            killing.run(rng.randrange(1, 150))
             if number % 10 == 9:
                 killing.check()
     finally:
