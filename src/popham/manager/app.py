@@ -33,6 +33,7 @@ from popham.manager.live import Live
 from popham.manager.measures import Measures, measure
 from popham.manager.operations.history import History
 from popham.manager.operations.register import Register
+from popham.manager.records import Records
 from popham.manager.rejoining import note_forgotten
 from popham.manager.rollout_watch import MYSELF, RolloutWatch
 from popham.manager.rollouts import pause_restored
@@ -90,6 +91,7 @@ class Manager:
         )
         self.operations = self._make_register()
         self._history = History(store, self.operations.outputs, clock)
+        self.records = Records(state.root, settings, store, self._book, clock, draw=rng.random)
         self.hub = self._make_hub(settings, rng)
         self.visits = Visits(
             settings.visits,
@@ -122,6 +124,10 @@ class Manager:
             progress=self._rollouts.progress,
             holders=self._rollouts.holders,
             operations=self.operations,
+            intake=self.records.intake.views,
+            window=self.records.summary.window,
+            rollups=self.records.summary.rollups,
+            data=self.records.data,
         )
         self._agentlist = follow(settings.visits.agentlist, store, clock, self.live.definitions_changed)
         self.listener = self._make_listener(settings, rng)
@@ -159,6 +165,7 @@ class Manager:
             shedder=Shedder(self._load, self._away),
             reported=lambda record: self.visits.reported(record),  # noqa: PLW0108  # made later
             ordering=self.operations,
+            intake=self.records.intake,
         )
 
     def _load(self) -> Load:
@@ -194,7 +201,14 @@ class Manager:
             ConfigError: An address cannot be listened on.
         """
         usual = gc.get_threshold()
-        await self._begin()
+        try:
+            await self._begin()
+            await self._serve(ready, stopping)
+        finally:
+            await self.records.close()
+            gc.set_threshold(*usual)
+
+    async def _serve(self, ready: asyncio.Event, stopping: asyncio.Event) -> None:
         await self.listener.start(self._at.hosts, self._at.port)
         work = [
             asyncio.ensure_future(part)
@@ -202,6 +216,7 @@ class Manager:
                 *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
                 *(self.lag.run(), self._steering.run(), self._census.run(), self._rollouts.run()),
                 *(self.visits.run(), self.operations.run(), self._history.run()),
+                *self.records.work(),
                 *([self._agentlist.run()] if self._agentlist else []),
             )
         ]
@@ -214,7 +229,6 @@ class Manager:
             for task in (stop, *work):
                 task.cancel()
             results = await asyncio.gather(stop, *work, return_exceptions=True)
-            gc.set_threshold(*usual)
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -234,6 +248,7 @@ class Manager:
         try:
             await self._book.load()
             await self.operations.load()
+            await self.records.begin()
         finally:
             gc.enable()
         self.listener.link_rate.resume(self._book.link_rate)

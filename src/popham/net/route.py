@@ -17,6 +17,9 @@ OUTPUTS = "/v1/outputs/"
 FRAMES = "application/vnd.popham.frames"
 """Content type of frames of a stream, which are compressed already."""
 
+OTLP = frozenset({"/v1/logs", "/v1/metrics"})
+"""Paths of plain OTLP. Source: OTLP 1.9, OTLP/HTTP."""
+
 STREAMS = "/v1/streams/"
 """Beginning of the path of a stream of the agent that asks; its name follows."""
 

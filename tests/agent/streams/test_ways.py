@@ -178,7 +178,7 @@ def test_rel_29_a_switch_among_the_cells_every_ten_seconds_leaves_no_gap_and_no_
     async def story(world):
         draw = random.Random(5)
         await world.begin(heartbeat=5.0)
-        for _ in range(60):
+        for _ in range(120):
             data = draw.choice([None, None, *FOUR_CELLS])
             await world.order(draw.choice(FOUR_CELLS), data, heartbeat=5.0)
             for _ in range(4):
@@ -189,6 +189,8 @@ def test_rel_29_a_switch_among_the_cells_every_ten_seconds_leaves_no_gap_and_no_
         await world.order(PULL_DIALS, heartbeat=5.0)
         await world.all_came()
         assert all(not world.intake.lost(world.uid, stream) for stream in Stream)
+        visits = sum(sent.waiting is None for sent in world.intake.sent)
+        assert min(visits, len(world.intake.sent) - visits) > 20
 
     tell(story)
 

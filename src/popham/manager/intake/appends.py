@@ -28,6 +28,7 @@ class Append:
         taken: Of those, the records that were new and became durable.
         error: Why the rest is not taken; None as long as all is well.
         full: Whether that is because the disk is full.
+        is_made: Whether the frames are the Manager's own, of what came as plain OTLP: ``uid`` is who sent it then.
     """
 
     uid: bytes
@@ -44,6 +45,7 @@ class Append:
     taken: int = 0
     error: PophamError | None = None
     full: bool = False
+    is_made: bool = False
 
     @property
     def is_refused(self) -> bool:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from popham.errors import StreamError, TrustError
+from popham.manager.intake.made import is_made
 from popham.streams.frame import HEAD, SIGNATURE, Head, Stream, damaged
 from popham.trust.keys import PublicKey
 from popham.upstream.intake import APPEND_FRAMES
@@ -39,6 +40,8 @@ def divide(data: bytes, uid: bytes, stream: Stream) -> list[tuple[Head, memoryvi
             raise StreamError("short", problem)
         if head.uid != uid or head.stream is not stream:
             raise _forged("a frame is another agent's, or of another stream")
+        if is_made(head):
+            raise _forged("a frame says that the Manager made it")
         if before is not None and (head.epoch != before.epoch or head.first < before.end):
             raise damaged("it is of another epoch than the one before it, or not in order")
         found.append((head, view[at : at + head.total]))

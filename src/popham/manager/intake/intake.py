@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,13 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from popham.clock import Clock
-from popham.errors import PophamError, StateError, StreamError
+from popham.errors import PophamError, StateError, StreamError, WireError
 from popham.manager.intake.appends import Append, Piece
 from popham.manager.intake.cache import read_cache, write_cache
 from popham.manager.intake.checking import divide
 from popham.manager.intake.door import DISK_WAIT, Door, Shut
 from popham.manager.intake.limits import Limits
+from popham.manager.intake.made import Portion, make_frame
 from popham.manager.intake.measures import Depth, view_part
 from popham.manager.intake.quota import Quota
 from popham.manager.intake.rate import Rate
@@ -30,14 +31,14 @@ from popham.manager.intake.room import Room
 from popham.manager.intake.shelf import Shelf
 from popham.manager.intake.standings import Standings
 from popham.manager.intake.views import IntakeView, Known
-from popham.manager.intake.waiting import Queue
+from popham.manager.intake.waiting import SHARE, Queue
 from popham.manager.intake.worker import Worker
 from popham.manager.intake.writer import Part, Writer
 from popham.net.seam import Refusal
 from popham.store.refusal import OverloadError
 from popham.store.seam import Store
 from popham.streams.disk import Disk
-from popham.streams.frame import Stream
+from popham.streams.frame import Head, Stream
 from popham.streams.standing import Standing
 from popham.upstream.intake import Sent
 from popham.upstream.record import Record
@@ -159,18 +160,42 @@ class Intake:
         if shut is not None:
             raise self._door.busy(stream, shut)
         self._door.spend(record.key, len(frames), now)
-        append = self._begin(record, stream, sent, now)
-        pieces = [Piece(append, head, frame) for head, frame in found]
-        append.pieces, append.records = len(pieces), sum(piece.records for piece in pieces)
-        append.size = len(frames)
-        self._worker.hand(pieces)
-        self._open[stream][append] = None
-        await append.answer
-        if append.full:
-            raise self._door.busy(stream, Shut("disk", DISK_WAIT))
-        if append.error is not None:
-            raise self._refuse(stream, append.error)
+        await self._keep(self._begin(record, stream, sent, now), found)
         return await self.standing(record, stream, found[0][0].epoch)
+
+    # What comes as plain OTLP.
+
+    def refusal_of(self, source: bytes, stream: Stream) -> Refusal | None:
+        """Return why nothing of this stream is taken of whoever sends it now; None if it is welcome."""
+        return self._door.refusal(source, stream, self._clock.monotonic())
+
+    async def take(self, source: bytes, stream: Stream, portions: Sequence[Portion], *, cost: int) -> None:
+        """Keep records in frames of the Manager's own; returns once they are durable.
+
+        Args:
+            source: Who sent them, 16 bytes: whose quota, and whose place in the queue.
+            stream: Of which stream they are.
+            portions: One becomes one frame.
+            cost: Bytes that they take of the quota.
+
+        Raises:
+            WireError: ``wire.too_large``: they would never find room.
+            LinkError: ``link.busy`` with ``retry_after``: there is no room now.
+            StateError: They could not be written.
+        """
+        received, now = self._clock.now(), self._clock.monotonic()
+        found = [make_frame(stream, portion, received) for portion in portions]
+        size = sum(len(frame) for _, frame in found)
+        if size > SHARE:
+            raise WireError("too_large", f"Records have at most {SHARE} bytes at once, packed", "Send fewer")
+        shut = self._door.look(source, stream, size, now)
+        if shut is not None:
+            raise self._door.busy(stream, shut)
+        self._door.spend(source, cost, now)
+        answer = self._loop.create_future()
+        append = Append(source, stream, (), received, None, None, now, answer, is_made=True)
+        if found:
+            await self._keep(append, found)
 
     # What the Manager asks.
 
@@ -218,6 +243,19 @@ class Intake:
             since=now,
             answer=self._loop.create_future(),
         )
+
+    async def _keep(self, append: Append, found: Sequence[tuple[Head, memoryview]]) -> None:
+        """Have frames written; returns once they are durable, or raises why they are not."""
+        pieces = [Piece(append, head, frame) for head, frame in found]
+        append.pieces, append.records = len(pieces), sum(piece.records for piece in pieces)
+        append.size = sum(piece.size for piece in pieces)
+        self._worker.hand(pieces)
+        self._open[append.stream][append] = None
+        await append.answer
+        if append.full:
+            raise self._door.busy(append.stream, Shut("disk", DISK_WAIT))
+        if append.error is not None:
+            raise self._refuse(append.stream, append.error)
 
     def _refuse(self, stream: Stream, error: PophamError) -> PophamError:
         """Count the refusal of an append, and return it."""

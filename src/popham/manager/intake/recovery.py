@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from popham.errors import StateError, StreamError
 from popham.manager.intake.cache import Note
+from popham.manager.intake.made import history_of
 from popham.manager.intake.standings import Held
 from popham.manager.intake.writer import Part
 from popham.store.data_rows import StreamRow
@@ -40,7 +41,7 @@ def _replay(part: Part, note: Note | None) -> None:
     known = part.standings
     held: dict[tuple[bytes, int], Held] = {}
     for head, received, skew in part.shelf.open(note):
-        key = (head.uid, head.epoch)
+        key = (history_of(head), head.epoch)
         found = held.get(key) or known.find(*key)
         try:
             if found is None:
