@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from popham.errors import DefinitionError
@@ -146,11 +146,20 @@ def _period(item: object) -> Period:
         problem = f"times: {show(item)} has no 'from' and 'to'"
         raise DefinitionError("schedule", problem, "Write '- {from: 08:00, to: 18:00, mode: pull}'")
     rest = {key: value for key, value in item.items() if key not in {"from", "to", "days"}}
+    return replace(read_time(item), override=read_override(rest, "times"))
+
+
+def read_time(item: Mapping[str, Any]) -> Period:
+    """Return the time of day that ``from``, ``to`` and ``days`` name, in which nothing else holds.
+
+    Raises:
+        DefinitionError: One of them is no such thing.
+    """
     return Period(
         days=_read_days(item.get("days", "mon-sun")),
         begin=_read_minute(item["from"]),
         end=_read_minute(item["to"]),
-        override=read_override(rest, "times"),
+        override=Override(),
     )
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from popham.cli.contexts import Contexts
 from popham.client import Client
+from popham.streams.frame import Stream
 from popham.testing.ports import free_ports
 
 MACHINES = {"web-1": "web", "till-1": "tills", "vault-1": "vaults", "gate-1": "gates"}
@@ -36,6 +37,11 @@ CELLS = {
     "gates": ("closed", "Push over the Manager's connection", 30),
 }
 """Group → its parent, how its agents get in touch, and their heartbeat in seconds."""
+STREAMS = tuple(map(str, Stream))
+LOG = "deck.log"
+"""Name of the file on each machine that its agent follows."""
+LINES = 100
+"""Lines that are written to each."""
 PATIENCE = 60.0
 """Seconds until the demo gives up."""
 
@@ -60,13 +66,28 @@ spec:
         {text}
 ---
 apiVersion: popham/v1
+kind: Policy
+metadata: {{name: watch-{group}}}
+spec:
+  type: collect
+  interval: 1s
+  summary: {{interval: 1s}}
+  metrics: {{cpu: true, memory: true, network: true}}
+  logs:
+    - name: deck
+      paths: [{log}]
+      from: beginning
+  probes:
+    - {{name: nobody, tcp: "127.0.0.1:1", interval: 1s, timeout: 1s}}
+---
+apiVersion: popham/v1
 kind: Group
 metadata: {{name: {group}}}
 spec:
   parent: {parent}
-  inheritance: {{communication: false, policies: {{files: false}}}}
+  inheritance: {{communication: false, policies: {{files: false, collect: false}}}}
   communication: {{preset: "{preset}", heartbeat: {heartbeat}s}}
-  policies: {{files: motd-{group}}}
+  policies: {{files: motd-{group}, collect: watch-{group}}}
 """
 
 
@@ -146,6 +167,7 @@ class Demo:
             root.mkdir(parents=True)
             config = self.folder / f"{name}.toml"
             text = f'name = "{name}"\nstate = "{self.folder / name}"\n[files]\nroots = ["{root}"]\n'
+            text += f'[collect]\nlogs = ["{root}"]\n'
             visited = CELLS[group][0] == "closed"
             if visited:
                 text += f'[service]\nport = {next(ports)}\nhosts = ["127.0.0.1"]\n'
@@ -166,10 +188,16 @@ class Demo:
         parts = [_PARENT.format(parent=parent) for parent in dict.fromkeys(p for p, _, _ in CELLS.values())]
         for group in MACHINES.values():
             parent, preset, heartbeat = CELLS[group]
-            path = self.folder / "machines" / group / "motd"
+            machine = self.folder / "machines" / group
             parts.append(
                 _LEAF.format(
-                    group=group, parent=parent, preset=preset, heartbeat=heartbeat, path=path, text=text
+                    group=group,
+                    parent=parent,
+                    preset=preset,
+                    heartbeat=heartbeat,
+                    path=machine / "motd",
+                    log=machine / LOG,
+                    text=text,
                 )
             )
         return "".join(parts)
@@ -228,6 +256,31 @@ class Demo:
             for one in sorted(found, key=lambda one: one["name"])
         ]
 
+    def collect(self) -> dict[str, dict[str, int]]:
+        """Write a log on every machine, and return how many records of each stream came of it, by agent."""
+        for group in MACHINES.values():
+            with (self.folder / "machines" / group / LOG).open("a") as log:
+                log.writelines(f"{number} bells, and all is well\n" for number in range(1, LINES + 1))
+
+        def here() -> bool:
+            found = self.stored()
+            return len(found) == len(MACHINES) and all(
+                one["logs"] >= LINES and one["events"] and one["summary"] and one["metrics"]
+                for one in found.values()
+            )
+
+        if not wait_until(here, "the data of every agent is here", required=False):
+            print("demo: not every agent's data came", file=sys.stderr)
+        return self.stored()
+
+    def stored(self) -> dict[str, dict[str, int]]:
+        """Return agent → stream → records that are stored, and under ``lost`` how many were lost."""
+        return {
+            row["name"]: {stream: row["stored"].get(stream, 0) for stream in STREAMS}
+            | {"lost": sum(row["lost"].values())}
+            for row in self.client.summaries()
+        }
+
     def _has(self, name: str, text: str) -> bool:
         file = self.folder / "machines" / MACHINES[name] / "motd"
         return file.is_file() and file.read_text().strip() == text
@@ -279,10 +332,17 @@ def _show(folder: Path, *, once: bool) -> int:
     with running(folder) as demo:
         agents = demo.follow("Weigh anchor at six bells.")
         operations = demo.order()
+        streams = demo.collect()
+        agents = [agent | {"streams": streams.get(agent["name"], {})} for agent in agents]
         print(demo.popham("get", "agents"), file=sys.stderr)
+        print(demo.popham("get", "summary"), file=sys.stderr)
+        print(demo.popham("logs", "web-1", "-n", "3"), file=sys.stderr)
         ok = all(agent["applied"] == agent["wanted"] and agent["seconds_to_apply"] for agent in agents)
         ok = ok and len(agents) == len(operations) == len(MACHINES)
         ok = ok and all(one["state"] == "succeeded" for one in operations)
+        ok = ok and all(
+            agent["streams"].get("logs") == LINES and not agent["streams"]["lost"] for agent in agents
+        )
         if once:
             found = {"ok": ok, "state": str(demo.folder), "agents": agents, "operations": operations}
             print(json.dumps(found))

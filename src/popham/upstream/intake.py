@@ -5,7 +5,7 @@ The Manager's intake is one, a Proxy Manager's store-and-forward another.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,45 @@ class Intake(Protocol):
                 ``stream.signature``: this agent did not sign them, or they are another's, or of another stream.
                 ``stream.overlap``: they contradict what is durable.  ``stream.scattered``: they would make more
                 ranges than are kept.  What stands before the frame that is refused may have been kept.
+            LinkError: ``link.busy`` with ``retry_after``: there is no room now.
+            StateError: They could not be written.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends plain OTLP.
+
+    Attributes:
+        uid: 16 bytes: of the agent, or of the token.
+        owner: Returns whose the records of a resource are, 16 bytes, by its ``service.instance.id``.
+    """
+
+    uid: bytes
+    owner: Callable[[str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What of a request was left out, and is not to be sent again: records, and a sentence that says why."""
+
+    records: int = 0
+    why: str = ""
+
+
+class OtlpIntake(Protocol):
+    """Takes records that come as plain OTLP."""
+
+    def refusal(self, source: bytes, stream: Stream) -> Refusal | None:
+        """Return why nothing of this stream is taken of whoever this is now. None if it is welcome."""
+        ...
+
+    def take(self, source: Source, stream: Stream, body: bytes, *, is_json: bool) -> Awaitable[Rejected]:
+        """Keep the records of an export request; the awaitable ends once they are durable.
+
+        Raises:
+            WireError: ``wire.malformed``, ``wire.too_large``: nothing of it is kept, and never will be.
             LinkError: ``link.busy`` with ``retry_after``: there is no room now.
             StateError: They could not be written.
         """

@@ -27,6 +27,7 @@ from popham.streams.frame import Stream
 
 if TYPE_CHECKING:
     from popham.agent.collect.collector import Collector
+    from popham.agent.collect.watching import Watching
 
 
 _log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Collection:
         self._pausing = pausing
         self._news = asyncio.Event()
         self._collector: Collector | None = None
+        self._watching: Watching | None = None
 
     def configure(self, wanted: WantedCollect | None) -> None:
         """Collect this from now on; None for nothing."""
@@ -126,6 +128,7 @@ class Collection:
                 await self._news.wait()
                 self._news.clear()
                 await self._bound()
+                await self._watch()
                 if self._collector is None and self.wanted is not None:
                     self._collector = self._make()
                     self._collector.configure(self.wanted)
@@ -144,6 +147,31 @@ class Collection:
         except StreamError as error:
             _log.warning("what is kept until it is sent cannot be bounded yet: %s", error)
 
+    async def _watch(self) -> None:
+        """Hold the thresholds that the policy has, and none that it has no more."""
+        thresholds = self.wanted.thresholds if self.wanted is not None else ()
+        if self._watching is None and self.wanted is not None:
+            from popham.agent.collect.encoding import Encoder
+            from popham.agent.collect.watching import Watching
+
+            premises = self._premises
+            self._watching = Watching(
+                self._appends,
+                storage=premises.state.room,
+                clock=premises.clock,
+                encoder=Encoder(self._resource()),
+            )
+        if self._watching is not None:
+            await self._watching.configure(thresholds)
+
+    def _resource(self) -> dict[str, str]:
+        """Return the attributes of OpenTelemetry that say who measured."""
+        return {
+            "host.name": find_facts()["host.name"],
+            "service.name": "popham-agent",
+            "service.instance.id": self._premises.state.uid,
+        }
+
     def _make(self) -> Collector:
         from popham.agent.collect.collector import Collector
         from popham.agent.collect.encoding import Encoder
@@ -153,16 +181,12 @@ class Collection:
         from popham.agent.lookups import Lookups
 
         premises, asks = self._premises, Lookups()
-        resource = {
-            "host.name": find_facts()["host.name"],
-            "service.name": "popham-agent",
-            "service.instance.id": premises.state.uid,
-        }
+        resource = self._resource()
         settings = premises.settings
         may_read = permit(
             settings.collect.logs, (settings.state, str(premises.source), f"{premises.source}.d")
         )
-        return Collector(
+        collector = Collector(
             self._appends,
             host=Host(premises.clock.now),
             prober=Prober(asks),
@@ -181,6 +205,9 @@ class Collection:
             phase=phase_of(uuid.UUID(premises.state.uid).bytes),
             paused=lambda: self._pausing.paused_at > 0,
         )
+        if self._watching is not None:
+            collector.sampled.append(self._watching.evaluate)
+        return collector
 
 
 async def begin_collection(

@@ -122,7 +122,7 @@ class Collector:
             phase: The agent's own number in [0, 1).
             paused: Whether collection is paused.
         """
-        self.sampled: list[Callable[[Sequence[Sample]], None]] = []
+        self.sampled: list[Callable[[Sequence[Sample]], Awaitable[None]]] = []
         self._appends = appends
         self._host = host
         self._prober = prober
@@ -309,7 +309,7 @@ class Collector:
     async def _keep_all(self, found: Results) -> None:
         if found.samples:
             for told in self.sampled:
-                told(found.samples)
+                await told(found.samples)
         await self._keep(found.stream, self._encoder.encode_samples(found.samples))
         await self._keep(Stream.EVENTS, self._encoder.encode_records(found.events))
         if found.lines and self._lines is not None:

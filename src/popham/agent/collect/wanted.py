@@ -103,6 +103,27 @@ class WantedCommand(_Form, frozen=True, kw_only=True):
     into: str = "logs"
 
 
+class Bound(_Form, frozen=True, kw_only=True):
+    """A value that something is above, or below; one of the two is named."""
+
+    above: float | None = None
+    below: float | None = None
+
+
+class WantedThreshold(_Form, frozen=True, kw_only=True):
+    """Values of ``item`` from which on something is a warning or an error; attributes as the keys of the policy."""
+
+    name: str
+    item: str
+    resource: str = "*"
+    when: tuple[dict[str, Any], ...] = ()
+    warning: Bound | None = None
+    error: Bound | None = None
+    hysteresis: float = 0.0
+    samples: str = "1 of 1"
+    text: str = ""
+
+
 class WantedLimits(_Form, frozen=True, kw_only=True):
     """What is kept of each stream until it is upstream."""
 
@@ -134,6 +155,7 @@ class WantedCollect(_Form, frozen=True, kw_only=True):
     logs: tuple[dict[str, Any], ...] = ()
     probes: tuple[Probe, ...] = ()
     commands: tuple[WantedCommand, ...] = ()
+    thresholds: tuple[WantedThreshold, ...] = ()
     limits: WantedLimits = WantedLimits()
     bandwidth: int | None = None
     upload: WantedUpload = WantedUpload()

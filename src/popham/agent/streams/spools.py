@@ -157,11 +157,16 @@ class Spools:
 
     async def begin(self) -> None:
         """Open the streams that have records from before; one that cannot be opened is tried again by an append."""
+        try:
+            kept = self._disk.names(self._folder)  # one look, for which no thread need be begun
+        except OSError as error:
+            _log.warning("what waits in streams cannot be read: %s", error)
+            return
         for stream in Stream:
             try:
-                if await self._offload(partial(self._disk.names, self._folder / stream)):
+                if stream in kept:
                     await self.open(stream)
-            except (PophamError, OSError) as error:
+            except PophamError as error:
                 _log.warning("what waits in the stream %s cannot be read: %s", stream, error)
 
     async def open(self, stream: Stream) -> None:

@@ -21,7 +21,6 @@ from popham.manager.intake.cache import read_cache, write_cache
 from popham.manager.intake.checking import divide
 from popham.manager.intake.door import DISK_WAIT, Door, Shut
 from popham.manager.intake.limits import Limits
-from popham.manager.intake.made import Portion, make_frame
 from popham.manager.intake.measures import Depth, view_part
 from popham.manager.intake.quota import Quota
 from popham.manager.intake.rate import Rate
@@ -169,13 +168,15 @@ class Intake:
         """Return why nothing of this stream is taken of whoever sends it now; None if it is welcome."""
         return self._door.refusal(source, stream, self._clock.monotonic())
 
-    async def take(self, source: bytes, stream: Stream, portions: Sequence[Portion], *, cost: int) -> None:
-        """Keep records in frames of the Manager's own; returns once they are durable.
+    async def take(
+        self, source: bytes, stream: Stream, frames: Sequence[tuple[Head, memoryview]], *, cost: int
+    ) -> None:
+        """Keep frames of the Manager's own, which it gives a place; returns once they are durable.
 
         Args:
             source: Who sent them, 16 bytes: whose quota, and whose place in the queue.
             stream: Of which stream they are.
-            portions: One becomes one frame.
+            frames: As :func:`popham.manager.intake.made.make_frame` returns them.
             cost: Bytes that they take of the quota.
 
         Raises:
@@ -184,8 +185,7 @@ class Intake:
             StateError: They could not be written.
         """
         received, now = self._clock.now(), self._clock.monotonic()
-        found = [make_frame(stream, portion, received) for portion in portions]
-        size = sum(len(frame) for _, frame in found)
+        size = sum(len(frame) for _, frame in frames)
         if size > SHARE:
             raise WireError("too_large", f"Records have at most {SHARE} bytes at once, packed", "Send fewer")
         shut = self._door.look(source, stream, size, now)
@@ -194,8 +194,8 @@ class Intake:
         self._door.spend(source, cost, now)
         answer = self._loop.create_future()
         append = Append(source, stream, (), received, None, None, now, answer, is_made=True)
-        if found:
-            await self._keep(append, found)
+        if frames:
+            await self._keep(append, frames)
 
     # What the Manager asks.
 

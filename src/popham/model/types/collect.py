@@ -16,9 +16,10 @@ from popham.model.schema import Place, find_fault
 from popham.model.size import parse_size
 from popham.model.types.collect_pattern import check_pattern
 from popham.model.types.collect_schema import ENTRIES_MAX, PROBES, SCHEMA
+from popham.model.types.collect_thresholds import find_threshold_faults
 from popham.model.types.kind import PolicyType
 
-_LISTS: Final = ("logs", "probes", "commands")
+_LISTS: Final = ("logs", "probes", "commands", "thresholds")
 _OTHERWISE: Final = MappingProxyType({"status": "http", "contains": "http", "address": "dns"})
 """What a probe may expect → the probes that can."""
 _SECONDS: Final = frozenset({"interval", "timeout", "age"})
@@ -177,7 +178,7 @@ def _is_range(text: str) -> bool:
 
 
 _ENTRIES: Final[Mapping[str | int, Callable[[Mapping[str, Any]], Iterator[tuple[Place, str, str]]]]] = (
-    MappingProxyType({"logs": _log_faults, "probes": _probe_faults})
+    MappingProxyType({"logs": _log_faults, "probes": _probe_faults, "thresholds": find_threshold_faults})
 )
 
 
@@ -231,6 +232,14 @@ probes:
   - {name: intranet, dns: intranet.example, expect: {address: 10.0.0.0/8}}
 commands:
   - {name: queue, command: queue-length, into: metrics, interval: 5m}
+thresholds:
+  - name: disk-full
+    item: system.filesystem.utilization
+    resource: "/var*"
+    warning: {above: 0.8}
+    error: {above: 0.9}
+    hysteresis: 0.02
+    samples: 2 of 3
 limits: {bytes: 512MiB, age: 7d}
 bandwidth: 1MiB
 upload: {logs: "off"}

@@ -8,6 +8,7 @@ from typing import Any, Final
 from popham.model.duration import show_duration
 from popham.model.names import NAME
 from popham.model.types.collect_pattern import PATTERN_MAX
+from popham.model.types.collect_thresholds import THRESHOLD
 from popham.model.types.commands import COMMAND_SCHEMA
 
 INTERVAL: Final = 60.0
@@ -228,6 +229,7 @@ SCHEMA: Final[Mapping[str, Any]] = _object(
         "logs": _list(_LOG, "files whose lines are brought"),
         "probes": _list(_PROBE, "services that are asked whether they answer"),
         "commands": _list(_COMMAND, "commands of the machine that are run on a schedule"),
+        "thresholds": _list(THRESHOLD, "values from which on something is a warning or an error"),
         "limits": _object(
             {
                 "records": {
