@@ -86,7 +86,7 @@ def test_ways_to_say_the_same_have_one_form():
         ),
         (log(encoding="utf-7"), "definition.collect", "logs.0.encoding"),
         ({"commands": [{"name": "a", "command": "/bin/sh"}]}, "definition.collect", "commands.0.command"),
-        ({"thresholds": []}, "definition.unknown_key", "has no key 'thresholds'"),
+        ({"thresholds": []}, "definition.unknown_key", "has no key 'watermarks'"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_place_and_what_to_do(spec, code, said):

@@ -1,17 +1,18 @@
-"""What a spool may keep, and what has to go: gaps in the place of what was dropped."""
+"""What a spool may keep, and what has to go."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
-from popham.streams.frame import Cause, Head, Kind
-from popham.streams.gap import make_gap
+from popham.streams.backlog import Backlog
+from popham.streams.frame import Cause, Kind
 from popham.streams.kept import Kept
 
-GAPS: Final = 64
-"""Gaps that are noted apart; of more, neighbours are joined whatever their causes."""
+STEP: Final = 3600.0
+"""Seconds that the time between two frames counts, at most, where only their own times say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +30,10 @@ class Limits:
     age: float = 72 * 3600.0
 
 
-def find_surplus(kept: Sequence[Kept], limits: Limits, now: float) -> Iterator[tuple[int, Cause]]:
+def find_surplus(backlog: Backlog, limits: Limits, now: float) -> Iterator[tuple[int, Cause]]:
     """Yield the places of frames that have to go, the oldest first, and why; ``now`` is monotonic."""
-    records = sum(one.head.count for one in kept if one.head.kind is Kind.RECORDS)
-    size = sum(one.head.total for one in kept if one.head.kind is Kind.RECORDS)
-    for at, one in enumerate(kept):
+    records, size = backlog.records, backlog.size
+    for at, one in enumerate(backlog.kept):
         if one.head.kind is Kind.GAP:
             continue
         if records > limits.records:
@@ -48,36 +48,14 @@ def find_surplus(kept: Sequence[Kept], limits: Limits, now: float) -> Iterator[t
         size -= one.head.total
 
 
-def join_gaps(kept: Sequence[Kept]) -> list[Kept]:
-    """Return frames with one gap for neighbours of one cause; of too many, whatever their causes."""
-    number = sum(one.segment is None for one in kept)
-    joined: list[Kept] = []
-    for one in kept:
-        last = joined[-1] if joined else None
-        if (
-            last is not None
-            and last.segment is None
-            and one.segment is None
-            and (last.head.cause is one.head.cause or number > GAPS)
-        ):
-            head = replace(last.head, count=last.head.count + one.head.count, tail=one.head.tail)
-            joined[-1] = replace(last, head=head)
-        else:
-            joined.append(one)
-    return joined
+def with_ages(kept: Sequence[Kept], now: float) -> list[Kept]:
+    """Return frames that a process before this wrote, with the monotonic times from which their ages count.
 
-
-def gap_for(head: Head, cause: Cause, boot: bytes) -> Head:
-    """Return the head of a gap that stands for a frame."""
-    return make_gap(
-        cause,
-        stream=head.stream,
-        uid=head.uid,
-        epoch=head.epoch,
-        first=head.first,
-        count=head.count,
-        boot=boot,
-        written=head.written,
-        before=head.before,
-        tail=head.tail,
-    ).head
+    The newest begins now; of the others the differences of their times say it.  One below zero, or above
+    :data:`STEP`, is a clock that jumped or a machine that was off: it makes nothing older than that.
+    """
+    since = [now]
+    for later, earlier in pairwise(reversed(kept)):
+        step = (later.head.written - earlier.head.written) / 1e9
+        since.append(since[-1] - min(max(step, 0.0), STEP))
+    return [replace(one, since=when) for one, when in zip(kept, reversed(since), strict=False)]

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from popham.agent.apply import Applier
 from popham.agent.collect.appends import Appends
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
+FILE: Final = "thresholds.json"
+"""What was a warning or an error at the last change; it is there while something is."""
+FILE_MAX: Final = 4 * 1024**2
+"""Bytes of the file; more than all states need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,9 @@ class Collection:
 
     async def run(self) -> None:
         """Collect until cancelled."""
+        if self._premises.state.room.read(FILE, FILE_MAX) is not None:
+            # What was withdrawn just before the end has recovered.
+            self._news.set()
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._news.wait()
@@ -150,11 +157,12 @@ class Collection:
     async def _watch(self) -> None:
         """Hold the thresholds that the policy has, and none that it has no more."""
         thresholds = self.wanted.thresholds if self.wanted is not None else ()
-        if self._watching is None and self.wanted is not None:
+        premises = self._premises
+        held = premises.state.room.read(FILE, FILE_MAX) is not None
+        if self._watching is None and (self.wanted is not None or held):
             from popham.agent.collect.encoding import Encoder
             from popham.agent.collect.watching import Watching
 
-            premises = self._premises
             self._watching = Watching(
                 self._appends,
                 storage=premises.state.room,

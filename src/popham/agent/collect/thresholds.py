@@ -189,12 +189,12 @@ class Thresholds:
             self._by_item.setdefault(one.item, []).append(_Threshold.read(one))
         names = {(one.item, one.name): one for one in wanted}
         for key, state in list(self._states.items()):
-            one = names.get((key.item, key.threshold))
-            if one is None:
+            known = names.get((key.item, key.threshold))
+            if known is None:
                 self._end(key, state, at, "withdrawn")
             else:
                 # Samples that were judged by other bounds say nothing now.
-                state.levels = deque(maxlen=read_samples(one.samples)[1])
+                state.levels = deque(maxlen=read_samples(known.samples)[1])
                 if state.change is not None and state.change.reason == "withdrawn":
                     state.change = None
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from popham.agent.collect.appends import Appends
+from popham.agent.collect.collection import FILE, FILE_MAX
 from popham.agent.collect.encoding import ERROR, INFO, WARN, Encoder, Record
 from popham.agent.collect.sample import Sample
 from popham.agent.collect.thresholds import STATES_MAX, Change, Key, Level, Local, Thresholds
@@ -25,9 +26,6 @@ from popham.errors import StateError, StreamError
 from popham.streams.frame import Stream
 
 _log = logging.getLogger(__name__)
-FILE: Final = "thresholds.json"
-LIMIT: Final = 4 * 1024**2
-"""Bytes of the file; more than all states need."""
 EVENT: Final = "popham.threshold"
 _SEVERITY: Final = {Level.RECOVERED: INFO, Level.WARNING: WARN, Level.ERROR: ERROR}
 _WHY: Final = {
@@ -98,8 +96,12 @@ class Watching:
             return
         self._full = False
         self._thresholds.kept(changes)
+        raised = self._thresholds.raised()
         try:
-            self._storage.write(FILE, _encode(self._thresholds.raised()))
+            if raised:
+                self._storage.write(FILE, _encode(raised))
+            else:
+                self._storage.remove(FILE)
         except (StateError, OSError) as error:
             _log.warning("states of thresholds were not written, and may be told again: %s", error)
 
@@ -143,17 +145,12 @@ def _read(storage: Storage) -> list[tuple[Key, Level, float]]:
     """Return what the file says; nothing, if nobody can read it."""
     try:
         rows: list[Any] = msgspec.json.decode(
-            storage.read(FILE, LIMIT) or b"[]", type=list[tuple[str, str, str, int, float]]
+            storage.read(FILE, FILE_MAX) or b"[]", type=list[tuple[str, str, str, int, float]]
         )
         return [(Key(*row[:3]), Level(row[3]), row[4]) for row in rows[:STATES_MAX]]
     except (OSError, StateError, msgspec.MsgspecError, ValueError) as error:
         _log.warning("states of thresholds are not known any more: %s", error)
         return []
-
-
-def is_raised(storage: Storage) -> bool:
-    """Return whether a threshold was a warning or an error when the file was written."""
-    return bool(_read(storage))
 
 
 def _local(at: float) -> tuple[int, int]:

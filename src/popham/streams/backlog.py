@@ -1,0 +1,133 @@
+"""What waits in a spool: frames in a row, so that no offset from the first to the last is without one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from popham.streams.frame import START, Cause, Head, Kind
+from popham.streams.kept import Kept, gap_for
+
+GAPS: Final = 64
+"""Gaps that are noted apart; of more, neighbours are joined whatever their causes."""
+
+
+class Backlog:
+    """Frames that upstream is not known to have; what is asked at every append costs the same for one and for 30,000.
+
+    Attributes:
+        first: Offset of the first record.
+        before: Tail of the frame that ends there.
+        kept: The frames.
+        records: How many records they have; gaps have none.
+        size: Bytes of the frames of records.
+    """
+
+    def __init__(self, first: int = 0, before: bytes = START, kept: Iterable[Kept] = ()) -> None:
+        """Begin with these."""
+        self.first = first
+        self.before = before
+        self.kept: list[Kept] = []
+        self.records = self.size = 0
+        self._noted = 0
+        self.extend(kept)
+
+    @property
+    def next(self) -> int:
+        """Offset after the last record."""
+        return self.kept[-1].head.end if self.kept else self.first
+
+    @property
+    def last(self) -> bytes:
+        """Tail of the frame that ends there."""
+        return self.kept[-1].head.tail if self.kept else self.before
+
+    @property
+    def oldest(self) -> Head | None:
+        """Head of the oldest frame of records; None if there is none."""
+        return next((one.head for one in self.kept if one.head.kind is Kind.RECORDS), None)
+
+    @property
+    def segment(self) -> int | None:
+        """Number of the oldest segment that is needed; None if none is."""
+        return next((one.segment for one in self.kept if one.segment is not None), None)
+
+    @property
+    def gaps(self) -> tuple[Head, ...]:
+        """Heads of the gaps that stand in no segment."""
+        return tuple(one.head for one in self.kept if one.segment is None) if self._noted else ()
+
+    def index(self, offset: int) -> int:
+        """Return the place of the frame with an offset, or of the first after it."""
+        at = bisect_right(self.kept, offset, key=lambda one: one.head.first) - 1
+        return at if at >= 0 and self.kept[at].head.end > offset else at + 1
+
+    def ending(self, offset: int) -> Head | None:
+        """Return the head of the frame that has the record before an offset; None if there is none."""
+        at = self.index(offset - 1)
+        return self.kept[at].head if at < len(self.kept) and self.kept[at].head.first < offset else None
+
+    def extend(self, kept: Iterable[Kept]) -> None:
+        """Add frames at the end."""
+        for one in kept:
+            self._count(one, 1)
+            self.kept.append(one)
+
+    def drop(self, at: int, cause: Cause) -> int:
+        """Have a gap stand for a frame; return how many records that are."""
+        one = self.kept[at]
+        self._count(one, -1)
+        self.kept[at] = replace(one, head=gap_for(one.head, cause), segment=None)
+        self._count(self.kept[at], 1)
+        return one.head.count
+
+    def owe(self, gap: Head) -> None:
+        """Have a gap stand before all others, where upstream is not as far as it was."""
+        self.kept.insert(0, Kept(gap, None, 0))
+        self._noted += 1
+        self.first, self.before = gap.first, gap.before
+
+    def trim(self, offset: int, tail: bytes) -> None:
+        """Forget what is below an offset, where a frame with this tail ends; of a gap the rest stays."""
+        end = self.index(offset)
+        for one in self.kept[:end]:
+            self._count(one, -1)
+        self.kept = self.kept[end:]
+        self.first, self.before = offset, tail
+        if self.kept and self.kept[0].head.first < offset:
+            one = self.kept[0]
+            self._count(one, -1)
+            self.kept[0] = replace(one, head=rest_of(one.head, offset, tail), segment=None)
+            self._count(self.kept[0], 1)
+
+    def join(self, until: int) -> None:
+        """Join the gaps before place ``until`` with their neighbours.
+
+        Those of one cause and one process are joined; of too many, all that are beside each other.
+        """
+        joined: list[Kept] = []
+        for one in self.kept[: until + 1]:
+            last = joined[-1] if joined else None
+            if last is None or last.segment is not None or one.segment is not None:
+                joined.append(one)
+            elif (last.head.cause, last.head.boot) == (one.head.cause, one.head.boot) or self._noted > GAPS:
+                # Of two processes the later: upstream may count what it has as lost, and not the other way round.
+                head = replace(one.head, first=last.head.first, count=last.head.count + one.head.count)
+                joined[-1] = replace(last, head=replace(head, before=last.head.before))
+                self._noted -= 1
+            else:
+                joined.append(one)
+        self.kept[: until + 1] = joined
+
+    def _count(self, one: Kept, sign: int) -> None:
+        if one.head.kind is Kind.RECORDS:
+            self.records += sign * one.head.count
+            self.size += sign * one.head.total
+        self._noted += sign * (one.segment is None)
+
+
+def rest_of(gap: Head, offset: int, tail: bytes) -> Head:
+    """Return the head of what is left of a gap from an offset on, where a frame with this tail ends."""
+    return replace(gap, first=offset, count=gap.end - offset, before=tail)
