@@ -23,6 +23,10 @@ def probe(**keys):
     return {"probes": [{"name": "p", **keys}]}
 
 
+def threshold(**keys):
+    return {"thresholds": [{"name": "t", "item": "system.memory.utilization", **keys}]}
+
+
 def log(**keys):
     return {"logs": [{"name": "l", "paths": ["/var/log/x"], **keys}]}
 
@@ -86,7 +90,24 @@ def test_ways_to_say_the_same_have_one_form():
         ),
         (log(encoding="utf-7"), "definition.collect", "logs.0.encoding"),
         ({"commands": [{"name": "a", "command": "/bin/sh"}]}, "definition.collect", "commands.0.command"),
-        ({"thresholds": []}, "definition.unknown_key", "has no key 'watermarks'"),
+        (threshold(), "definition.collect", "thresholds.0: has neither 'warning' nor 'error'"),
+        (threshold(error={}), "definition.collect", "thresholds.0.error: names nothing"),
+        (threshold(error={"above": 1, "below": 0}), "definition.collect", "names above and below"),
+        (threshold(warning={"above": 2}, error={"above": 1}), "definition.collect", "comes before 'warning'"),
+        (threshold(warning={"below": 1}, error={"below": 2}), "definition.collect", "comes before 'warning'"),
+        (threshold(warning={"above": 2}, error={"below": 1}), "definition.collect", "goes another way"),
+        (
+            threshold(error={"above": 1}, samples="3 of 2"),
+            "definition.collect",
+            "thresholds.0.samples: '3 of 2'",
+        ),
+        (threshold(error={"above": 1}, samples="0 of 2"), "definition.collect", "is not between '1 of 1'"),
+        (
+            threshold(error={"above": 1}, when=[{"from": "8", "to": "9:00"}]),
+            "definition.collect",
+            "thresholds.0.when.0: times: '8' is no time of day",
+        ),
+        ({"watermarks": []}, "definition.unknown_key", "has no key 'watermarks'"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_place_and_what_to_do(spec, code, said):

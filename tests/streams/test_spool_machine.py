@@ -70,7 +70,10 @@ class SpoolAndReceiver(RuleBasedStateMachine):
         chosen = data.draw(st.permutations(range(len(frames))))[:3]
         self.late = [frames[number] for number in chosen]
         for frame in self.late:
-            self.machine.deliver([frame])
+            standing = self.machine.deliver([frame])
+            if standing.refused:
+                self.machine.spool.heard(standing)
+                break
 
     @precondition(lambda self: self.late)
     @rule()

@@ -186,7 +186,7 @@ def run_agent(
             opened.journal = recent.lines
             again = await opened.run(ready, stopping)
 
-    if not run_process(serve, run.environ) and again:
+    if not run_process(serve, run.environ, light=True) and again:
         begin_anew(run.environ)
 
 

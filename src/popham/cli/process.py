@@ -20,12 +20,15 @@ Serve = Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]
 """Takes ``ready``, which it sets, and ``stopping``, which ends it."""
 
 
-def run_process(serve: Serve, env: Mapping[str, str]) -> bool:
-    """Run ``serve`` until it returns, or SIGTERM or SIGINT asks it to stop; return whether one of them did."""
+def run_process(serve: Serve, env: Mapping[str, str], *, light: bool = False) -> bool:
+    """Run ``serve`` until it returns, or SIGTERM or SIGINT asks it to stop; return whether one of them did.
+
+    ``light`` is for who has few connections: uvloop is not worth its 2 MiB there.
+    """
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=None if light else _loop_factory()) as runner:
         return runner.run(_run(serve, Notifier(env)))
 
 

@@ -69,6 +69,7 @@ def from_wire(message: wire.Standing) -> Standing:
         boots=boots,
         credit=min(message.credit, CREDIT),
         retry_after=wait,
+        refused=message.refused,
     )
 
 

@@ -24,6 +24,7 @@ from popham.errors import (
     TrustError,
     WireError,
 )
+from popham.net.route import OTLP
 from popham.net.seam import Limits, Peer, Refusal, Request, Response
 
 GZIP_FROM = 1024
@@ -179,6 +180,13 @@ def refused(refusal: Refusal) -> web.Response:
     return response
 
 
+def not_allowed(sentence: str) -> web.Response:
+    """Return the answer to a method that the path of rounds and held links does not have."""
+    response = refused(Refusal(status=405, body=sentence))
+    response.headers["Allow"] = "GET, POST"
+    return response
+
+
 def explain(error: PophamError) -> Refusal:
     """Return the refusal for a request that failed on purpose."""
     status = STATUS.get(error.code) or next((s for kind, s in FAMILY if isinstance(error, kind)), 500)
@@ -215,11 +223,14 @@ async def read_request(request: web.BaseRequest, limits: Limits, *, unread: bool
 async def read_other(request: web.BaseRequest, limits: Limits) -> Request:
     """Return a request for another path than that of rounds; raises as :func:`read_body`.
 
-    The body of whoever shows no certificate stays where it is: nobody else has anything to bring.
+    The body of whoever shows no certificate stays where it is: nobody else has anything to bring, but for plain OTLP,
+    which a token may bring that was looked at.
     """
     peer: Peer = request.protocol.peer(request.headers)  # type: ignore[attr-defined]  # ours, made by the gate
-    bounds = replace(limits, message=limits.other)
-    return await read_request(request, bounds, unread=peer.certificate is None)
+    brings_otlp = request.path in OTLP
+    bounds = limits if brings_otlp else replace(limits, message=limits.other)
+    has_shown = peer.certificate is not None or (brings_otlp and bool(peer.bearer))
+    return await read_request(request, bounds, unread=not has_shown)
 
 
 def ranged(request: web.BaseRequest, response: Response) -> web.Response:

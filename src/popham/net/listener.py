@@ -1,8 +1,8 @@
 """The agents' listener, filled by aiohttp.
 
 ``/v1/opamp`` is HTTP rounds and held links on one URL, told apart by the content type;
-``/livez`` needs no identity; every other path is the service's matter. The order of a round
-is: head within its bounds, rate, ``Service.admit``, and only then the body or the upgrade.
+``/livez`` needs no identity; every other path is the service's matter. The order of a round, and of plain
+OTLP, is: head within its bounds, rate, ``Service.admit``, and only then the body or the upgrade.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from popham.net.http import (
     failed,
     has_media_type,
     head_size,
+    not_allowed,
     ranged,
     read_body,
     read_other,
@@ -37,7 +38,7 @@ from popham.net.http import (
     uid_of,
 )
 from popham.net.rate import RoundRate
-from popham.net.route import OPAMP, PROTOBUF
+from popham.net.route import OPAMP, OTLP, PROTOBUF
 from popham.net.seam import Answer, HeldLink, Limits, LinkHandler, Peer, Refusal, Refused, Service
 from popham.net.websocket import CLOSE_TIME, Link, Upgrade
 
@@ -48,10 +49,8 @@ ANSWER_TIME = 30.0
 
 BATCH = 200
 """Links closed between two turns of the loop, which keeps its lag under 20 ms."""
-
 HANDSHAKE_TIME = 10.0
 """Seconds of a TLS handshake."""
-
 GOODBYE_TIME = 2.0
 """Seconds of the end of a TLS connection, and of a request cut short by a stop."""
 
@@ -328,6 +327,13 @@ class Listener(BaseListener):
             return await self._upgrade(request, connection)
         if request.path == "/livez" and request.method in {"GET", "HEAD"}:
             return web.Response(text="ok")
+        return await self._other(request, connection)
+
+    async def _other(self, request: web.BaseRequest, connection: Connection) -> web.Response:
+        if request.path in OTLP:
+            refusal = self._refusal(request, connection.peer(request.headers), held=False)
+            if refusal is not None:
+                return refused(refusal)
         response = await self._service.other(await read_other(request, self._limits))
         if response.status < 400:
             connection.admitted()
@@ -345,7 +351,7 @@ class Listener(BaseListener):
 
     async def _round(self, request: web.BaseRequest, connection: Connection) -> web.Response:
         if request.method != "POST":
-            return _not_allowed("A round is a POST.")
+            return not_allowed("A round is a POST.")
         peer = connection.peer(request.headers)
         refusal = self._refusal(request, peer, held=False)
         if refusal is not None:
@@ -392,9 +398,3 @@ async def _settle(answer: Answer) -> bytes:
         return answer
     async with asyncio.timeout(ANSWER_TIME):
         return await (asyncio.shield(answer) if asyncio.isfuture(answer) else answer)
-
-
-def _not_allowed(sentence: str) -> web.Response:
-    response = refused(Refusal(status=405, body=sentence))
-    response.headers["Allow"] = "GET, POST"
-    return response

@@ -15,7 +15,7 @@ GAPS: Final = 64
 
 
 class Backlog:
-    """Frames that upstream is not known to have; what is asked at every append costs the same for one and for 30,000.
+    """Frames that upstream is not known to have; what every append asks costs the same for one and for 30,000.
 
     Attributes:
         first: Offset of the first record.
@@ -78,9 +78,7 @@ class Backlog:
     def drop(self, at: int, cause: Cause) -> int:
         """Have a gap stand for a frame; return how many records that are."""
         one = self.kept[at]
-        self._count(one, -1)
-        self.kept[at] = replace(one, head=gap_for(one.head, cause), segment=None)
-        self._count(self.kept[at], 1)
+        self._put(at, gap_for(one.head, cause))
         return one.head.count
 
     def owe(self, gap: Head) -> None:
@@ -97,13 +95,10 @@ class Backlog:
         self.kept = self.kept[end:]
         self.first, self.before = offset, tail
         if self.kept and self.kept[0].head.first < offset:
-            one = self.kept[0]
-            self._count(one, -1)
-            self.kept[0] = replace(one, head=rest_of(one.head, offset, tail), segment=None)
-            self._count(self.kept[0], 1)
+            self._put(0, rest_of(self.kept[0].head, offset, tail))
 
     def join(self, until: int) -> None:
-        """Join the gaps before place ``until`` with their neighbours.
+        """Join the gaps at places up to ``until`` with their neighbours.
 
         Those of one cause and one process are joined; of too many, all that are beside each other.
         """
@@ -112,22 +107,35 @@ class Backlog:
             last = joined[-1] if joined else None
             if last is None or last.segment is not None or one.segment is not None:
                 joined.append(one)
-            elif (last.head.cause, last.head.boot) == (one.head.cause, one.head.boot) or self._noted > GAPS:
-                # Of two processes the later: upstream may count what it has as lost, and not the other way round.
-                head = replace(one.head, first=last.head.first, count=last.head.count + one.head.count)
-                joined[-1] = replace(last, head=replace(head, before=last.head.before))
+            elif _is_alike(last.head, one.head) or self._noted > GAPS:
+                # Of two processes the later: rather is counted as lost what upstream has than the other way round.
+                count = last.head.count + one.head.count
+                head = replace(one.head, first=last.head.first, count=count, before=last.head.before)
+                joined[-1] = replace(last, head=head)
                 self._noted -= 1
             else:
                 joined.append(one)
         self.kept[: until + 1] = joined
 
+    def _put(self, at: int, gap: Head) -> None:
+        """Replace a frame by a gap."""
+        one = self.kept[at]
+        self._count(one, -1)
+        self.kept[at] = replace(one, head=gap, segment=None)
+        self._count(self.kept[at], 1)
+
     def _count(self, one: Kept, sign: int) -> None:
         if one.head.kind is Kind.RECORDS:
             self.records += sign * one.head.count
             self.size += sign * one.head.total
-        self._noted += sign * (one.segment is None)
+        if one.segment is None:
+            self._noted += sign
 
 
 def rest_of(gap: Head, offset: int, tail: bytes) -> Head:
     """Return the head of what is left of a gap from an offset on, where a frame with this tail ends."""
     return replace(gap, first=offset, count=gap.end - offset, before=tail)
+
+
+def _is_alike(one: Head, other: Head) -> bool:
+    return (one.cause, one.boot) == (other.cause, other.boot)

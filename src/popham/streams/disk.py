@@ -106,6 +106,8 @@ class SystemDisk:
         """Write at the end of a file of ``at`` bytes, which is made if there is none; not durable yet."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _MODE)
         try:
+            # What a write that failed may have left would stand behind this one.
+            os.ftruncate(descriptor, at)
             os.lseek(descriptor, at, os.SEEK_SET)
             try:
                 data = memoryview(b"".join(chunks))

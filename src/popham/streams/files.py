@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +26,12 @@ class Files:
         oldest: Number of the oldest segment that counts.
     """
 
-    def __init__(self, disk: Disk, folder: Path, sizes: Mapping[int, int], oldest: int) -> None:
+    def __init__(self, disk: Disk, folder: Path, uid: bytes, sizes: Mapping[int, int], oldest: int) -> None:
         """Go on with segments of these sizes."""
         self.oldest = oldest
         self._disk = disk
         self._folder = folder
+        self._uid = uid
         self._sizes = dict(sizes)
 
     def begin(self) -> int:
@@ -49,8 +50,13 @@ class Files:
             number = max(self._sizes, default=self.oldest)
             number += self._sizes.get(number, 0) >= SEGMENT
         path, at = self._folder / segment_name(number), self._sizes.get(number, 0)
-        self._disk.append(path, [frame.encode() for frame in frames], at)
-        self._disk.sync(path)
+        try:
+            self._disk.append(path, [frame.encode() for frame in frames], at)
+            self._disk.sync(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._disk.truncate(path, at)  # or a start would find what was never appended
+            raise
         found = []
         for frame in frames:
             found.append(Kept(frame.head, number, at, now))
@@ -70,26 +76,29 @@ class Files:
 
     def note(self, note: Note) -> None:
         """Write the note; segments below the one that it names are removed."""
-        write_note(self._disk, self._folder, note)
-        self.oldest = note.segment
-        for number in [number for number in self._sizes if number < note.segment]:
-            self.remove(number)
+        write_note(self._disk, self._folder, self._uid, note)
+        self.remove_below(note.segment)
 
-    def remove(self, number: int) -> None:
-        """Remove a segment; where that fails the next start does it."""
-        del self._sizes[number]
-        with contextlib.suppress(OSError):
-            self._disk.remove(self._folder / segment_name(number))
+    def remove_below(self, number: int) -> bool:
+        """Remove segments that nobody needs; return whether there were any. Where it fails, the next start does it."""
+        needless = [one for one in self._sizes if one < number]
+        self._remove(needless)
+        self.oldest = max(self.oldest, number)
+        return bool(needless)
 
     def forget(self, number: int) -> None:
         """Remove what a write that failed may have left of a segment and of those after it."""
-        for one in [one for one in self._sizes if one >= number]:
-            self.remove(one)
+        self._remove([one for one in self._sizes if one >= number])
 
-    def lowest_needed(self, kept: Sequence[Kept]) -> int:
-        """Return the number of the oldest segment that has to stay, where these frames are all that is needed."""
+    def _remove(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            del self._sizes[number]
+            with contextlib.suppress(OSError):
+                self._disk.remove(self._folder / segment_name(number))
+
+    def lowest_needed(self, segment: int | None) -> int:
+        """Return the number of the oldest segment that has to stay, where ``segment`` is the oldest with a frame."""
+        if segment is not None:
+            return segment
         newest = max(self._sizes, default=self.oldest)
-        stays = [one.segment for one in kept if one.segment is not None]
-        if stays:
-            return min(stays)
         return newest + (self._sizes.get(newest, 0) >= REST)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from popham.streams.disk import Disk
-from popham.streams.frame import START, Cause, Head, Stream
-from popham.streams.gap import make_gap
-from popham.streams.kept import SUFFIX, Kept, segment_name
-from popham.streams.limits import gap_for
+from popham.streams.frame import BOOT, START, Cause, Head, Stream
+from popham.streams.kept import SUFFIX, Kept, Maker, gap_for, segment_name
 from popham.streams.note import Note, read_note
 from popham.streams.scan import scan
 
@@ -44,34 +44,39 @@ class Found:
     oldest: int = 0
     segments: dict[int, int] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
-    lost: Mapping[Cause, int] = field(default_factory=dict)
+    lost: Counter[Cause] = field(default_factory=Counter)
     is_changed: bool = False
 
 
 def find(disk: Disk, folder: Path, stream: Stream, uid: bytes) -> Found:
-    """Return what there is of a spool; torn tails are cut, damaged parts set aside. Raises OSError."""
+    """Return what there is of a spool; torn tails are cut, damaged parts set aside. Raises OSError.
+
+    What is another agent's, or of another history than the one that was noted, is removed.
+    """
     note = read_note(disk, folder, stream, uid)
     read: list[Kept] = []
     sizes: dict[int, int] = {}
-    for number in _numbers(disk, folder):
+    numbers = _numbers(disk, folder)
+    for number in numbers:
         if note is not None and number < note.segment:
             disk.remove(folder / segment_name(number))
             continue
-        frames, size = _read(disk, folder, number)
-        mine = [one for one in frames if (one.head.uid, one.head.stream) == (uid, stream)]
-        if note is not None and mine and mine[0].head.epoch != note.epoch:
-            # Of a new epoch that was never noted, or a copy of another directory.
+        frames, size = _read(disk, folder, number, is_newest=number == numbers[-1])
+        ours = [one for one in frames if (one.head.uid, one.head.stream) == (uid, stream)]
+        if note is not None:
+            ours = [one for one in ours if one.head.epoch == note.epoch]
+        if frames and not ours:
             disk.remove(folder / segment_name(number))
             continue
-        read += mine
+        read += ours
         sizes[number] = size
     epoch = note.epoch if note else max((one.head.epoch for one in read), default=0)
     if not epoch:
         return Found()
-    read = [one for one in read if one.head.epoch == epoch]
     oldest = min(sizes, default=note.segment if note else 0)
-    found = Found(epoch, oldest=oldest, segments=sizes, lost=dict(note.lost) if note else {})
-    _line_up(found, note, read)
+    found = Found(epoch, oldest=oldest, segments=sizes, lost=Counter(note.lost) if note else Counter())
+    maker = Maker(stream=stream, uid=uid, epoch=epoch, boot=bytes(BOOT), written=0, first=0, before=START)
+    _line_up(found, note, [one for one in read if one.head.epoch == epoch], maker)
     return found
 
 
@@ -80,62 +85,78 @@ def _numbers(disk: Disk, folder: Path) -> list[int]:
     return sorted(int(name, 16) for name in names if len(name) == 16)
 
 
-def _read(disk: Disk, folder: Path, number: int) -> tuple[list[Kept], int]:
+def _read(disk: Disk, folder: Path, number: int, *, is_newest: bool) -> tuple[list[Kept], int]:
     """Return the frames of a segment, and its bytes once its tail was cut."""
     path = folder / segment_name(number)
     data = disk.read(path, 0, _LIMIT)
     scanned = scan(data)
     for begin, end in scanned.damaged:
-        aside = [name for name in disk.names(folder) if name.endswith(ASIDE)]
-        name = f"{segment_name(number)}.{begin:x}{ASIDE}"
-        # A tail that is torn was never acknowledged; nobody misses it.
-        if begin < scanned.end and name not in aside and len(aside) < ASIDE_MOST:
-            disk.replace(folder / name, data[begin:end])
+        # A torn tail of the newest was never said to be durable; nobody misses it.
+        if begin < scanned.end or not is_newest:
+            _set_aside(disk, folder, f"{segment_name(number)}.{begin:x}{ASIDE}", data[begin:end])
     if scanned.end < len(data):
         disk.truncate(path, scanned.end)
+    elif is_newest:
+        # What a kill left unsynced has to be durable before upstream hears of it.
+        disk.sync(path)
     found = []
     for place in scanned.places:
         if place.is_whole:
             found.append(Kept(place.head, number, place.at))
         else:
-            gap = gap_for(place.head, Cause.DAMAGED, place.head.boot)
-            found.append(Kept(gap, None, 0, is_missing=True))
+            found.append(Kept(gap_for(place.head, Cause.DAMAGED), None, 0, is_missing=True))
     return found, scanned.end
 
 
-def _line_up(found: Found, note: Note | None, read: list[Kept]) -> None:
+def _set_aside(disk: Disk, folder: Path, name: str, data: bytes) -> None:
+    """Keep a damaged part, for people to look at; where there is no room for it, nobody will."""
+    aside = [one for one in disk.names(folder) if one.endswith(ASIDE)]
+    if name not in aside and len(aside) < ASIDE_MOST:
+        with contextlib.suppress(OSError):
+            disk.replace(folder / name, data)
+
+
+def _line_up(found: Found, note: Note | None, read: Sequence[Kept], maker: Maker) -> None:
     """Put frames and noted gaps in a row from ``first`` on; what is missing between them says so."""
     gaps = [Kept(gap, None, 0) for gap in (note.gaps if note else ())]
-    heads = sorted([*gaps, *read], key=lambda one: (one.head.first, one.segment is not None))
+    heads = sorted([*gaps, *read], key=lambda one: (one.head.first, one.segment is not None, one.is_missing))
     if note is not None:
         found.first, found.before = note.first, note.before
     elif heads:
         found.first, found.before = heads[0].head.first, heads[0].head.before
         found.is_changed = True
-    at, tail = found.first, found.before
+    counted = note.next if note else 0
+    maker = replace(maker, first=found.first, before=found.before)
     for one in heads:
         head = one.head
-        if head.first < at:
+        if head.first < maker.first:
             continue  # upstream has it, or a gap stands for it
+        _miss(found, maker, head.first, head.before)
+        if one.is_missing or (one.segment is not None and head.cause and head.first >= counted):
+            found.lost[head.cause or Cause.DAMAGED] += head.count
         found.is_changed |= one.is_missing
-        if head.first > at:
-            found.kept.append(Kept(_missing(head, at, tail), None, 0, is_missing=True))
-            found.is_changed = True
-        found.kept.append(one)
-        at, tail = head.end, head.tail
+        head = _share(head, maker)
+        found.kept.append(replace(one, head=head))
+        maker = replace(maker, boot=head.boot, written=head.written, first=head.end, before=head.tail)
+    if note is not None:
+        _miss(found, maker, note.next, note.last)
 
 
-def _missing(following: Head, first: int, before: bytes) -> Head:
-    """Return the head of the gap from ``first`` up to a frame."""
-    return make_gap(
-        Cause.DAMAGED,
-        stream=following.stream,
-        uid=following.uid,
-        epoch=following.epoch,
-        first=first,
-        count=following.first - first,
-        boot=following.boot,
-        written=following.written,
-        before=before,
-        tail=following.before,
-    ).head
+def _miss(found: Found, maker: Maker, end: int, tail: bytes) -> None:
+    """Have a gap stand for what is missing up to an offset."""
+    if end > maker.first:
+        gap = maker.gap(Cause.DAMAGED, end - maker.first, tail=tail)
+        found.kept.append(Kept(gap.head, None, 0, is_missing=True))
+        found.lost[Cause.DAMAGED] += gap.head.count
+        found.is_changed = True
+
+
+def _share(head: Head, last: Maker) -> Head:
+    """Return a head with the bytes that it has in common with the one before: thousands are kept in memory."""
+    return replace(
+        head,
+        uid=last.uid,
+        epoch=last.epoch,
+        boot=last.boot if head.boot == last.boot else head.boot,
+        before=last.before if head.before == last.before else head.before,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from popham.errors import StreamError
@@ -88,25 +88,27 @@ class Maker:
             tail=tail or self.before,
         )
 
+    def after(self, head: Head) -> Maker:
+        """Return what makes the frame after one."""
+        return replace(self, first=head.end, before=head.tail)
+
     def again(self, frame: Frame) -> Frame:
-        """Return a frame of another epoch as one of this."""
-        head = frame.head
-        if head.cause is not None:
-            return self.gap(head.cause, head.count, tail=head.tail)
-        made = Head(
-            kind=head.kind,
-            stream=self.stream,
-            codec=head.codec,
-            uid=self.uid,
-            epoch=self.epoch,
-            first=self.first,
-            count=head.count,
-            boot=self.boot,
-            written=self.written,
-            before=self.before,
-            tail=head.tail,
-            digest=head.digest,
-            length=head.length,
-            size=head.size,
-        )
-        return Frame(made, frame.payload)
+        """Return a frame of another epoch as one of this; it keeps its boot and its time."""
+        head = replace(frame.head, epoch=self.epoch, first=self.first, before=self.before)
+        return Frame(head, frame.payload)
+
+
+def gap_for(head: Head, cause: Cause) -> Head:
+    """Return the head of a gap that stands for a frame; it is of the process that wrote the frame."""
+    return make_gap(
+        cause,
+        stream=head.stream,
+        uid=head.uid,
+        epoch=head.epoch,
+        first=head.first,
+        count=head.count,
+        boot=head.boot,
+        written=head.written,
+        before=head.before,
+        tail=head.tail,
+    ).head

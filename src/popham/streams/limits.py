@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final
 
 from popham.streams.backlog import Backlog
@@ -49,13 +48,15 @@ def find_surplus(backlog: Backlog, limits: Limits, now: float) -> Iterator[tuple
 
 
 def with_ages(kept: Sequence[Kept], now: float) -> list[Kept]:
-    """Return frames that a process before this wrote, with the monotonic times from which their ages count.
+    """Return frames that processes before this one wrote, with the monotonic times from which their ages count.
 
-    The newest begins now; of the others the differences of their times say it.  One below zero, or above
-    :data:`STEP`, is a clock that jumped or a machine that was off: it makes nothing older than that.
+    The newest begins now; of the others the differences of their own times say it.  One below zero, or above
+    :data:`STEP`, is a clock that jumped or a machine that was off, and makes nothing older than that.
     """
-    since = [now]
-    for later, earlier in pairwise(reversed(kept)):
-        step = (later.head.written - earlier.head.written) / 1e9
-        since.append(since[-1] - min(max(step, 0.0), STEP))
-    return [replace(one, since=when) for one, when in zip(kept, reversed(since), strict=False)]
+    since, dated, following = now, [], None
+    for one in reversed(kept):
+        if following is not None:
+            since -= min(max((following.head.written - one.head.written) / 1e9, 0.0), STEP)
+        dated.append(replace(one, since=since))
+        following = one
+    return dated[::-1]

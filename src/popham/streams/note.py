@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,8 @@ from popham.streams.frame import START, Cause, Head, Stream
 from popham.streams.gap import make_gap
 
 NAME: Final = "note.json"
-_LIMIT: Final = 64 * 1024
+_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of it; a gap has some 150."""
 
 
 class _Gap(msgspec.Struct, array_like=True, frozen=True):
@@ -29,9 +30,12 @@ class _Gap(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True):
+    uid: str
     epoch: int
     first: int
     before: str
+    next: int
+    last: str
     segment: int
     gaps: list[_Gap] = []
     lost: dict[str, int] = {}
@@ -45,25 +49,32 @@ class Note:
         epoch: Its history.
         first: Offset up to which it is known to be durable upstream.
         before: Tail of the frame that ends there.
+        next: Offset after the last record that was durable as this was noted.
+        last: Tail of the frame that ends there.
         segment: Number of the oldest segment that counts; older ones are to be removed.
         gaps: Heads of the gaps that stand in no segment.
-        lost: Cause → records that were lost.
+        lost: Cause → records that were lost, those of gaps below ``next`` among them.
     """
 
     epoch: int
     first: int = 0
     before: bytes = START
+    next: int = 0
+    last: bytes = START
     segment: int = 0
     gaps: tuple[Head, ...] = ()
     lost: Mapping[Cause, int] = field(default_factory=dict)
 
 
 def read_note(disk: Disk, folder: Path, stream: Stream, uid: bytes) -> Note | None:
-    """Return what is noted; None if there is nothing, or nothing that can be read. Raises OSError."""
+    """Return what is noted; None if there is nothing, or nothing of this agent that is whole. Raises OSError."""
     if NAME not in disk.names(folder):
         return None
+    crc, _, data = disk.read(folder / NAME, 0, _LIMIT).partition(b" ")
+    if crc != _crc(data):
+        return None
     try:
-        body = msgspec.json.decode(disk.read(folder / NAME, 0, _LIMIT), type=_Body)
+        body = msgspec.json.decode(data, type=_Body)
         gaps = tuple(
             make_gap(
                 Cause(gap.cause),
@@ -80,18 +91,32 @@ def read_note(disk: Disk, folder: Path, stream: Stream, uid: bytes) -> Note | No
             for gap in body.gaps
         )
         lost = {Cause(cause): count for cause, count in body.lost.items()}
-        before = bytes.fromhex(body.before)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, binascii.Error):
+        before, last = bytes.fromhex(body.before), bytes.fromhex(body.last)
+    except (msgspec.DecodeError, ValueError):
         return None
-    return Note(epoch=body.epoch, first=body.first, before=before, segment=body.segment, gaps=gaps, lost=lost)
+    if body.uid != uid.hex():
+        return None
+    return Note(
+        epoch=body.epoch,
+        first=body.first,
+        before=before,
+        next=body.next,
+        last=last,
+        segment=body.segment,
+        gaps=gaps,
+        lost=lost,
+    )
 
 
-def write_note(disk: Disk, folder: Path, note: Note) -> None:
+def write_note(disk: Disk, folder: Path, uid: bytes, note: Note) -> None:
     """Note something, durably. Raises OSError."""
     body = _Body(
+        uid=uid.hex(),
         epoch=note.epoch,
         first=note.first,
         before=note.before.hex(),
+        next=note.next,
+        last=note.last.hex(),
         segment=note.segment,
         gaps=[
             _Gap(
@@ -107,4 +132,9 @@ def write_note(disk: Disk, folder: Path, note: Note) -> None:
         ],
         lost={str(cause): count for cause, count in note.lost.items()},
     )
-    disk.replace(folder / NAME, msgspec.json.encode(body))
+    data = msgspec.json.encode(body)
+    disk.replace(folder / NAME, b"%s %s" % (_crc(data), data))
+
+
+def _crc(data: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(data)

@@ -39,19 +39,28 @@ class Scanned:
     end: int
 
 
-def scan(data: bytes, *, stamp: int = 0) -> Scanned:
-    """Return what ``data`` holds; ``stamp`` bytes stand before each frame."""
+def scan(data: bytes, *, stamp: int = 0, mark: bytes = MAGIC) -> Scanned:
+    """Return what ``data`` holds.
+
+    Nothing is looked for inside of a frame whose head is whole: a payload may have frames that are none.
+
+    Args:
+        data: A segment, or a part of one that begins where a frame does.
+        stamp: Bytes before each frame.
+        mark: What these begin with, or without them the frame; where it stands is looked on after what is damaged.
+    """
     places: list[Place] = []
     damaged: list[tuple[int, int]] = []
     at = end = 0
     view = memoryview(data)
     while at < len(data):
-        place = _place(view, at + stamp)
+        place = _place(view, at + stamp) if data.startswith(mark, at) else None
         if place is None:
-            # The next place where a frame may begin, whatever its stamp says.
-            found = data.find(MAGIC, at + stamp + 1)
-            at = len(data) if found < 0 else found - stamp
+            found = data.find(mark, at + 1)
+            at = len(data) if found < 0 else found
             continue
+        if place.at + place.head.total > len(data):
+            break
         if at > end:
             damaged.append((end, at))
         places.append(place)
@@ -70,6 +79,4 @@ def _place(view: memoryview, at: int) -> Place | None:
     except StreamError:
         return None
     payload = view[at + HEAD + SIGNATURE : at + head.total]
-    if len(payload) < head.length:
-        return None
     return Place(head, at, sha256(payload).digest() == head.digest)

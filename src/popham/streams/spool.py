@@ -7,32 +7,39 @@ Rules:
 2. Limits drop the oldest.  What is dropped becomes a gap at once, so no offset is ever without a frame; until that is
    noted, a start finds the records again.
 3. A segment is deleted only once a note says, durably, that nothing in it is needed.
-4. Age counts while the agent runs: by the monotonic clock for what this process saw, and before that by the order of
-   the frames' own times.  So neither a clock that jumps nor a machine that was off drops anything (REL-4).
+4. Age counts while the agent runs: by the monotonic clock for what this process saw, and before that by the frames'
+   own times, of which a step back counts nothing and one forward an hour at most.  So neither a clock that jumps nor a
+   machine that was off drops anything (REL-4).
 5. Where upstream's history of this stream is another one than this, what upstream does not have is written again
-   under a new epoch; until that is durable the old one stands.
+   under a new epoch, gaps too; until that is durable the old one stands.
 6. A history that cannot be read is a new epoch, too: above the last that is known, and no lower than the time in ms.
+7. What was lost is noted before upstream hears of it, so both count the same.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from popham.clock import Clock
 from popham.errors import StreamError
+from popham.streams.backlog import Backlog
 from popham.streams.disk import Disk
 from popham.streams.files import Files
 from popham.streams.fork import fits, known_to, rewrite
 from popham.streams.found import Found, find
-from popham.streams.frame import START, Cause, Frame, Head, Kind, Stream
-from popham.streams.kept import Kept, Maker
-from popham.streams.limits import Limits, find_surplus, gap_for, join_gaps
+from popham.streams.frame import OFFSET_LIMIT, START, Cause, Frame, Stream
+from popham.streams.kept import Maker
+from popham.streams.limits import Limits, find_surplus, with_ages
 from popham.streams.note import Note
 from popham.streams.standing import Standing
+
+_EPOCHS: Final = OFFSET_LIMIT // 2
+"""Epochs from which a spool begins none, whatever upstream says: there have to be some left above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,6 @@ class Spool:
     Attributes:
         stream: Which.
         epoch: Its history.
-        first: Offset of the first record that upstream is not known to have.
     """
 
     def __init__(
@@ -64,17 +70,17 @@ class Spool:
     ) -> None:
         """Begin with nothing; :meth:`open` reads what there is."""
         self.stream = stream
-        self.epoch = self.first = 0
+        self.epoch = 0
         self._files = files
         self._uid = uid
         self._clock = clock
         self._boot = boot
         self._limits = limits
-        self._before = b""
-        self._kept: list[Kept] = []
+        self._backlog = Backlog()
         self._pending: list[Frame] = []
         self._losses: Counter[Cause] = Counter()
         self._lost: Counter[Cause] = Counter()
+        self._is_noted = False
 
     @classmethod
     def open(
@@ -105,7 +111,7 @@ class Spool:
         try:
             disk.make_folder(folder)
             found = find(disk, folder, stream, uid)
-            files = Files(disk, folder, found.segments, found.oldest)
+            files = Files(disk, folder, uid, found.segments, found.oldest)
             spool = cls(files, stream, uid, clock=clock, boot=boot, limits=limits or Limits())
             spool._load(found)
         except OSError as error:
@@ -113,44 +119,41 @@ class Spool:
         return spool
 
     def _load(self, found: Found) -> None:
-        """Take what is on disk. Raises OSError."""
-        now = self._clock.monotonic()
+        """Take what is on disk."""
         self.epoch = found.epoch or self._new_epoch(0)
-        self.first, self._before = found.first, found.before
-        self._lost = Counter(found.lost)
-        newest = max((one.head.written for one in found.kept), default=0)
-        self._kept = [replace(one, since=now - max(newest - one.head.written, 0) / 1e9) for one in found.kept]
-        for one in self._kept:
-            if one.is_missing:
-                self._lost[Cause.DAMAGED] += one.head.count
-        self._kept = join_gaps(self._kept)
-        if found.is_changed or not found.epoch:
-            self._note()
+        self._backlog = Backlog(found.first, found.before, with_ages(found.kept, self._clock.monotonic()))
+        self._backlog.join(len(found.kept))
+        self._lost = found.lost
+        self._is_noted = not found.is_changed and found.epoch > 0
+        self._note_if_possible()
         self.enforce()
 
     def close(self) -> None:
         """Note how far upstream is, so that the next process sends little twice; if that fails, more is sent twice."""
-        try:
-            self._note()
-        except OSError:
-            return
+        self._is_noted = False
+        self._note_if_possible()
 
     # What there is.
 
     @property
+    def first(self) -> int:
+        """Offset of the first record that upstream is not known to have."""
+        return self._backlog.first
+
+    @property
     def next(self) -> int:
         """Offset after the last record that is durable."""
-        return self._kept[-1].head.end if self._kept else self.first
+        return self._backlog.next
 
     @property
     def waiting(self) -> int:
         """Records that upstream is not known to have."""
-        return sum(one.head.count for one in self._kept if one.head.kind is Kind.RECORDS)
+        return self._backlog.records
 
     @property
     def size(self) -> int:
         """Bytes of their frames."""
-        return sum(one.head.total for one in self._kept if one.head.kind is Kind.RECORDS)
+        return self._backlog.size
 
     @property
     def lost(self) -> Mapping[Cause, int]:
@@ -160,7 +163,8 @@ class Spool:
     @property
     def oldest(self) -> float | None:
         """When the oldest record that waits was appended, unix seconds; None if none waits."""
-        return next((one.head.written / 1e9 for one in self._kept if one.head.kind is Kind.RECORDS), None)
+        head = self._backlog.oldest
+        return None if head is None else head.written / 1e9
 
     # What comes.
 
@@ -206,7 +210,7 @@ class Spool:
         frames, self._pending = self._pending, []
         if frames:
             try:
-                self._kept += self._files.write(frames, self._clock.monotonic())
+                self._backlog.extend(self._files.write(frames, self._clock.monotonic()))
             except OSError as error:
                 self._revoke(frames)
                 raise _full(error) from error
@@ -221,16 +225,17 @@ class Spool:
             self._pending.append(self._maker().gap(cause, count))
 
     def _maker(self) -> Maker:
-        heads = [one.head for one in self._kept[-1:]] + [one.head for one in self._pending[-1:]]
-        return Maker(
+        """Return what makes the next frame."""
+        maker = Maker(
             stream=self.stream,
             uid=self._uid,
             epoch=self.epoch,
             boot=self._boot,
             written=max(int(self._clock.now() * 1e9), 0),
-            first=heads[-1].end if heads else self.first,
-            before=heads[-1].tail if heads else self._before,
+            first=self._backlog.next,
+            before=self._backlog.last,
         )
+        return maker.after(self._pending[-1].head) if self._pending else maker
 
     # What goes.
 
@@ -242,75 +247,62 @@ class Spool:
         Raises:
             StreamError: ``stream.full``: the disk failed.
         """
+        kept = self._backlog.kept
         found: list[Frame] = []
-        for at in range(self._index(first), len(self._kept)):
-            limit -= self._kept[at].head.total
+        for at in range(self._backlog.index(first), len(kept)):
+            limit -= kept[at].head.total
             if limit < 0 and found:
                 break
             try:
-                found.append(self._files.read(self._kept[at]))
+                found.append(self._files.read(kept[at]))
             except OSError as error:
                 raise _full(error) from error
             except StreamError:
                 self._drop(at, Cause.DAMAGED)
-                found.append(Frame(self._kept[at].head, b""))
+                found.append(Frame(kept[at].head, b""))
+        if any(frame.head.cause for frame in found):
+            self._note_if_possible()
         return found
-
-    def _index(self, offset: int) -> int:
-        """Return the place of the frame with an offset, or of the first after it."""
-        at = bisect_right(self._kept, offset, key=lambda one: one.head.first) - 1
-        return at if at >= 0 and self._kept[at].head.end > offset else at + 1
 
     def heard(self, standing: Standing) -> Continue:
         """Take note of how far upstream is; return where to go on.
 
         Raises:
             StreamError: ``stream.full``: the disk takes nothing, so that no new epoch could begin; nothing changed.
+                ``stream.overlap``: upstream knows an epoch that nobody can go beyond.
         """
+        if standing.newest > max(self.epoch, _EPOCHS):
+            problem = f"upstream knows an epoch of {self.stream}, {standing.newest}, that no agent began"
+            raise StreamError("overlap", problem, "Look who answers for upstream")
+        if standing.newest > self.epoch:
+            return self._fork(standing)
         if standing.epoch != self.epoch:
-            if standing.newest > self.epoch:
-                return self._fork(standing)
             if standing.newest == self.epoch or not self.first:
                 return Continue(self.first)
             # Upstream knows nothing of this epoch, though somebody did: it was restored, or is another one.
-            nothing = Standing(stream=self.stream, epoch=self.epoch)
-            return self.heard(replace(nothing, newest=standing.newest))
-        if not self._agrees(standing):
+            standing = Standing(stream=self.stream, epoch=self.epoch, newest=self.epoch)
+        if standing.refused or not self._agrees(standing):
             return self._fork(standing)
         if standing.next < self.first:
             self._owe(standing)
         elif standing.next > self.first:
-            self._trim(standing)
+            self._backlog.trim(standing.next, standing.last)
+            self._remove_segments()
         return Continue(self.first)
 
     def _agrees(self, standing: Standing) -> bool:
         """Return whether upstream's history up to ``next`` is this one, as far as can be seen here."""
-        if standing.next == self.first and standing.last != self._before:
+        if standing.next == self.first and standing.last != self._backlog.before:
             return False
         ends = [(standing.next, standing.last), *((one.end, one.last) for one in standing.ranges)]
-        return all(end <= self.first or fits(end, tail, self._ending) for end, tail in ends)
-
-    def _ending(self, offset: int) -> Head | None:
-        """Return the head of the frame that has the record before an offset; None if there is none."""
-        at = self._index(offset - 1)
-        return self._kept[at].head if at < len(self._kept) and self._kept[at].head.first < offset else None
+        return all(end <= self.first or fits(end, tail, self._backlog.ending) for end, tail in ends)
 
     def _owe(self, standing: Standing) -> None:
         """Have a gap stand for what upstream had, and does not have any more."""
         maker = replace(self._maker(), first=standing.next, before=standing.last)
-        gap = maker.gap(Cause.DAMAGED, self.first - standing.next, tail=self._before)
-        self._kept.insert(0, Kept(gap.head, None, 0, self._clock.monotonic()))
-        self.first, self._before = standing.next, standing.last
-
-    def _trim(self, standing: Standing) -> None:
-        """Forget what upstream has."""
-        self._kept = self._kept[self._index(standing.next) :]
-        if self._kept and self._kept[0].head.first < standing.next:
-            head = self._kept[0].head
-            rest = replace(head, first=standing.next, count=head.end - standing.next, before=standing.last)
-            self._kept[0] = replace(self._kept[0], head=rest, segment=None)
-        self.first, self._before = standing.next, standing.last
-        self._remove_segments()
+        gap = maker.gap(Cause.DAMAGED, self.first - standing.next, tail=self._backlog.before)
+        self._backlog.owe(gap.head)
+        self._is_noted = False
 
     # A new epoch.
 
@@ -320,20 +312,25 @@ class Spool:
     def _fork(self, standing: Standing) -> Continue:
         """Write what upstream does not have under a new epoch. Raises StreamError."""
         epoch = self._new_epoch(max(self.epoch, standing.newest))
-        known = known_to(standing if standing.epoch == self.epoch else None, self._ending)
-        left = [one for one in self._kept if not known.has(one.head)]
-        maker = replace(self._maker(), epoch=epoch, first=0, before=START)
+        left = self._backlog.kept
+        if standing.epoch == self.epoch:
+            left = list(known_to(standing, self._backlog.ending).lacks(left))
         begins, lost = self._files.begin(), Counter(self._lost)
         try:
-            kept = rewrite(self._files, left, maker, self._clock.monotonic())
-            for one in kept:
-                lost[Cause.DAMAGED] += one.head.count if one.is_missing else 0
-            self._files.note(Note(epoch=epoch, segment=begins, lost=lost))
+            kept = rewrite(self._files, left, replace(self._maker(), epoch=epoch, first=0, before=START))
+            backlog = Backlog(kept=kept)
+            lost.update({Cause.DAMAGED: sum(one.head.count for one in kept if one.is_missing)})
+            lost += Counter()  # without what is zero
+            self._files.note(
+                Note(epoch=epoch, segment=begins, next=backlog.next, last=backlog.last, lost=lost)
+            )
         except OSError as error:
             self._files.forget(begins)
             raise _full(error) from error
-        self.epoch, self.first, self._before = epoch, 0, START
-        self._kept, self._lost = kept, lost
+        self.epoch, self._backlog, self._lost, self._is_noted = epoch, backlog, lost, True
+        pending, self._pending = self._pending, []
+        for frame in pending:
+            self._pending.append(self._maker().again(frame))
         return Continue(0, forked=True)
 
     # Limits.
@@ -345,41 +342,50 @@ class Spool:
 
     def enforce(self) -> None:
         """Drop the oldest of what is too much, or too old."""
-        surplus = list(find_surplus(self._kept, self._limits, self._clock.monotonic()))
-        for at, cause in surplus:
+        last = None
+        for at, cause in list(find_surplus(self._backlog, self._limits, self._clock.monotonic())):
             self._drop(at, cause)
-        if surplus:
-            self._kept = join_gaps(self._kept)
+            last = at
+        if last is not None:
+            self._backlog.join(last)
             self._remove_segments()
 
     def _drop(self, at: int, cause: Cause) -> None:
         """Have a gap stand for a frame."""
-        kept = self._kept[at]
-        self._lost[cause] += kept.head.count
-        self._kept[at] = replace(kept, head=gap_for(kept.head, cause, self._boot), segment=None)
+        self._lost[cause] += self._backlog.drop(at, cause)
+        self._is_noted = False
 
     # The note.
 
     def _remove_segments(self) -> None:
         """Delete the segments of which nothing is needed; what cannot be done now is done the next time."""
-        if self._files.lowest_needed(self._kept) > self._files.oldest:
-            try:
-                self._note()
-            except OSError:
-                return
+        if self._files.lowest_needed(self._backlog.segment) > self._files.oldest:
+            self._is_noted = False
+            self._note_if_possible()
 
-    def _note(self) -> None:
-        """Note what cannot be read from the segments. Raises OSError."""
-        self._files.note(
-            Note(
-                epoch=self.epoch,
-                first=self.first,
-                before=self._before,
-                segment=self._files.lowest_needed(self._kept),
-                gaps=tuple(one.head for one in self._kept if one.segment is None),
-                lost=dict(self._lost),
-            )
+    def _note_if_possible(self) -> None:
+        """Note what cannot be read from the segments, if it is not; a disk that takes nothing is tried again later."""
+        if self._is_noted:
+            return
+        note = Note(
+            epoch=self.epoch,
+            first=self.first,
+            before=self._backlog.before,
+            next=self._backlog.next,
+            last=self._backlog.last,
+            segment=self._files.lowest_needed(self._backlog.segment),
+            gaps=self._backlog.gaps,
+            lost=self._lost,
         )
+        with contextlib.suppress(OSError):
+            try:
+                self._files.note(note)
+            except OSError:
+                # On a full disk the room for it is where nothing is needed any more.
+                if not self._files.remove_below(note.segment):
+                    raise
+                self._files.note(note)
+            self._is_noted = True
 
 
 def _full(error: OSError) -> StreamError:

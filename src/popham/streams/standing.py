@@ -16,7 +16,7 @@ from typing import Final
 
 from popham.streams.frame import START, Stream
 
-RANGES: Final = 64
+RANGES: Final = 32
 """Ranges beyond ``next`` that a receiver keeps of one stream, at most; a frame that would make more is refused."""
 BOOTS: Final = 16
 """Boots that a receiver remembers of one stream: the newest."""
@@ -61,6 +61,7 @@ class Standing:
         boots: Of the frames below ``next``, in order; the newest :data:`BOOTS`.
         credit: Bytes that may be sent now without being asked; 0 to wait until asked, or until ``retry_after`` is over.
         retry_after: Seconds to send nothing of this stream; 0 for none.
+        refused: Whether frames of this epoch contradict what is here, so that it cannot go on: a new one is to begin.
     """
 
     stream: Stream
@@ -72,3 +73,4 @@ class Standing:
     boots: tuple[Boot, ...] = field(default=())
     credit: int = CREDIT
     retry_after: float = 0.0
+    refused: bool = False

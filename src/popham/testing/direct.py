@@ -44,7 +44,7 @@ from popham.trust.keys import IdentityKey
 from popham.trust.tuf import TrustedTuf
 from popham.upstream.ends import LinkEnd
 from popham.upstream.hub import Hub
-from popham.upstream.intake import Intake
+from popham.upstream.intake import Intake, OtlpIntake
 from popham.upstream.orders import Ordering
 
 ADMIN = Grant(actor="test", role=Role.ADMIN, source="memory")
@@ -99,9 +99,13 @@ class DirectManager:
     """A Manager with nothing around it; its store survives :meth:`start` called again."""
 
     def __init__(
-        self, keys: ManagerKeys, ordering: Ordering | None = None, intake: Intake | None = None
+        self,
+        keys: ManagerKeys,
+        ordering: Ordering | None = None,
+        intake: Intake | None = None,
+        otlp: OtlpIntake | None = None,
     ) -> None:
-        """Begin with an empty store; ``ordering`` keeps operations, and ``intake`` takes streams."""
+        """Begin with an empty store; ``ordering`` keeps operations, ``intake`` takes streams, ``otlp`` plain OTLP."""
         self.clock = VirtualClock()
         authority = copy.copy(keys.ca)
         authority._clock = self.clock  # noqa: SLF001  # keys are shared by tests, time is not
@@ -109,6 +113,7 @@ class DirectManager:
         self.store = CountingStore()
         self._ordering = ordering
         self._intake = intake
+        self._otlp = otlp
         self.book: ManagerBook
         self.hub: Hub
         self.live: Live
@@ -127,6 +132,7 @@ class DirectManager:
             trust=trust,
             ordering=self._ordering,
             intake=self._intake,
+            otlp=self._otlp,
         )
         self.live = Live(self.book, self.hub)
         self.service = ManagerService(

@@ -13,6 +13,10 @@ PAGE: Final = 512
 """Bytes that a power cut keeps or loses together."""
 
 
+class EndedError(BaseException):
+    """The process ends here: nothing that it would do next happens."""
+
+
 @dataclass(slots=True)
 class _File:
     durable: bytes | None
@@ -27,6 +31,7 @@ class LazyDisk:
         fails_at: The call that fails, counted from 1; 0 for none.
         error: What it fails with.
         fails_on: Whether all calls after that fail, too.
+        ends_at: The call in which the process ends, counted likewise; 0 for none.
         left: Bytes that can still be written; None for any number.
     """
 
@@ -36,6 +41,7 @@ class LazyDisk:
         self.fails_at = 0
         self.error = errno.EIO
         self.fails_on = False
+        self.ends_at = 0
         self.left: int | None = None
         self._files: dict[Path, _File] = {}
 
@@ -89,6 +95,8 @@ class LazyDisk:
 
     def _call(self) -> None:
         self.calls += 1
+        if self.calls == self.ends_at:
+            raise EndedError
         if self.fails_at and (self.calls == self.fails_at or (self.fails_on and self.calls > self.fails_at)):
             raise OSError(self.error, "made up")
 

@@ -1,4 +1,4 @@
-"""What is fetched and brought beside rounds: trust documents, bodies that bundles name, outputs, streams."""
+"""What is fetched and brought beside rounds: trust documents, bodies that bundles name, outputs, streams, OTLP."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from popham.errors import ContentError, GrantError, NotFoundError, PophamError, StateError
 from popham.model.fleet import Admission
 from popham.model.registry import Listener, find_route, require
-from popham.net.route import STREAMS
+from popham.net.route import OTLP, STREAMS
 from popham.net.seam import Refusal, Refused, Request, Response
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import shut_out
+from popham.upstream.intake import OtlpIntake
+from popham.upstream.otlp import Otlp, as_otlp
 from popham.upstream.outputs import OUTPUTS_PATH, Outputs, no_output
 from popham.upstream.record import Record
+from popham.upstream.shedding import Shedder
 from popham.upstream.streams import Streams
 
 CONTENT_PATH = "/v1/content/"
@@ -23,6 +26,7 @@ _CODE = {
     "grant.missing": 401,
     "stream.overlap": 409,
     "stream.scattered": 409,
+    "wire.encoding": 415,
     "wire.method": 405,
     "wire.too_large": 413,
 }
@@ -33,15 +37,27 @@ _STATUS = {ContentError: 403, GrantError: 403, NotFoundError: 404}
 class Documents:
     """Answers every path of the agents' listener but ``/v1/opamp``."""
 
-    def __init__(self, book: Book, trust: Mapping[str, bytes], outputs: Outputs, streams: Streams) -> None:
-        """Serve what ``book`` has, and ``trust``: path to document; give ``outputs`` and ``streams`` what is brought."""
+    def __init__(
+        self,
+        book: Book,
+        trust: Mapping[str, bytes],
+        outputs: Outputs,
+        streams: Streams,
+        otlp: OtlpIntake | None,
+        shedder: Shedder,
+    ) -> None:
+        """Serve what ``book`` has, and ``trust``: path to document; give the others what is brought."""
         self._book = book
         self._trust = dict(trust)
         self._outputs = outputs
         self._streams = streams
+        self._otlp = Otlp(book, otlp, shedder)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request, for an identity that the registry admits to it."""
+        return as_otlp(request, await self._answer(request))
+
+    async def _answer(self, request: Request) -> Response:
         try:
             identity: Identity = self._book.identify(request.peer)
             require(find_route(Listener.AGENTS, request.method, request.path), identity.caller)
@@ -49,6 +65,8 @@ class Documents:
                 return await self._take(request, identity)
             if request.path.startswith(STREAMS):
                 return await self._streams.answer(request, self._known(identity))
+            if request.path in OTLP:
+                return await self._otlp.answer(request, identity)
             return self._find(request.path, identity)
         except Refused as error:
             return refused(error.refusal)

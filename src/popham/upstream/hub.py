@@ -4,8 +4,7 @@ Rules:
 
 1. A heartbeat with nothing new touches memory only and is answered at once.
 2. What changes is durable before it is answered.
-3. News on a held link is the directive itself, computed from the last report;
-   if it is lost, the next heartbeat brings the same.
+3. News on a held link is the directive, from the last report; if it is lost, the next heartbeat brings the same.
 4. No task and no timer per agent: one task publishes, one flushes contacts.
 """
 
@@ -39,7 +38,7 @@ from popham.upstream.documents import CONTENT_PATH, Documents, refused
 from popham.upstream.ends import LinkEnd
 from popham.upstream.hearing import Heard, hear_none, note
 from popham.upstream.heartbeat import Heartbeats
-from popham.upstream.intake import Intake
+from popham.upstream.intake import Intake, OtlpIntake
 from popham.upstream.invitations import Invitations
 from popham.upstream.keeping import answer_after
 from popham.upstream.news import News
@@ -80,6 +79,7 @@ class Hub:
         reported: Callable[[Record], None] = lambda _record: None,
         ordering: Ordering | None = None,
         intake: Intake | None = None,
+        otlp: OtlpIntake | None = None,
     ) -> None:
         """Keep what is needed.
 
@@ -95,10 +95,10 @@ class Hub:
             reported: Told of a record in which something changed that an agent said, or whose outputs are wanted.
             ordering: Who keeps operations; None if nothing is ordered here.
             intake: Takes streams; None if none are taken here.
+            otlp: Likewise of plain OTLP.
         """
         self._book = book
         self._clock = clock
-        self._endpoint = endpoint
         self.room = room or Room(clock)
         self._steering = steering or Steering()
         self._new_uid = new_uid
@@ -113,7 +113,7 @@ class Hub:
         self.outputs = Outputs(ordering, self.counts)
         self.streams = Streams(intake, self._shedder)
         self._invitations = Invitations(self.streams)
-        self._documents = Documents(book, trust, self.outputs, self.streams)
+        self._documents = Documents(book, trust, self.outputs, self.streams, otlp, self._shedder)
         self._telling = telling = Telling(
             book,
             self.counts,

@@ -23,6 +23,7 @@ from popham.model.cell import Dialer
 from popham.net.seam import Refusal
 from popham.opamp.codec import encode_frame
 from popham.streams.frame import Stream
+from popham.streams.standing import Standing
 from popham.upstream.book import Book
 from popham.upstream.intake import APPEND_LIMIT, Sent
 from popham.upstream.record import Record
@@ -122,17 +123,22 @@ class StreamReading:
 
     async def _drain(self, visit: Asks, record: Record, stream: Stream, left: _Pass) -> bool:
         """Read a stream until nothing more of it waits; False if the pass is over: no time, no room, nothing waits."""
+        refused: Standing | None = None
         while left.left > 0 and self._clock.monotonic() < left.until:
             async with self._streams.turn(record, stream):
                 if self._streams.refusal(record, stream) is not None:
                     return False
-                before = await self._streams.standing(record, stream)
+                before = refused or await self._streams.standing(record, stream)
                 frames, clock = await visit.read(stream, encode(before), APPEND_LIMIT)
                 if not frames:
                     return frames is not None
                 sent = Sent(now=clock + _HALF if clock else None)
                 after = await self._streams.take(record, stream, frames, sent)
             left.left -= len(frames)
+            if after.refused and refused is None:
+                refused = after
+                continue
+            refused = None
             if (after.epoch, after.next, after.ranges) == (before.epoch, before.next, before.ranges):
                 _log.warning("%s gives the same %s again", record.name, stream)
                 return True

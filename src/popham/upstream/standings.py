@@ -25,6 +25,7 @@ def to_wire(standing: Standing) -> wire.Standing:
         boots=[wire.StreamBoot(boot=one.boot, first=one.first) for one in standing.boots],
         credit=standing.credit,
         retry_after_seconds=standing.retry_after,
+        refused=standing.refused,
     )
 
 

@@ -35,7 +35,7 @@ from popham.net.seam import HeldLink, Refusal, Refused, Request, Response
 from popham.opamp.codec import bad_request, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.opamp.schema.popham.v1.popham_pb2 import Append, Ready
-from popham.streams.frame import OFFSET_LIMIT, Stream
+from popham.streams.frame import OFFSET_LIMIT, Head, Stream
 from popham.streams.standing import Standing
 from popham.upstream.intake import APPEND_LIMIT, Intake, Sent
 from popham.upstream.record import Record
@@ -116,11 +116,20 @@ class Streams:
 
         Raises:
             WireError: ``wire.too_large``.
-            PophamError: As :meth:`popham.upstream.intake.Intake.append`.
+            PophamError: As :meth:`popham.upstream.intake.Intake.append`; but frames that contradict what is durable are
+                refused by what is returned, and the agent begins a new epoch.
         """
         if len(frames) > APPEND_LIMIT:
             raise WireError("too_large", f"Frames have at most {APPEND_LIMIT} bytes at once", "Send fewer")
-        return await self._need().append(record, stream, frames, sent)
+        intake = self._need()
+        try:
+            return await intake.append(record, stream, frames, sent)
+        except StreamError as error:
+            if error.code != "stream.overlap":
+                raise
+            _log.warning("%s of %s begin a new epoch: %s", stream, record.name, error)
+            found = await intake.standing(record, stream, Head.decode(frames).epoch)
+            return replace(found, refused=True)
 
     async def answer(self, request: Request, record: Record | None) -> Response:
         """Answer a request of this agent: how far the intake is, or frames.

@@ -148,9 +148,9 @@ class _Threshold:
 def resource_of(attributes: Mapping[str, str]) -> str:
     """Return what names the part of a machine that was measured: the values of its attributes, the needed ones."""
     names = [key for key in sorted(attributes) if not (_MOUNT in attributes and key in _BESIDE_MOUNT)]
-    return " ".join(
-        attributes[key] for key in names if not (_is_state(key) and attributes[key] == _USED)
-    )[:RESOURCE_MAX]
+    return " ".join(attributes[key] for key in names if not (_is_state(key) and attributes[key] == _USED))[
+        :RESOURCE_MAX
+    ]
 
 
 def fits(pattern: str, attributes: Mapping[str, str]) -> bool:

@@ -18,6 +18,8 @@ from popham.manager.otlp.signals import Signal
 
 _IDS: Final = frozenset({"traceId", "spanId"})
 """What JSON has as hexadecimal digits. Source: OTLP 1.9, JSON Protobuf Encoding."""
+_BESIDE: Final = frozenset({1, 3})
+"""Fields of a part, and of a scope, beside their list: the resource or scope, and the URL of a schema."""
 _DEPTH: Final = 64
 """How deep values may be nested. Source: 100, protobuf's own bound."""
 _UNSOUND: Final = (ParseError, ValueError, TypeError, AttributeError, RecursionError)
@@ -105,7 +107,7 @@ def _around(message: memoryview, *, lenient: bool = False) -> bytes:
     found: list[bytes] = []
     try:
         for number, data in fields(message):
-            if number != 2 and number < 16:  # noqa: PLR2004  # the list; the others are one byte of tag
+            if number in _BESIDE:
                 found.append(write_field(number, bytes(data)))
     except BrokenError:
         if not lenient:

@@ -25,6 +25,10 @@ RECORDS: Final = 65_536
 """Records of one request: what is read of them holds up the interpreter for a fraction of a second."""
 
 
+_FRAMING: Final = 8
+"""Bytes of a tag and a length, at most."""
+
+
 class Reason(StrEnum):
     """Why a record was rejected."""
 
@@ -90,48 +94,54 @@ def read(body: bytes, signal: Signal, owner: Callable[[str], bytes], *, is_json:
 
 
 class _Reader:
-    """Looks at pieces, one after the other; what is around many of them once."""
+    """Looks at pieces, one after the other; at what is around many of them once."""
 
     def __init__(self, signal: Signal, owner: Callable[[str], bytes]) -> None:
         self._signal = signal
         self._owner = owner
-        self._part: tuple[bytes | None, bytes | Reason] = None, Reason.MALFORMED
-        self._scope: tuple[bytes | None, Reason | None] = None, Reason.MALFORMED
+        self._part = _Around(signal.part, None)
+        self._scope = _Around(signal.scope, None)
+        self._uid = b""
         self.reading = Reading()
         self.records = 0
 
     def add(self, piece: Piece) -> None:
         """Keep a piece, or reject it."""
-        item = None if piece.data is None else _parse(self._signal.item, piece.data)
+        if piece.part is not self._part.data:
+            self._part = _Around(self._signal.part, piece.part)
+            self._uid = self._owner(_name_of(self._part.message))
+        if piece.scope is not self._scope.data:
+            self._scope = _Around(self._signal.scope, piece.scope)
+        data = piece.data or b""
+        item = None if piece.data is None else _parse(self._signal.item, data)
         count = 1 if item is None else self._signal.count(item)
         self.records += count
-        owner, fault = self._owner_of(piece.part), self._fault_of(piece.scope)
-        if item is None or isinstance(owner, Reason) or fault is not None:
-            reason = Reason.MALFORMED if item is None else fault or owner
-            self.reading.rejected[Reason(reason)] += count
+        fault = Reason.MALFORMED if item is None else self._part.fault or self._scope.fault
+        if fault is not None:
+            self.reading.rejected[fault] += count
             return
-        for data, points in self._divide(piece.data or b"", item, count):
-            self.reading.items.append(Item(owner, piece.part or b"", piece.scope or b"", data, points))
+        for part, points in self._divide(data, item, count):
+            around = piece.part or b"", piece.scope or b""
+            self.reading.items.append(Item(self._uid, *around, part, points))
 
     def _divide(self, data: bytes, item: Any, count: int) -> Iterator[tuple[bytes, int]]:
-        """Yield an item, or a large metric's points in several; count what is too large."""
-        if len(data) <= RECORD:
-            if count:
-                yield data, count
-        elif self._signal.item is not type(item) or not hasattr(item, "WhichOneof") or count <= 1:
-            self.reading.rejected[Reason.LARGE] += max(1, count)
-        else:
+        """Yield an item, or the points of a large metric in several; what is too large is rejected."""
+        if len(data) > RECORD and count > 1:
             yield from self._divide_points(item)
+        elif len(data) > RECORD:
+            self.reading.rejected[Reason.LARGE] += 1
+        elif count:
+            yield data, count
 
     def _divide_points(self, metric: Any) -> Iterator[tuple[bytes, int]]:
         kind = metric.WhichOneof("data")
         points = list(getattr(metric, kind).data_points)
         del getattr(metric, kind).data_points[:]
-        room = RECORD - metric.ByteSize()
+        room = RECORD - metric.ByteSize() - _FRAMING
         taken: list[Any] = []
         size = 0
         for point in points:
-            one = point.ByteSize() + 8
+            one = point.ByteSize() + _FRAMING
             if one > room:
                 self.reading.rejected[Reason.LARGE] += 1
                 continue
@@ -143,26 +153,27 @@ class _Reader:
         if taken:
             yield _with_points(metric, kind, taken)
 
-    def _owner_of(self, part: bytes | None) -> bytes | Reason:
-        if part is None or part is not self._part[0]:
-            self._part = part, self._find_owner(part)
-        return self._part[1]
 
-    def _find_owner(self, part: bytes | None) -> bytes | Reason:
-        if part is not None and len(part) > AROUND:
-            return Reason.LARGE
-        found = None if part is None else _parse(self._signal.part, part)
-        if found is None:
-            return Reason.MALFORMED
-        named = (one.value.string_value for one in found.resource.attributes if one.key == "service.instance.id")
-        return self._owner(next(named, ""))
+class _Around:
+    """What stands around records.
 
-    def _fault_of(self, scope: bytes | None) -> Reason | None:
-        if scope is None or scope is not self._scope[0]:
-            fault = Reason.LARGE if scope is not None and len(scope) > AROUND else None
-            is_sound = scope is not None and (fault or _parse(self._signal.scope, scope) is not None)
-            self._scope = scope, fault if is_sound else Reason.MALFORMED
-        return self._scope[1]
+    Attributes:
+        data: As it came, encoded; None if it could not be read.
+        message: Parsed; None if it is malformed, or too large.
+        fault: Why the records in it are rejected; None if they are not.
+    """
+
+    def __init__(self, kind: Any, data: bytes | None) -> None:
+        self.data = data
+        is_large = data is not None and len(data) > AROUND
+        self.message = None if data is None or is_large else _parse(kind, data)
+        self.fault = Reason.LARGE if is_large else Reason.MALFORMED if self.message is None else None
+
+
+def _name_of(part: Any) -> str:
+    """Return the ``service.instance.id`` of a part; empty if it has none."""
+    attributes = () if part is None else part.resource.attributes
+    return next((one.value.string_value for one in attributes if one.key == "service.instance.id"), "")
 
 
 def _with_points(metric: Any, kind: str, points: list[Any]) -> tuple[bytes, int]:

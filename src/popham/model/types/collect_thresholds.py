@@ -33,7 +33,11 @@ THRESHOLD: Final[Mapping[str, Any]] = {
     "additionalProperties": False,
     "required": ["name", "item"],
     "properties": {
-        "name": {"type": "string", "pattern": f"^{NAME.pattern}$", "description": "what its alerts are known by"},
+        "name": {
+            "type": "string",
+            "pattern": f"^{NAME.pattern}$",
+            "description": "what its alerts are known by",
+        },
         "item": {
             "type": "string",
             "pattern": r"^[A-Za-z][A-Za-z0-9_.-]{0,254}$",

@@ -101,7 +101,7 @@ class Admission(_message.Message):
     def __init__(self, state: _Optional[_Union[Admission.State, str]] = ..., retry_after_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Standing(_message.Message):
-    __slots__ = ("stream", "epoch", "newest", "next", "last", "ranges", "boots", "credit", "retry_after_seconds")
+    __slots__ = ("stream", "epoch", "newest", "next", "last", "ranges", "boots", "credit", "retry_after_seconds", "refused")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +111,7 @@ class Standing(_message.Message):
     BOOTS_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     stream: str
     epoch: int
     newest: int
@@ -120,7 +121,8 @@ class Standing(_message.Message):
     boots: _containers.RepeatedCompositeFieldContainer[StreamBoot]
     credit: int
     retry_after_seconds: float
-    def __init__(self, stream: _Optional[str] = ..., epoch: _Optional[int] = ..., newest: _Optional[int] = ..., next: _Optional[int] = ..., last: _Optional[bytes] = ..., ranges: _Optional[_Iterable[_Union[StreamRange, _Mapping]]] = ..., boots: _Optional[_Iterable[_Union[StreamBoot, _Mapping]]] = ..., credit: _Optional[int] = ..., retry_after_seconds: _Optional[float] = ...) -> None: ...
+    refused: bool
+    def __init__(self, stream: _Optional[str] = ..., epoch: _Optional[int] = ..., newest: _Optional[int] = ..., next: _Optional[int] = ..., last: _Optional[bytes] = ..., ranges: _Optional[_Iterable[_Union[StreamRange, _Mapping]]] = ..., boots: _Optional[_Iterable[_Union[StreamBoot, _Mapping]]] = ..., credit: _Optional[int] = ..., retry_after_seconds: _Optional[float] = ..., refused: _Optional[bool] = ...) -> None: ...
 
 class StreamRange(_message.Message):
     __slots__ = ("first", "end", "last")

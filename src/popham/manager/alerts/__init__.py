@@ -1,0 +1,1 @@
+"""What is not as it should be with agents: found, kept, and told."""
