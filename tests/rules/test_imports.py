@@ -136,7 +136,8 @@ def test_every_third_party_import_is_declared(modules, root):
             continue
         for line, name in imported(module, set()):
             top = name.split(".")[0]
-            if top in sys.stdlib_module_names or top in {"popham", "__future__"}:
+            # ``compression`` is the standard library's since 3.14.
+            if top in sys.stdlib_module_names or top in {"popham", "__future__", "compression"}:
                 continue
             dists = {owner.lower().replace("_", "-") for owner in owners.get(top, [top])}
             dists |= {"protobuf"} if name.startswith("google.protobuf") else set()

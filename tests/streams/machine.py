@@ -139,6 +139,5 @@ class Machine:
         assert 0 <= unowed - len(missing) <= uncertain, f"missing: {missing[:10]}, lost: {self.lost}"
 
     def check_counts(self):
-        """Both ends count the same."""
-        here = {str(cause): count for cause, count in self.spool.lost.items()}
-        assert self.lost == here, f"{self.lost} there, {here} here"
+        """What upstream was told to be lost is counted here too; what it has may be, where a crash forgot that."""
+        assert self.lost <= Counter({str(cause): count for cause, count in self.spool.lost.items()})

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from popham.streams.frame import Cause
 from popham.streams.limits import Limits
+from popham.streams.note import NAME
 
 from .machine import FOLDER, Machine
 
@@ -112,6 +113,12 @@ class SpoolAndReceiver(RuleBasedStateMachine):
         if found:
             name, size = machine.rng.choice(found)
             machine.disk.damage(FOLDER / name, machine.rng.randrange(size), machine.rng.randint(1, 255))
+
+    @rule(at=st.integers(0, 300))
+    def the_note_rots(self, at):
+        disk, path = self.machine.disk, FOLDER / NAME
+        if NAME in disk.names(FOLDER):
+            disk.damage(path, at % disk.size(path), 1)
 
     @rule(seconds=st.sampled_from([-1e9, -3600.0, 3600.0, 1e9]))
     def the_clock_jumps(self, seconds):

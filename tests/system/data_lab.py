@@ -41,7 +41,7 @@ metadata: {{name: {name}}}
 spec: {{address: 127.0.0.1, port: {port}}}
 ---
 """
-PAGE = 5000
+PAGE = 1000
 BURST = 20
 """Lines that are written to each log at once while processes are killed."""
 MOMENT = 0.3

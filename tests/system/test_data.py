@@ -30,6 +30,8 @@ def test_rel_27_a_log_that_is_rotated_while_it_is_read_comes_whole_and_once(lab,
     """By rename, with a writer that goes on for a while with what it has open, and by copying and truncating."""
     log = lab.log(name)
     lab.count_on(name, 50)
+    lab.check_counted(name)
+    lab.count_on(name, 50)
     with log.open("ab") as old:
         log.rename(log.with_suffix(".1"))
         lab.count_on(name, 50)
@@ -41,3 +43,71 @@ def test_rel_27_a_log_that_is_rotated_while_it_is_read_comes_whole_and_once(lab,
     os.truncate(log, 0)
     lab.count_on(name, 50)
     assert len(lab.check_counted(name)) == lab.written[name]
+
+
+def test_rel_12_what_is_odd_in_a_log_is_kept_and_its_neighbours_arrive(lab):
+    """NUL bytes, broken UTF-8, a line of 20 MB, which is cut and says so; and 10,000 lines at once."""
+    name = "dials"
+    before = lab.stored(name)
+    lab.write(name, *ODD, b"begin " + b"y" * GIANT, b"end")
+    first, count = lab.written[name], 10_000
+    lab.count_on(name, count)
+    lab.until_all(name, before + len(ODD) + 2 + count)
+    to = lab.fleet.folder / "lines.jsonl"
+    lab.fleet.popham("data", "export", "logs", name, "-o", "jsonl", "--to", str(to))
+    rows = [json.loads(line) for line in to.read_text().splitlines()]
+    bodies = [row["body"] for row in rows]
+    at = bodies.index(READ[0])
+    assert tuple(bodies[at : at + len(READ)]) == READ
+    giant = rows[at + len(READ)]
+    assert giant["body"].startswith("begin y")
+    assert len(giant["body"]) + giant["attributes"]["popham.cut"] == len("begin ") + GIANT
+    assert bodies[at + len(READ) + 1 :] == ["end", *map(numbered, range(first, first + count))]
+
+
+def test_f_l7_upload_off_keeps_everything_on_the_machine_and_on_sends_it(lab):
+    name, settings = "reached", f'preset: "{CELLS["reached"]}", heartbeat: 1s, spread: off'
+    lab.define(name, f"{{{settings}, upload: off}}")
+    before = lab.stored(name)
+    lab.count_on(name, 40)
+    lab.fleet.until(lambda: lab.waiting(name) == 40, "they are kept")
+    lab.fleet.popham("op", "collect", name, "-w", "--timeout", "30s")
+    assert (lab.stored(name), lab.waiting(name), lab.summary(name)["flow"]) == (before, 40, "kept")
+    lab.define(name, f"{{{settings}}}")
+    lab.check_counted(name)
+    lab.fleet.until(lambda: not lab.waiting(name), "it is told that they are stored")
+
+
+def test_f_l7_data_come_by_the_agents_own_dial_while_orders_come_by_visits(lab):
+    name, fleet = "visited", lab.fleet
+    usual = 'preset: "Pull by visit", heartbeat: {}, spread: off'
+    lab.define(name, f"{{{usual.format('1h')}, data: {{preset: Push}}}}")
+    visited = lab[name].view["visit"]["last"]
+    lab.count_on(name, 40)
+    lab.check_counted(name)
+    view = lab[name].view
+    assert (view["mode"], view["dialer"], view["fallback"]) == ("pull", "manager", "")
+    assert view["visit"]["last"] == visited, "no visit brought them"
+    fleet.client.check_in([name])
+    fleet.until(lambda: lab[name].view["visit"]["last"] > visited, "an order makes a visit")
+    lab.define(name)
+
+
+def test_f_c5_who_follows_sees_a_line_after_it_was_written(lab):
+    fleet = lab.fleet
+    process = fleet.start("logs", "-f", "held", "reached", log="followed.out")
+    followed = fleet.folder / "followed.out"
+    fleet.until(lambda: numbered(lab.written["held"] - 1) in followed.read_text(), "it shows the newest")
+    for name in ("held", "reached"):
+        lab.write(name, f"man overboard, says {name}")
+        fleet.until(lambda name=name: f"overboard, says {name}" in followed.read_text(), "it is shown")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+
+
+def test_f_c3_rel_29_rel_1_nothing_is_lost_or_doubled_where_agents_and_manager_are_killed(lab):
+    storm = Storm(lab, seed=8)
+    storm.rage(KILLS)
+    assert sum(storm.killed.values()) == KILLS
+    for name in CELLS:
+        lab.check_counted(name)

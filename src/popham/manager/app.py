@@ -166,6 +166,7 @@ class Manager:
             reported=lambda record: self.visits.reported(record),  # noqa: PLW0108  # made later
             ordering=self.operations,
             intake=self.records.intake,
+            otlp=self.records.otlp,
         )
 
     def _load(self) -> Load:
@@ -187,6 +188,7 @@ class Manager:
             self.lag,
             self.visits,
             self.operations,
+            self.records,
             links=self.listener.links,
             link_rate=self.listener.link_rate.per_second,
             waiting=self._store.waiting,

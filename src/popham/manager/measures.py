@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from popham.manager.census import Census, Place
+from popham.manager.intake.views import IntakeView
 from popham.manager.lag import Lag
 from popham.manager.operations.register import Register
+from popham.manager.records import Records
 from popham.manager.visits import Visits
 from popham.upstream.hub import Hub
 
@@ -34,6 +37,9 @@ class Measures:
         dialled: Links that this Manager opened, and holds.
         ordered: State → open targets of operations.
         results: State → targets of operations that came to this end since the start.
+        intake: How the intake of each stream is.
+        ingested: Stream → records that became durable since the start.
+        dropped: Reason → records that agents had to drop, or that were rejected, since the start.
     """
 
     agents: Mapping[Place, int] = field(default_factory=dict)
@@ -51,6 +57,9 @@ class Measures:
     dialled: int = 0
     ordered: Mapping[str, int] = field(default_factory=dict)
     results: Mapping[str, int] = field(default_factory=dict)
+    intake: Sequence[IntakeView] = ()
+    ingested: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 def measure(
@@ -59,6 +68,7 @@ def measure(
     lag: Lag,
     visits: Visits,
     operations: Register,
+    records: Records,
     *,
     links: int,
     link_rate: float,
@@ -66,6 +76,7 @@ def measure(
     turned_away: int = 0,
 ) -> Measures:
     """Return the numbers as they are; cheap, however many agents there are."""
+    totals = records.intake.totals()
     return Measures(
         agents=census.look(),
         messages=hub.counts.by_way(),
@@ -82,4 +93,7 @@ def measure(
         dialled=visits.visitor.held,
         ordered=operations.open,
         results=dict(operations.ended),
+        intake=records.views(),
+        ingested={stream: total.taken for stream, total in totals.items()},
+        dropped=sum((total.dropped for total in totals.values()), Counter(records.otlp.rejected)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from popham.clock import Clock
 from popham.manager.book import ManagerBook
 from popham.manager.data.data import Data
 from popham.manager.intake.intake import Intake
+from popham.manager.intake.views import IntakeView
+from popham.manager.otlp.otlp import Otlp
 from popham.manager.settings import ManagerSettings
 from popham.manager.summary.summary import Summary
 from popham.store.data_rows import EventRow
 from popham.store.seam import Store
 from popham.streams.disk import SystemDisk
+from popham.streams.frame import Stream
 
 FOLDER = "data"
 """Folder of the state directory that has all of it."""
@@ -25,6 +29,7 @@ class Records:
 
     Attributes:
         intake: Takes them.
+        otlp: Takes those that come as plain OTLP.
         data: Keeps logs and metrics to be read.
         summary: Makes the summary window, and what came of it over time.
     """
@@ -55,6 +60,7 @@ class Records:
         self.intake = Intake(
             folder / "intake", store, clock, limits=settings.intake.bounds(), draw=draw, disk=SystemDisk()
         )
+        self.otlp = Otlp(self.intake, clock)
         self.data = Data(folder, self.intake.segments, settings.data, clock)
         self.summary = Summary(
             store,
@@ -67,6 +73,11 @@ class Records:
             keepalive=settings.limits.keepalive,
             told=told,
         )
+
+    def views(self) -> tuple[IntakeView, ...]:
+        """Return how the intake of each stream is, with what is kept of it in files."""
+        found = self.intake.views()
+        return tuple(replace(view, kept=self.data.kept(Stream(view.name))) for view in found)
 
     async def begin(self) -> None:
         """Read how far everything is. Raises StateError."""

@@ -14,6 +14,7 @@ from popham.errors import StateError
 from popham.manager import inventory
 from popham.manager.agent_definition_service import AgentDefinitionService
 from popham.manager.agent_service import PAGE_MAX
+from popham.manager.alerts.service import AlertService
 from popham.manager.data.service import DataService
 from popham.manager.digests import hide_in_audit, sees_digests
 from popham.manager.grant import Grant, Permission, require
@@ -37,7 +38,9 @@ from popham.store.seam import Reading, Writing
 from popham.streams.frame import Stream
 
 
-class ManagerService(AgentDefinitionService, DataService, GrantService, OperationService, SummaryService):
+class ManagerService(
+    AgentDefinitionService, AlertService, DataService, GrantService, OperationService, SummaryService
+):
     """The Manager's methods. One per process; safe to call from many tasks."""
 
     def measure(self, grant: Grant) -> Measures:

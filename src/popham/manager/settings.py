@@ -12,6 +12,7 @@ import msgspec
 
 from popham.config import load
 from popham.errors import ConfigError
+from popham.manager.alerts.settings import AlertsSettings
 from popham.manager.data.settings import DataSettings
 from popham.manager.intake.limits import Limits as IntakeLimits
 from popham.manager.publishing import ASK_ABOVE
@@ -171,6 +172,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         visits: How agents are visited.
         intake: What the data of agents may use.
         data: How much of it is kept.
+        alerts: When something is wrong with an agent, and who is told.
     """
 
     state: str = DEFAULT_STATE
@@ -183,6 +185,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     visits: VisitsSettings = VisitsSettings()
     intake: IntakeSettings = IntakeSettings()
     data: DataSettings = DataSettings()
+    alerts: AlertsSettings = AlertsSettings()
 
 
 @dataclass(frozen=True, slots=True)

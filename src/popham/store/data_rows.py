@@ -77,12 +77,12 @@ class AlertRow:
 
     Attributes:
         uid: Which agent.
-        item: What is watched, such as ``system.filesystem.utilization``, ``overdue`` or ``lagging``.
+        item: What is watched, such as ``system.filesystem.utilization``, ``presence`` or ``lagging``.
         resource: Which of them, such as ``/var``; empty for the only one.
         state: ``warning``, ``error`` or ``recovered``.
         since: When it came into this state.
         number: Of the event that said so.
-        body: JSON: text, value, threshold, and what was told to whom.
+        body: JSON: text, value, bound, thresholds, and what was told to whom.
     """
 
     uid: str
@@ -111,7 +111,7 @@ class DeliveryRow:
     """Something that is to be told over a route, in the order of the numbers.
 
     Attributes:
-        number: Of the event.
+        number: Of the same row of numbers as events; the order in which they are told.
         route: Name of the route.
         at: When it is to be tried next.
         attempts: How often it was tried.

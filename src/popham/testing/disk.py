@@ -33,6 +33,7 @@ class LazyDisk:
         fails_on: Whether all calls after that fail, too.
         ends_at: The call in which the process ends, counted likewise; 0 for none.
         left: Bytes that can still be written; None for any number.
+        quota: Bytes of all files together; None for any number.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,13 @@ class LazyDisk:
         self.fails_on = False
         self.ends_at = 0
         self.left: int | None = None
+        self.quota: int | None = None
         self._files: dict[Path, _File] = {}
+
+    @property
+    def used(self) -> int:
+        """Bytes of all files together."""
+        return sum(map(len, self.copy().values()))
 
     # Faults.
 
@@ -107,6 +114,8 @@ class LazyDisk:
         return file.now
 
     def _spend(self, count: int) -> None:
+        if self.quota is not None and self.used + count > self.quota:
+            raise OSError(errno.ENOSPC, "no space left on the made-up disk")
         if self.left is not None:
             if count > self.left:
                 raise OSError(errno.ENOSPC, "no space left on the made-up disk")

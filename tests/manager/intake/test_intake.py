@@ -119,6 +119,9 @@ async def test_losses_are_counted_by_cause_and_what_is_known_is_told(rig):
         assert (known.stored, known.lost, known.waiting, known.skew) == (1, {"age": 7}, 3, -3.0)
         assert (known.epoch, known.received) == (1, NOW)
         assert intake.views()[3].lost == {"age": 7}
+        await intake.forget("75" * 16)
+        total = intake.totals()[Stream.LOGS]
+        assert (total.stored, total.taken, total.dropped) == (0, 1, {"age": 7})
 
 
 @pytest.mark.parametrize("now", [float("nan"), float("inf"), -1e300])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from tests.manager.intake.framing import Sender
@@ -12,6 +13,7 @@ from popham.errors import LinkError, StateError
 from popham.manager.intake.intake import Intake
 from popham.manager.intake.limits import Limits
 from popham.manager.intake.position import BEGINNING, Position
+from popham.manager.intake.stamp import encode_stamp
 from popham.store.memory import MemoryStore
 from popham.streams.frame import Stream
 
@@ -265,3 +267,56 @@ async def test_a_note_is_dated_by_nothing_but_positions(rig):
     rig.clock.time = NOW - 10 * 86_400
     async with rig.intake() as intake:
         assert (await intake.standing(record(), Stream.LOGS)).next == 3
+
+
+def lie(sender, mark=b"PFr1PFr1"):
+    """Return a payload of what looks like frames of another agent, as they stand in a segment."""
+    inner = encode_stamp(mark, NOW, None) + Sender(uid=b"v" * 16).frame(b"a lie").encode()
+    return inner * 1500 + b"%d" % sender.next
+
+
+async def test_sec_29_frames_in_a_payload_are_none_wherever_a_reader_begins_and_ends(rig):
+    async with rig.intake() as intake:
+        sender = Sender()
+        frames = [sender.frame(lie(sender)) for _ in range(6)]
+        for frame in frames:
+            await send(intake, [frame])
+        for limit in (1, 1 << 20, 3 << 20):
+            assert [entry.frame.head for entry in entries(intake, limit=limit)] == [one.head for one in frames]
+        assert intake.views()[3].damaged == 0
+
+
+@pytest.mark.parametrize("torn", [100, 150, 100_000])
+async def test_sec_29_frames_in_a_payload_are_none_where_a_crash_tore_it_or_it_rotted(rig, torn):
+    intake = await rig.begin()
+    sender = Sender()
+    frames = await fill(intake, sender, 1)
+    frames.append(sender.frame(lie(sender)))
+    await send(intake, frames[1:])
+    frames += await fill(intake, sender, 1)
+    (file,) = [file for path, file in rig.disk.files.items() if path.parent == LOGS]
+    at = file.data.index(frames[1].head.digest)
+    file.data = file.durable = file.data[:at] + b"\xff" + file.data[at + 1 :]
+    rig.disk.torn, rig.disk.fails = torn, rig.disk.calls + 2
+    with pytest.raises(StateError):
+        await send(intake, [sender.frame(lie(sender))])
+    await asyncio.to_thread(intake._worker.close)
+    rig.disk.crash()
+    rig.store = MemoryStore()
+    async with rig.intake() as intake:
+        assert [entry.frame.head for entry in entries(intake)] == [frames[0].head, frames[2].head]
+        assert intake.known(UUID(bytes=b"v" * 16).hex) == {}
+
+
+async def test_rel_1_a_segment_that_begins_with_zeros_after_a_power_cut_is_begun_anew(rig):
+    intake = await rig.begin()
+    await intake.close()
+    path = LOGS / "0000000000000001.seg"
+    rig.disk.append(path, [bytes(500) + lie(Sender(), bytes(8))], 0)
+    rig.disk.sync(path)
+    async with rig.intake() as intake:
+        frames = await fill(intake, Sender())
+        assert [entry.frame for entry in entries(intake)] == frames
+    rig.store = MemoryStore()
+    async with rig.intake() as intake:
+        assert [entry.frame for entry in entries(intake)] == frames

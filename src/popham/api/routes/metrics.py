@@ -7,7 +7,7 @@ answer stays small however large the fleet is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from fastapi import APIRouter, Response
 from prometheus_client.core import (
@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from popham import __version__
 from popham.api.depends import Granted, Service
+from popham.manager.intake.views import IntakeView
 from popham.manager.measures import Measures
 
 router = APIRouter(tags=["health"])
@@ -91,6 +92,9 @@ class _Snapshot(Collector):
         yield left_out
         yield from _of_visits(found)
         yield from _of_operations(found)
+        yield from _of_records(found)
+        for view in (_of_queues, _of_segments, _of_readers, _of_files):
+            yield from view(found.intake)
         yield GaugeMetricFamily("popham_links", "Held links", value=found.links)
         yield GaugeMetricFamily(
             "popham_links_admitted_per_second", "New links admitted in a second", value=found.link_rate
@@ -124,3 +128,83 @@ def _of_operations(found: Measures) -> Iterator[Metric]:
     for state, count in sorted(found.results.items()):
         results.add_metric([state], count)
     yield results
+
+
+def _of_records(found: Measures) -> Iterator[Metric]:
+    records = CounterMetricFamily(
+        "popham_ingest_records", "Records of agents that became durable", labels=["signal"]
+    )
+    for signal, count in found.ingested.items():
+        records.add_metric([signal], count)
+    yield records
+    dropped = CounterMetricFamily(
+        "popham_ingest_dropped", "Records that agents had to drop, or that were rejected", labels=["reason"]
+    )
+    for reason, count in sorted(found.dropped.items()):
+        dropped.add_metric([reason], count)
+    yield dropped
+    refused = CounterMetricFamily(
+        "popham_ingest_refused", "Requests with records that were refused", labels=["signal", "reason"]
+    )
+    for view in found.intake:
+        for reason, count in sorted(view.refused.items()):
+            refused.add_metric([view.name, reason], count)
+    yield refused
+
+
+def _of_queues(intake: Iterable[IntakeView]) -> Iterator[Metric]:
+    depth, size, age = _gauges(
+        ("popham_ingest_queue_records", "Records that wait for the disk"),
+        ("popham_ingest_queue_bytes", "Bytes of records that wait for the disk"),
+        ("popham_ingest_queue_seconds", "Seconds that the oldest record waits for the disk"),
+    )
+    for view in intake:
+        depth.add_metric([view.name], view.queued)
+        size.add_metric([view.name], view.queued_bytes)
+        age.add_metric([view.name], view.oldest)
+    yield from (depth, size, age)
+
+
+def _of_segments(intake: Iterable[IntakeView]) -> Iterator[Metric]:
+    count, size, damaged = _gauges(
+        ("popham_segments", "Segments of the intake"),
+        ("popham_segments_bytes", "Bytes of the intake's segments"),
+        ("popham_segments_damaged", "Places in the intake's segments that are not what was written"),
+    )
+    for view in intake:
+        count.add_metric([view.name], view.segments)
+        size.add_metric([view.name], view.bytes)
+        damaged.add_metric([view.name], view.damaged)
+    yield from (count, size, damaged)
+
+
+def _of_readers(intake: Iterable[IntakeView]) -> Iterator[Metric]:
+    seconds, size = _gauges(
+        ("popham_reader_lag_seconds", "Seconds that the oldest record waits for a reader"),
+        ("popham_reader_lag_bytes", "Bytes of segments that a reader has not read"),
+        more=("reader",),
+    )
+    for view in intake:
+        for reader in view.readers:
+            seconds.add_metric([view.name, reader.name], reader.seconds)
+            size.add_metric([view.name, reader.name], reader.bytes)
+    yield from (seconds, size)
+
+
+def _of_files(intake: Iterable[IntakeView]) -> Iterator[Metric]:
+    count, size, records = _gauges(
+        ("popham_files", "Parquet files of records"),
+        ("popham_files_bytes", "Bytes of the Parquet files"),
+        ("popham_files_records", "Records in the Parquet files"),
+    )
+    for view in intake:
+        if view.kept is not None:
+            count.add_metric([view.name], view.kept.files)
+            size.add_metric([view.name], view.kept.bytes)
+            records.add_metric([view.name], view.kept.records)
+    yield from (count, size, records)
+
+
+def _gauges(*named: tuple[str, str], more: tuple[str, ...] = ()) -> Iterator[GaugeMetricFamily]:
+    """Yield gauges of these names and texts, by signal."""
+    return (GaugeMetricFamily(name, text, labels=["signal", *more]) for name, text in named)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from popham.errors import ConfigError
+from popham.errors import ConfigError, DefinitionError
 from popham.model.names import NAME
 from popham.model.selector import parse_selector
 from popham.net.post import check_target
@@ -37,8 +37,8 @@ class _Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Refuse a selector that is none."""
         try:
             parse_selector(self.selector)
-        except Exception as error:
-            raise ValueError(f"selector: {error}") from None
+        except DefinitionError as error:
+            raise ValueError(f"selector: {error.problem}; {error.hint}") from None
 
 
 class LogRoute(_Route, frozen=True, kw_only=True, tag="log"):

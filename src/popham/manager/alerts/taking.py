@@ -23,6 +23,9 @@ POSITION: Final = "alerts.number"
 BATCH: Final = 200
 """Events, or alerts, of one transaction; and so the most that one delivery has."""
 
+ALERTS_MAX: Final = 5000
+"""Alerts that are kept of one agent; its thresholds have fewer states."""
+
 
 class Route(Protocol):
     """Whom alerts are told; :class:`popham.manager.alerts.settings.LogRoute` is one."""
@@ -161,6 +164,8 @@ def take_events(
         if event.uid not in known:
             known[event.uid] = {one.key: one for one in map(Alert.of, _all_of(tx, event.uid))}
         key = (event.uid, said.item, said.resource)
+        if key not in known[event.uid] and len(known[event.uid]) >= ALERTS_MAX:
+            continue
         before = known[event.uid].get(key) or Alert(uid=key[0], item=key[1], resource=key[2])
         after = before.follow(said, event)
         if after is not before:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from popham.manager.intake.reading import Segments
 from popham.manager.intake.recovery import recover
 from popham.manager.intake.room import Room
 from popham.manager.intake.shelf import Shelf
-from popham.manager.intake.standings import Standings
+from popham.manager.intake.standings import Standings, Total
 from popham.manager.intake.views import IntakeView, Known
 from popham.manager.intake.waiting import SHARE, Queue
 from popham.manager.intake.worker import Worker
@@ -212,6 +212,10 @@ class Intake:
             if known is not None:
                 found[stream] = known
         return found
+
+    def totals(self) -> Mapping[Stream, Total]:
+        """Return what became of the records of each stream, of all agents."""
+        return {stream: part.standings.total for stream, part in self._writer.parts.items()}
 
     def views(self) -> tuple[IntakeView, ...]:
         """Return how the intake of each stream is."""

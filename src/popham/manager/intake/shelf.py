@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from popham.manager.intake.cache import Note
 from popham.manager.intake.extent import Extent
 from popham.manager.intake.position import BEGINNING, Position
-from popham.manager.intake.stamp import STAMP, decode_stamp
+from popham.manager.intake.stamp import MARK, STAMP, decode_stamp
 from popham.streams.disk import Disk
 from popham.streams.frame import FRAME_LIMIT, Frame, Head
 from popham.streams.kept import SUFFIX, segment_name
@@ -43,12 +44,19 @@ class Shelf:
 
     Attributes:
         extent: Which segments there are, and how far they are durable.
+        begun: The place after the last frame that was there at the start.
     """
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    def __init__(
+        self, folder: Path, disk: Disk, *, token: Callable[[], bytes] = lambda: secrets.token_bytes(MARK)
+    ) -> None:
+        """Keep segments in ``folder``; ``token`` draws their marks."""
         self.extent = Extent()
+        self.begun = BEGINNING
         self._folder = folder
         self._disk = disk
+        self._token = token
+        self._marks: dict[int, bytes] = {}
         self._pending = 0
         self._rotten: set[Position] = set()
 
@@ -71,11 +79,18 @@ class Shelf:
             yield from self._recover(number, is_last=number == max(sizes))
         if self.extent.end.segment < max(begin.segment, 1):
             self.extent.begin(max(begin.segment, 1))
+        self.begun = self.extent.end
 
     @property
     def is_whole(self) -> bool:
         """Return whether nothing was deleted yet."""
         return min(self.extent.segments, default=1) == 1
+
+    @property
+    def mark(self) -> bytes:
+        """Return what the stamps of the next frames have to begin with. Raises OSError."""
+        end = self.extent.end
+        return self._mark(end.segment) if end.at else self._marks.setdefault(end.segment, self._token())
 
     def append(self, chunks: list[bytes | memoryview]) -> None:
         """Write at the end; :meth:`sync` makes it durable. Raises OSError; nothing is written then."""
@@ -110,6 +125,7 @@ class Shelf:
             if number < below and segment.until < before:
                 self._disk.remove(self._path(number))
                 self.extent.remove(number)
+                self._marks.pop(number, None)
 
     def read(self, after: Position, *, limit: int) -> list[Taken]:
         """Return frames after a place, with the place after each, when it came, and the skew then.
@@ -140,7 +156,7 @@ class Shelf:
 
     def _read(self, data: bytes, at: Position, *, is_end: bool) -> tuple[list[Taken], int]:
         """Return the frames in what was read, and how many bytes of it need not be read again."""
-        scanned = scan(data, stamp=STAMP)
+        scanned = scan(data, stamp=STAMP, mark=self._mark(at.segment))
         used = len(data) if is_end else max(scanned.end, len(data) - _OVERLAP)
         for begin, end in scanned.damaged:
             if begin < scanned.end or used > scanned.end:
@@ -160,7 +176,7 @@ class Shelf:
         known = self.extent.segments.get(number)
         begin = known.size if known else 0
         data = self._disk.read(path, begin, self._disk.size(path) - begin)
-        scanned = scan(data, stamp=STAMP)
+        scanned = scan(data, stamp=STAMP, mark=self._mark(number))
         whole = [place for place in scanned.places if place.is_whole]
         segment = known or self.extent.begin(number)
         end = len(data)
@@ -179,6 +195,16 @@ class Shelf:
         for first, to in scanned.damaged:
             if first < end:
                 self._note_rot(Position(number, begin + first), to - first)
+
+    def _mark(self, number: int) -> bytes:
+        """Return what the stamps of a segment begin with: its own first bytes. Raises OSError."""
+        found = self._marks.get(number)
+        if found is None:
+            found = self._disk.read(self._path(number), 0, MARK)
+            # Where a power cut left less, or zeros, nothing of it was told to anybody; nothing is found by this.
+            found = found if len(found) == MARK and any(found) else self._token()
+            self._marks[number] = found
+        return found
 
     def _note_rot(self, at: Position, size: int) -> None:
         if at not in self._rotten:

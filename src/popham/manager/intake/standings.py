@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
@@ -69,10 +69,18 @@ _NAMES: Final = tuple(Held(Receiving(Stream.EVENTS, 1)).as_dict())
 
 @dataclass(slots=True)
 class Total:
-    """Of all agents: records that became durable, and cause → records that they had to drop."""
+    """Of all agents, in records.
+
+    Attributes:
+        stored: That became durable.
+        lost: Cause → that they had to drop.
+        taken, dropped: Likewise, of those that were heard of since the start; they never fall.
+    """
 
     stored: int
     lost: Counter[str]
+    taken: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
 
 
 class Standings:

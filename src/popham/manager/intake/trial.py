@@ -35,7 +35,9 @@ class Trial:
         records: Records in them.
     """
 
-    def __init__(self, standings: Standings, verifier: Verifier) -> None:
+    def __init__(self, standings: Standings, verifier: Verifier, mark: bytes) -> None:
+        """Look at pieces; ``mark`` is what their stamps begin with."""
+        self._mark = mark
         self._standings = standings
         self._verifier = verifier
         self._open: dict[tuple[bytes, int], _Open] = {}
@@ -63,8 +65,12 @@ class Trial:
             if not one.is_heard:
                 continue
             receiving = one.held.receiving
-            total.stored += receiving.stored - one.stored
-            total.lost.update({cause: lost - one.lost[cause] for cause, lost in receiving.lost.items()})
+            taken = receiving.stored - one.stored
+            dropped = receiving.lost - one.lost
+            total.stored += taken
+            total.taken += taken
+            total.lost.update(dropped)
+            total.dropped.update(dropped)
             self._standings.keep(uid, one.held)
         for piece in self._new:
             piece.append.taken += piece.records
@@ -87,7 +93,7 @@ class Trial:
         if verdict is not Verdict.HAVE:
             held.receiving.take(head)
             self._new.append(piece)
-            self.chunks += (encode_stamp(append.received, append.skew), piece.frame)
+            self.chunks += (encode_stamp(self._mark, append.received, append.skew), piece.frame)
             self.records += piece.records
         held.received, held.waiting = append.received, append.waiting
         held.skew = held.skew if append.skew is None else append.skew
@@ -101,7 +107,7 @@ class Trial:
         receiving.take(head)
         found.is_heard, found.held.received = True, append.received
         self._new.append(piece)
-        self.chunks += (encode_stamp(append.received, None), head.encode(), piece.frame[HEAD:])
+        self.chunks += (encode_stamp(self._mark, append.received, None), head.encode(), piece.frame[HEAD:])
         self.records += piece.records
 
     def _find(self, uid: bytes, epoch: int) -> _Open:

@@ -111,7 +111,7 @@ class Writer:
     def _append(self, stream: Stream, pieces: list[Piece]) -> Trial | None:
         """Append what is new of a stream; None if the disk is full. Raises OSError."""
         part = self.parts[stream]
-        trial = Trial(part.standings, self._verifier)
+        trial = Trial(part.standings, self._verifier, part.shelf.mark)
         trial.add(pieces)
         if trial.chunks:
             try:
