@@ -18,6 +18,7 @@ from popham.api.problems import render_error, render_fault, render_http, render_
 from popham.api.routes import (
     agent_definitions,
     agents,
+    alerts,
     audit,
     data,
     definitions,
@@ -87,6 +88,7 @@ def create_app(service: ManagerService, *, is_ready: Callable[[], bool] = lambda
         operations.router,
         intake.router,
         summary.router,
+        alerts.router,
         data.router,
         audit.router,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from popham.cli.alerts import alerts
 from popham.cli.columns import (
     AGENT_DEFINITIONS,
     AGENTS,
@@ -95,9 +96,10 @@ NO_INTAKE = "No intake: this Manager serves no agents."
 
 @click.group(cls=NounGroup)
 def get() -> None:
-    """List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens, the summary or the intake."""
+    """List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens, alerts, the summary or the intake."""
 
 
+get.add_command(alerts)
 get.add_command(summary)
 
 

@@ -23,7 +23,7 @@ ENTRIES = {
     "get": Entry(
         "popham.cli.get",
         "get",
-        "List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens, the summary or the intake.",
+        "List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens, alerts, the summary or the intake.",
     ),
     "describe": Entry("popham.cli.describe", "describe", "Show all about one agent, group or policy."),
     "logs": Entry(
@@ -67,6 +67,7 @@ ENTRIES = {
     "grant": Entry(
         "popham.cli.grant", "grant", "Make, list and revoke the API tokens of people and programs."
     ),
+    "silence": Entry("popham.cli.silence", "silence", "Have nobody told of some alerts for a while."),
     "accept": Entry("popham.cli.admission", "accept", "Accept agents into the fleet."),
     "refuse": Entry("popham.cli.admission", "refuse", "Refuse agents that wait to be accepted."),
     "revoke": Entry("popham.cli.admission", "revoke", "Take agents out of the fleet."),

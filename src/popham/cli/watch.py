@@ -98,7 +98,7 @@ def _by_key(items: Sequence[Shown]) -> dict[str, Shown]:
 
 
 def _key(item: Shown) -> str:
-    return str(item.get("uid") or item.get("id") or item.get("name"))
+    return str(item.get("id") or item.get("uid") or item.get("name"))
 
 
 def _still(item: Shown) -> dict[str, object]:

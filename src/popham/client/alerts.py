@@ -14,7 +14,12 @@ class AlertCalls(Transport):
         self, *, ref: str = "", group: str | None = None, selector: str = "", everything: bool = False
     ) -> list[dict[str, Any]]:
         """Return alerts: of one agent, a group and those below, or agents with such labels; the recovered too."""
-        asked = {"agent": ref, "group": group or "", "selector": selector, "all": "true" if everything else ""}
+        asked = {
+            "agent": ref,
+            "group": group or "",
+            "selector": selector,
+            "all": "true" if everything else "",
+        }
         return list(self._pages("/alerts", {key: value for key, value in asked.items() if value}))
 
     def silences(self) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from popham.client.agents import AgentCalls
+from popham.client.alerts import AlertCalls
 from popham.client.data import DataCalls
 from popham.client.drafts import DraftCalls
 from popham.client.grants import GrantCalls
@@ -15,6 +16,7 @@ from popham.client.summary import SummaryCalls
 
 class Client(
     AgentCalls,
+    AlertCalls,
     DataCalls,
     DraftCalls,
     GrantCalls,

@@ -116,10 +116,12 @@ class AlertService(AgentService):
             DefinitionError: ``definition.name``, ``definition.selector`` or ``definition.silence``.
         """
         require(grant, Permission.OPERATE)
-        check_name(name)
+        check_name(name, "silence")
         parse_selector(selector)
         if not SHORTEST <= lifetime <= LONGEST or not message.strip():
-            problem = f"a silence has a message, and lasts {show_duration(SHORTEST)} to {show_duration(LONGEST)}"
+            problem = (
+                f"a silence has a message, and lasts {show_duration(SHORTEST)} to {show_duration(LONGEST)}"
+            )
             raise DefinitionError("silence", problem, "Write --for 2h -m 'why'")
         now = self._clock.now()
         made = Silence(
@@ -140,9 +142,13 @@ class AlertService(AgentService):
             _permit(tx, grant, group)
             held = {row.name: row for row in tx.silences()}
             if name in held and held[name].ends > now:
-                raise ConflictError("silence", f"the silence {name} is on already", f"popham silence end {name}")
+                raise ConflictError(
+                    "silence", f"the silence {name} is on already", f"popham silence end {name}"
+                )
             if len(held) >= SILENCES_MAX and name not in held:
-                raise ConflictError("silence", f"there are {len(held)} silences", "End some: popham silence list")
+                raise ConflictError(
+                    "silence", f"there are {len(held)} silences", "End some: popham silence list"
+                )
             tx.put_silence(made.row())
             note(tx, grant, "silence.create", f"silence/{name}", now=now, after=asdict(made))
 
@@ -168,7 +174,15 @@ class AlertService(AgentService):
             _permit(tx, grant, found.group)
             ended = replace(found, ends=now)
             tx.put_silence(ended.row())
-            note(tx, grant, "silence.end", f"silence/{name}", now=now, before=asdict(found), after=asdict(ended))
+            note(
+                tx,
+                grant,
+                "silence.end",
+                f"silence/{name}",
+                now=now,
+                before=asdict(found),
+                after=asdict(ended),
+            )
             return ended
 
         ended = await self._store.write(work)
@@ -182,7 +196,7 @@ def _permit(tx: Reading, grant: Grant, group: str) -> None:
 
 
 def _id(row: AlertRow) -> str:
-    return f"{row.uid} {row.item} {row.resource}".rstrip()
+    return " ".join(filter(None, (row.uid, row.item, row.resource)))
 
 
 def _view(row: AlertRow, who: Who, silences: Sequence[Silence]) -> AlertView:
