@@ -24,6 +24,10 @@ from popham.streams.receiving import Receiving
 EPOCHS: Final = 8
 """Epochs of one stream of one agent that are known, the newest; frames of older ones are refused."""
 _EPOCH: Final = 8
+NEARER: Final = 0.1
+"""Seconds by which a clock must be further ahead than was known, until that is believed."""
+SLOWER: Final = 1.0
+"""Seconds by which it must be less far ahead: what was long on the way looks like it."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -43,6 +47,16 @@ class Held:
     skew: float | None = None
     waiting: int | None = None
     received: float = 0.0
+
+    def note_skew(self, found: float | None) -> None:
+        """Take note of a skew; one that differs little from the last leaves it as it is.
+
+        What was written at one moment and comes in two parts must stand in its order, so both are corrected alike.
+        """
+        if found is not None and (
+            self.skew is None or not self.skew - SLOWER <= found <= self.skew + NEARER
+        ):
+            self.skew = found
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as what JSON has."""

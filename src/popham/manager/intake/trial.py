@@ -90,13 +90,13 @@ class Trial:
         held = found.held
         verdict = held.receiving.offer(head)
         found.is_heard = True
+        held.note_skew(append.skew)
         if verdict is not Verdict.HAVE:
             held.receiving.take(head)
             self._new.append(piece)
-            self.chunks += (encode_stamp(self._mark, append.received, append.skew), piece.frame)
+            self.chunks += (encode_stamp(self._mark, append.received, held.skew), piece.frame)
             self.records += piece.records
         held.received, held.waiting = append.received, append.waiting
-        held.skew = held.skew if append.skew is None else append.skew
 
     def _add_made(self, piece: Piece) -> None:
         """Give a frame of the Manager's own its place behind the one before it."""
