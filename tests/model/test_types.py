@@ -204,7 +204,9 @@ def test_what_the_schema_takes_the_check_takes_and_the_reverse(kind, data):
 
 def strange_path(spec):
     """Return whether a path has names that no schema of ours can describe."""
-    return "files" in spec and any(not entry["path"].isprintable() or not entry["path"].isascii() for entry in spec["files"])
+    return "files" in spec and any(
+        not entry["path"].isprintable() or not entry["path"].isascii() for entry in spec["files"]
+    )
 
 
 def test_defaults_of_the_schema_are_what_the_check_fills_in():

@@ -92,7 +92,9 @@ class Lab:
     def write(self, name, *lines):
         """Append lines, as text or as bytes, to the log of a machine, at once."""
         with self.log(name).open("ab") as log:
-            log.write(b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in lines))
+            log.write(
+                b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in lines)
+            )
 
     def count_on(self, name, count):
         """Append so many numbered lines, and return their numbers."""
@@ -131,7 +133,9 @@ class Lab:
 
     def until_all(self, name, count):
         """Wait until so many lines of a machine are stored or lost, and all that are stored can be read."""
-        self.fleet.until(lambda: self.stored(name) + self.lost(name) >= count, f"{count} lines of {name} came")
+        self.fleet.until(
+            lambda: self.stored(name) + self.lost(name) >= count, f"{count} lines of {name} came"
+        )
         stored = self.stored(name)
         found = []
 
@@ -187,7 +191,11 @@ class Storm:
         """Kill so often, each time some moments after lines were written; who is killed is started at once."""
         lab, fleet = self._lab, self._lab.fleet
         for _ in range(kills):
-            victim = "manager" if self._random.random() < self._managers else self._random.choice(list(lab.machines))
+            victim = (
+                "manager"
+                if self._random.random() < self._managers
+                else self._random.choice(list(lab.machines))
+            )
             process = fleet.manager if victim == "manager" else lab[victim].process
             for _ in range(self._random.randrange(1, 4)):
                 for name in lab.machines:

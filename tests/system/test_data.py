@@ -10,7 +10,13 @@ import pytest
 from .data_lab import CELLS, Lab, Storm, numbered
 
 KILLS = 20
-ODD = (b"before", b"nul \x00 \x00 bytes", b"broken \xff\xfe utf-8 \xc3", "für Größe \U0001f6a2".encode(), b"after")
+ODD = (
+    b"before",
+    b"nul \x00 \x00 bytes",
+    b"broken \xff\xfe utf-8 \xc3",
+    "für Größe \U0001f6a2".encode(),
+    b"after",
+)
 READ = ("before", "nul \x00 \x00 bytes", "broken \ufffd\ufffd utf-8 \ufffd", "für Größe \U0001f6a2", "after")
 GIANT = 20 * 1024 * 1024
 

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from popham.errors import StreamError
-from popham.streams.backlog import rest_of
 from popham.streams.files import SEGMENT, Files
 from popham.streams.frame import Cause, Frame, Head, Kind
 from popham.streams.kept import Kept, Maker, gap_for
-from popham.streams.standing import BOOTS, Range, Standing
+from popham.streams.standing import BOOTS, Standing
 
 Look = Callable[[int], Head | None]
 """Returns the head of our frame that has the record before an offset; None if there is none."""
@@ -22,43 +21,36 @@ class Known:
 
     Attributes:
         boots: Processes whose frames it has.
-        below: Offset up to which it has them.
-        last: Tail of the frame that ends there.
         oldest: Offset below which it does not say whose they are, because there were too many.
-        ranges: What it has of them beyond.
+        parts: What it has, in order.
     """
 
     boots: frozenset[bytes]
-    below: int
-    last: bytes
     oldest: int
-    ranges: tuple[Range, ...]
+    parts: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, standing: Standing) -> Known:
+        """Return what upstream has where it says this of our epoch.
+
+        What it has at the place of a frame of ours is that frame, if it has any of the same process: a process goes
+        on only with what upstream has, or begins a new epoch.
+        """
+        oldest = standing.boots[0].first if len(standing.boots) >= BOOTS else 0
+        parts = ((0, standing.next), *((one.first, one.end) for one in standing.ranges))
+        return cls(frozenset(one.boot for one in standing.boots), oldest, parts)
 
     def lacks(self, kept: Iterable[Kept]) -> Iterator[Kept]:
-        """Yield what upstream does not have; of a gap the rest."""
+        """Yield what upstream does not have; of a gap as many records as it does not know to be lost."""
         for one in kept:
             head = one.head
-            if any(part.first <= head.first and head.end <= part.end for part in self.ranges):
-                continue
-            if head.boot not in self.boots and head.first >= self.oldest:
+            has = sum(max(min(head.end, end) - max(head.first, first), 0) for first, end in self.parts)
+            if not has or not (head.boot in self.boots or head.first < self.oldest):
                 yield one
-            elif head.kind is Kind.GAP and head.first < self.below < head.end:
-                yield replace(one, head=rest_of(head, self.below, self.last), segment=None)
-            elif head.end > self.below:
+            elif head.kind is Kind.GAP and has < head.count:
+                yield replace(one, head=replace(head, count=head.count - has), segment=None)
+            elif has < head.count:
                 yield one
-
-
-def known_to(standing: Standing, look: Look) -> Known:
-    """Return which frames are known where this is said of our epoch."""
-    oldest = standing.boots[0].first if len(standing.boots) >= BOOTS else 0
-    # Where a gap is at its end, its frames were dropped here before any that are left.
-    ours = tuple(one for one in standing.ranges if _is_ours(one, look(one.end)))
-    boots = frozenset(one.boot for one in standing.boots)
-    return Known(boots, standing.next, standing.last, oldest, ours)
-
-
-def _is_ours(one: Range, head: Head | None) -> bool:
-    return head is not None and (head.end, head.tail) == (one.end, one.last)
 
 
 def fits(end: int, tail: bytes, look: Look) -> bool:

@@ -30,7 +30,7 @@ from popham.errors import StreamError
 from popham.streams.backlog import Backlog
 from popham.streams.disk import Disk
 from popham.streams.files import Files
-from popham.streams.fork import fits, known_to, rewrite
+from popham.streams.fork import Known, fits, rewrite
 from popham.streams.found import Found, find
 from popham.streams.frame import OFFSET_LIMIT, START, Cause, Frame, Stream
 from popham.streams.kept import Maker
@@ -314,7 +314,7 @@ class Spool:
         epoch = self._new_epoch(max(self.epoch, standing.newest))
         left = self._backlog.kept
         if standing.epoch == self.epoch:
-            left = list(known_to(standing, self._backlog.ending).lacks(left))
+            left = list(Known.of(standing).lacks(left))
         begins, lost = self._files.begin(), Counter(self._lost)
         try:
             kept = rewrite(self._files, left, replace(self._maker(), epoch=epoch, first=0, before=START))

@@ -124,6 +124,17 @@ async def test_losses_are_counted_by_cause_and_what_is_known_is_told(rig):
         assert (total.stored, total.taken, total.dropped) == (0, 1, {"age": 7})
 
 
+async def test_f_d12_a_skew_that_differs_by_the_way_alone_stays_and_order_with_it(rig):
+    async with rig.intake() as intake:
+        frames = Sender().frames(7)
+        found = []
+        for frame, skew in zip(frames, (5.0, 5.09, 4.1, 5.2, None, 3.9, -7200.0), strict=True):
+            await send(intake, [frame], now=None if skew is None else NOW + skew)
+            found.append(intake.known("75" * 16)[Stream.LOGS].skew)
+        assert [round(skew, 3) for skew in found] == [5.0, 5.0, 5.0, 5.2, 5.2, 3.9, -7200.0]
+        assert [entry.skew for entry in entries(intake)] == pytest.approx(found)
+
+
 @pytest.mark.parametrize("now", [float("nan"), float("inf"), -1e300])
 async def test_rel_4_a_clock_that_is_none_is_left_out(rig, now):
     async with rig.intake() as intake:

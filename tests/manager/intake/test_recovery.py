@@ -282,7 +282,9 @@ async def test_sec_29_frames_in_a_payload_are_none_wherever_a_reader_begins_and_
         for frame in frames:
             await send(intake, [frame])
         for limit in (1, 1 << 20, 3 << 20):
-            assert [entry.frame.head for entry in entries(intake, limit=limit)] == [one.head for one in frames]
+            assert [entry.frame.head for entry in entries(intake, limit=limit)] == [
+                one.head for one in frames
+            ]
         assert intake.views()[3].damaged == 0
 
 

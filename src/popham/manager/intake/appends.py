@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
 from popham.errors import PophamError
 from popham.streams.frame import Head, Kind, Stream
+
+
+COST: Final = 4096
+"""Bytes that a frame counts, at least: small ones take time to verify, and memory beside their bytes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +60,7 @@ class Append:
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """One frame of an append: what waits for the disk."""
+    """One frame of an append: what waits for the disk, and counts ``size`` bytes of what may wait."""
 
     append: Append
     head: Head
@@ -66,7 +71,7 @@ class Piece:
     def __post_init__(self) -> None:
         """Note what the queue asks for most."""
         self.uid = self.append.uid
-        self.size = len(self.frame)
+        self.size = max(len(self.frame), COST)
 
     @property
     def records(self) -> int:

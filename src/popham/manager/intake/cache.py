@@ -52,12 +52,13 @@ class Changes:
     """What of one stream is to be cached.
 
     Attributes:
-        changed, dropped: (uid, epoch).
+        changed: (uid, epoch).
+        dropped: Agents of whom the cache may have epochs that are known no more.
         note: What holds once that is done.
     """
 
     changed: set[tuple[bytes, int]]
-    dropped: set[tuple[bytes, int]]
+    dropped: set[bytes]
     note: Note
 
 
@@ -82,7 +83,8 @@ async def write_cache(store: Store, standings: Standings, changes: Changes) -> N
         await asyncio.sleep(0)
     gone = sorted(changes.dropped)
     for first in range(0, len(gone), SLICE):
-        await store.write(partial(_delete, stream=stream, pairs=gone[first : first + SLICE]))
+        left = {uid: standings.epochs(uid) for uid in gone[first : first + SLICE]}
+        await store.write(partial(_delete, stream=stream, left=left))
     await store.write(partial(_note, stream=stream, text=changes.note.encode()))
 
 
@@ -94,9 +96,11 @@ def _put(tx: Writing, *, rows: list[StreamRow]) -> None:
     tx.put_streams(rows)
 
 
-def _delete(tx: Writing, *, stream: Stream, pairs: list[tuple[bytes, int]]) -> None:
-    for uid, epoch in pairs:
-        tx.delete_stream(uid_text(uid), stream, epoch)
+def _delete(tx: Writing, *, stream: Stream, left: Mapping[bytes, set[int]]) -> None:
+    for uid, epochs in left.items():
+        for row in tx.streams_of(uid_text(uid)):
+            if row.stream == stream and row.epoch not in epochs:
+                tx.delete_stream(row.uid, stream, row.epoch)
 
 
 def _note(tx: Writing, *, stream: Stream, text: str) -> None:

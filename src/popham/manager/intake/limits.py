@@ -10,7 +10,7 @@ class Limits:
     """What the intake may use.
 
     Attributes:
-        keep: Seconds that segments are kept after all readers have read them.
+        keep: Seconds that segments are kept after all readers have read them, while there is room.
         bytes: Bytes of all segments; over that, nothing is taken.
         reserve: Bytes of the disk that are left free. Source: guarantees REL-3.
         bytes_per_second: Bytes in a second of one agent; 0 for no limit. Source: guarantees SEC-10.

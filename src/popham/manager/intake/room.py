@@ -3,7 +3,8 @@
 Rules:
 
 1. It never takes the disk's last bytes: the database needs them, and whoever clears up (REL-3).
-2. It never deletes what was not derived: over its bound it refuses, and agents keep what they have.
+2. It never deletes what was not derived: over its bound it refuses, and agents keep what they have.  What was derived
+   goes before anything is refused, however new it is.
 3. What is dear is refused last: logs, then metrics, then the summary, then events.
 """
 
@@ -50,6 +51,11 @@ class Room:
     def run_out(self) -> None:
         """Note that the disk took no more; until it is looked at anew, nothing is taken."""
         self.left = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Return whether so little is left that what was derived has to go: an eighth of the bound."""
+        return self.left < self._limit // 8
 
     def takes(self, stream: Stream) -> bool:
         """Return whether records of a stream are taken."""

@@ -53,9 +53,7 @@ class Held:
 
         What was written at one moment and comes in two parts must stand in its order, so both are corrected alike.
         """
-        if found is not None and (
-            self.skew is None or not self.skew - SLOWER <= found <= self.skew + NEARER
-        ):
+        if found is not None and (self.skew is None or not self.skew - SLOWER <= found <= self.skew + NEARER):
             self.skew = found
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,14 +101,14 @@ class Standings:
     Attributes:
         total: Of all agents.
         changed: (uid, epoch) of what is not in the cache yet.
-        dropped: Likewise of what is known no more.
+        dropped: Agents of whom something is known no more: one entry, however many epochs one makes.
     """
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.total = Total(0, Counter())
         self.changed: set[tuple[bytes, int]] = set()
-        self.dropped: set[tuple[bytes, int]] = set()
+        self.dropped: set[bytes] = set()
         self._newest: dict[bytes, bytes] = {}
         self._older: dict[bytes, dict[int, bytes]] = {}
 
@@ -130,9 +128,13 @@ class Standings:
             found = self._older.get(uid, {}).get(epoch)
         return None if found is None else Held.decode(found)
 
+    def epochs(self, uid: bytes) -> set[int]:
+        """Return the epochs of an agent that are known."""
+        return {self.newest(uid), *self._older.get(uid, ())} - {0}
+
     def all_of(self, uid: bytes) -> Iterator[tuple[int, Held]]:
         """Yield what is known of an agent: each epoch, the newest first."""
-        for epoch in sorted({self.newest(uid), *self._older.get(uid, ())} - {0}, reverse=True):
+        for epoch in sorted(self.epochs(uid), reverse=True):
             held = self.find(uid, epoch)
             if held is not None:
                 yield epoch, held
@@ -178,7 +180,6 @@ class Standings:
         else:
             self._older.setdefault(uid, {})[epoch] = encoded
         self.changed.add((uid, epoch))
-        self.dropped.discard((uid, epoch))
         self._thin(uid)
 
     def forget(self, uid: bytes) -> None:
@@ -225,7 +226,7 @@ class Standings:
             self._note_dropped(uid, epoch)
 
     def _note_dropped(self, uid: bytes, epoch: int) -> None:
-        self.dropped.add((uid, epoch))
+        self.dropped.add(uid)
         self.changed.discard((uid, epoch))
 
 

@@ -6,6 +6,7 @@ All of it runs on one thread, a start and tests apart.
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -46,7 +47,7 @@ class Writer:
     """Has the segments and standings of all streams."""
 
     def __init__(self, parts: Mapping[Stream, Part], room: Room, clock: Clock, *, keep: float) -> None:
-        """Write to ``parts``; ``keep`` is the seconds that segments are kept after they were read."""
+        """Write to ``parts``; ``keep`` is the seconds that segments are kept at most after they were read."""
         self.parts = parts
         self._room = room
         self._clock = clock
@@ -82,11 +83,17 @@ class Writer:
         now = self._clock.now()
         for part in self.parts.values():
             part.shelf.age(now)
-            if part.readers:
-                floor = min(part.cached, *part.readers.values()).segment
-                part.shelf.thin(floor, now - self._keep)
-        self._room.look(sum(part.shelf.extent.size for part in self.parts.values()))
+        self._thin(now - self._keep)
+        if self._room.is_short:
+            self._thin(math.inf)
         return any(part.shelf.extent.end.segment > part.cached.segment for part in self.parts.values())
+
+    def _thin(self, before: float) -> None:
+        """Delete what nobody needs of what came before a time, and look at the room."""
+        for part in self.parts.values():
+            if part.readers:
+                part.shelf.thin(min(part.cached, *part.readers.values()).segment, before)
+        self._room.look(sum(part.shelf.extent.size for part in self.parts.values()))
 
     def changes(self, stream: Stream) -> Changes:
         """Return what is to be cached of a stream, and forget that it was."""
