@@ -28,6 +28,8 @@ _YIELDING = 10
 """Priority of what gives way; 19 would starve on a busy machine."""
 _LOOKS, _LOOK = 5, 0.01
 """How often a lock is tried again, and seconds between: who only looks has it for some microseconds."""
+_PASS = getattr(os, "O_PATH", os.O_RDONLY)
+"""How a directory is opened that is only gone through."""
 
 
 def lock_file(path: Path) -> int:
@@ -222,6 +224,34 @@ def open_netlink(groups: int) -> socket.socket | None:
     return found
 
 
+def open_file(path: Path) -> int:
+    """Return a descriptor that reads the file at an absolute ``path`` in which no part is a symbolic link.
+
+    Raises:
+        OSError: It is missing, may not be read, or a part is a symbolic link (ELOOP, ENOTDIR).
+    """
+    folder = _open_folder(path.parent, _PASS)
+    try:
+        how = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(path.name, how, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _open_folder(path: Path, how: int) -> int:
+    """Return a descriptor of a directory, as :meth:`Folder.open` does; ``how`` is that of the last part."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open("/", os.O_RDONLY | flags)
+    parts = path.parts[1:]
+    for number, part in enumerate(parts, 1):
+        try:
+            following = os.open(part, (how if number == len(parts) else _PASS) | flags, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = following
+    return descriptor
+
+
 class Folder:
     """A directory held open, so that nobody can put another one in its place meanwhile.
 
@@ -239,17 +269,7 @@ class Folder:
         Raises:
             OSError: A part is missing, is no directory, or is a symbolic link (ENOTDIR).
         """
-        flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open("/", os.O_RDONLY | flags)
-        parts = path.parts[1:]
-        for number, part in enumerate(parts, 1):
-            how = os.O_RDONLY if number == len(parts) else getattr(os, "O_PATH", os.O_RDONLY)
-            try:
-                following = os.open(part, how | flags, dir_fd=descriptor)
-            finally:
-                os.close(descriptor)
-            descriptor = following
-        return cls(path, descriptor)
+        return cls(path, _open_folder(path, os.O_RDONLY))
 
     def __enter__(self) -> Self:
         return self

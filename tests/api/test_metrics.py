@@ -25,6 +25,38 @@ INTAKE = IntakeView(
     kept=KEPT,
 )
 
+NAMES = {
+    "popham_build_info",
+    "popham_agents",
+    "popham_opamp_messages",
+    "popham_loop_lag_seconds",
+    "popham_loop_late_seconds",
+    "popham_turned_away",
+    "popham_links",
+    "popham_links_dialled",
+    "popham_visited_agents",
+    "popham_visits",
+    "popham_operation_targets",
+    "popham_operation_results",
+    "popham_links_admitted_per_second",
+    "popham_shed",
+    "popham_store_waiting",
+    "popham_ingest_records",
+    "popham_ingest_dropped",
+    "popham_ingest_refused",
+    "popham_ingest_queue_records",
+    "popham_ingest_queue_bytes",
+    "popham_ingest_queue_seconds",
+    "popham_segments",
+    "popham_segments_bytes",
+    "popham_segments_damaged",
+    "popham_reader_lag_seconds",
+    "popham_reader_lag_bytes",
+    "popham_files",
+    "popham_files_bytes",
+    "popham_files_records",
+}
+
 
 def families(text):
     return {family.name: family for family in text_string_to_metric_families(text)}
@@ -54,37 +86,7 @@ async def test_f_o13_metrics_have_the_names_that_are_documented(rig):
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
     found = families(answer.text)
-    assert set(found) == {
-        "popham_build_info",
-        "popham_agents",
-        "popham_opamp_messages",
-        "popham_loop_lag_seconds",
-        "popham_loop_late_seconds",
-        "popham_turned_away",
-        "popham_links",
-        "popham_links_dialled",
-        "popham_visited_agents",
-        "popham_visits",
-        "popham_operation_targets",
-        "popham_operation_results",
-        "popham_links_admitted_per_second",
-        "popham_shed",
-        "popham_store_waiting",
-        "popham_ingest_records",
-        "popham_ingest_dropped",
-        "popham_ingest_refused",
-        "popham_ingest_queue_records",
-        "popham_ingest_queue_bytes",
-        "popham_ingest_queue_seconds",
-        "popham_segments",
-        "popham_segments_bytes",
-        "popham_segments_damaged",
-        "popham_reader_lag_seconds",
-        "popham_reader_lag_bytes",
-        "popham_files",
-        "popham_files_bytes",
-        "popham_files_records",
-    }
+    assert set(found) == NAMES
     assert "popham_build_info{" in answer.text
     assert "popham_opamp_messages_total{" in answer.text
     labels = ("presence", "link", "sync")

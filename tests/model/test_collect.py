@@ -197,6 +197,8 @@ def test_expressions_that_logs_need_are_taken(pattern):
         "a**",
         "x" * 257,
         "(?:" * 100 + ")" * 100 + "x" * 10,
+        "(((){255}){255}){255}",
+        r"(?:(?:(?:^|\b){255}){255}){255}",
     ],
 )
 def test_expressions_that_may_hold_a_machine_up_and_those_without_a_meaning_are_refused(pattern):

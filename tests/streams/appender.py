@@ -43,7 +43,7 @@ def run(folder: Path, number: int, rng: random.Random) -> None:
         for one in batch:
             spool.append(f"{one} ".encode() + b"x" * rng.randrange(2000), 1)
         spool.commit()
-        os.write(1, f"kept {batch.start} {batch.stop}\n".encode())
+        os.write(1, f"kept {batch.start} {batch.stop} {spool.next}\n".encode())
         if rng.random() < 0.5:
             continue
         frames = spool.read(spool.first, limit=rng.randrange(1, 30_000))

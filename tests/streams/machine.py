@@ -46,7 +46,7 @@ class Machine:
 
     def open(self):
         self.boots += 1
-        boot = self.rng.randbytes(8)
+        boot = self.boots.to_bytes(8, "big")
         self.spool = Spool.open(
             FOLDER, Stream.LOGS, UID, disk=self.disk, clock=self.clock, boot=boot, limits=self.limits
         )

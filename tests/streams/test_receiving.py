@@ -75,6 +75,25 @@ def test_f_d2_a_gap_counts_what_is_missing_and_nothing_that_is_there():
     assert (receiving.next, receiving.stored, receiving.lost) == (9, 6, {"count": 3})
 
 
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.data())
+def test_f_d2_rel_8_frames_and_gaps_over_them_in_any_order_count_every_record_once(counts, data):
+    heads = chain(*counts)
+    places = st.integers(0, len(heads) - 1)
+    receiving, stored = Receiving(Stream.LOGS, 1), 0
+    for one, other, is_gap in data.draw(st.lists(st.tuples(places, places, st.booleans()), max_size=20)):
+        first, last = heads[min(one, other)], heads[max(one, other)]
+        head = gap(first.first, last.end - first.first, first.before, last.tail) if is_gap else first
+        if receiving.offer(head) is not Verdict.HAVE:
+            stored += 0 if is_gap else head.count
+            receiving.take(head)
+        beyond = sum(part.end - part.first for part in receiving.standing().ranges)
+        assert receiving.stored == stored
+        assert receiving.stored + receiving.lost.total() == receiving.next + beyond
+    give(receiving, *heads)
+    assert (receiving.next, receiving.last) == (sum(counts), heads[-1].tail)
+    assert receiving.stored + receiving.lost.total() == receiving.next
+
+
 def test_a_frame_that_was_counted_as_lost_does_not_count_again():
     one, two = chain(2, 3)
     receiving = give(Receiving(Stream.LOGS, 1), gap(0, 5, START, two.tail, Cause.AGE))

@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from popham.errors import StreamError
+from popham.streams.backlog import GAPS
 from popham.streams.frame import START, Cause, Stream
 from popham.streams.limits import Limits
 from popham.streams.packing import unpack
@@ -215,3 +216,28 @@ def test_reading_has_whole_frames_and_always_one(machine):
     assert [one.head.first for one in machine.spool.read(3, limit=1)] == [2]
     assert machine.spool.read(6, limit=1) == []
     assert machine.spool.read(0, limit=1 << 20)[0].head.before == START
+
+
+def test_rel_16_the_end_of_a_segment_that_is_not_the_newest_is_damaged_and_not_torn(machine):
+    for _ in range(9):
+        machine.spool.append(machine.rng.randbytes(200_000), 1)
+        machine.spool.commit()
+    first = machine.disk.names(FOLDER)[0]
+    machine.disk.truncate(FOLDER / first, machine.disk.size(FOLDER / first) - 10)
+    machine.open()
+    found = [(str(one.head.cause or ""), one.head.count) for one in machine.spool.read(0, limit=1 << 30)]
+    assert found == [("", 1)] * 5 + [("damaged", 1)] + [("", 1)] * 3
+    assert [name for name in machine.disk.names(FOLDER) if name.endswith(".damaged")]
+
+
+def test_f_d2_gaps_of_many_causes_are_joined_before_there_are_too_many(machine):
+    for _ in range(3 * GAPS):
+        machine.open()
+        machine.write(1)
+    machine.spool.set_limits(Limits(records=1))
+    found = texts(machine)
+    assert found[-1] == str(3 * GAPS - 1)
+    assert sum(count for _cause, count in found[:-1]) == 3 * GAPS - 1
+    assert len(found) <= GAPS + 1
+    machine.drain()
+    machine.check()

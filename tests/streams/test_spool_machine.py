@@ -1,5 +1,7 @@
 """Whatever happens to disk, wire and processes: nothing acknowledged is lost uncounted, nothing is there twice."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -124,6 +126,20 @@ class SpoolAndReceiver(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([-1e9, -3600.0, 3600.0, 1e9]))
     def the_clock_jumps(self, seconds):
         self.machine.clock.offset = max(self.machine.clock.offset + seconds, -1.7e9)
+
+    @rule()
+    def look(self):
+        """Frames are in a row, each names the one before, and what is said of them is true."""
+        spool = self.machine.spool
+        frames = spool.read(spool.first, limit=1 << 30)
+        assert all(one.head.end == two.head.first for one, two in pairwise(frames))
+        assert all(one.head.tail == two.head.before for one, two in pairwise(frames))
+        assert [spool.first, spool.next] == (
+            [frames[0].head.first, frames[-1].head.end] if frames else [spool.next] * 2
+        )
+        records = [one.head for one in frames if one.head.cause is None]
+        assert spool.waiting == sum(head.count for head in records)
+        assert spool.size == sum(head.total for head in records)
 
     @invariant()
     def nothing_is_doubled(self):

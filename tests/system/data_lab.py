@@ -1,6 +1,7 @@
 """Machines whose logs are followed, and what the Manager has of them; for the tests of data between processes."""
 
 import contextlib
+import json
 import random
 import subprocess
 from collections import Counter
@@ -59,30 +60,33 @@ class Lab:
     def __getitem__(self, name):
         return self.machines[name]
 
-    def add(self, name, settings="", *, run=True, **policy):
-        """Add a machine to a group of its name; ``settings`` and ``policy`` as :meth:`define` has them."""
+    def add(self, name, *, run=True, **said):
+        """Add a machine to a group of its name; ``said`` as :meth:`define` has it."""
         self.ports[name] = free_ports(1)[0] if name in VISITED else 0
         root = self.fleet.folder / f"{name}.d"
         toml = f'[collect]\nlogs = ["{root}"]\n'
         if self.ports[name]:
             toml += f'[service]\nport = {self.ports[name]}\nhosts = ["127.0.0.1"]\n'
-        self.fleet.apply(self._definition(name, settings, **policy))
+        self.fleet.apply(self._definition(name, **said))
         machine = self.machines[name] = self.fleet.machine(name, name, toml=toml, run=False)
         if self.ports[name]:
             machine.popham("service", "enable")
             self.fleet.apply(PLACE.format(name=name, port=self.ports[name]))
         return machine.start() if run else machine
 
-    def define(self, name, settings="", **policy):
-        """Change how a machine gets in touch, by ``settings`` beside the usual ones, and what is collected there."""
-        self.fleet.apply(self._definition(name, settings, **policy))
+    def define(self, name, **said):
+        """Have a machine collect and get in touch as usual, but for what is ``said``."""
+        self.fleet.apply(self._definition(name, **said))
         self.fleet.until(self.machines[name].settled, f"{name} has what it should have")
 
-    def _definition(self, name, settings="", *, limits="{records: 30000}", summary="false"):
-        usual = f'preset: "{CELLS.get(name, "Push")}", heartbeat: 1s, spread: off'
-        log = self.fleet.folder / f"{name}.d" / "deck.log"
+    def _definition(self, name, *, limits="{records: 30000}", summary="false", **settings):
+        usual = {"preset": CELLS.get(name, "Push"), "heartbeat": "1s", "spread": "off"}
         return POLICY.format(
-            name=name, log=log, limits=limits, summary=summary, settings=settings or f"{{{usual}}}"
+            name=name,
+            log=self.fleet.folder / f"{name}.d" / "deck.log",
+            limits=limits,
+            summary=summary,
+            settings=json.dumps(usual | {"upload": "on", "data": None} | settings),
         )
 
     def log(self, name):

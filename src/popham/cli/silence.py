@@ -15,7 +15,7 @@ from popham.model.communication import parse_duration
 
 COLUMNS: Final[Sequence[Column]] = (
     Column("NAME", field("name")),
-    Column("ACTIVE", lambda item: "yes" if item["active"] else "no"),
+    Column("STATE", field("state")),
     Column("UNTIL", lambda item: moment(item["ends"])),
     Column("GROUP", field("group")),
     Column("SELECTOR", field("selector")),

@@ -85,7 +85,6 @@ class AgentService:
         window: Window | None = None,
         rollups: Rollups | None = None,
         data: Data | None = None,
-        silenced: Callable[[], None] = lambda: None,
     ) -> None:
         """Wire the service.
 
@@ -108,7 +107,6 @@ class AgentService:
             window: Puts the summary window together; None where nobody serves agents.
             rollups: Reads what was rolled up of it; likewise.
             data: Has logs and metrics; likewise.
-            silenced: Told that a silence began or ended, once that is durable. Must not wait.
         """
         self._store = store
         self._keys = keys
@@ -124,7 +122,6 @@ class AgentService:
         self._window = window or Window(NoFleet(), clock, Newest())
         self._rollups = rollups
         self._data = data
-        self._silenced = silenced
         self._operations = operations or Register(store, Nobody(), keys.director, clock)
         publishing = Publishing(ask_above=ask_above, members=members or self._stored_members, rng=rng)
         self._bundles = Bundles(keys.director, publishing)

@@ -53,13 +53,13 @@ def make_context(ca_file: str = "") -> ssl.SSLContext:
     """Return the TLS of a place; certificates come from those in ``ca_file``, or from the machine's list if it is empty.
 
     Raises:
-        ConfigError: ``config.file``: the file cannot be read, or has no certificates.
+        ConfigError: ``config.unreadable``: the file cannot be read, or has no certificates.
     """
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:
         problem = f"{ca_file} has no certificates that can be read: {error}"
-        raise ConfigError("file", problem, "Write the path of a PEM file with certificates") from None
+        raise ConfigError("unreadable", problem, "Write the path of a PEM file with certificates") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

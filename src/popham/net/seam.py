@@ -31,8 +31,8 @@ class Limits:
     Attributes:
         message: Bytes of one message after decompression, either direction.
             Source: guarantees SEC-9, 4 MiB; OpAMP recommends 64 MiB.
-        other: Bytes of the body of a request for another path than ``/v1/opamp``; of who shows no certificate
-            nothing is read. Source: the largest output of an operation.
+        other: Bytes of the body of a request for another path than ``/v1/opamp`` and those of OTLP; of who shows no
+            certificate nothing is read. Source: the largest output of an operation.
         header: Bytes of a request's head.
         header_time: Seconds a head may take. Source: guarantees SEC-2.
         body_time: Seconds a body may take.

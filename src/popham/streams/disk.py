@@ -57,10 +57,6 @@ class Disk(Protocol):
         """Write a whole file, all or nothing; durable."""
         ...
 
-    def rename(self, path: Path, name: str) -> None:
-        """Give a file another name in its folder; durable."""
-        ...
-
     def remove(self, path: Path) -> None:
         """Remove a file, if it is there."""
         ...
@@ -145,11 +141,6 @@ class SystemDisk:
             with contextlib.suppress(OSError):
                 made.unlink()
             raise
-        fsync_directory(path.parent)
-
-    def rename(self, path: Path, name: str) -> None:
-        """Give a file another name in its folder; durable."""
-        path.replace(path.with_name(name))
         fsync_directory(path.parent)
 
     def remove(self, path: Path) -> None:

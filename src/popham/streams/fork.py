@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from popham.errors import StreamError
 from popham.streams.files import SEGMENT, Files
-from popham.streams.frame import Cause, Frame, Head, Kind
+from popham.streams.frame import NOBODY, Cause, Frame, Head, Kind
 from popham.streams.kept import Kept, Maker, gap_for
 from popham.streams.standing import BOOTS, Standing
-
-Look = Callable[[int], Head | None]
-"""Returns the head of our frame that has the record before an offset; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +37,36 @@ class Known:
         parts = ((0, standing.next), *((one.first, one.end) for one in standing.ranges))
         return cls(frozenset(one.boot for one in standing.boots), oldest, parts)
 
+    def fits(self, end: int, tail: bytes, head: Head | None) -> bool:
+        """Return whether what upstream has may be of our history, as far as one end shows.
+
+        Args:
+            end: Where a frame ends there.
+            tail: Its tail.
+            head: Of our frame with the record before; None if there is none.
+        """
+        if head is None:
+            return False
+        if head.kind is Kind.RECORDS:
+            return (head.end, head.tail) == (end, tail)
+        # Inside of a gap any frame may have ended that it stands for.
+        return self._has_of(head) and (head.end > end or head.tail == tail)
+
     def lacks(self, kept: Iterable[Kept]) -> Iterator[Kept]:
-        """Yield what upstream does not have; of a gap as many records as it does not know to be lost."""
+        """Yield what upstream does not have; of a gap as many records as it neither has nor knows to be lost."""
         for one in kept:
             head = one.head
             has = sum(max(min(head.end, end) - max(head.first, first), 0) for first, end in self.parts)
-            if not has or not (head.boot in self.boots or head.first < self.oldest):
+            if not has or not self._has_of(head):
                 yield one
             elif head.kind is Kind.GAP and has < head.count:
                 yield replace(one, head=replace(head, count=head.count - has), segment=None)
             elif has < head.count:
                 yield one
 
-
-def fits(end: int, tail: bytes, look: Look) -> bool:
-    """Return whether a frame that ends at an offset, with this tail, may be of our history.
-
-    Inside of a gap nobody can say; the chain holds across it.
-    """
-    head = look(end)
-    if head is None:
-        return False
-    return head.kind is Kind.GAP if head.end > end else head.tail == tail
+    def _has_of(self, head: Head) -> bool:
+        """Return whether upstream has a frame of the process that wrote this one, or may have."""
+        return head.boot in self.boots or head.boot == NOBODY or head.first < self.oldest
 
 
 def rewrite(files: Files, frames: Sequence[Kept], maker: Maker) -> list[Kept]:

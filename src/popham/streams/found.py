@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from popham.streams.disk import Disk
-from popham.streams.frame import BOOT, START, Cause, Head, Stream
+from popham.streams.frame import NOBODY, START, Cause, Head, Stream
 from popham.streams.kept import SUFFIX, Kept, Maker, gap_for, segment_name
 from popham.streams.note import Note, read_note
 from popham.streams.scan import scan
@@ -75,7 +75,7 @@ def find(disk: Disk, folder: Path, stream: Stream, uid: bytes) -> Found:
         return Found()
     oldest = min(sizes, default=note.segment if note else 0)
     found = Found(epoch, oldest=oldest, segments=sizes, lost=Counter(note.lost) if note else Counter())
-    maker = Maker(stream=stream, uid=uid, epoch=epoch, boot=bytes(BOOT), written=0, first=0, before=START)
+    maker = Maker(stream=stream, uid=uid, epoch=epoch, boot=NOBODY, written=0, first=0, before=START)
     _line_up(found, note, [one for one in read if one.head.epoch == epoch], maker)
     return found
 

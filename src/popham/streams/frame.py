@@ -39,6 +39,8 @@ TAIL: Final = 16
 """Bytes of a tail."""
 BOOT: Final = 8
 """Bytes of the number of a process that appends."""
+NOBODY: Final = bytes(BOOT)
+"""Boot of a gap of which nobody knows who wrote what it stands for."""
 SIGNATURE: Final = 64
 """Bytes of a signature: P-256 or Ed25519."""
 MAGIC: Final = b"PFr1"

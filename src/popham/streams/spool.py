@@ -30,7 +30,7 @@ from popham.errors import StreamError
 from popham.streams.backlog import Backlog
 from popham.streams.disk import Disk
 from popham.streams.files import Files
-from popham.streams.fork import Known, fits, rewrite
+from popham.streams.fork import Known, rewrite
 from popham.streams.found import Found, find
 from popham.streams.frame import OFFSET_LIMIT, START, Cause, Frame, Stream
 from popham.streams.kept import Maker
@@ -294,8 +294,11 @@ class Spool:
         """Return whether upstream's history up to ``next`` is this one, as far as can be seen here."""
         if standing.next == self.first and standing.last != self._backlog.before:
             return False
+        known = Known.of(standing)
         ends = [(standing.next, standing.last), *((one.end, one.last) for one in standing.ranges)]
-        return all(end <= self.first or fits(end, tail, self._backlog.ending) for end, tail in ends)
+        return all(
+            end <= self.first or known.fits(end, tail, self._backlog.ending(end)) for end, tail in ends
+        )
 
     def _owe(self, standing: Standing) -> None:
         """Have a gap stand for what upstream had, and does not have any more."""

@@ -170,13 +170,6 @@ class LazyDisk:
         self._spend(len(data))
         self._files[path] = _File(data, data)
 
-    def rename(self, path: Path, name: str) -> None:
-        """Give a file another name; durable."""
-        self._call()
-        data = self._need(path)
-        del self._files[path]
-        self._files[path.with_name(name)] = _File(data, data)
-
     def remove(self, path: Path) -> None:
         """Remove a file, if it is there; a power cut may undo it."""
         self._call()

@@ -6,12 +6,15 @@ import pytest
 from tests.manager.intake.framing import KEY, Sender, sign
 from tests.manager.intake.rig import NOW, UID, Rig, entries, offsets, record, send
 
+from popham.downstream.standings import decode
 from popham.errors import LinkError, StreamError
+from popham.manager.intake.appends import COST
 from popham.manager.intake.position import BEGINNING
 from popham.streams.frame import Cause, Stream
 from popham.streams.gap import make_gap
 from popham.trust.keys import IdentityKey
 from popham.upstream.intake import Sent
+from popham.upstream.standings import encode
 
 MIB = 1024**2
 
@@ -154,11 +157,11 @@ async def test_who_goes_away_meanwhile_stops_nobody(rig):
 
 
 async def test_sec_10_an_agent_that_sends_more_than_it_may_is_to_wait(rig):
-    async with rig.intake(bytes_per_second=1000.0) as intake:
+    async with rig.intake(bytes_per_second=5000.0) as intake:
         sender = Sender()
         who = record(b"v" * 16)
         for _ in range(4):
-            await send(intake, [sender.frame(b"x" * 900)])
+            await send(intake, [sender.frame(b"x" * 4900)])
         with pytest.raises(LinkError) as error:
             await send(intake, [sender.frame()])
         assert error.value.code == "link.busy"
@@ -211,3 +214,35 @@ async def test_a_reader_takes_as_much_as_it_asks_for_and_goes_on_there(rig):
         assert [entry.frame for entry in entries(intake, limit=1)] == frames
         assert len(intake.segments.read(Stream.LOGS, BEGINNING, limit=1)) == 1
         assert [entry.frame for entry in entries(intake, limit=frames[0].head.total * 4)] == frames
+
+
+async def test_sec_10_small_frames_and_broken_ones_count_for_what_they_cost(rig):
+    async with rig.intake(bytes_per_second=2.0 * COST) as intake:
+        await send(intake, Sender().frames(9))
+        with pytest.raises(LinkError, match=r"link\.busy"):
+            await send(intake, Sender(stream=Stream.EVENTS).frames(1), stream=Stream.EVENTS)
+        broken, who = b"PFr1" + bytes(9 * COST), record(b"v" * 16)
+        with pytest.raises(StreamError, match=r"stream\.damaged"):
+            await intake.append(who, Stream.LOGS, broken, Sent())
+        assert intake.refusal(who, Stream.LOGS) is not None
+
+
+async def test_an_epoch_that_is_not_known_is_told_so_that_an_agent_understands_it(rig):
+    async with rig.intake() as intake:
+        assert (await intake.standing(record(), Stream.LOGS)).epoch == 0
+        await send(intake, Sender(epoch=3).frames(1))
+        found = await intake.standing(record(), Stream.LOGS, 5)
+        assert decode(encode(found), Stream.LOGS) == found
+        assert (found.epoch, found.next) == (5, 0)
+
+
+async def test_sec_10_epochs_without_end_leave_no_rows_and_nothing_to_remember(rig):
+    async with rig.intake() as intake:
+        for epoch in range(10, 30):
+            await send(intake, Sender(epoch=epoch).frames(1))
+            if epoch == 20:
+                await intake._save()
+        standings = intake._writer.parts[Stream.LOGS].standings
+        assert (len(standings.changed), standings.dropped) == (8, {UID})
+    rows = await rig.store.read(lambda tx: tx.stream_rows())
+    assert [row.epoch for row in rows] == list(range(22, 30))

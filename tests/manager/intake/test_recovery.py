@@ -164,6 +164,54 @@ async def test_rel_3_over_its_bound_the_intake_refuses_and_deletes_nothing_that_
         assert intake.refusal(record(), Stream.LOGS) is None
 
 
+async def test_rel_3_what_was_read_goes_before_anything_is_refused_however_new_it_is(rig):
+    async with rig.intake(bytes=400 * MIB, keep=10 * HOUR) as intake:
+        intake.segments.register(Stream.LOGS, "tables", BEGINNING)
+        await fill(intake, Sender())
+        await grow_old(rig, intake)
+        intake.segments.release(Stream.LOGS, "tables", intake.segments.end(Stream.LOGS))
+        await fill(intake, Sender(epoch=2))
+        await grow_old(rig, intake)
+        assert len(entries(intake)) == 6
+        rig.disk.room = 100 * MIB
+        await intake._tend()
+        assert {epoch for _uid, epoch, _offset in offsets(intake)} == {2}
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_rel_1_a_reader_that_is_ahead_of_what_is_there_reads_what_comes(rig, sealed):
+    intake = await rig.begin()
+    await fill(intake, Sender())
+    if sealed:
+        await grow_old(rig, intake)
+        await fill(intake, Sender(epoch=2))
+    else:
+        await intake._save()
+        await fill(intake, Sender(epoch=2))
+    end = intake.segments.end(Stream.LOGS)
+    await asyncio.to_thread(intake._worker.close)
+    # As after a restore: the database is a backup's, and the segments are not in it.
+    rig.disk.files.clear()
+    async with rig.intake() as intake:
+        frames = await fill(intake, Sender(epoch=3), 6)
+        assert [entry.frame for entry in entries(intake, after=end)] == frames
+    async with rig.intake() as intake:
+        frames += await fill(intake, Sender(epoch=4), 1)
+        assert [entry.frame for entry in entries(intake, after=end)] == frames
+
+
+async def test_rel_16_what_comes_after_a_tail_that_rotted_is_read(rig):
+    intake = await rig.begin()
+    await fill(intake, Sender())
+    end = intake.segments.end(Stream.LOGS)
+    await asyncio.to_thread(intake._worker.close)
+    (file,) = [file for path, file in rig.disk.files.items() if path.parent == LOGS]
+    file.data = file.durable = file.data[:-3] + b"???"
+    async with rig.intake() as intake:
+        frames = await fill(intake, Sender(epoch=2), 3)
+        assert [entry.frame for entry in entries(intake, after=end)] == frames
+
+
 async def test_segments_are_kept_for_a_while_after_all_readers_have_read_them(rig):
     async with rig.intake(keep=10 * HOUR) as intake:
         sender = Sender()

@@ -20,9 +20,10 @@ from popham.clock import SystemClock
 from popham.errors import StreamError
 from popham.manager.data.payload import read_logs, read_points
 from popham.manager.otlp.otlp import WAITING, Otlp
-from popham.manager.otlp.reading import RECORD
+from popham.manager.otlp.signals import RECORD
 from popham.net.hot.listener import HotListener
 from popham.net.seam import Limits, Request
+from popham.store.memory import MemoryStore
 from popham.streams.frame import UNSIGNED, Stream
 from popham.testing.direct import DirectManager
 from popham.testing.simulation import make_keys
@@ -241,6 +242,26 @@ async def test_f_d9_offsets_go_on_after_a_restart_beside_the_agents_own(keys):
         standing = await door.intake.standing(record(), Stream.LOGS)
         assert (standing.newest, standing.next) == (5, 2)
         assert door.intake.views()[3].stored == 5
+
+
+async def test_f_d9_offsets_go_on_where_the_database_was_lost(keys):
+    rig = Rig()
+    async with opened(keys, rig) as door:
+        await send(door.intake, Sender(epoch=5).frames(2))
+        await door.say(logs("one", "two").SerializeToString())
+    rig.store = MemoryStore()
+    async with opened(keys, rig) as door:
+        await door.say(logs("three").SerializeToString())
+        made = [row for row in door.rows() if row.way == "otlp"]
+        assert [row.offset for row in made] == [0, 1, 2]
+        assert len({row.epoch for row in made}) == 1
+        assert (await door.intake.standing(record(), Stream.LOGS)).next == 2
+
+
+async def test_sec_10_what_is_refused_is_paid_for_too(keys):
+    async with opened(keys, Rig(), bytes_per_second=100.0) as door:
+        assert (await door.say(b"\xff" * 1000)).status == 400
+        assert (await door.say(b"\xff" * 1000)).status == 503
 
 
 async def test_sec_an_agent_cannot_say_that_the_manager_made_its_frames(door):

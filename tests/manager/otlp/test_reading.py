@@ -1,6 +1,7 @@
 """Requests fall into records; whatever is wrong with one, its neighbours are kept."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -12,9 +13,9 @@ from tests.manager.otlp.requests import SPAN, TRACE, gauge, line, logs, metrics,
 
 from popham.errors import WireError
 from popham.manager.otlp.dividing import divide
-from popham.manager.otlp.pieces import write_field
-from popham.manager.otlp.reading import AROUND, RECORD, RECORDS, read
-from popham.manager.otlp.signals import SIGNALS
+from popham.manager.otlp.pieces import Budget, write_field
+from popham.manager.otlp.reading import AROUND, read
+from popham.manager.otlp.signals import RECORD, SIGNALS
 from popham.streams.frame import PAYLOAD_LIMIT, Stream
 
 LOGS, METRICS = SIGNALS[Stream.LOGS], SIGNALS[Stream.METRICS]
@@ -26,7 +27,7 @@ def owner(name):
 
 
 def found(body, signal=LOGS, *, is_json=False):
-    return read(body, signal, owner, is_json=is_json)
+    return read(body, signal, owner, Budget(), is_json=is_json)
 
 
 def as_json(request):
@@ -152,6 +153,16 @@ def test_a_metric_that_is_large_is_divided_by_its_points():
     assert points == [*range(900), *range(3)]
 
 
+def test_sec_9_a_metric_that_a_parser_would_blow_up_is_not_parsed():
+    bomb = write_field(5, write_field(1, b"") * 600)
+    scope = write_field(2, bomb) + write_field(2, gauge().SerializeToString())
+    budget = Budget()
+    signal = replace(METRICS, whole=1000)
+    reading = read(write_field(1, write_field(2, scope)), signal, owner, budget, is_json=False)
+    assert ([item.count for item in reading.items], reading.rejected) == ([3], {"too_large": 600})
+    assert budget.used > 600
+
+
 def test_a_metric_without_points_is_nothing():
     reading = found(metrics(gauge(points=0)).SerializeToString(), METRICS)
     assert (reading.items, reading.rejected) == ([], {})
@@ -195,8 +206,18 @@ def test_sec_9_a_value_that_is_nested_too_deep_is_rejected():
     assert found(json.dumps(request).encode(), is_json=True).rejected == {"malformed": 1}
 
 
-def test_sec_9_a_request_of_too_many_records_is_refused():
+@pytest.mark.parametrize(
+    ("body", "is_json"),
+    [
+        (raw_logs(*[b""] * 200), False),
+        (write_field(1, b"") * 200, False),
+        (write_field(1, write_field(2, b"") * 200), False),
+        (b'{"resourceLogs":[' + b"{}," * 200 + b"{}]}", True),
+    ],
+    ids=["records", "resources", "scopes", "json"],
+)
+def test_sec_9_a_request_of_too_many_parts_is_refused(body, is_json):
+    budget = Budget(100)
     with pytest.raises(WireError, match=r"wire\.too_large"):
-        found(raw_logs(*[b""] * (RECORDS + 1)))
-    with pytest.raises(WireError, match=r"wire\.too_large"):
-        found(metrics(gauge(points=RECORDS + 1)).SerializeToString(), METRICS)
+        read(body, LOGS, owner, budget, is_json=is_json)
+    assert budget.used == 101

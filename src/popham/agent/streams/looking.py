@@ -30,9 +30,6 @@ class _Looking(SystemDisk):
     def replace(self, path: Path, data: bytes) -> None:
         """Write nothing."""
 
-    def rename(self, path: Path, name: str) -> None:
-        """Rename nothing."""
-
     def remove(self, path: Path) -> None:
         """Remove nothing."""
 

@@ -23,9 +23,7 @@ async def list_alerts(
         str | None, Query(description="Only of agents of this group and below.", max_length=256)
     ] = None,
     selector: Annotated[str, Query(description="Only of agents with such labels.", max_length=1024)] = "",
-    everything: Annotated[
-        bool, Query(alias="all", description="Those that have recovered lately too.")
-    ] = False,
+    everything: Annotated[bool, Query(alias="all", description="The recovered too.")] = False,  # noqa: FBT002 - a query
     cursor: Annotated[str, Query(description="Of the page before.", max_length=1024)] = "",
     limit: Limit = 500,
 ) -> Page:

@@ -190,7 +190,9 @@ def _read_secret(path: str, least: int) -> bytes:
             found = file.read(SECRET_MAX + 1).strip()
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}"
-        raise ConfigError("file", problem, "Write the secret there, readable by the Manager alone") from None
+        raise ConfigError(
+            "unreadable", problem, "Write the secret there, readable by the Manager alone"
+        ) from None
     if not least <= len(found) <= SECRET_MAX:
         problem = f"{path} has not between {least} and {SECRET_MAX} bytes"
         raise ConfigError("secret", problem, "Make one: openssl rand -hex 32")

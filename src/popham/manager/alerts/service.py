@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Final
 
@@ -31,7 +31,13 @@ SHORTEST, LONGEST = 1.0, 366 * 86_400.0
 
 
 class AlertService(AgentService):
-    """The part of the service that is about alerts."""
+    """The part of the service that is about alerts.
+
+    Attributes:
+        on_silences_changed: Told that a silence began or ended, once that is durable. Must not wait.
+    """
+
+    on_silences_changed: Callable[[], None] | None = None
 
     async def alerts(
         self,
@@ -153,7 +159,7 @@ class AlertService(AgentService):
             note(tx, grant, "silence.create", f"silence/{name}", now=now, after=asdict(made))
 
         await self._store.write(work)
-        self._silenced()
+        self._tell_silences()
         return _view_silence(made, now)
 
     async def end_silence(self, grant: Grant, name: str) -> SilenceView:
@@ -186,8 +192,12 @@ class AlertService(AgentService):
             return ended
 
         ended = await self._store.write(work)
-        self._silenced()
+        self._tell_silences()
         return _view_silence(ended, now)
+
+    def _tell_silences(self) -> None:
+        if self.on_silences_changed is not None:
+            self.on_silences_changed()
 
 
 def _permit(tx: Reading, grant: Grant, group: str) -> None:
@@ -222,4 +232,4 @@ def _view(row: AlertRow, who: Who, silences: Sequence[Silence]) -> AlertView:
 
 
 def _view_silence(silence: Silence, now: float) -> SilenceView:
-    return SilenceView(active=silence.holds(now), **asdict(silence))
+    return SilenceView(state="on" if silence.holds(now) else "over", **asdict(silence))

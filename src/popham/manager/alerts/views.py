@@ -47,7 +47,7 @@ class SilenceView:
 
     Attributes:
         begins, ends: When it is on.
-        active: Whether it is on now.
+        state: ``on``, or ``over``.
         group, selector: Of which agents; empty for all.
         item, resource: Which alerts, with ``*`` and ``?``; empty for all.
         author: Who wants it.
@@ -57,7 +57,7 @@ class SilenceView:
     name: str
     begins: float
     ends: float
-    active: bool
+    state: str
     group: str
     selector: str
     item: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -71,9 +72,14 @@ class Piece:
     def __post_init__(self) -> None:
         """Note what the queue asks for most."""
         self.uid = self.append.uid
-        self.size = max(len(self.frame), COST)
+        self.size = max(COST, len(self.frame))
 
     @property
     def records(self) -> int:
         """Return how many records it has."""
         return self.head.count if self.head.kind is Kind.RECORDS else 0
+
+
+def cost_of(frames: Iterable[tuple[Head, memoryview]]) -> int:
+    """Return the bytes that frames count of what may wait."""
+    return sum(max(COST, len(frame)) for _, frame in frames)

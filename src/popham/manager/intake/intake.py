@@ -16,7 +16,7 @@ from uuid import UUID
 
 from popham.clock import Clock
 from popham.errors import PophamError, StateError, StreamError, WireError
-from popham.manager.intake.appends import Append, Piece
+from popham.manager.intake.appends import Append, Piece, cost_of
 from popham.manager.intake.cache import read_cache, write_cache
 from popham.manager.intake.checking import divide
 from popham.manager.intake.door import DISK_WAIT, Door, Shut
@@ -38,6 +38,7 @@ from popham.store.refusal import OverloadError
 from popham.store.seam import Store
 from popham.streams.disk import Disk
 from popham.streams.frame import Head, Stream
+from popham.streams.receiving import Receiving
 from popham.streams.standing import Standing
 from popham.upstream.intake import Sent
 from popham.upstream.record import Record
@@ -138,9 +139,8 @@ class Intake:
         newest = known.newest(record.key)
         held = known.find(record.key, epoch or newest)
         credit, wait = self._door.credit(record.key, stream, self._clock.monotonic())
-        if held is None:
-            return Standing(stream=stream, epoch=epoch, newest=newest, credit=credit, retry_after=wait)
-        return held.receiving.standing(newest=newest, credit=credit, retry_after=wait)
+        receiving = Receiving(stream, epoch) if held is None else held.receiving
+        return receiving.standing(newest=newest, credit=credit, retry_after=wait)
 
     async def append(self, record: Record, stream: Stream, frames: bytes, sent: Sent) -> Standing:
         """Keep frames, signed by this agent; returns once they are durable.
@@ -148,17 +148,19 @@ class Intake:
         Raises:
             StreamError, LinkError, StateError: As :meth:`popham.upstream.intake.Intake.append` says.
         """
+        now = self._clock.monotonic()
         try:
             found = divide(frames, record.key, stream)
         except StreamError as error:
+            self._door.spend(record.key, len(frames), now)
             raise self._refuse(stream, error) from None
         if not found:
             return await self.standing(record, stream)
-        now = self._clock.monotonic()
-        shut = self._door.look(record.key, stream, len(frames), now)
+        size = cost_of(found)
+        shut = self._door.look(record.key, stream, size, now)
         if shut is not None:
             raise self._door.busy(stream, shut)
-        self._door.spend(record.key, len(frames), now)
+        self._door.spend(record.key, size, now)
         await self._keep(self._begin(record, stream, sent, now), found)
         return await self.standing(record, stream, found[0][0].epoch)
 
@@ -168,16 +170,17 @@ class Intake:
         """Return why nothing of this stream is taken of whoever sends it now; None if it is welcome."""
         return self._door.refusal(source, stream, self._clock.monotonic())
 
-    async def take(
-        self, source: bytes, stream: Stream, frames: Sequence[tuple[Head, memoryview]], *, cost: int
-    ) -> None:
+    def spend(self, source: bytes, cost: int) -> None:
+        """Take bytes of the quota of whoever sent something."""
+        self._door.spend(source, cost, self._clock.monotonic())
+
+    async def take(self, source: bytes, stream: Stream, frames: Sequence[tuple[Head, memoryview]]) -> None:
         """Keep frames of the Manager's own, which it gives a place; returns once they are durable.
 
         Args:
             source: Who sent them, 16 bytes: whose quota, and whose place in the queue.
             stream: Of which stream they are.
             frames: As :func:`popham.manager.intake.made.make_frame` returns them.
-            cost: Bytes that they take of the quota.
 
         Raises:
             WireError: ``wire.too_large``: they would never find room.
@@ -185,13 +188,12 @@ class Intake:
             StateError: They could not be written.
         """
         received, now = self._clock.now(), self._clock.monotonic()
-        size = sum(len(frame) for _, frame in frames)
+        size = cost_of(frames)
         if size > SHARE:
             raise WireError("too_large", f"Records have at most {SHARE} bytes at once, packed", "Send fewer")
         shut = self._door.look(source, stream, size, now)
         if shut is not None:
             raise self._door.busy(stream, shut)
-        self._door.spend(source, cost, now)
         answer = self._loop.create_future()
         append = Append(source, stream, (), received, None, None, now, answer, is_made=True)
         if frames:
@@ -252,7 +254,7 @@ class Intake:
         """Have frames written; returns once they are durable, or raises why they are not."""
         pieces = [Piece(append, head, frame) for head, frame in found]
         append.pieces, append.records = len(pieces), sum(piece.records for piece in pieces)
-        append.size = sum(piece.size for piece in pieces)
+        append.size = sum(len(piece.frame) for piece in pieces)
         self._worker.hand(pieces)
         self._open[append.stream][append] = None
         await append.answer

@@ -40,15 +40,9 @@ class Segments:
         self._parts = parts
         self._waiting: dict[Stream, set[asyncio.Future[None]]] = {stream: set() for stream in Stream}
 
-    def register(self, stream: Stream, reader: str, position: Position) -> Position:
-        """Have nothing deleted beyond a position that somebody has read up to; of a stream nobody reads, nothing is.
-
-        Returns:
-            Where the reader goes on: there, or before, where at the start less was there than it has read.  A backup of
-            the database has positions, and no segments.
-        """
-        found = self._parts[stream].readers[reader] = min(position, self._parts[stream].shelf.begun)
-        return found
+    def register(self, stream: Stream, reader: str, position: Position) -> None:
+        """Have nothing deleted beyond a position that somebody has read up to; of a stream nobody reads, nothing is."""
+        self._parts[stream].readers[reader] = position
 
     def release(self, stream: Stream, reader: str, position: Position) -> None:
         """Note that a reader needs nothing before a position any more: what it derived of it is durable."""

@@ -5,7 +5,8 @@ Rules:
 1. A frame counts once it is synced: nobody reads beyond :attr:`Extent.end`.
 2. A torn tail is what no one was told of, and is cut off at a start. What a crash left unsynced is synced then,
    before anybody is told of it.
-3. What rotted is left where it is, counted, and stepped over; the frames beside it are read.
+3. What comes never stands where something stood that was read.
+4. What rotted is left where it is, counted, and stepped over; the frames beside it are read.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ SEGMENT: Final = 64 * 1024 * 1024
 """Bytes after which a segment is sealed."""
 AGE: Final = 3600.0
 """Seconds after which a segment is sealed."""
+SKIP: Final = 16
+"""Segments that are left out where fewer are there than the note knows, as after a restore of the database alone: readers
+may have read beyond the note, and would take what comes for what they have read already."""
 _NAME: Final = re.compile(rf"([0-9a-f]{{16}}){re.escape(SUFFIX)}")
 _OVERLAP: Final = FRAME_LIMIT + 2 * STAMP
 """Bytes at the end of what was read in which a frame may begin that does not end there."""
@@ -44,7 +48,6 @@ class Shelf:
 
     Attributes:
         extent: Which segments there are, and how far they are durable.
-        begun: The place after the last frame that was there at the start.
     """
 
     def __init__(
@@ -52,7 +55,6 @@ class Shelf:
     ) -> None:
         """Keep segments in ``folder``; ``token`` draws their marks."""
         self.extent = Extent()
-        self.begun = BEGINNING
         self._folder = folder
         self._disk = disk
         self._token = token
@@ -77,9 +79,11 @@ class Shelf:
         self.extent.restore(note.segments if note else (), sizes, begin)
         for number in sorted(number for number in sizes if number >= begin.segment):
             yield from self._recover(number, is_last=number == max(sizes))
-        if self.extent.end.segment < max(begin.segment, 1):
-            self.extent.begin(max(begin.segment, 1))
-        self.begun = self.extent.end
+        end = self.extent.end
+        if end.segment < begin.segment or end < begin:
+            self.extent.begin(begin.segment + SKIP)
+        elif not self.extent.segments:
+            self.extent.begin(1)
 
     @property
     def is_whole(self) -> bool:
@@ -186,6 +190,9 @@ class Shelf:
                 _log.warning("%s: %d bytes at its end, told to nobody, are cut off", path, len(data) - end)
                 self._disk.truncate(path, begin + end)
             self._disk.sync(path)
+            if end < len(data):
+                # If it was told after all, and rotted, somebody has read it: what comes is not to stand there.
+                self.extent.begin(number + 1)
         for place in whole:
             received, skew = decode_stamp(data[place.at - STAMP : place.at])
             size = begin + place.at + place.head.total - segment.size

@@ -13,9 +13,11 @@ import msgspec
 from google.protobuf.json_format import ParseDict, ParseError
 
 from popham.errors import WireError
-from popham.manager.data.wire_walk import BrokenError, fields, find
+from popham.manager.data.wire_walk import BrokenError, fields
 from popham.manager.otlp.signals import Signal
 
+ELEMENTS: Final = 65_536
+"""Resources, scopes and records of one request: they hold up the interpreter for half a second."""
 _IDS: Final = frozenset({"traceId", "spanId"})
 """What JSON has as hexadecimal digits. Source: OTLP 1.9, JSON Protobuf Encoding."""
 _BESIDE: Final = frozenset({1, 3})
@@ -40,20 +42,47 @@ class Piece(NamedTuple):
     data: bytes | None
 
 
-def walk(body: bytes) -> Iterator[Piece]:
+class Budget:
+    """How many resources, scopes and records a request may have in all: each takes time, and hardly a byte.
+
+    Attributes:
+        used: How many were looked at.
+    """
+
+    def __init__(self, limit: int = ELEMENTS) -> None:
+        self._limit = limit
+        self.used = 0
+
+    def spend(self) -> None:
+        """Look at one more. Raises WireError ``wire.too_large``."""
+        self.used += 1
+        if self.used > self._limit:
+            problem = f"A request has at most {self._limit} resources, scopes and records"
+            raise WireError("too_large", problem, "Send smaller batches")
+
+
+def walk(body: bytes, budget: Budget) -> Iterator[Piece]:
     """Yield the pieces of a request in protobuf.
 
     Raises:
-        WireError: ``wire.malformed``: it is none.
+        WireError: ``wire.malformed``: it is none. ``wire.too_large``: it has too many.
     """
-    try:
-        for part in find(memoryview(body), 1):
-            yield from _walk_part(part)
-    except BrokenError:
-        raise malformed("it is no protobuf message") from None
+    request = _split(memoryview(body), 1, budget)
+    if request.is_torn:
+        raise malformed("it is no protobuf message")
+    for part in request.items:
+        found = _split(part, 2, budget)
+        for scope in found.items:
+            inner = _split(scope, 2, budget)
+            for item in inner.items:
+                yield Piece(found.around, inner.around, bytes(item))
+            if inner.is_torn:
+                yield Piece(found.around, inner.around, None)
+        if found.is_torn:
+            yield Piece(found.around, None, None)
 
 
-def walk_json(body: bytes, signal: Signal) -> Iterator[Piece]:
+def walk_json(body: bytes, signal: Signal, budget: Budget) -> Iterator[Piece]:
     """Yield the pieces of a request in JSON. Raises as :func:`walk`."""
     try:
         request = msgspec.json.decode(body)
@@ -62,11 +91,11 @@ def walk_json(body: bytes, signal: Signal) -> Iterator[Piece]:
     parts, scopes, items = signal.names
     if not isinstance(request, dict):
         raise malformed("it is no JSON object")
-    for part in _objects(request, parts):
+    for part in _objects(request, parts, budget):
         around = _encode(part, signal.part, without=scopes)
-        for scope in _objects(part, scopes):
+        for scope in _objects(part, scopes, budget):
             inner = _encode(scope, signal.scope, without=items)
-            for item in _objects(scope, items):
+            for item in _objects(scope, items, budget):
                 yield Piece(around, inner, _encode(item, signal.item))
 
 
@@ -84,41 +113,37 @@ def malformed(why: str) -> WireError:
     return WireError("malformed", f"The request cannot be read: {why}", "Send OTLP")
 
 
-def _walk_part(part: memoryview) -> Iterator[Piece]:
+class _Split(NamedTuple):
+    """A message taken apart: its list, what is beside it, encoded, and whether it ends in something else."""
+
+    items: list[memoryview]
+    around: bytes
+    is_torn: bool
+
+
+def _split(message: memoryview, number: int, budget: Budget) -> _Split:
+    """Return a message, as far as it can be read, whose list is the field ``number``."""
+    items: list[memoryview] = []
+    around: list[bytes] = []
+    is_torn = False
     try:
-        around = _around(part)
-        for scope in find(part, 2):
-            yield from _walk_scope(around, scope)
+        for found, data in fields(message):
+            if found == number:
+                budget.spend()
+                items.append(data)
+            elif found in _BESIDE:
+                around.append(write_field(found, bytes(data)))
     except BrokenError:
-        yield Piece(None, None, None)
+        is_torn = True
+    return _Split(items, b"".join(around), is_torn)
 
 
-def _walk_scope(around: bytes, scope: memoryview) -> Iterator[Piece]:
-    try:
-        inner = _around(scope, lenient=True)
-        for item in find(scope, 2):
-            yield Piece(around, inner, bytes(item))
-    except BrokenError:
-        yield Piece(around, None, None)
-
-
-def _around(message: memoryview, *, lenient: bool = False) -> bytes:
-    """Return what a message has beside its list; with ``lenient`` as far as it can be read."""
-    found: list[bytes] = []
-    try:
-        for number, data in fields(message):
-            if number in _BESIDE:
-                found.append(write_field(number, bytes(data)))
-    except BrokenError:
-        if not lenient:
-            raise
-    return b"".join(found)
-
-
-def _objects(found: Any, name: str) -> Iterator[Any]:
+def _objects(found: Any, name: str, budget: Budget) -> Iterator[Any]:
     """Yield what stands in a list of an object; nothing if it has none, or is none."""
     listed = found.get(name) if isinstance(found, dict) else None
-    yield from listed if isinstance(listed, list) else ()
+    for one in listed if isinstance(listed, list) else ():
+        budget.spend()
+        yield one
 
 
 def _encode(found: Any, kind: Any, *, without: str = "") -> bytes | None:
@@ -126,8 +151,7 @@ def _encode(found: Any, kind: Any, *, without: str = "") -> bytes | None:
     if not isinstance(found, dict):
         return None
     try:
-        plain = {name: _convert(value, 0) for name, value in found.items() if name != without}
-        plain = {name: _id(value) if name in _IDS else value for name, value in plain.items()}
+        plain = _convert({name: value for name, value in found.items() if name != without}, 0)
         return bytes(ParseDict(plain, kind(), ignore_unknown_fields=True).SerializeToString())
     except _UNSOUND:
         return None

@@ -13,18 +13,12 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
-from popham.errors import WireError
-from popham.manager.otlp.pieces import Piece, walk, walk_json
-from popham.manager.otlp.signals import Signal
+from popham.manager.data.wire_walk import BrokenError
+from popham.manager.otlp.pieces import Budget, Piece, walk, walk_json
+from popham.manager.otlp.signals import METRIC, RECORD, Signal
 
-RECORD: Final = 256 * 1024
-"""Bytes of one record, encoded."""
 AROUND: Final = 64 * 1024
 """Bytes of a resource, and of a scope, encoded: they stand in each frame again."""
-RECORDS: Final = 65_536
-"""Records of one request: what is read of them holds up the interpreter for a fraction of a second."""
-
-
 _FRAMING: Final = 8
 """Bytes of a tag and a length, at most."""
 
@@ -37,7 +31,7 @@ class Reason(StrEnum):
 
 
 _SENTENCES: Final = {
-    Reason.LARGE: f"are larger than {RECORD} bytes, or their resource or scope than {AROUND}",
+    Reason.LARGE: f"are larger than {RECORD} bytes, or their resource or scope than {AROUND}, or metric than {METRIC}",
     Reason.MALFORMED: "are malformed",
 }
 
@@ -73,37 +67,38 @@ class Reading:
         return "; ".join(f"{count} {_SENTENCES[reason]}" for reason, count in sorted(self.rejected.items()))
 
 
-def read(body: bytes, signal: Signal, owner: Callable[[str], bytes], *, is_json: bool) -> Reading:
+def read(
+    body: bytes, signal: Signal, owner: Callable[[str], bytes], budget: Budget, *, is_json: bool
+) -> Reading:
     """Return what a request has.
 
     Args:
         body: The request.
         signal: What it is to have.
         owner: Returns whose records are, by the ``service.instance.id`` of their resource.
+        budget: How many records and more it may have.
         is_json: Whether it is in JSON.
 
     Raises:
-        WireError: ``wire.malformed``: it is none. ``wire.too_large``: it has too many records.
+        WireError: ``wire.malformed``: it is none. ``wire.too_large``: it has too many.
     """
-    reader = _Reader(signal, owner)
-    for number, piece in enumerate(walk_json(body, signal) if is_json else walk(body), 1):
+    reader = _Reader(signal, owner, budget)
+    for piece in walk_json(body, signal, budget) if is_json else walk(body, budget):
         reader.add(piece)
-        if max(number, reader.records) > RECORDS:
-            raise WireError("too_large", f"A request has at most {RECORDS} records", "Send smaller batches")
     return reader.reading
 
 
 class _Reader:
     """Looks at pieces, one after the other; at what is around many of them once."""
 
-    def __init__(self, signal: Signal, owner: Callable[[str], bytes]) -> None:
+    def __init__(self, signal: Signal, owner: Callable[[str], bytes], budget: Budget) -> None:
         self._signal = signal
         self._owner = owner
+        self._budget = budget
         self._part = _Around(signal.part, None)
         self._scope = _Around(signal.scope, None)
         self._uid = b""
         self.reading = Reading()
-        self.records = 0
 
     def add(self, piece: Piece) -> None:
         """Keep a piece, or reject it."""
@@ -112,10 +107,12 @@ class _Reader:
             self._uid = self._owner(_name_of(self._part.message))
         if piece.scope is not self._scope.data:
             self._scope = _Around(self._signal.scope, piece.scope)
+        if piece.data is not None and len(piece.data) > self._signal.whole:
+            self.reading.rejected[Reason.LARGE] += self._walk(piece.data)
+            return
         data = piece.data or b""
         item = None if piece.data is None else _parse(self._signal.item, data)
         count = 1 if item is None else self._signal.count(item)
-        self.records += count
         fault = Reason.MALFORMED if item is None else self._part.fault or self._scope.fault
         if fault is not None:
             self.reading.rejected[fault] += count
@@ -123,6 +120,15 @@ class _Reader:
         for part, points in self._divide(data, item, count):
             around = piece.part or b"", piece.scope or b""
             self.reading.items.append(Item(self._uid, *around, part, points))
+
+    def _walk(self, data: bytes) -> int:
+        """Return how many records an item is that is too large to be parsed; looking takes time too."""
+        try:
+            found = max(1, self._signal.walk(memoryview(data)))
+        except BrokenError:
+            return 1
+        self._budget.used += found
+        return found
 
     def _divide(self, data: bytes, item: Any, count: int) -> Iterator[tuple[bytes, int]]:
         """Yield an item, or the points of a large metric in several; what is too large is rejected."""

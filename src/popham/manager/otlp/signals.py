@@ -10,8 +10,13 @@ from typing import Any, Final
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics, ScopeMetrics
 
-from popham.manager.data.metric_points import count_points
+from popham.manager.data.metric_points import count_points, walk_points
 from popham.streams.frame import Stream
+
+RECORD: Final = 256 * 1024
+"""Bytes of one record, encoded."""
+METRIC: Final = 1024 * 1024
+"""Bytes of one metric, which may have many records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,8 @@ class Signal:
         names: What its parts, their scopes, and the items of those are called in JSON.
         part, scope, item: Their classes; an item is a log record, or a metric.
         count: Returns how many records an item is.
+        walk: Likewise, by its bytes, which need not be sound.
+        whole: Bytes of an item that is parsed: what a parser makes of more is not bounded.
     """
 
     names: tuple[str, str, str]
@@ -29,12 +36,20 @@ class Signal:
     scope: Any
     item: Any
     count: Callable[[Any], int]
+    walk: Callable[[memoryview], int]
+    whole: int
 
 
 SIGNALS: Final = MappingProxyType(
     {
         Stream.LOGS: Signal(
-            ("resourceLogs", "scopeLogs", "logRecords"), ResourceLogs, ScopeLogs, LogRecord, lambda _record: 1
+            ("resourceLogs", "scopeLogs", "logRecords"),
+            ResourceLogs,
+            ScopeLogs,
+            LogRecord,
+            lambda _record: 1,
+            lambda _data: 1,
+            RECORD,
         ),
         Stream.METRICS: Signal(
             ("resourceMetrics", "scopeMetrics", "metrics"),
@@ -42,6 +57,8 @@ SIGNALS: Final = MappingProxyType(
             ScopeMetrics,
             Metric,
             count_points,
+            walk_points,
+            METRIC,
         ),
     }
 )

@@ -17,6 +17,8 @@ FILES: Final = 512
 """Files that are followed at once, at most: each has a descriptor, and a process has 1,024 of them."""
 FOLDERS: Final = 64
 """Directories that are looked at between searches, at most."""
+DEEP: Final = 64
+"""Directories below each other that a search goes into, at most."""
 PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4")
 """Endings of files that rotation has packed: their lines were read before."""
 Key = tuple[int, int]
@@ -123,23 +125,36 @@ def _expand(folder: str, parts: Sequence[str], budget: _Budget) -> Iterator[str]
         yield from _expand(folder, rest, budget)
         for entry in budget.names(folder):
             # Links to directories may lead anywhere, and around.
-            if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+            if entry.name.startswith(".") or entry.path.count("/") > DEEP:
+                continue
+            if _is_folder(entry, follow=False):
                 yield from _expand(entry.path, parts, budget)
     elif not any(sign in part for sign in "*?["):
         budget.note(folder)
         yield from _expand(f"{folder}/{part}", rest, budget)
     else:
         for entry in budget.names(folder):
-            if _same(entry.name, part) and (not rest or entry.is_dir()):
+            if _same(entry.name, part) and (not rest or _is_folder(entry, follow=True)):
                 yield from _expand(entry.path, rest, budget)
 
 
+def _is_folder(entry: os.DirEntry[str], *, follow: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:
+        return False  # a link to itself, or one that leads where nobody may look
+
+
 def _fits(parts: Sequence[str], glob: Sequence[str]) -> bool:
-    if not glob:
-        return not parts
-    if glob[0] == "**":
-        return any(_fits(parts[at:], glob[1:]) for at in range(len(parts) + 1))
-    return bool(parts) and _same(parts[0], glob[0]) and _fits(parts[1:], glob[1:])
+    places = {0}  # of parts, up to which the glob may have come
+    for sign in glob:
+        if sign == "**":
+            places = set(range(min(places), len(parts) + 1))
+        else:
+            places = {at + 1 for at in places if at < len(parts) and _same(parts[at], sign)}
+        if not places:
+            return False
+    return len(parts) in places
 
 
 def _same(name: str, part: str) -> bool:

@@ -15,12 +15,14 @@ import re
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from popham.agent.collect.tail.finding import Key
 from popham.agent.collect.tail.lines import Lines, Script, join_records
 from popham.agent.collect.tail.place import Place
 from popham.agent.collect.tail.source import Source
+from popham.posix import open_file
 
 LONG: Final = 260 * 1024
 """Bytes of a line that is read at once; no record takes so many."""
@@ -119,10 +121,9 @@ class Followed:
         """Open the file at ``real``, which ``path`` leads to; None if it is not any more the one that was found.
 
         Raises:
-            OSError: It may not be read, or is gone.
+            OSError: It may not be read, is gone, or a part of ``real`` is a link by now.
         """
-        how = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(real, how)
+        descriptor = open_file(Path(real))
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) != key or not stat.S_ISREG(status.st_mode):
             os.close(descriptor)

@@ -95,10 +95,11 @@ class Reader:
 
     def search(self, now: float, wall: float) -> list[Loss]:
         """Look which files there are, and let go of others; return what was lost; :meth:`save` comes next."""
-        found = find_files(self._sources, most=self._most)
+        sources = self._sources  # others may be assigned meanwhile, of which nothing is known then
+        found = find_files(sources, most=self._most)
         self.over, self._folders = found.over, found.folders
         self.problems = {}
-        wanted = {source.name: source for source in self._sources}
+        wanted = {source.name: source for source in sources}
         for key, file in list(self._files.items()):
             path, source = found.files.get(key, (file.path, wanted.get(file.source.name)))
             if source is None:
@@ -120,7 +121,7 @@ class Reader:
             losses += file.take_losses()
             if over:
                 self._drop(key, file, wall)
-        self._known = {source.name: source.meaning for source in self._sources}
+        self._known = {source.name: source.meaning for source in sources}
         self._forget(wall)
         return losses
 
