@@ -160,6 +160,21 @@ def test_a_copy_that_went_on_alone_past_the_point_is_found_by_its_tail(machine):
     machine.check()
 
 
+def test_a_gap_of_another_history_is_not_taken_for_what_upstream_has(machine):
+    copy = machine.disk.copy()
+    machine.write(1, 1, 2)
+    machine.drain()
+    machine.disk.restore(copy)
+    machine.open()
+    machine.write(2)
+    for count in (1, 2):
+        machine.spool.lose(count, Cause.DISK)
+        machine.spool.commit()
+    machine.drain()
+    assert sorted(machine.received) == [0, 1, 2, 3, 4, 5]
+    assert machine.lost == {"disk": 3}
+
+
 def test_a_lost_directory_begins_above_the_epoch_of_before(machine):
     machine.write(3)
     machine.drain()
@@ -241,3 +256,19 @@ def test_f_d2_gaps_of_many_causes_are_joined_before_there_are_too_many(machine):
     assert len(found) <= GAPS + 1
     machine.drain()
     machine.check()
+
+
+def test_rel_3_losses_between_records_keep_nothing_on_the_disk_that_was_dropped(monkeypatch):
+    monkeypatch.setattr("popham.streams.files.SEGMENT", 2000)
+    machine = Machine(limits=Limits(records=20))
+    for number in range(300):
+        machine.spool.lose(1, (Cause.DISK, Cause.UPLOAD)[number % 2])
+        machine.write(1)
+    assert sum(name.endswith(".seg") for name in machine.disk.names(FOLDER)) < 12
+    assert len(machine.spool.read(0, limit=1 << 30)) < 2 * 20 + 2 * GAPS
+    machine.spool.close()
+    machine.open()
+    assert machine.spool.lost == {Cause.DISK: 150, Cause.UPLOAD: 150, Cause.COUNT: 280}
+    machine.drain()
+    assert sum(machine.lost.values()) == 580
+    assert machine.spool.waiting == 0

@@ -56,9 +56,8 @@ def test_rel_12_what_is_odd_in_a_log_is_kept_and_its_neighbours_arrive(lab):
     name = "dials"
     before = lab.stored(name)
     lab.write(name, *ODD, b"begin " + b"y" * GIANT, b"end")
-    first, count = lab.written[name], 10_000
-    lab.count_on(name, count)
-    lab.until_all(name, before + len(ODD) + 2 + count)
+    lines = lab.count_on(name, 10_000)
+    lab.until_all(name, before + len(ODD) + 2 + len(lines))
     to = lab.fleet.folder / "lines.jsonl"
     lab.fleet.popham("data", "export", "logs", name, "-o", "jsonl", "--to", str(to))
     rows = [json.loads(line) for line in to.read_text().splitlines()]
@@ -68,7 +67,7 @@ def test_rel_12_what_is_odd_in_a_log_is_kept_and_its_neighbours_arrive(lab):
     giant = rows[at + len(READ)]
     assert giant["body"].startswith("begin y")
     assert len(giant["body"]) + giant["attributes"]["popham.cut"] == len("begin ") + GIANT
-    assert bodies[at + len(READ) + 1 :] == ["end", *map(numbered, range(first, first + count))]
+    assert bodies[at + len(READ) + 1 :] == ["end", *lines]
 
 
 def test_f_l7_upload_off_keeps_everything_on_the_machine_and_on_sends_it(lab):
@@ -105,8 +104,8 @@ def test_f_c5_who_follows_sees_a_line_after_it_was_written(lab):
     followed = fleet.folder / "followed.out"
     fleet.until(lambda: numbered(lab.written["held"] - 1) in followed.read_text(), "it shows the newest")
     for name in ("held", "reached"):
-        lab.write(name, f"man overboard, says {name}")
-        fleet.until(lambda name=name: f"overboard, says {name}" in followed.read_text(), "it is shown")
+        (line,) = lab.count_on(name, 1)
+        fleet.until(lambda said=f"  {name}  deck  {line}": said in followed.read_text(), "it is shown")
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
 
@@ -117,3 +116,45 @@ def test_f_c3_rel_29_rel_1_nothing_is_lost_or_doubled_where_agents_and_manager_a
     assert sum(storm.killed.values()) == KILLS
     for name in CELLS:
         lab.check_counted(name)
+
+
+def test_rel_1_what_a_full_spool_drops_is_counted_exactly_where_both_ends_are_killed(lab):
+    name, fleet = "held", lab.fleet
+    lab.define(name, limits="{records: 300}")
+    before = lab.lost(name)
+    fleet.end_manager(signal.SIGKILL)
+    lab.count_on(name, 200)
+    fleet.until(lambda: lab.waiting(name), "they are kept")
+    lab[name].end(signal.SIGKILL)
+    lab.count_on(name, 250)
+    lab[name].start()
+    fleet.until(lambda: lab.waiting(name) and lab.dropped(name), "some are dropped")
+    lab.count_on(name, 100)
+    fleet.start_manager()
+    lab.check_counted(name)
+    assert lab.lost(name) > before
+
+
+def test_rel_1_state_that_is_copied_back_doubles_nothing_and_loses_nothing_new(lab):
+    """As a machine is when it goes back to a snapshot: its log as well, and what waited then came long ago."""
+    name, fleet, state = "reached", lab.fleet, lab["reached"].state
+    copy = state.with_suffix(".copy")
+    lab.define(name, upload="off")
+    lab.count_on(name, 30)
+    fleet.until(lambda: lab.waiting(name) == 30, "they are kept")
+    lab[name].end()
+    shutil.copytree(state, copy)
+    size = lab.log(name).stat().st_size
+    lab[name].start()
+    lab.define(name)
+    lab.check_counted(name)
+    lab.count_on(name, 20)
+    lab.check_counted(name)
+    lab[name].end()
+    shutil.rmtree(state)
+    copy.rename(state)
+    os.truncate(lab.log(name), size)
+    lab.count_on(name, 25)
+    lab[name].start()
+    assert len(lab.check_counted(name)) == lab.written[name]
+    fleet.until(lambda: not lab.waiting(name), "it knows that all are stored")

@@ -1,22 +1,15 @@
 """What may go wrong with an operation between real processes: each is told once, and honestly."""
 
-import contextlib
-import os
-import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from .operations_lab import Lab
+from .small_disk import fill, on_small_disk, seen_by
 
 ROOM = 50 * 1024
 """kB by which an agent may grow while a command prints 1 GB."""
-ON_TMPFS = """
-mount -t tmpfs -o size=400k,mode=700 tmpfs "$1.d" && cp -a "$1/." "$1.d/" && mount --move "$1.d" "$1" && shift && exec "$@"
-"""
-"""Puts a state directory on a disk of its own, which only what runs after it sees."""
 
 
 @pytest.fixture(scope="module")
@@ -97,33 +90,16 @@ def test_f_o4_of_a_command_that_prints_1_gb_ends_are_kept_and_the_agent_does_not
     assert memory(lab["held"].process) < before + ROOM
 
 
-def on_small_disk(machine):
-    """Return the words that run a command with the machine's state directory on a small disk of its own."""
-    words = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
-    shell = [*words, "sh", "-ec", ON_TMPFS, "sh", str(machine.state)]
-    Path(f"{machine.state}.d").mkdir(exist_ok=True)
-    if shutil.which("unshare") is None or subprocess.run([*shell, "true"], check=False).returncode:
-        pytest.skip("NOT TESTED: a full disk: this account may not mount one in a namespace of its own")
-    return shell
-
-
-def fill(path):
-    """Write a file until its disk is full."""
-    with path.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
-        while True:
-            filler.write(bytes(4096))
-
-
 def test_f_o4_a_diagnosis_on_a_full_disk_fails_with_the_reason_and_the_agent_goes_on(lab):
     machine = lab.add("small", "held", run=False)
-    machine.start(inside=on_small_disk(machine))
+    machine.start(inside=on_small_disk(machine.state, "400k"))
     lab.fleet.until(lambda: machine.view["connected"], "it holds a link")
-    seen = Path(f"/proc/{machine.process.pid}/root{machine.state}")
-    fill(seen / "filler")
+    filler = seen_by(machine.process, machine.state) / "filler"
+    fill(filler)
     one = lab.order("diagnose", "small").over()["small"]
     assert (one["state"], one["code"]) == ("failed", "operation.disk"), one
     assert "No space left on device" in one["text"]
-    (seen / "filler").unlink()
+    filler.unlink()
     ordered = lab.order("diagnose", "small")
     assert ordered.over()["small"]["state"] == "succeeded"
     assert machine.process.poll() is None

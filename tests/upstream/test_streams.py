@@ -74,7 +74,6 @@ async def test_f_d2_an_append_is_answered_by_how_far_upstream_is(manager, taking
     [
         (StreamError("damaged", "x"), 400, None),
         (StreamError("signature", "x"), 400, None),
-        (StreamError("overlap", "x"), 409, None),
         (StreamError("scattered", "x"), 409, None),
         (LinkError("busy", "x", retry_after=7.0), 503, "7"),
         (LinkError("busy", "x"), 503, "30"),
@@ -87,6 +86,18 @@ async def test_what_the_intake_refuses_is_refused_by_name(
     answer = await ask(manager, ordered.agent.peer(), body=joined(ours))
     assert (answer.status, answer.headers.get("Retry-After")) == (status, wait)
     assert fault.code in answer.body.decode()
+
+
+async def test_frames_that_contradict_what_is_durable_are_answered_by_a_refusal_of_their_epoch(
+    manager, taking, ordered, ours
+):
+    await ask(manager, ordered.agent.peer(), body=joined(ours))
+    taking.fault = StreamError("overlap", "it has another tail")
+    answer = await ask(manager, ordered.agent.peer(), body=joined(ours))
+    found = decode(answer.body, LOGS)
+    assert (answer.status, found.refused, found.epoch, found.next) == (200, True, 1, 30)
+    _, end = await held(manager, ordered)
+    assert standings(await append(manager, ordered, end, ours))[0].refused
 
 
 async def test_rel_3_frames_that_cannot_be_written_are_no_answer(manager, taking, ordered, ours):
@@ -264,7 +275,7 @@ async def test_a_message_that_was_lost_before_an_append_is_noticed(manager, taki
 
 async def test_frames_that_are_refused_over_a_link_are_to_come_by_a_request(manager, taking, ordered, ours):
     _, end = await held(manager, ordered)
-    taking.fault = StreamError("overlap", "it has another tail")
+    taking.fault = StreamError("scattered", "too many ranges")
     (found,) = standings(await append(manager, ordered, end, ours))
     assert (found.next, found.credit, found.retry_after) == (0, 0, 30.0)
 
@@ -298,6 +309,15 @@ async def test_sec_4_messages_of_streams_are_for_agents_alone_on_links_and_say_n
     ordered.record.admission = Admission.NEW
     assert "grant" in (await append(manager, ordered, end, ours)).error_response.error_message
     assert taking.sent == []
+
+
+async def test_sec_4_an_agent_that_is_not_accepted_is_not_asked_for_frames(manager, ordered):
+    _, end = await held(manager, ordered)
+    end.link.peer.uid = ordered.agent.uid
+    ordered.record.admission = Admission.NEW
+    answer = await manager.hear(end, ordered.message(custom_message=custom(Ready(streams=["logs"]))))
+    assert "grant" in answer.error_response.error_message
+    assert not manager.hub.streams.is_ready(ordered.record.uid)
 
 
 async def test_rel_3_a_link_ends_where_frames_could_not_be_written(manager, taking, ordered, ours):

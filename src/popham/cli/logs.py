@@ -9,7 +9,8 @@ import click
 
 from popham.cli.exits import sentence
 from popham.cli.invocation import Invocation
-from popham.cli.reading import agent_options, instant, print_csv, time_options, when, whose
+from popham.cli.reading import agent_options, instant, time_options, when, whose
+from popham.cli.sheet import print_csv
 from popham.cli.show import Shown, encode_json, output_option, show_object
 from popham.cli.text import clean
 from popham.errors import LinkError
@@ -102,17 +103,18 @@ def _follow(
     wait: Callable[[float], None],
 ) -> None:
     """Print what comes, until interrupted; a Manager that is away is waited for."""
-    away = False
+    away = more = False
     while True:
-        wait(EVERY)
+        if not more:
+            wait(EVERY)
         try:
             page = client.logs({**query, "after": after})
         except LinkError as error:
             if not away:
                 click.echo(f"{sentence(error)} Still trying.", err=True)
-            away = True
+            away, more = True, False
             continue
-        away = False
+        away, more = False, len(page["items"]) == query["limit"]
         show(page["items"])
         after = page["after"]
 

@@ -9,7 +9,8 @@ import click
 
 from popham.cli.columns import NOTHING, ago, field, number, pairs
 from popham.cli.invocation import Invocation
-from popham.cli.reading import agent_options, instant, print_csv, time_options, when, whose
+from popham.cli.reading import agent_options, instant, time_options, when, whose
+from popham.cli.sheet import print_csv
 from popham.cli.show import Column, Shown, output_option, show_list, show_object
 from popham.errors import DefinitionError
 from popham.model.duration import parse_duration

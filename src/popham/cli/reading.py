@@ -1,10 +1,8 @@
-"""What commands that read logs and metrics share: whose, and of when; and cells that no spreadsheet runs."""
+"""What commands that read logs and metrics share: whose, and of when."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +12,6 @@ from popham.cli.text import clean
 from popham.errors import DefinitionError
 from popham.model.duration import parse_duration
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet takes for a formula. Source: guarantees SEC-13."""
 _OPTIONS = (
     click.argument("agents", metavar="[AGENT]...", nargs=-1),
     click.option(
@@ -94,21 +90,6 @@ def instant(at: float) -> str:
     except (ValueError, OverflowError, OSError):
         return f"{at:g}"
     return f"{text.removesuffix('+00:00')}Z"
-
-
-def print_csv(rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as CSV; text that a spreadsheet would take for a formula is marked as text."""
-    for row in rows:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow([_cell(value) for value in row])
-        click.echo(line.getvalue())
-
-
-def _cell(value: object) -> object:
-    if not isinstance(value, str):
-        return "" if value is None else value
-    text = clean(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _add(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:

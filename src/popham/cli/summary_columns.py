@@ -92,7 +92,8 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _skew(item: Shown) -> str:
-    return NOTHING if item["skew"] is None else f"{item['skew']:+.1f}s"
+    # Minus nothing is plus nothing.
+    return NOTHING if item["skew"] is None else f"{round(item['skew'], 1) + 0.0:+.1f}s"
 
 
 SUMMARY: Sequence[Column] = (

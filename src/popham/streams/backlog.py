@@ -105,17 +105,25 @@ class Backlog:
         joined: list[Kept] = []
         for one in self.kept[: until + 1]:
             last = joined[-1] if joined else None
-            if last is None or last.segment is not None or one.segment is not None:
+            if last is None or not _are_noted(last, one):
                 joined.append(one)
-            elif _is_alike(last.head, one.head) or self._noted > GAPS:
+                continue
+            # Both are: the segment where one stands would be kept for it alone.
+            joined[-1], gap = self._without_segment(last), self._without_segment(one)
+            if _is_alike(last.head, gap.head) or self._noted > GAPS:
                 # Of two processes the later: rather is counted as lost what upstream has than the other way round.
-                count = last.head.count + one.head.count
-                head = replace(one.head, first=last.head.first, count=count, before=last.head.before)
-                joined[-1] = replace(last, head=head)
+                count = last.head.count + gap.head.count
+                head = replace(gap.head, first=last.head.first, count=count, before=last.head.before)
+                joined[-1] = replace(joined[-1], head=head)
                 self._noted -= 1
             else:
-                joined.append(one)
+                joined.append(gap)
         self.kept[: until + 1] = joined
+
+    def _without_segment(self, gap: Kept) -> Kept:
+        """Return a gap that is noted, wherever it stood."""
+        self._noted += gap.segment is not None
+        return replace(gap, segment=None)
 
     def _put(self, at: int, gap: Head) -> None:
         """Replace a frame by a gap."""
@@ -139,3 +147,10 @@ def rest_of(gap: Head, offset: int, tail: bytes) -> Head:
 
 def _is_alike(one: Head, other: Head) -> bool:
     return (one.cause, one.boot) == (other.cause, other.boot)
+
+
+def _are_noted(one: Kept, other: Kept) -> bool:
+    """Return whether both are gaps, and at least one of them stands in no segment."""
+    return (one.segment is None and other.head.kind is Kind.GAP) or (
+        other.segment is None and one.head.kind is Kind.GAP
+    )

@@ -302,5 +302,7 @@ def _check_bounds(head: Head) -> None:
         raise damaged("its payload is out of bounds")
     if (head.kind is Kind.GAP) is (head.cause is None):
         raise damaged("it does not say why it is a gap, or is none and says so")
+    if head.kind is Kind.GAP and (head.codec, head.length, head.size) != (Codec.PLAIN, 0, 0):
+        raise damaged("it is a gap, and has a payload")
     if head.kind is Kind.RECORDS and head.tail != tail_of(head.digest):
         raise damaged("its tail is not that of its digest")

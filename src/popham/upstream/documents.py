@@ -24,7 +24,6 @@ _CONTENT = re.compile(CONTENT_PATH + r"sha256/([0-9a-f]{64})")
 _OUTPUT = re.compile(OUTPUTS_PATH + r"([0-9a-f]{64})")
 _CODE = {
     "grant.missing": 401,
-    "stream.overlap": 409,
     "stream.scattered": 409,
     "wire.encoding": 415,
     "wire.method": 405,

@@ -193,7 +193,9 @@ class Streams:
             now = said.now if math.isfinite(said.now) and said.now > 0 else None
             try:
                 async with self.turn(record, stream):
-                    return await self.take(record, stream, said.frames, Sent(now, said.waiting))
+                    return await self.take(
+                        record, stream, said.frames, Sent(now, min(said.waiting, OFFSET_LIMIT))
+                    )
             except LinkError as error:
                 refusal = _refuse(error)
             except StreamError as error:
@@ -208,6 +210,7 @@ class Streams:
         if not link.peer.uid:
             raise WireError("stream", "this agent opened the link, and sends by itself", "Upgrade the agent")
         self._need()
+        _require_accepted(record)
         streams = {_stream(name) for name in said.streams}
         if streams:
             self._ready.setdefault(record.uid, set()).update(streams)

@@ -110,7 +110,17 @@ async def test_f_d10_the_manager_finds_who_is_silent_lags_or_has_a_wrong_clock(b
     bench.clock.at += 100.0
     for uid in uids[:3]:
         world.held[uid].last_contact = bench.clock.at
-    assert await world.alerts.look() == 4
+    assert await world.alerts.look() == 3
+    bench.clock.at += 10.0
+    world.late.clear()
+    assert await world.alerts.look() == 0
+    world.late.add(uids[2])
+    assert await world.alerts.look() == 0
+    bench.clock.at += 60.0
+    # It is late for a minute now.
+    for uid in uids[:3]:
+        world.held[uid].last_contact = bench.clock.at
+    assert await world.alerts.look() == 1
     await world.alerts.step()
     assert await world.open() == {
         ("0", "clock-skew", ""): "warning",

@@ -194,7 +194,14 @@ async def test_a_counter_is_what_it_grew_in_a_second_also_where_it_began_anew(tm
     payload = counter("bytes", 100, 120, 160, 200, 40, 60, time=NOW - 100)
     async with await measured(tmp_path, payload) as running:
         (found,), _ = series(running, "bytes")
-        assert (found.unit, found.values) == ("By/s", [1.0, 4.0, 3.0, None, None])
+        assert (found.unit, found.values) == ("By/s", [2.0, 4.0, 3.0, None, None])
+
+
+async def test_a_counter_that_is_seen_less_often_than_each_step_is_no_higher_by_that(tmp_path):
+    payload = counter("bytes", 100, 140, 180, time=NOW - 100, step=40.0)
+    async with await measured(tmp_path, payload) as running:
+        (found,), _ = series(running, "bytes")
+        assert found.values == [None, None, 1.0, None, 1.0]
 
 
 async def test_more_series_than_were_asked_for_are_left_out_and_it_is_said(tmp_path):

@@ -15,6 +15,8 @@ from tests.manager.data.intaking import (
 )
 
 from popham.manager.data import catalog as catalogs
+from popham.manager.data import follower
+from popham.manager.data.place import place_of
 from popham.manager.data.upkeep import TOGETHER
 from popham.manager.intake.position import Position
 from popham.streams.frame import Stream
@@ -193,6 +195,17 @@ async def test_while_the_disk_takes_nothing_everything_is_found_and_memory_is_bo
     async with Running(make_follower(tmp_path, segments, Clock()), segments) as running:
         await running.follower.write()
         assert running.bodies() == everything(1)
+
+
+async def test_rel_12_few_bytes_that_are_many_rows_are_read_an_entry_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(follower, "_ROWS", 10)
+    segments = Segments()
+    for _ in range(3):
+        segments.take(*lines(["x"] * 25))
+    made = make_follower(tmp_path, segments, Clock())
+    batches, end = made._read(Position())
+    assert [batch.num_rows for batch, _ in batches] == [10, 10, 5]
+    assert end == place_of(segments.entries[0].position_after)
 
 
 async def test_many_small_entries_stay_few_batches_in_their_order(tmp_path):

@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from tests.manager.data.intaking import (
@@ -23,7 +24,7 @@ from tests.manager.data.intaking import (
 )
 
 from popham.manager.data.columns import LOGS, make_batch
-from popham.manager.data.payload import Reason, read_logs, read_points
+from popham.manager.data.payload import SHARED, Reason, read_logs, read_points
 from popham.streams.frame import Kind, Stream
 
 
@@ -171,6 +172,19 @@ def test_rel_12_ten_thousand_attributes_and_numbers_at_their_ends():
         [],
     )
     assert make_batch(LOGS, [1], [row]).num_rows == 1
+
+
+def test_rel_12_what_records_share_cannot_make_gigabytes_of_rows():
+    request = ExportLogsServiceRequest.FromString(lines([""] * 2000)[0])
+    request.resource_logs[0].resource.attributes.append(attribute("long", "x" * 60_000))
+    found, aside = read(request.SerializeToString(), 2000)
+    ((reason, left),) = aside
+    assert (reason, len(found) + left) == (Reason.SHARED, 2000)
+    assert sum(len(row.resource) for row in found) <= SHARED
+
+    request = ExportMetricsServiceRequest.FromString(gauge("n" * 60_000, *[1.0] * 2000)[0])
+    found, aside = points(request.SerializeToString(), 2000)
+    assert (found, aside) == ([], [(Reason.SHARED, 2000)])
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,6 +18,8 @@ from popham.streams.frame import Stream
 
 PRINTED_MAX: Final = 256 * 1024
 """Bytes of what a command prints that are kept."""
+LINES_MAX: Final = 16 * 1024
+"""Lines of it that are kept."""
 _NUMBER: Final = 64
 """Characters of a number."""
 
@@ -124,7 +126,7 @@ class AskedCommand:
                     Sample(name="popham.command.value", unit="1", value=value, at=at, attributes=labels)
                 )
         elif not why:
-            lines = printed.decode("utf-8", "replace").splitlines()
+            lines = (line.decode("utf-8", "replace") for line in printed.splitlines()[:LINES_MAX])
             results.lines += [Record(body=line, at=at, attributes=labels) for line in lines]
         if bool(why) is not self._failed:
             said = why or "ended well again"

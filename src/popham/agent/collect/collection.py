@@ -21,7 +21,7 @@ from popham.agent.planning import Applied
 from popham.agent.settings import AgentSettings
 from popham.agent.state import AgentState
 from popham.clock import Clock
-from popham.errors import StreamError
+from popham.errors import StateError, StreamError
 from popham.link.cadence import phase_of
 from popham.streams.frame import Stream
 
@@ -127,7 +127,7 @@ class Collection:
 
     async def run(self) -> None:
         """Collect until cancelled."""
-        if self._premises.state.room.read(FILE, FILE_MAX) is not None:
+        if self._has_states():
             # What was withdrawn just before the end has recovered.
             self._news.set()
         async with asyncio.TaskGroup() as group:
@@ -158,8 +158,7 @@ class Collection:
         """Hold the thresholds that the policy has, and none that it has no more."""
         thresholds = self.wanted.thresholds if self.wanted is not None else ()
         premises = self._premises
-        held = premises.state.room.read(FILE, FILE_MAX) is not None
-        if self._watching is None and (self.wanted is not None or held):
+        if self._watching is None and (self.wanted is not None or self._has_states()):
             from popham.agent.collect.encoding import Encoder
             from popham.agent.collect.watching import Watching
 
@@ -171,6 +170,13 @@ class Collection:
             )
         if self._watching is not None:
             await self._watching.configure(thresholds)
+
+    def _has_states(self) -> bool:
+        """Return whether the file is there; one that cannot be read is for whoever reads it."""
+        try:
+            return self._premises.state.room.read(FILE, FILE_MAX) is not None
+        except (StateError, OSError):
+            return True
 
     def _resource(self) -> dict[str, str]:
         """Return the attributes of OpenTelemetry that say who measured."""

@@ -276,10 +276,10 @@ class Collector:
         """Begin, change or end the reading of lines."""
         wanted = self._wanted
         if wanted is None or not wanted.reads_lines:
-            if self._reading is not None:
-                self._reading.cancel()
-                await asyncio.wait({self._reading})
-            self._lines = self._reading = None
+            self._lines, reading, self._reading = None, self._reading, None
+            if reading is not None:
+                reading.cancel()
+                await asyncio.wait({reading})
             return
         if self._lines is None and self._group is not None:
             self._lines = self._make_lines(self._tell_loss)

@@ -20,6 +20,8 @@ from popham.agent.collect.sample import Sample, SampleKind
 
 PAYLOAD_AIM: Final = 256 * 1024
 """Bytes above which a payload is divided, as long as it has more than one record."""
+TOGETHER: Final = 1024
+"""Records of a payload, at most: protobuf takes far more memory for one than its bytes."""
 BODY_MAX: Final = 250 * 1024
 """Bytes of a body; with all else a record stays below 256 KiB."""
 CUT: Final = "popham.cut"
@@ -136,6 +138,10 @@ def _text(text: str) -> str:
 def _divide(records: Sequence[_One], encode: Callable[[Sequence[_One]], bytes]) -> Iterator[Payload]:
     """Yield payloads of all records, none of several larger than is aimed at."""
     if not records:
+        return
+    if len(records) > TOGETHER:
+        for first in range(0, len(records), TOGETHER):
+            yield from _divide(records[first : first + TOGETHER], encode)
         return
     payload = encode(records)
     if len(payload) <= PAYLOAD_AIM or len(records) == 1:

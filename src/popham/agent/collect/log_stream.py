@@ -111,7 +111,8 @@ class LogStream:
 
     async def collect(self) -> None:
         """Look now; returns once all that the files have is durable, or nothing can be read."""
-        await self._files.collect()
+        if self._ready.is_set():
+            await self._files.collect()
 
     async def bring(self, payloads: Iterable[Payload]) -> None:
         """Append what did not come from a file; waits until the disk takes it."""

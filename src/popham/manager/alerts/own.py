@@ -37,6 +37,8 @@ REST: Final = 0.015
 """Seconds of rest: a look takes a sixth of the loop at most."""
 BATCH: Final = 200
 """Changes that are written at once."""
+LATE: Final = 60.0
+"""Seconds for which a summary must be late."""
 _LOOK: Final = 64
 """Agents between two looks at the clock."""
 _SEVERITY: Final = {RECOVERED: 9, "warning": 13, "error": 17}
@@ -92,6 +94,7 @@ class Own:
         self._settings = settings
         self._told = told
         self._known: dict[tuple[str, str], str] = {}
+        self._late: dict[str, float] = {}
 
     async def load(self) -> None:
         """Read what is known to be wrong; all events must have been taken."""
@@ -116,6 +119,8 @@ class Own:
             if len(changes) >= BATCH:
                 count += await self._tell(changes)
                 changes = []
+        for uid in self._late.keys() - seen:
+            del self._late[uid]
         for uid in {uid for uid, _ in self._known} - seen:
             changes += self._changes(uid, {})
         while changes:
@@ -145,12 +150,20 @@ class Own:
         waiting = self._sees.waiting(record.uid)
         if waiting > self._settings.waiting:
             yield "lagging", ("warning", f"{waiting} records wait at the agent")
-        elif here is Presence.ON_TIME and self._sees.is_late(record, here, now):
+        elif self._stays_late(record, here, now):
             yield "lagging", ("warning", "its summary is older than it should be")
         skew = self._sees.skew(record.uid)
         if skew is not None and abs(skew) > self._settings.skew:
             way = "ahead" if skew > 0 else "behind"
             yield "clock-skew", ("warning", f"its clock is {abs(skew):.0f} s {way}")
+
+    def _stays_late(self, record: Record, here: Presence, now: float) -> bool:
+        """Return whether a summary is late for a while: the first after a pause has to come yet."""
+        if here is not Presence.ON_TIME or not self._sees.is_late(record, here, now):
+            self._late.pop(record.uid, None)
+            return False
+        at = self._clock.monotonic()
+        return at - self._late.setdefault(record.uid, at) >= LATE
 
     async def _tell(self, changes: list[_Change]) -> int:
         rows = [_event(change, self._clock.now()) for change in changes]

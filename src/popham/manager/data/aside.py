@@ -31,7 +31,6 @@ class Shelf:
         head = entry.frame.head
         name = f"{UUID(bytes=head.uid)}-{head.epoch}-{head.first}.{reason}"
         self._counts[reason] += count
-        _log.warning("%d records of %s cannot be read (%s): %s", count, head.stream, reason, name)
         if self._bytes is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._bytes = sum(path.stat().st_size for path in self._folder.iterdir())
@@ -43,4 +42,6 @@ class Shelf:
     def take(self) -> Counter[str]:
         """Return how many records were set aside since this was asked last, by reason."""
         counts, self._counts = self._counts, Counter()
+        for reason, count in counts.items():
+            _log.warning("%d records cannot be read (%s), and are set aside: %s", count, reason, self._folder)
         return counts

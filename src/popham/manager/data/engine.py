@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -89,6 +90,8 @@ class Engine:
             while not running.done():
                 connection.interrupt()
                 await asyncio.wait({running}, timeout=0.05)
+            with contextlib.suppress(Exception):
+                running.result()  # of a question that was given up nobody reads how it ended
             connection.close()
 
     def connect(self) -> DuckDBPyConnection:

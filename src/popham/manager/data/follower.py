@@ -51,7 +51,9 @@ OLD: Final = 300.0
 LOOK: Final = 5.0
 """Seconds between two looks at whether it is time to write."""
 _ROWS: Final = 65_536
-"""Rows of a batch."""
+"""Rows of a batch, at most."""
+_TEXT: Final = 8 * 1024 * 1024
+"""Characters of text of a batch, at most, and of one row more."""
 
 
 class PlacedEntry(Entry, Protocol):
@@ -174,20 +176,26 @@ class Follower:
             await asyncio.sleep(now - began)  # half of the interpreter's time is the event loop's
 
     def _read(self, after: Position) -> tuple[list[tuple[RecordBatch, int]], int]:
-        """Return the next rows with the highest place of each batch, and where they end. Blocks."""
+        """Return the next rows with the highest place of each batch, and where they end. Blocks.
+
+        Few bytes may be many rows: once a batch is full, the other entries are read the next time.
+        """
         read: Callable[..., Iterator[LogRow | PointRow]] = read_logs if self.form is LOGS else read_points
         found: list[tuple[RecordBatch, int]] = []
         places: list[int] = []
         rows: list[LogRow | PointRow] = []
-        end = place_of(after)
+        end, text = place_of(after), 0
         for entry in self._source.read(self.stream, after, limit=SLICE):
             end = place_of(entry.position_after)
             for row in read(entry, self._shelf.put):
                 places.append(end)
                 rows.append(row)
-                if len(rows) == _ROWS:
+                text += len(row.attributes) + len(row.resource)
+                if len(rows) == _ROWS or text > _TEXT:
                     found.append((make_batch(self.form, places, rows), end))
-                    places, rows = [], []
+                    places, rows, text = [], [], 0
+            if found:
+                break
         if rows:
             found.append((make_batch(self.form, places, rows), end))
         return found, end
@@ -199,7 +207,8 @@ class Follower:
                     await self._full.wait()
             except TimeoutError:
                 old = self._since is not None and self._clock.monotonic() - self._since >= OLD
-                if not old and self._day == day_of(self._now()):
+                failed = self._writing is not None
+                if not old and not failed and self._day == day_of(self._now()):
                     continue
             try:
                 await self.write()

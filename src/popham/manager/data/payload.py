@@ -2,7 +2,8 @@
 
 Nothing that an agent may have put there stops a reader.  A record that cannot be parsed is set aside by name, and its
 neighbours are read; so is a whole payload that is none, or that has another count of records than its frame says, since
-the offsets of its records are not known then.
+the offsets of its records are not known then.  What the records of a payload share stands in each of their rows; where it is so much
+that a few bytes would become gigabytes, the records beyond are set aside too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from popham.streams.packing import unpack
 
 WHOLE: Final = 1024 * 1024
 """Bytes of a payload that are parsed at once, and of one record: what a parser makes of more is not bounded."""
+SHARED: Final = 64 * 1024 * 1024
+"""Bytes that all rows of one payload may have of what they share: the resource, the name and the unit of a metric."""
 
 
 class Reason(StrEnum):
@@ -36,11 +39,13 @@ class Reason(StrEnum):
     COUNT = "count"
     """It has another count of records than its frame says."""
     RECORD = "record"
-    """One record of it could not be read."""
+    """Some records of it could not be read."""
+    SHARED = "shared"
+    """Its records share so much that not all of them can be rows."""
 
 
 Aside = Callable[[Entry, Reason, int], None]
-"""Called with what is set aside: the entry, why, and how many records of it."""
+"""Called with what is set aside: the entry, why, and how many records of it; once for each reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,17 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What a payload consists of: its class, the names of its parts, and how an item's records are counted."""
+    """What a payload consists of: its class, the names of its parts, and how an item's records are counted.
+
+    ``shared`` returns how many characters of an item stand in each of its rows.
+    """
 
     request: Any
     item: Any
     names: tuple[str, str, str]
     count: Callable[[Any], int]
     walk: Callable[[memoryview], int]
+    shared: Callable[[Any], int]
 
 
 def read_logs(entry: Entry, aside: Aside) -> Iterator[LogRow]:
@@ -69,7 +78,7 @@ def read_logs(entry: Entry, aside: Aside) -> Iterator[LogRow]:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
     names = ("resource_logs", "scope_logs", "log_records")
-    shape = _Shape(ExportLogsServiceRequest, LogRecord, names, lambda _record: 1, lambda _data: 1)
+    shape = _Shape(ExportLogsServiceRequest, LogRecord, names, lambda _record: 1, lambda _data: 1, lambda _record: 0)
     for origin, item in _read(entry, aside, shape):
         yield read_log(origin, item.message, item.resource)
 
@@ -80,7 +89,7 @@ def read_points(entry: Entry, aside: Aside) -> Iterator[PointRow]:
     from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
     names = ("resource_metrics", "scope_metrics", "metrics")
-    shape = _Shape(ExportMetricsServiceRequest, Metric, names, count_points, walk_points)
+    shape = _Shape(ExportMetricsServiceRequest, Metric, names, count_points, walk_points, _named)
     for origin, item in _read(entry, aside, shape):
         yield from read_metric(origin, item.message, item.resource)
 
@@ -106,13 +115,26 @@ def _read(entry: Entry, aside: Aside, shape: _Shape) -> Iterator[tuple[Origin, _
     uid, received = str(UUID(bytes=head.uid)), nanoseconds(entry.received)
     skew = None if entry.skew is None else nanoseconds(entry.skew)
     way = OTLP if entry.frame.signature == UNSIGNED else STREAM
-    offset = head.first
+    offset, shared, broken = head.first, 0, 0
     for item in items:
         if item.message is None:
-            aside(entry, Reason.RECORD, item.count)
+            broken += item.count
         else:
+            shared += item.count * (len(item.resource) + shape.shared(item.message))
+            if shared > SHARED:
+                break
             yield Origin(uid, head.epoch, offset, received, skew, head.written, way), item
         offset += item.count
+    else:
+        shared = 0
+    if broken:
+        aside(entry, Reason.RECORD, broken)
+    if shared:
+        aside(entry, Reason.SHARED, head.end - offset)
+
+
+def _named(metric: Any) -> int:
+    return len(metric.name) + len(metric.unit)
 
 
 def _parse(data: bytes, shape: _Shape) -> tuple[Iterator[_Item], int]:

@@ -1,7 +1,8 @@
 """Metrics as people look at them: which there are, and one of them over time.
 
 A gauge, and a sum that goes up and down, is shown as the mean of each step.  A counter is shown as what it grew in a
-second, also where it began anew; so are the sums of histograms and summaries.
+second, also where it began anew; so are the sums of histograms and summaries.  What it grew is divided by the time in
+which it did, from the point before, or from the start that a delta says: a step may be shorter than that, or not.
 """
 
 from __future__ import annotations
@@ -27,16 +28,19 @@ _NAMES: Final = (
 _SERIES: Final = """
 WITH points AS (
     SELECT *, ("at" - ?) // ? AS slot, kind NOT IN ('gauge', 'sum') AS grows,
-        lag(value) OVER (PARTITION BY uid, resource, attributes ORDER BY "at", epoch, "offset") AS before
+        lag(value) OVER earlier AS before, lag("at") OVER earlier AS since
     FROM ({source}) WHERE {where} AND value IS NOT NULL
+    WINDOW earlier AS (PARTITION BY uid, resource, attributes ORDER BY "at", epoch, "offset")
 ),
 numbered AS (
     SELECT *, dense_rank() OVER (ORDER BY uid, resource, attributes) AS number,
-        CASE WHEN delta THEN value WHEN value < before THEN value ELSE value - before END AS growth
+        CASE WHEN delta AND start BETWEEN 1 AND time - 1 THEN time - start ELSE "at" - since END AS spent,
+        CASE WHEN delta OR value < before THEN value ELSE value - before END AS growth
     FROM points
 )
 SELECT number, any_value(uid), any_value(resource), any_value(attributes), any_value(kind), any_value(unit),
-    bool_or(grows OR delta), slot, CASE WHEN bool_or(grows OR delta) THEN sum(growth) / ? ELSE avg(value) END
+    bool_or(grows OR delta), slot, CASE WHEN bool_or(grows OR delta)
+        THEN sum(growth) FILTER (spent > 0) * 1e9 / sum(spent) FILTER (spent > 0) ELSE avg(value) END
 FROM numbered WHERE number <= ? GROUP BY number, slot ORDER BY number, slot
 """
 
@@ -70,7 +74,7 @@ def find_series(
     statement = Statement()
     narrow(statement, wanted)
     text = _SERIES.format(source=source, where=statement.where)
-    values = [wanted.since, step, *parameters, *statement.parameters, step / _NANO, limit + 1]
+    values = [wanted.since, step, *parameters, *statement.parameters, limit + 1]
     rows = run(connection, text, values, tables).fetchall()
     slots = -(-(wanted.until - wanted.since) // step)
     found: dict[int, Series] = {}

@@ -101,7 +101,7 @@ class DataService(AgentService):
     ) -> SeriesPage:
         """Return one metric in steps of ``step`` seconds; errors as :meth:`logs`, and ``not_found.metric``."""
         wanted = await self._wanted(grant, of, name=name)
-        if step <= 0 or not 0 < (wanted.until - wanted.since) / _NANO <= SLOTS * step:
+        if not 0 < wanted.until - wanted.since <= SLOTS * nanoseconds(step):
             problem = f"so much time in steps of {step:g} s would be more than {SLOTS} steps"
             raise DefinitionError("query", problem, "Ask for longer steps, or for less time")
         found, more = await self._held().series(wanted, step=nanoseconds(step), limit=min(limit, SERIES))

@@ -10,7 +10,6 @@ from typing import Final
 from popham.errors import PophamError
 from popham.streams.frame import Head, Kind, Stream
 
-
 COST: Final = 4096
 """Bytes that a frame counts, at least: small ones take time to verify, and memory beside their bytes."""
 

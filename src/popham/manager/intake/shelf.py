@@ -79,9 +79,9 @@ class Shelf:
         self.extent.restore(note.segments if note else (), sizes, begin)
         for number in sorted(number for number in sizes if number >= begin.segment):
             yield from self._recover(number, is_last=number == max(sizes))
-        end = self.extent.end
-        if end.segment < begin.segment or end < begin:
-            self.extent.begin(begin.segment + SKIP)
+        if self.extent.end < begin:
+            is_next = not begin.at and begin.segment - 1 in self.extent.segments
+            self.extent.begin(begin.segment if is_next else begin.segment + SKIP)
         elif not self.extent.segments:
             self.extent.begin(1)
 

@@ -1,7 +1,8 @@
 """The newest of every agent: how points come together in one row, and the key metrics of all agents in memory.
 
 A row keeps, of each item and resource, the value that was sampled last, whatever order frames came in.  An agent may
-send whatever it likes, so the values of a row are bounded.
+send whatever it likes, so the values of a row are bounded.  No value is newer than it came; one that is newer than what
+comes now was dated by a clock of ours that ran ahead, and stands in nobody's way.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def merge(row: SummaryRow | None, uid: str, points: Sequence[Point], received: f
         received: When the newest of them came, unix seconds.
     """
     body = json.loads(row.body) if row else {}
-    held: dict[str, dict[str, dict[str, Any]]] = body.get("items", {})
+    held: dict[str, dict[str, dict[str, Any]]] = {
+        item: {name: one for name, one in resources.items() if one["at"] <= received}
+        for item, resources in body.get("items", {}).items()
+    }
     for point in points:
         resources = held.setdefault(point.item, {})
         known = resources.get(point.resource)
@@ -43,7 +47,7 @@ def merge(row: SummaryRow | None, uid: str, points: Sequence[Point], received: f
     return SummaryRow(
         uid=uid,
         at=at,
-        received=max(received, row.received if row else received),
+        received=received,
         body=json.dumps(body, separators=(",", ":"), sort_keys=True),
     )
 
@@ -92,11 +96,8 @@ class Newest:
         self._known: dict[str, tuple[array[float], str]] = {}
 
     def note(self, briefs: Iterable[Brief]) -> None:
-        """Take what is durable; what is older than what is known counts for nothing."""
+        """Take what is durable, in the order in which it became so."""
         for brief in briefs:
-            known = self._known.get(brief.uid)
-            if known is not None and known[0][1] > brief.received:
-                continue
             numbers = [_nan(getattr(brief.metrics, name)) for name in NUMBERS]
             self._known[brief.uid] = array("d", [brief.at, brief.received, *numbers]), brief.metrics.mount
 

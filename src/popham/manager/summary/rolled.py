@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from popham.manager.summary.levels import DAY, Level
+from popham.manager.summary.levels import Level
 from popham.manager.summary.rolling import FOLDER
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def read_rolled(
 
 
 def _find(folder: Path, since: float, until: float) -> list[Path]:
-    """Return the files of windows that begin in a span; day by day, so that no others are looked at."""
-    found = []
-    for day in range(int(since) // DAY, int(until) // DAY + 1):
-        name = datetime.fromtimestamp(day * DAY, UTC).date().isoformat()
-        found += [path for path in (folder / name).glob("*.parquet") if since <= int(path.stem) < until]
-    return sorted(found)
+    """Return the files of windows that begin in a span; those of other days are not looked at."""
+    first, last = (datetime.fromtimestamp(at, UTC).date().isoformat() for at in (since, until))
+    days = [day for day in folder.glob("*") if first <= day.name <= last]
+    return sorted(path for day in days for path in day.glob("*.parquet") if since <= int(path.stem) < until)

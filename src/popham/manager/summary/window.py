@@ -155,8 +155,11 @@ class Window:
         return sum(one.waiting or 0 for one in self._known(uid).values())
 
     def is_late(self, record: Record, here: Presence, now: float) -> bool:
-        """Return whether the summary of an agent is older than it should be; arguments as of :meth:`flow`."""
-        return self.flow(record, here, now)[0] is Flow.LATE
+        """Return whether the summary of an agent is older than it should be; arguments as of :meth:`flow`.
+
+        One that never came has no age.
+        """
+        return self._newest.of(record.uid) is not None and self.flow(record, here, now)[0] is Flow.LATE
 
     def flow(self, record: Record, here: Presence, now: float) -> tuple[Flow, Plan, float | None]:
         """Return how the summary of an agent comes in, what is to come, and the bound of its age, if it has one.

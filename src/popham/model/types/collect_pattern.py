@@ -91,7 +91,7 @@ class _Reader:
         self.at += len(one)
         return 1, one in _NOTHING
 
-    def _repeat(self, ways: int, empty: bool) -> tuple[int, bool]:  # noqa: FBT001  # as it was read
+    def _repeat(self, ways: int, empty: bool) -> tuple[int, bool]:
         """Return the same of something under the quantifier that follows it, if one does."""
         found = _QUANTIFIER.match(self._pattern, self.at)
         if found is None or found.group(2, 3, 4) == ("", "", ""):

@@ -154,10 +154,10 @@ class LogFiles:
                         async with asyncio.timeout(rest):
                             await self._wake.wait()
         finally:
-            _answer(asked + self._asked)
             with contextlib.suppress(StateError, OSError):
                 await self._call(self._reader.end, self._clock.now())
                 self._release()
+            _answer(asked + self._asked)
 
     def reconfigure(self, sources: Sequence[Source]) -> None:
         """Follow the files of these sources from now on; what stays as it is goes on without a pause."""
