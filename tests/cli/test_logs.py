@@ -63,6 +63,20 @@ def test_following_goes_on_where_it_was_and_waits_for_a_manager_that_is_away(pop
     assert waited == [0.5] * 4
 
 
+def test_following_waits_for_nothing_while_there_is_more(popham, manager, monkeypatch):
+    monkeypatch.setattr("popham.cli.logs.PAGE", 2)
+    manager.on("GET /logs", page(), page(line("a"), line("b")), page(line("c"), line("d")), page(line("e")))
+    waited = []
+
+    def wait(seconds):
+        waited.append(seconds)
+        if len(waited) > 1:
+            raise KeyboardInterrupt
+
+    result = popham("logs", "-f", wait=wait)
+    assert [text.split()[-1] for text in result.stdout.splitlines()] == ["a", "b", "c", "d", "e"]
+
+
 def test_all_lines_come_page_by_page(popham, manager):
     manager.on("GET /logs", page(line("a"), cursor="c"), page(line("b")))
     result = popham("logs", "-n", "0", "-o", "jsonl")
@@ -174,12 +188,26 @@ def test_an_export_that_was_interrupted_goes_on(popham, manager, tmp_path):
     manager.on("GET /data/logs", page(record(2)))
     result = popham(*command, now=lambda: NOW + 500)
     assert [json.loads(text)["offset"] for text in path.read_text().splitlines()] == [1, 2]
+    assert "Going on after 1 record of" in result.stderr
     assert "2 records" in result.stderr
     assert [query.get("cursor") for query in asked(manager)] == [None, ["one"], ["one"]]
     assert len({query["until"][0] for query in asked(manager)}) == 1, (
         "it goes on with the times of its beginning"
     )
     assert list(tmp_path.glob("out*")) == [path]
+
+
+def test_an_export_of_another_manager_does_not_go_on(popham, manager, tmp_path):
+    path = tmp_path / "out.jsonl"
+    command = ["data", "export", "logs", "--to", str(path)]
+    manager.on("GET /data/logs", page(record(1), cursor="one"), httpx2.ConnectError("away"))
+    popham(*command)
+    held = tmp_path / "out.jsonl.part.json"
+    held.write_text(held.read_text().replace('"manager": "https://', '"manager": "https://not.'))
+    manager.answers.clear()
+    manager.on("GET /data/logs", page(record(2)))
+    popham(*command)
+    assert [json.loads(text)["offset"] for text in path.read_text().splitlines()] == [2]
 
 
 def test_an_export_as_parquet_has_the_columns_of_the_stream(popham, manager, tmp_path):

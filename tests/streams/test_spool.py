@@ -272,3 +272,17 @@ def test_rel_3_losses_between_records_keep_nothing_on_the_disk_that_was_dropped(
     machine.drain()
     assert sum(machine.lost.values()) == 580
     assert machine.spool.waiting == 0
+
+
+@pytest.mark.parametrize("starts", [True, False], ids=["at a start", "while sending"])
+def test_rel_16_what_the_disk_does_not_give_back_is_counted_and_its_neighbours_arrive(machine, starts):
+    for _ in range(5):
+        machine.spool.append(machine.rng.randbytes(8000), 2)
+        machine.spool.commit()
+    (name,) = [name for name in machine.disk.names(FOLDER) if name.endswith(".seg")]
+    machine.disk.unreadable.add((FOLDER / name, 21_000))
+    if starts:
+        machine.open()
+    found = [(str(one.head.cause or ""), one.head.first) for one in machine.spool.read(0, limit=1 << 30)]
+    assert found == [("", 0), ("", 2), ("damaged", 4), ("", 6), ("", 8)]
+    assert machine.spool.lost == {Cause.DAMAGED: 2}

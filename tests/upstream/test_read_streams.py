@@ -246,7 +246,7 @@ def test_an_agent_that_goes_away_meanwhile_was_not_visited():
 @pytest.mark.parametrize(
     ("fault", "asked"),
     [
-        (StreamError("overlap", "x"), [EVENTS, SUMMARY, METRICS, LOGS]),
+        (StreamError("overlap", "x"), [EVENTS, EVENTS, SUMMARY, METRICS, LOGS]),
         (StreamError("damaged", "x"), [EVENTS, SUMMARY, METRICS, LOGS]),
         (StateError("disk", "full"), [EVENTS, SUMMARY, METRICS, LOGS]),
         (LinkError("busy", "full", retry_after=4.0), [EVENTS]),

@@ -40,7 +40,8 @@ def data() -> None:
 def export(run: Invocation, /, stream: str, form: str, path: Path, **options: Any) -> None:
     """Write the records of a stream into a file, by their time.
 
-    What was interrupted goes on where it was, if the same is asked for again.
+    What was interrupted goes on where it was, with the times that it began with, if the same is asked of the same
+    Manager again.
     """
     from popham.cli.exporting import Export, finish
 
@@ -48,7 +49,9 @@ def export(run: Invocation, /, stream: str, form: str, path: Path, **options: An
     now = run.now()
     query = {**whose(options), "until": now, **when(options, now)}
     with run.client() as client:
-        unfinished = Export.begin(path, {"stream": stream, **said}, query)
+        unfinished = Export.begin(path, {"stream": stream, "manager": client.url, **said}, query)
+        if unfinished.records:
+            click.echo(f"Going on after {count(unfinished.records, 'record')} of {unfinished.part}", err=True)
         while unfinished.goes_on:
             unfinished.add(client.records(stream, unfinished.next))
     finish(unfinished, stream, form)

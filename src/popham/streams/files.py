@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from popham.errors import StreamError
 from popham.streams.disk import Disk
-from popham.streams.frame import FRAME_LIMIT, Frame
+from popham.streams.frame import FRAME_LIMIT, Frame, damaged
 from popham.streams.kept import Kept, segment_name
 from popham.streams.note import Note, write_note
 
@@ -65,13 +65,19 @@ class Files:
         return found
 
     def read(self, kept: Kept) -> Frame:
-        """Return a frame. Raises StreamError ``stream.damaged`` if the disk does not give it back."""
+        """Return a frame. Raises StreamError ``stream.damaged`` if the disk does not give it back as it was."""
         if kept.segment is None:
             return Frame(kept.head, b"")
         path = self._folder / segment_name(kept.segment)
-        frame = Frame.decode(self._disk.read(path, kept.at, min(kept.head.total, FRAME_LIMIT)))
+        try:
+            data = self._disk.read(path, kept.at, min(kept.head.total, FRAME_LIMIT))
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise damaged("the disk does not give it back") from error
+        frame = Frame.decode(data)
         if frame.head != kept.head:
-            raise StreamError("damaged", "another frame stands where one was")
+            raise damaged("another one stands where it was")
         return frame
 
     def note(self, note: Note) -> None:

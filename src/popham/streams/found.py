@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ ASIDE: Final = ".damaged"
 """What the names of damaged parts end with."""
 ASIDE_MOST: Final = 8
 """Damaged parts that are kept for people to look at."""
+_PIECE: Final = 4096
+"""Bytes that are read at once where not all can be read."""
 _LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a segment that are read; a spool's own have a fraction of it."""
 
@@ -88,7 +91,7 @@ def _numbers(disk: Disk, folder: Path) -> list[int]:
 def _read(disk: Disk, folder: Path, number: int, *, is_newest: bool) -> tuple[list[Kept], int]:
     """Return the frames of a segment, and its bytes once its tail was cut."""
     path = folder / segment_name(number)
-    data = disk.read(path, 0, _LIMIT)
+    data = _content(disk, path)
     scanned = scan(data)
     for begin, end in scanned.damaged:
         # A torn tail of the newest was never said to be durable; nobody misses it.
@@ -106,6 +109,22 @@ def _read(disk: Disk, folder: Path, number: int, *, is_newest: bool) -> tuple[li
         else:
             found.append(Kept(gap_for(place.head, Cause.DAMAGED), None, 0, is_missing=True))
     return found, scanned.end
+
+
+def _content(disk: Disk, path: Path) -> bytes:
+    """Return the bytes of a segment; zeros where the disk does not give them back."""
+    try:
+        return disk.read(path, 0, _LIMIT)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    pieces = []
+    for at in range(0, min(disk.size(path), _LIMIT), _PIECE):
+        try:
+            pieces.append(disk.read(path, at, _PIECE))
+        except OSError:
+            pieces.append(bytes(_PIECE))
+    return b"".join(pieces)[: disk.size(path)]
 
 
 def _set_aside(disk: Disk, folder: Path, name: str, data: bytes) -> None:

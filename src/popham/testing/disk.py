@@ -34,6 +34,7 @@ class LazyDisk:
         ends_at: The call in which the process ends, counted likewise; 0 for none.
         left: Bytes that can still be written; None for any number.
         quota: Bytes of all files together; None for any number.
+        unreadable: (file, offset) of bytes that are not given back: reading them is an I/O error.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class LazyDisk:
         self.ends_at = 0
         self.left: int | None = None
         self.quota: int | None = None
+        self.unreadable: set[tuple[Path, int]] = set()
         self._files: dict[Path, _File] = {}
 
     @property
@@ -143,7 +145,10 @@ class LazyDisk:
 
     def read(self, path: Path, at: int, limit: int) -> bytes:
         """Return at most ``limit`` bytes of a file from ``at`` on."""
-        return self._need(path)[at : at + limit]
+        found = self._need(path)[at : at + limit]
+        if any(one == path and at <= offset < at + len(found) for one, offset in self.unreadable):
+            raise OSError(errno.EIO, "made up")
+        return found
 
     def append(self, path: Path, chunks: Iterable[bytes | memoryview], at: int) -> None:
         """Write at the end of a file, not durable."""

@@ -197,6 +197,25 @@ async def test_while_the_disk_takes_nothing_everything_is_found_and_memory_is_bo
         assert running.bodies() == everything(1)
 
 
+async def test_what_could_not_be_written_is_tried_again_though_nothing_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr(follower, "LOOK", 0.01)
+    segments, write = Segments(), follower.write_days
+    async with Running(make_follower(tmp_path, segments, Clock()), segments) as running:
+        await until(lambda: running.follower._day)
+
+        def refuse(*_):
+            monkeypatch.setattr(follower, "write_days", write)
+            raise OSError("no space")
+
+        monkeypatch.setattr(follower, "write_days", refuse)
+        segments.take(*numbered(1))
+        await running.read_all()
+        with pytest.raises(OSError, match="no space"):
+            await running.follower.write()
+        await until(lambda: running.follower.catalog.contents.files)
+        assert running.bodies() == everything(1)
+
+
 async def test_rel_12_few_bytes_that_are_many_rows_are_read_an_entry_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(follower, "_ROWS", 10)
     segments = Segments()

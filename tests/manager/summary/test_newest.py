@@ -62,14 +62,14 @@ def test_what_is_not_sampled_any_more_is_not_known():
     assert newest.of(UIDS[2]) is None
 
 
-def test_an_older_row_does_not_replace_a_newer_one():
-    newest = Newest()
-    newer, older = (
-        merge(None, UID, [point(CPU, value, NOW)], at) for value, at in ((0.9, NOW), (0.1, NOW - 9))
-    )
-    newest.note([brief_of(newer)])
-    newest.note([brief_of(older)])
-    assert newest.of(UID).metrics.cpu == 0.9
+def test_rel_4_what_was_dated_by_a_clock_of_ours_that_ran_ahead_stands_in_nobodys_way():
+    newest, ahead = Newest(), 10 * 365 * 86_400
+    row = merge(None, UID, [point(CPU, 0.9, NOW + ahead), point(MEMORY, 0.9, NOW + ahead)], NOW + ahead)
+    newest.note([brief_of(row)])
+    row = merge(row, UID, [point(CPU, 0.1, NOW)], NOW)
+    newest.note([brief_of(row)])
+    assert (row.at, row.received, items_of(row).keys()) == (NOW, NOW, {CPU})
+    assert newest.of(UID).metrics == KeyMetrics(cpu=0.1)
 
 
 def test_a_resource_is_named_by_the_values_of_its_attributes():
