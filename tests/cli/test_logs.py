@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from popham.cli.metrics import draw
+from popham.cli.metrics import draw, show_value
 from popham.cli.reading import read_time
 
 NOW = 1_800_000_000.0
@@ -176,6 +176,13 @@ def record(number):
         "body": f"line {number}",
         "attributes": {},
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.123456, "0.1235"), (9999.4, "9999"), (290_112.5, "290112"), (-3e20, "-3e+20")]
+)
+def test_a_value_has_as_many_digits_as_say_something(value, shown):
+    assert show_value(value) == shown
 
 
 def test_an_export_that_was_interrupted_goes_on(popham, manager, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popham.downstream.standings import decode, from_wire
+from popham.downstream.standings import WAIT_MOST, decode, from_wire
 from popham.errors import WireError
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.streams.frame import OFFSET_LIMIT, START, Stream
@@ -29,7 +29,7 @@ def made(draw):
         ranges=tuple(Range(*pair) for pair in zip(beyond[::2], beyond[1::2], strict=False)),
         boots=tuple(draw(st.lists(boots, max_size=BOOTS))),
         credit=draw(st.integers(0, CREDIT)),
-        retry_after=draw(st.floats(0, 1e6)),
+        retry_after=draw(st.floats(0, WAIT_MOST)),
     )
 
 
@@ -85,3 +85,8 @@ def test_at_the_start_there_is_no_tail():
     with pytest.raises(WireError, match=r"wire\.standing"):
         from_wire(wire.Standing(stream="logs", last=b"x" * 16))
     assert from_wire(wire.Standing(stream="logs")).last == START
+
+
+def test_an_upstream_has_nobody_wait_for_ever():
+    found = decode(encode(Standing(stream=Stream.LOGS, retry_after=1e300)), Stream.LOGS)
+    assert found.retry_after == WAIT_MOST

@@ -102,12 +102,17 @@ def _known(item: Shown) -> list[float]:
 
 def _mean(item: Shown) -> str:
     known = _known(item)
-    return f"{sum(known) / len(known):.4g}" if known else NOTHING
+    return show_value(sum(known) / len(known)) if known else NOTHING
+
+
+def show_value(value: float) -> str:
+    """Return a value in four digits, or in all that stand before the point."""
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def _of(choose: Any) -> Any:
     """Return a cell with the value that ``choose`` picks of those that are known."""
-    return lambda item: f"{choose(_known(item)):.4g}" if _known(item) else NOTHING
+    return lambda item: show_value(choose(_known(item))) if _known(item) else NOTHING
 
 
 def draw(values: Sequence[float | None]) -> str:

@@ -86,7 +86,7 @@ def _choose(
 ) -> _List:
     """Return the list that is asked for."""
     if agent and level:
-        empty = f"Nothing was rolled up of {agent} yet: a window is once it is over."
+        empty = f"Nothing was rolled up of {agent} yet: a window is there a quarter of an hour after its end, at the latest."
         return _List(ROLLED, ROLLED_SHEET, lambda client: client.rolled(agent, level=level), empty)
     if agent:
         return _List(SUMMARY, SUMMARY_SHEET, lambda client: [client.summary(agent)], "")

@@ -12,6 +12,8 @@ from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.streams.frame import OFFSET_LIMIT, START, TAIL, Stream
 from popham.streams.standing import BOOTS, CREDIT, RANGES, Boot, Range, Standing
 
+WAIT_MOST = 3600.0
+"""Seconds that an upstream may have an agent wait: another may serve it before that."""
 _BOOT = 8
 """Bytes of a boot."""
 
@@ -68,7 +70,7 @@ def from_wire(message: wire.Standing) -> Standing:
         ranges=ranges,
         boots=boots,
         credit=min(message.credit, CREDIT),
-        retry_after=wait,
+        retry_after=min(wait, WAIT_MOST),
         refused=message.refused,
     )
 

@@ -21,6 +21,7 @@ from popham.clock import Clock
 from popham.errors import StateError
 from popham.manager.agentlist_watch import follow
 from popham.manager.agents import reassign_all
+from popham.manager.alerts.alerts import Alerts
 from popham.manager.backup import RESTORED
 from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles
@@ -91,7 +92,16 @@ class Manager:
         )
         self.operations = self._make_register()
         self._history = History(store, self.operations.outputs, clock)
-        self.records = Records(state.root, settings, store, self._book, clock, draw=rng.random)
+        self.records = Records(
+            state.root,
+            settings,
+            store,
+            self._book,
+            clock,
+            draw=rng.random,
+            told=lambda events: self.alerts.news(events),  # noqa: PLW0108  # made below
+        )
+        self.alerts = Alerts(store, self._book, self.records.summary.window, clock, settings.alerts)
         self.hub = self._make_hub(settings, rng)
         self.visits = Visits(
             settings.visits,
@@ -129,6 +139,7 @@ class Manager:
             rollups=self.records.summary.rollups,
             data=self.records.data,
         )
+        self.service.on_silences_changed = self.alerts.silences_changed
         self._agentlist = follow(settings.visits.agentlist, store, clock, self.live.definitions_changed)
         self.listener = self._make_listener(settings, rng)
 
@@ -218,7 +229,7 @@ class Manager:
                 *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
                 *(self.lag.run(), self._steering.run(), self._census.run(), self._rollouts.run()),
                 *(self.visits.run(), self.operations.run(), self._history.run()),
-                *self.records.work(),
+                *(*self.records.work(), self.alerts.run()),
                 *([self._agentlist.run()] if self._agentlist else []),
             )
         ]

@@ -146,6 +146,7 @@ def _line_up(found: Found, note: Note | None, read: Sequence[Kept], maker: Maker
         found.is_changed = True
     counted = note.next if note else 0
     maker = replace(maker, first=found.first, before=found.before)
+    boots: dict[bytes, bytes] = {}
     for one in heads:
         head = one.head
         if head.first < maker.first:
@@ -154,9 +155,12 @@ def _line_up(found: Found, note: Note | None, read: Sequence[Kept], maker: Maker
         if one.is_missing or (one.segment is not None and head.cause and head.first >= counted):
             found.lost[head.cause or Cause.DAMAGED] += head.count
         found.is_changed |= one.is_missing
-        head = _share(head, maker)
+        # Thousands are kept in memory: what they have in common they share.
+        shared = maker.before if head.before == maker.before else head.before
+        boot = boots.setdefault(head.boot, head.boot)
+        head = replace(head, uid=maker.uid, epoch=maker.epoch, boot=boot, before=shared)
         found.kept.append(replace(one, head=head))
-        maker = replace(maker, boot=head.boot, written=head.written, first=head.end, before=head.tail)
+        maker = replace(maker, written=head.written, first=head.end, before=head.tail)
     if note is not None:
         _miss(found, maker, note.next, note.last)
 
@@ -168,14 +172,3 @@ def _miss(found: Found, maker: Maker, end: int, tail: bytes) -> None:
         found.kept.append(Kept(gap.head, None, 0, is_missing=True))
         found.lost[Cause.DAMAGED] += gap.head.count
         found.is_changed = True
-
-
-def _share(head: Head, last: Maker) -> Head:
-    """Return a head with the bytes that it has in common with the one before: thousands are kept in memory."""
-    return replace(
-        head,
-        uid=last.uid,
-        epoch=last.epoch,
-        boot=last.boot if head.boot == last.boot else head.boot,
-        before=last.before if head.before == last.before else head.before,
-    )

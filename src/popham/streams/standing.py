@@ -58,7 +58,7 @@ class Standing:
         next: Offset of the first record that is not durable there.
         last: Tail of the frame that ends at ``next``; :data:`~popham.streams.frame.START` if ``next`` is 0.
         ranges: What is durable beyond, in order; at most :data:`RANGES`.
-        boots: Of the frames below ``next``, in order; the newest :data:`BOOTS`.
+        boots: Of the frames that are here, in order; the newest :data:`BOOTS`.
         credit: Bytes that may be sent now without being asked; 0 to wait until asked, or until ``retry_after`` is over.
         retry_after: Seconds to send nothing of this stream; 0 for none.
         refused: Whether frames of this epoch contradict what is here, so that it cannot go on: a new one is to begin.

@@ -18,9 +18,7 @@ class Printing:
 
     async def gather(self, name, kept):
         del name
-        kept.pipe_data_received(1, self._printed) if hasattr(kept, "pipe_data_received") else kept.data_received(
-            self._printed
-        )
+        kept.data_received(self._printed)
         return Ended(0, "")
 
 
@@ -35,7 +33,15 @@ async def test_a_line_ends_with_a_line_feed_and_with_nothing_that_only_looks_lik
 
 
 async def test_rel_25_a_command_that_prints_nothing_but_ends_of_lines_brings_a_bounded_number():
-    assert len(await look(b"\n" * 200_000)) == LINES_MAX
+    found = await look(b"\n" * 200_000)
+    assert len(found) == LINES_MAX + 1
+    assert found[-1].body == f"[{200_000 - LINES_MAX} lines left out]"
+
+
+async def test_what_a_command_printed_too_much_of_is_said():
+    found = await look(b"first\n" + b"x" * 300_000 + b"\nlast\n")
+    assert [found[0].body, found[-1].body] == ["first", "last"]
+    assert any("bytes left out" in record.body for record in found)
 
 
 @pytest.mark.parametrize("count", [1, TOGETHER, TOGETHER + 1, 5 * TOGETHER])

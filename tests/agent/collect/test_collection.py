@@ -9,7 +9,7 @@ from tests.agent.conftest import make_typed
 from tests.agent.orders import KEY, UID
 
 from popham.agent.apply import Applier, at_once
-from popham.agent.collect.collection import Premises, begin_collection
+from popham.agent.collect.collection import FILE, FILE_MAX, Premises, begin_collection
 from popham.agent.settings import AgentSettings, CollectSettings
 from popham.agent.state import AgentState
 from popham.agent.streams.spools import Spools
@@ -154,6 +154,20 @@ async def test_a_process_collects_what_was_in_force_before_anybody_is_asked(tmp_
         await agent.start(policy)
         assert await agent.until(lambda: _more(agent, len(written) - 1)) == written
         await agent.stop()
+
+
+async def test_rel_16_states_of_thresholds_that_cannot_be_read_end_no_agent(tmp_path):
+    agent = Agent(tmp_path)
+    await agent.start()
+    await agent.stop()
+    with (tmp_path / "state" / FILE).open("wb") as file:
+        file.truncate(FILE_MAX + 1)
+    (agent.logs / "x").write_text("line\n")
+    await agent.start(
+        collect(summary=False, logs=[{"name": "x", "paths": [f"{agent.logs}/x"], "from": "beginning"}])
+    )
+    assert await agent.until(lambda: _more(agent, 0)) == ["line"]
+    await agent.stop()
 
 
 async def _more(agent, number):

@@ -370,3 +370,15 @@ async def test_rel_1_a_segment_that_begins_with_zeros_after_a_power_cut_is_begun
     rig.store = MemoryStore()
     async with rig.intake() as intake:
         assert [entry.frame for entry in entries(intake)] == frames
+
+
+async def test_the_thread_ends_where_the_cache_cannot_be_written_at_the_end(rig, monkeypatch):
+    async def fail(_work):
+        raise StateError("broken", "the database is gone")
+
+    intake = await rig.begin()
+    await fill(intake, Sender())
+    monkeypatch.setattr(rig.store, "write", fail)
+    with pytest.raises(StateError):
+        await intake.close()
+    assert not intake._worker.is_running

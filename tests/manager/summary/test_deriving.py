@@ -6,6 +6,8 @@ import json
 import pytest
 from tests.manager.summary.feeding import CPU, NOW, UIDS, Feed, events, summary
 
+from popham.manager.intake.position import Position
+from popham.manager.summary import deriving
 from popham.manager.summary.deriving import READER, Derivation
 from popham.manager.summary.events import NUMBERED
 from popham.manager.summary.newest import items_of
@@ -113,6 +115,17 @@ async def test_what_cannot_be_read_is_counted_and_its_neighbours_are_derived():
     derivation = await derive(store, feed)
     assert sum(derivation.aside.values()) == 3
     assert derivation.newest.of(UIDS[1]).metrics.cpu == 0.5
+
+
+async def test_rel_12_few_bytes_that_are_many_records_are_derived_a_few_frames_at_a_time(monkeypatch):
+    monkeypatch.setattr(deriving, "RECORDS", 5)
+    feed = Feed()
+    for number in range(4):
+        feed.take(Stream.EVENTS, *events(*[("popham.probe", f"{number}", NOW)] * 4))
+    entries = feed.read(Stream.EVENTS, Position(), limit=1 << 30)
+    assert [len(deriving.bound(entries[:count])) for count in (1, 2, 4)] == [1, 1, 1]
+    monkeypatch.setattr(deriving, "RECORDS", 8)
+    assert len(deriving.bound(entries)) == 2
 
 
 async def test_a_number_of_an_event_never_comes_again():

@@ -17,7 +17,7 @@ from popham.errors import PolicyError
 from popham.streams.frame import Stream
 
 PRINTED_MAX: Final = 256 * 1024
-"""Bytes of what a command prints that are kept."""
+"""Bytes of what a command prints that are kept, of its beginning and its end; between them stands how many are not."""
 LINES_MAX: Final = 16 * 1024
 """Lines of it that are kept."""
 _NUMBER: Final = 64
@@ -126,7 +126,9 @@ class AskedCommand:
                     Sample(name="popham.command.value", unit="1", value=value, at=at, attributes=labels)
                 )
         elif not why:
-            lines = (line.decode("utf-8", "replace") for line in printed.splitlines()[:LINES_MAX])
+            lines = [line.decode("utf-8", "replace") for line in printed.splitlines()]
+            if len(lines) > LINES_MAX:
+                lines[LINES_MAX:] = [f"[{len(lines) - LINES_MAX} lines left out]"]
             results.lines += [Record(body=line, at=at, attributes=labels) for line in lines]
         if bool(why) is not self._failed:
             said = why or "ended well again"
@@ -144,7 +146,7 @@ class AskedCommand:
 
     async def _run(self) -> tuple[bytes, str]:
         """Return what the command printed, and why that does not count, as the end of a sentence."""
-        kept = Kept(PRINTED_MAX)
+        kept = Kept(PRINTED_MAX // 2, PRINTED_MAX // 2)
         try:
             ended = await self._programs.gather(self._wanted.command, kept)
         except PolicyError as error:

@@ -78,7 +78,9 @@ def read_logs(entry: Entry, aside: Aside) -> Iterator[LogRow]:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
     names = ("resource_logs", "scope_logs", "log_records")
-    shape = _Shape(ExportLogsServiceRequest, LogRecord, names, lambda _record: 1, lambda _data: 1, lambda _record: 0)
+    shape = _Shape(
+        ExportLogsServiceRequest, LogRecord, names, lambda _record: 1, lambda _data: 1, lambda _record: 0
+    )
     for origin, item in _read(entry, aside, shape):
         yield read_log(origin, item.message, item.resource)
 

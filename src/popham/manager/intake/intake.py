@@ -123,9 +123,11 @@ class Intake:
 
     async def close(self) -> None:
         """Write what waits, note in the cache how far that is, and end the thread. It may be called again."""
-        if self._worker.is_running:
-            await self._save()
-        await asyncio.to_thread(self._worker.close)
+        try:
+            if self._worker.is_running:
+                await self._save()
+        finally:
+            await asyncio.to_thread(self._worker.close)
 
     # What an upstream asks: see :class:`popham.upstream.intake.Intake`.
 

@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate, takewhile
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from popham.errors import StateError
@@ -28,13 +29,15 @@ from popham.manager.summary.items import Point, resource_of
 from popham.manager.summary.newest import Brief, Newest, brief_of, merge
 from popham.store.data_rows import EventRow
 from popham.store.seam import Reading, Store, Writing
-from popham.streams.frame import Stream
+from popham.streams.frame import Kind, Stream
 
 _log = logging.getLogger(__name__)
 READER: Final = "derived"
 """Name of this reader at the intake."""
 BATCH: Final = 256 * 1024
 """Bytes of frames that are read at once: summaries of 500 agents, 30 ms in a thread and 12 ms of the database's."""
+RECORDS: Final = 20_000
+"""Records that are read at once, or those of one frame: few bytes may be many."""
 RETRY: Final = 1.0
 """Seconds until another attempt, after the database had no room, or a segment could not be read."""
 PRUNE: Final = 3600.0
@@ -97,6 +100,13 @@ class Batch(Generic[T]):
 
 Points = dict[str, tuple[list[Point], float]]
 """Agent → its points, and when the newest of them came."""
+
+
+def bound(entries: Sequence[Taken]) -> Sequence[Taken]:
+    """Return the first entries, one at least, that have no more than :data:`RECORDS` together."""
+    heads = (entry.frame.head for entry in entries)
+    sums = accumulate(head.count if head.kind is Kind.RECORDS else 0 for head in heads)
+    return entries[: max(1, sum(1 for _ in takewhile(lambda count: count <= RECORDS, sums)))]
 
 
 def parse_events(entries: Sequence[Taken]) -> Batch[list[EventRow]]:
@@ -229,7 +239,7 @@ class Derivation:
     async def _batch(self, stream: Stream, parse: Callable[[Sequence[Taken]], Batch[T]]) -> Batch[T] | None:
         def work() -> Batch[T] | None:
             entries = self._source.read(stream, self._at[stream], limit=BATCH)
-            return parse(entries) if entries else None
+            return parse(bound(entries)) if entries else None
 
         return await asyncio.to_thread(work)
 
