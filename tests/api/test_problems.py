@@ -14,6 +14,7 @@ from popham.errors import (
     LinkError,
     PophamError,
     StateError,
+    StreamError,
     TrustError,
 )
 from popham.model.findings import DefinitionSetError
@@ -28,7 +29,7 @@ def body_of(error):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_status(family):
-    ours = {ConfigError, TrustError}
+    ours = {ConfigError, StreamError, TrustError}
     status = status_of(family("anything", "it is so"))
     assert (status == 500) == (family in ours)
     assert status >= 400

@@ -117,11 +117,11 @@ async def test_what_cannot_be_read_is_counted_and_its_neighbours_are_derived():
     assert derivation.newest.of(UIDS[1]).metrics.cpu == 0.5
 
 
-async def test_rel_12_few_bytes_that_are_many_records_are_derived_a_few_frames_at_a_time(monkeypatch):
+def test_rel_12_few_bytes_that_are_many_records_are_derived_a_few_frames_at_a_time(monkeypatch):
     monkeypatch.setattr(deriving, "RECORDS", 5)
     feed = Feed()
     for number in range(4):
-        feed.take(Stream.EVENTS, *events(*[("popham.probe", f"{number}", NOW)] * 4))
+        feed.put(Stream.EVENTS, events(*[("popham.probe", f"{number}", NOW)] * 4))
     entries = feed.read(Stream.EVENTS, Position(), limit=1 << 30)
     assert [len(deriving.bound(entries[:count])) for count in (1, 2, 4)] == [1, 1, 1]
     monkeypatch.setattr(deriving, "RECORDS", 8)

@@ -112,10 +112,6 @@ class Standings:
         self._newest: dict[bytes, bytes] = {}
         self._older: dict[bytes, dict[int, bytes]] = {}
 
-    def __len__(self) -> int:
-        """Return how many agents have sent something."""
-        return len(self._newest)
-
     def newest(self, uid: bytes) -> int:
         """Return the newest epoch of an agent; 0 for none."""
         found = self._newest.get(uid)
