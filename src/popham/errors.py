@@ -12,6 +12,7 @@ One base and one family per area::
     ├── LinkError          the other end could not be reached, or went away
     │   └── VisitError     an agent that is to be visited could not be, or not by this visitor
     ├── StateError         a state directory or database cannot be used
+    ├── StreamError        records of a stream cannot be kept, carried or taken as they are
     ├── OperationError     an operation cannot be ordered of an agent, or was not done
     ├── GrantError         the identity may not do this
     ├── ContentError       the agent is not given a body yet
