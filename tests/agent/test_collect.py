@@ -136,7 +136,7 @@ async def test_commands_are_those_of_the_machine_and_for_no_other_use(watching):
 
 
 async def test_a_form_that_this_agent_does_not_know_is_refused(watching):
-    for body in ({"thresholds": []}, {"interval": 0.0}, {"logs": [{"name": "l"}]}):
+    for body in ({"surprise": []}, {"interval": 0.0}, {"logs": [{"name": "l"}]}):
         good = collect()
         with pytest.raises(PolicyError) as caught:
             await watching.watching().apply([type(good)(good.ref, body)])

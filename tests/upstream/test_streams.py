@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from popham.downstream.standings import decode, from_wire
+from popham.downstream.standings import WAIT_MOST, decode, from_wire
 from popham.errors import LinkError, StateError, StreamError
 from popham.model.fleet import Admission
 from popham.net.seam import Peer, Refusal, Request
@@ -372,7 +372,7 @@ async def test_four_standings_fit_into_a_message_of_a_link_whatever_they_say(ord
             last=b"x" * TAIL,
             ranges=tuple(Range(high + 2 * each + 1, high + 2 * each + 2) for each in range(RANGES)),
             boots=tuple(Boot(b"12345678", high) for _ in range(BOOTS)),
-            retry_after=1e9,
+            retry_after=WAIT_MOST,
         )
         for stream in Stream
     ]

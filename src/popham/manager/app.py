@@ -120,15 +120,21 @@ class Manager:
         self._rollouts = RolloutWatch(
             store, self._book, bundles, clock, self.live.groups_changed, self.live.agent_changed
         )
-        self.service = ManagerService(
-            store,
-            keys=keys,
-            clock=clock,
+        self.service = self._make_service(settings, rng)
+        self._agentlist = follow(settings.visits.agentlist, store, clock, self.live.definitions_changed)
+        self.listener = self._make_listener(settings, rng)
+
+    def _make_service(self, settings: ManagerSettings, rng: random.Random) -> ManagerService:
+        root = self.state.root
+        service = ManagerService(
+            self._store,
+            keys=self.keys,
+            clock=self._clock,
             rng=rng,
             on_groups_changed=self._rollouts.groups_changed,
             links=self.live,
             measures=self._measure,
-            basis=lambda: read_basis(state.root, settings.limits.connections, settings.limits.keepalive),
+            basis=lambda: read_basis(root, settings.limits.connections, settings.limits.keepalive),
             ask_above=settings.publish.ask_above,
             members=self._rollouts.members,
             progress=self._rollouts.progress,
@@ -139,9 +145,8 @@ class Manager:
             rollups=self.records.summary.rollups,
             data=self.records.data,
         )
-        self.service.on_silences_changed = self.alerts.silences_changed
-        self._agentlist = follow(settings.visits.agentlist, store, clock, self.live.definitions_changed)
-        self.listener = self._make_listener(settings, rng)
+        service.on_silences_changed = self.alerts.silences_changed
+        return service
 
     def _make_listener(self, settings: ManagerSettings, rng: random.Random) -> HotListener:
         return HotListener(

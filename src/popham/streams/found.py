@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from popham.streams.disk import Disk
-from popham.streams.frame import NOBODY, START, Cause, Head, Stream
+from popham.streams.frame import NOBODY, START, Cause, Stream
 from popham.streams.kept import SUFFIX, Kept, Maker, gap_for, segment_name
 from popham.streams.note import Note, read_note
 from popham.streams.scan import scan
