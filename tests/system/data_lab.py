@@ -8,6 +8,8 @@ from collections import Counter
 
 from popham.testing.ports import free_ports
 
+from .small_disk import fill, on_small_disk, seen_by
+
 CELLS = {
     "held": "Push",
     "dials": "Pull by heartbeat",
@@ -64,7 +66,8 @@ class Lab:
         """Add a machine to a group of its name; ``said`` as :meth:`define` has it."""
         self.ports[name] = free_ports(1)[0] if name in VISITED else 0
         root = self.fleet.folder / f"{name}.d"
-        toml = f'[collect]\nlogs = ["{root}"]\n'
+        # Killed so often, an agent would take the policy for the cause, and undo it.
+        toml = f'[collect]\nlogs = ["{root}"]\n[health]\nwindow = 0\n'
         if self.ports[name]:
             toml += f'[service]\nport = {self.ports[name]}\nhosts = ["127.0.0.1"]\n'
         self.fleet.apply(self._definition(name, **said))
@@ -187,6 +190,31 @@ class Lab:
 def numbered(number):
     """Return the line of a number; they differ in length."""
     return f"{number} {'x' * (number * 7919 % 300)}"
+
+
+def fill_disk_of_manager(lab, name, count):
+    """Start the Manager on a small disk, with a new machine, fill that, and write so many lines; return what fills it.
+
+    Ten lines came before; those that are refused wait on the machine.
+    """
+    fleet = lab.fleet
+    fleet.end_manager()
+    inside = on_small_disk(fleet.state, "96m")
+    fleet.manager = fleet.start("manager", "--state", str(fleet.state), log="manager.log", inside=inside)
+    fleet.until(fleet.answers, "the Manager answers")
+    lab.add(name)
+    lab.count_on(name, 10)
+    lab.check_counted(name)
+    filler = seen_by(fleet.manager, fleet.state) / "filler"
+    fill(filler)
+    lab.count_on(name, count)
+
+    def refused():
+        found = next(row for row in fleet.client.intake() if row["name"] == "logs")
+        return found["refused"].get("disk", 0)
+
+    fleet.until(refused, "the Manager refuses data")
+    return filler
 
 
 class Storm:

@@ -1,11 +1,10 @@
 """What may go wrong with data between real processes: full disks on either side, and a clock that jumps."""
 
-import os
 import time
 
 import pytest
 
-from .data_lab import Lab
+from .data_lab import Lab, fill_disk_of_manager, numbered
 from .small_disk import fill, on_small_disk, seen_by
 from .walled import find_faketime
 
@@ -58,40 +57,20 @@ def test_rel_3_an_agent_whose_disk_is_full_goes_on_and_what_is_lost_is_counted(l
     filler = seen_by(machine.process, machine.state) / "filler"
     fill(filler)
     lab.count_on(name, 20)
-    known = ask_for_losses(machine)
+    fleet.until(lambda: "(stream.full)" in (fleet.folder / machine.log).read_text(), "the agent tells of it")
     filler.unlink()
     lab.count_on(name, 10)
     fleet.until(lambda: lab.stored(name) == 40, "all came")
-    fleet.until(lambda: lab.summary(name)["lost"].get("disk", 0) >= known, "it is known how many were lost")
-    lines = lab.lines(name)
+    fleet.until(lambda: lab.summary(name)["lost"].get("disk", 0) > 0, "it is known how many were lost")
+    lines = lab.until_all(name, 40)
     assert lines == dict.fromkeys(map(numbered, range(40)), 1)
     assert machine.process.poll() is None
     machine.end()
 
 
-def test_rel_3_a_manager_whose_disk_is_full_refuses_data_and_has_it_all_when_there_is_room(lab):
-    """It goes on by itself as well, after a minute or two; it is started anew here, which is sooner."""
-    name, fleet = "dials", lab.fleet
-    fleet.end_manager()
-    inside = on_small_disk(fleet.state, "96m")
-    fleet.manager = fleet.start("manager", "--state", str(fleet.state), log="manager.log", inside=inside)
-    fleet.until(fleet.answers, "the Manager answers")
-    machine = lab.add(name)
-    lab.count_on(name, 10)
-    lab.check_counted(name)
-    filler = seen_by(fleet.manager, fleet.state) / "filler"
-    fill(filler)
-    lab.count_on(name, 3000)
-    fleet.until(lambda: refused(fleet), "the Manager refuses data")
-    assert (fleet.manager.poll(), lab.waiting(name)) == (None, 3000)
+def test_rel_3_a_manager_whose_disk_is_full_refuses_data_and_serves_people(lab):
+    """What comes of it once there is room takes minutes, and is in the soak."""
+    filler = fill_disk_of_manager(lab, "dials", 3000)
+    assert (lab.fleet.manager.poll(), lab["dials"].process.poll()) == (None, None)
+    assert lab.waiting("dials") == 3000
     filler.unlink()
-    t=time.time()
-    fleet.until(lambda: lab.stored(name) >= 3010, "", 200)
-    print("TOOK", time.time()-t)
-    assert len(lab.check_counted(name)) == 3010
-    assert 0
-
-
-def refused(fleet):
-    """Return how many appends of lines a Manager refused because its disk is full."""
-    return next(row for row in fleet.client.intake() if row["name"] == "logs")["refused"].get("disk", 0)
