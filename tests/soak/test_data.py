@@ -21,7 +21,9 @@ def lab(founding):  # noqa: F811  # the fixture above
     lab = Lab(founding().found())
     for name in CELLS:
         lab.add(name)
-    lab.fleet.until(lambda: all(one.settled() for one in lab.machines.values()), "each has what it should have")
+    lab.fleet.until(
+        lambda: all(one.settled() for one in lab.machines.values()), "each has what it should have"
+    )
     return lab
 
 

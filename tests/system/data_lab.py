@@ -103,9 +103,7 @@ class Lab:
 
     def _append(self, name, lines):
         with self.log(name).open("ab") as log:
-            log.write(
-                b"".join(line + b"\n" for line in lines)
-            )
+            log.write(b"".join(line + b"\n" for line in lines))
 
     def count_on(self, name, count):
         """Append so many numbered lines, and return them."""

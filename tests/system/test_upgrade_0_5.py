@@ -5,67 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from popham import __version__
-from popham.testing.ports import free_ports
 
-from .aged import REPOSITORY, Aged, export, facts, form, program, tree
-from .conftest import group_of, policy_of
+from .aged import REPOSITORY, export, facts, form, program, tree
+from .mixed import arrive, enter, versions
+
+pytestmark = pytest.mark.soak
 
 RELEASE = "0.5.0"
-CELLS = {
-    "push": "Push",
-    "pull": "Pull by heartbeat",
-    "visit": "Pull by visit",
-    "hold": "Push over the Manager's connection",
-}
-PLACE = """\
-apiVersion: popham/v1
-kind: Agent
-metadata: {{name: {name}}}
-spec: {{address: 127.0.0.1, port: {port}}}
----
-"""
-
-
-def definitions(fleet, text):
-    """Return the policy of each machine, saying ``text``, its group, and where it is visited."""
-    found = ""
-    for one in fleet.aged:
-        found += policy_of(f"motd-{one.name}", one.root / "motd", text)
-        found += group_of(one.name, fleet.settings[one.name], f"motd-{one.name}")
-        found += PLACE.format(name=one.name, port=one.port) if one.port else ""
-    return found
-
-
-def arrive(fleet, text):
-    """Publish ``text`` and wait until every machine has it, by the way that its group orders."""
-    fleet.apply(definitions(fleet, text))
-
-    def arrived():
-        views = {view["name"]: view for view in fleet.client.agents()}
-        return all(
-            one.has(text) and views[one.name]["sync"] == "in sync" and not views[one.name]["fallback"]
-            for one in fleet.aged
-        )
-
-    fleet.until(arrived, f"everybody has {text!r}")
-
-
-def enter(fleet, age, env):
-    """Have one machine of each cell join, by the program of ``env``."""
-    with program(fleet, env):
-        for cell, preset in CELLS.items():
-            machine = Aged(fleet, f"{age}-{cell}")
-            fleet.settings[machine.name] = f'{{preset: "{preset}", heartbeat: 2s, spread: off}}'
-            machine.port = 0
-            if cell in {"visit", "hold"}:
-                (machine.port,) = free_ports(1)
-                text = f'[service]\nport = {machine.port}\nhosts = ["127.0.0.1"]\n'
-                machine.config.write_text(machine.config.read_text() + text)
-            fleet.apply(group_of(machine.name, fleet.settings[machine.name]))
-            machine.enroll(machine.name)
-            if machine.port:
-                machine.popham("service", "enable")
-            fleet.aged.append(machine.start())
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +26,6 @@ def upgraded(founding, tmp_path_factory):
     for age, env in (("old", past), ("new", present)):
         enter(fleet, age, env)
     return SimpleNamespace(fleet=fleet, past=past, present=present)
-
-
-def versions(fleet):
-    """Return name → version, as the Manager shows them."""
-    return {view["name"]: view["version"] for view in fleet.client.agents()}
 
 
 def test_f_l9_agents_of_both_ages_are_served_by_0_5_0_in_every_cell(upgraded):

@@ -128,8 +128,9 @@ class Streams:
             if error.code != "stream.overlap":
                 raise
             _log.warning("%s of %s begin a new epoch: %s", stream, record.name, error)
-            found = await intake.standing(record, stream, Head.decode(frames).epoch)
-            return replace(found, refused=True)
+            epoch = Head.decode(frames).epoch
+            found = await intake.standing(record, stream, epoch)
+            return replace(found, epoch=epoch, newest=max(found.newest, epoch), refused=True)
 
     async def answer(self, request: Request, record: Record | None) -> Response:
         """Answer a request of this agent: how far the intake is, or frames.

@@ -36,6 +36,7 @@ class Course:
         since: When the first record came that was not sent yet; None if none did.
         shunned: Whether its frames were not taken over a link: they go by a request then, which is told why.
         problem: Why it was not sent; empty if it was.
+        renewed: Whether it began a new epoch, of which upstream has taken nothing yet.
     """
 
     stream: Stream
@@ -50,6 +51,7 @@ class Course:
     since: float | None = None
     shunned: bool = False
     problem: str = ""
+    renewed: bool = False
 
     @property
     def urgent(self) -> bool:

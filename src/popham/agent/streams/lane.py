@@ -92,11 +92,17 @@ class Lane:
     async def take(self, standing: Standing) -> None:
         """Take note of how far upstream is. Raises StreamError."""
         course = self.courses[standing.stream]
+        if standing.refused and course.renewed:
+            # Each time all that waits would be written again, for nothing.
+            problem = f"upstream refuses the stream {course.stream} under whatever epoch"
+            self._failed(course, LinkError("unexpected", problem, status=_CONFLICT))
+            return
         course.note(standing, _now())
         found = await self._terms.spools.heard(standing)
         view = self._terms.spools.view(standing.stream)
         if found is not None and view is not None:
             course.go_on(found, view)
+            course.renewed = found.forked or (course.renewed and not found.first)
             if found.forked:
                 _log.warning("the stream %s begins anew: upstream has another history of it", course.stream)
                 self.release()
@@ -248,7 +254,8 @@ class Lane:
 
     def _worked(self, course: Course) -> None:
         self._backoff.succeeded()
-        course.backoff.succeeded()
+        if not course.renewed:
+            course.backoff.succeeded()
 
     def _failed(self, course: Course, error: PophamError) -> None:
         """Note a failure, and for how long to stay away."""

@@ -1,0 +1,108 @@
+"""Ends of 0.6.0 and of this release in every cell, and a fleet of 0.6.0 comes up to this release: then data comes."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from popham import __version__
+
+from .aged import REPOSITORY, export, facts, form, program, tree
+from .mixed import arrive, enter, versions
+
+RELEASE = "0.6.0"
+LINES = 20
+PERMIT = '[collect]\nlogs = ["{root}"]\n'
+"""An agent of before does not know the word."""
+WATCH = """\
+apiVersion: popham/v1
+kind: Policy
+metadata: {{name: watch-{name}}}
+spec:
+  type: collect
+  summary: {{interval: 1s}}
+  logs: [{{name: deck, paths: ["{root}/deck.log"], from: beginning}}]
+---
+apiVersion: popham/v1
+kind: Group
+metadata: {{name: {name}}}
+spec:
+  inheritance: {{communication: false, policies: {{files: false, collect: false}}}}
+  policies: {{collect: watch-{name}}}
+---
+"""
+
+
+@pytest.fixture(scope="module")
+def upgraded(founding, tmp_path_factory):
+    """A Manager of 0.6.0, and in each cell an agent of 0.6.0 and one of this release."""
+    fleet = founding()
+    present = fleet.env | {"PYTHONPATH": __import__("os").environ.get("TREE", str(REPOSITORY / "src"))}
+    past = fleet.env | {"PYTHONPATH": str(export(RELEASE, tmp_path_factory.mktemp("earlier")))}
+    fleet.env, fleet.aged = past, []
+    assert fleet.popham("--version").stdout.split()[1] == RELEASE
+    fleet.found()
+    enter(fleet, "old", past)
+    enter(fleet, "new", present, PERMIT)
+    return SimpleNamespace(fleet=fleet, past=past, present=present)
+
+
+def test_rel_15_agents_of_both_ages_are_served_by_0_6_0_in_every_cell(upgraded):
+    fleet = upgraded.fleet
+    arrive(fleet, "first")
+    expected = {one.name: RELEASE if one.name.startswith("old") else __version__ for one in fleet.aged}
+    assert versions(fleet) == expected
+
+
+def test_rel_15_its_manager_is_upgraded_while_they_are_connected_and_no_serial_rises(upgraded):
+    fleet = upgraded.fleet
+    before = facts(fleet)
+    assert fleet.end_manager() == 0
+    assert form(fleet.state) == "0005"
+    fleet.env = upgraded.present
+    fleet.start_manager()
+    assert form(fleet.state) > "0005"
+    assert facts(fleet) == before
+    arrive(fleet, "second")
+    assert {one.process.poll() for one in fleet.aged} == {None}
+    fleet.popham("op", "check-in", "--all", "-w", "--timeout", "50s")
+
+
+def test_rel_15_data_comes_of_the_new_ones_and_the_old_ones_go_on(upgraded):
+    fleet = upgraded.fleet
+    fleet.apply("".join(WATCH.format(name=one.name, root=one.root) for one in fleet.aged))
+    for one in fleet.aged:
+        (one.root / "deck.log").write_text("".join(f"{number} bells\n" for number in range(LINES)))
+    came(fleet, {one.name for one in fleet.aged if one.name.startswith("new")})
+    assert {one.process.poll() for one in fleet.aged} == {None}
+
+
+def test_rel_15_an_agent_is_upgraded_in_place_and_sends_what_it_collects(upgraded):
+    fleet = upgraded.fleet
+    old = [one for one in fleet.aged if one.name.startswith("old")]
+    for one in old:
+        assert one.end() == 0
+        one.config.write_text(one.config.read_text() + PERMIT.format(root=one.root))
+        one.env = upgraded.present
+        one.start()
+    came(fleet, {one.name for one in fleet.aged})
+    arrive(fleet, "third")
+
+
+def came(fleet, names):
+    """Wait until the lines of these machines are stored, and their key metrics."""
+
+    def stored():
+        rows = {row["name"]: row["stored"] for row in fleet.client.summaries()}
+        return {name for name, row in rows.items() if row.get("summary") and row.get("logs") == LINES}
+
+    fleet.until(lambda: stored() == names, f"data of {len(names)} machines came")
+
+
+def test_rel_15_the_program_of_0_6_0_refuses_newer_state_and_changes_nothing(upgraded):
+    fleet = upgraded.fleet
+    assert fleet.end_manager() == 0
+    before = tree(fleet.state)
+    with program(fleet, upgraded.past):
+        said = fleet.popham("manager", "--state", str(fleet.state), code=1).stderr
+    assert ("(state.newer)" in said, said.count("\n")) == (True, 1)
+    assert tree(fleet.state) == before
