@@ -8,10 +8,10 @@ import time
 import pytest
 
 from popham.agent import surroundings
-from popham.agent.lookups import THREADS_MAX, Lookups
 from popham.agent.netlink import Link, Network
 from popham.agent.surroundings import Machine, resolve_name
 from popham.model.criteria import Needs
+from popham.net.lookups import THREADS_MAX, Lookups
 
 NOTHING = Network(links=(), addresses=(), routers=())
 

@@ -84,7 +84,7 @@ def test_f_l7_upload_off_keeps_everything_on_the_machine_and_on_sends_it(lab):
     lab.fleet.until(lambda: not lab.waiting(name), "it is told that they are stored")
 
 
-def test_f_l7_data_come_by_the_agents_own_dial_while_orders_come_by_visits(lab):
+def test_f_l7_f_c3_rel_29_data_come_by_the_agents_own_dial_while_orders_come_by_visits(lab):
     name, fleet = "visited", lab.fleet
     lab.define(name, heartbeat="1h", data={"preset": "Push"})
     visited = lab[name].view["visit"]["last"]
@@ -99,7 +99,7 @@ def test_f_l7_data_come_by_the_agents_own_dial_while_orders_come_by_visits(lab):
     lab.define(name)
 
 
-def test_f_c5_who_follows_sees_a_line_after_it_was_written(lab):
+def test_who_follows_sees_a_line_after_it_was_written(lab):
     fleet = lab.fleet
     process = fleet.start("logs", "-f", "held", "reached", log="followed.out")
     followed = fleet.folder / "followed.out"
@@ -111,7 +111,7 @@ def test_f_c5_who_follows_sees_a_line_after_it_was_written(lab):
     assert process.wait(30) == 130
 
 
-def test_f_c3_rel_29_rel_1_nothing_is_lost_or_doubled_where_agents_and_manager_are_killed(lab):
+def test_rel_1_nothing_is_lost_or_doubled_where_agents_and_manager_are_killed(lab):
     storm = Storm(lab, seed=8)
     storm.rage(KILLS)
     assert sum(storm.killed.values()) == KILLS

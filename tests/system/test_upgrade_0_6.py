@@ -36,7 +36,7 @@ spec:
 def upgraded(founding, tmp_path_factory):
     """A Manager of 0.6.0, and in each cell an agent of 0.6.0 and one of this release."""
     fleet = founding()
-    present = fleet.env | {"PYTHONPATH": __import__("os").environ.get("TREE", str(REPOSITORY / "src"))}
+    present = fleet.env | {"PYTHONPATH": str(REPOSITORY / "src")}
     past = fleet.env | {"PYTHONPATH": str(export(RELEASE, tmp_path_factory.mktemp("earlier")))}
     fleet.env, fleet.aged = past, []
     assert fleet.popham("--version").stdout.split()[1] == RELEASE

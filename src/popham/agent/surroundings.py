@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from popham.agent.lookups import Lookups
 from popham.agent.netlink import Link, Network, NetworkWatch, read_network
 from popham.model.criteria import Needs, Surroundings
+from popham.net.lookups import Lookups
 
 T = TypeVar("T")
 BOUND: Final = 2.0

@@ -22,6 +22,7 @@ from popham.errors import StateError
 from popham.manager.agentlist_watch import follow
 from popham.manager.agents import reassign_all
 from popham.manager.alerts.alerts import Alerts
+from popham.manager.alerts.probed import ProbeAlerts
 from popham.manager.backup import RESTORED
 from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles
@@ -34,6 +35,7 @@ from popham.manager.live import Live
 from popham.manager.measures import Measures, measure
 from popham.manager.operations.history import History
 from popham.manager.operations.register import Register
+from popham.manager.probing import Probing, read_probes
 from popham.manager.records import Records
 from popham.manager.rejoining import note_forgotten
 from popham.manager.rollout_watch import MYSELF, RolloutWatch
@@ -42,6 +44,8 @@ from popham.manager.service import ManagerService
 from popham.manager.settings import Address, ManagerSettings
 from popham.manager.visits import Visits
 from popham.net.hot.listener import HotListener
+from popham.net.lookups import Lookups
+from popham.net.probing import Asking
 from popham.net.tls import server_context
 from popham.opamp.wire import OPAMP_PATH
 from popham.statedir import StateDir
@@ -123,6 +127,7 @@ class Manager:
         self.service = self._make_service(settings, rng)
         self._agentlist = follow(settings.visits.agentlist, store, clock, self.live.definitions_changed)
         self.listener = self._make_listener(settings, rng)
+        self._probing = self._make_probing(settings)
 
     def _make_service(self, settings: ManagerSettings, rng: random.Random) -> ManagerService:
         root = self.state.root
@@ -157,6 +162,15 @@ class Manager:
             rng=rng,
             lag=self.lag.worst,
             peers=settings.peers.read(),
+        )
+
+    def _make_probing(self, settings: ManagerSettings) -> Probing:
+        return Probing(
+            read_probes(settings.probes),
+            Asking(Lookups(), self._clock),
+            self.records.intake,
+            ProbeAlerts(self._store, self.alerts, self._clock),
+            self._clock,
         )
 
     def _make_register(self) -> Register:
@@ -234,7 +248,7 @@ class Manager:
                 *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
                 *(self.lag.run(), self._steering.run(), self._census.run(), self._rollouts.run()),
                 *(self.visits.run(), self.operations.run(), self._history.run()),
-                *(*self.records.work(), self.alerts.run()),
+                *(*self.records.work(), self.alerts.run(), self._probing.run()),
                 *([self._agentlist.run()] if self._agentlist else []),
             )
         ]

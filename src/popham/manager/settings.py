@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import msgspec
 
 from popham.config import load
-from popham.errors import ConfigError
+from popham.errors import ConfigError, DefinitionError
 from popham.manager.alerts.settings import AlertsSettings
 from popham.manager.data.settings import DataSettings
 from popham.manager.intake.limits import Limits as IntakeLimits
 from popham.manager.publishing import ASK_ABOVE
+from popham.model.types.collect import check_collect
+from popham.model.types.collect_schema import ENTRIES_MAX
 from popham.net.peers import Peers
 from popham.net.seam import Limits
 from popham.net.visit_place import parse_proxy
@@ -173,6 +175,7 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         intake: What the data of agents may use.
         data: How much of it is kept.
         alerts: When something is wrong with an agent, and who is told.
+        probes: Services that this Manager asks itself, each as a policy of type ``collect`` writes it.
     """
 
     state: str = DEFAULT_STATE
@@ -186,6 +189,14 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     intake: IntakeSettings = IntakeSettings()
     data: DataSettings = DataSettings()
     alerts: AlertsSettings = AlertsSettings()
+    probes: Annotated[tuple[dict[str, Any], ...], msgspec.Meta(max_length=ENTRIES_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse probes that no policy could have."""
+        try:
+            check_collect({"probes": list(self.probes)})
+        except DefinitionError as error:
+            raise ValueError(f"{error.problem}; {error.hint}") from None
 
 
 @dataclass(frozen=True, slots=True)

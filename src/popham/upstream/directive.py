@@ -12,16 +12,14 @@ from functools import lru_cache
 
 from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import GENERATION, OPERATIONS
-from popham.model.names import canonical, digest
+from popham.model.names import digest
 from popham.opamp.codec import custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     AgentConfigMap,
     AgentIdentification,
     AgentRemoteConfig,
     CommandType,
-    ConnectionSettingsOffers,
     CustomCapabilities,
-    OpAMPConnectionSettings,
     ServerToAgent,
     ServerToAgentCommand,
 )
@@ -39,6 +37,7 @@ from popham.opamp.wire import (
     TRUST,
     AgentCapability,
 )
+from popham.upstream.destinations import NOWHERE, Destinations, render_settings, settings_digest
 from popham.upstream.orders import Said
 from popham.upstream.record import NO_OBJECTS, Record, Wanted, stock_digest
 
@@ -48,7 +47,6 @@ ORDERS_ROOM = 64 * 1024
 """Bytes of operations in one HTTP answer."""
 
 _TAKES_CONFIG = int(AgentCapability.ACCEPTS_REMOTE_CONFIG)
-_TAKES_SETTINGS = int(AgentCapability.ACCEPTS_OPAMP_CONNECTION_SETTINGS)
 _REPORTS_SETTINGS = int(AgentCapability.REPORTS_CONNECTION_SETTINGS_STATUS)
 _TAKES_RESTART = int(AgentCapability.ACCEPTS_RESTART_COMMAND)
 _NEITHER = (False, False)
@@ -71,7 +69,7 @@ class Plan:
         assignment: Send its newest assignment.
         bundle: Offer the group's bundle (ours) or objects (stock).
         ask_bundle: Ask for its bundle, which is above ours.
-        settings: Offer endpoint and heartbeat (stock).
+        settings: Offer connection settings (stock).
         check_in: Ask for a round now.
         hello: Name generation and retry window.
         guarded: Leave out of the offer the bodies that it is not given yet.
@@ -147,13 +145,13 @@ def plan(
     *,
     full_state: bool,
     hello: bool,
-    endpoint: str,
+    to: Destinations,
     ordered: bool = False,
 ) -> Plan:
     """Return what this agent should be told.
 
     Nothing is offered while its kind is unknown or it is not accepted.
-    ``endpoint`` is the URL that a stock agent is to dial; ``ordered`` is what :func:`is_ordered` says.
+    ``to`` is where a stock agent is to connect; ``ordered`` is what :func:`is_ordered` says.
     """
     if record.kind is AgentKind.UNKNOWN:
         return Plan(full_state=True)
@@ -163,7 +161,7 @@ def plan(
     if record.kind is AgentKind.STOCK:
         if ordered:
             return ORDERS
-        return _plan_stock(record, wanted, full_state=full_state, endpoint=endpoint)
+        return _plan_stock(record, wanted, full_state=full_state, to=to)
     return _plan_own(record, wanted, full_state=full_state, hello=hello, ordered=ordered)
 
 
@@ -185,12 +183,11 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
     return _plan(full_state, offer, *_STOCK_ONLY, hello, assignment, above, offer and guarded, ordered)
 
 
-def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endpoint: str) -> Plan:
+def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, to: Destinations) -> Plan:
     capabilities = record.ear.capabilities
     if wanted is None:
         return Plan(full_state=full_state)
     takes_config = bool(capabilities & _TAKES_CONFIG)
-    takes_settings = bool(capabilities & _TAKES_SETTINGS)
     held = record.remote.digest
     # One that reports is believed; of another, what was told counts, or it would be told for ever.
     reports = capabilities & _REPORTS_SETTINGS
@@ -198,23 +195,10 @@ def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, endp
     return _plan(
         full_state,
         takes_config and held != stock_digest(wanted.objects_digest, held),
-        takes_settings and known != settings_digest(wanted, endpoint),
+        to != NOWHERE and known != settings_digest(wanted, to),
         *_OWN_ONLY,
         *_UNORDERED,
     )
-
-
-def settings_digest(wanted: Wanted, endpoint: str) -> bytes:
-    """Return the hash over all that an offer of connection settings holds; it gates the offer."""
-    made = wanted.settings.get(endpoint)
-    if made is None:
-        made = wanted.settings[endpoint] = bytes.fromhex(digest(canonical([endpoint, _heartbeat(wanted)])))
-    return made
-
-
-def _heartbeat(wanted: Wanted) -> int:
-    """Return whole seconds, as OpAMP has them; 0 would mean none."""
-    return max(1, round(wanted.communication.heartbeat))
 
 
 def render_tail(
@@ -224,12 +208,14 @@ def render_tail(
     *,
     held: bool,
     retry_window: float,
-    endpoint: str,
+    to: Destinations,
+    bearer: str = "",
     said: Said = _UNSAID,
 ) -> bytes:
     """Return what stands behind :func:`quiet` in the ServerToAgent that says it.
 
-    Without an assignment and what is ordered (``said``) it is the same for all agents of a group and kind.
+    Without an assignment, what is ordered (``said``) and an agent's own token (``bearer``) it is the same for all agents
+    of a group and kind that connect to the same places.
     On a held link between our own ends nothing exceeds 8 KiB: a bundle that
     would is named, and bodies that would are left out, to be fetched by digest.
     """
@@ -243,14 +229,7 @@ def render_tail(
     if what.bundle and wanted is not None:
         tail = _offer(wanted, own=record.kind is AgentKind.OWN, held=held, guarded=what.guarded)
     if what.settings and wanted is not None:
-        message.connection_settings.CopyFrom(
-            ConnectionSettingsOffers(
-                hash=settings_digest(wanted, endpoint),
-                opamp=OpAMPConnectionSettings(
-                    destination_endpoint=endpoint, heartbeat_interval_seconds=_heartbeat(wanted)
-                ),
-            )
-        )
+        message.connection_settings.CopyFrom(render_settings(wanted, to, bearer))
     if record.kind is AgentKind.OWN:
         directive = Directive(
             generation=GENERATION,

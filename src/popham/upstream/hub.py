@@ -94,8 +94,7 @@ class Hub:
             new_uid: Makes instance_uids for stock agents that ask for one.
             reported: Told of a record in which something changed that an agent said, or whose outputs are wanted.
             ordering: Who keeps operations; None if nothing is ordered here.
-            intake: Takes streams; None if none are taken here.
-            otlp: Likewise of plain OTLP.
+            intake, otlp: Take streams, and plain OTLP; None if none are taken here.
         """
         self._book = book
         self._clock = clock
@@ -120,6 +119,7 @@ class Hub:
             endpoint=endpoint,
             retry_window=lambda: self.room.retry_window,
             ordering=ordering,
+            telemetry=otlp is not None,
         )
         self._backlog = Backlog(clock, self._hear)
         self._news = News(
@@ -235,10 +235,10 @@ class Hub:
             say = partial(
                 self._answer,
                 record,
+                peer,
                 full=missing is Missing.FULL_STATE,
                 hello=heard.hello,
                 held=end is not None,
-                visited=bool(peer.uid),
             )
             if end is not None and record.link is not end.link:
                 end.associate(record)
@@ -276,11 +276,11 @@ class Hub:
             self.changed([record.group])
         return say()
 
-    def _answer(self, record: Record, *, full: bool, hello: bool, held: bool, visited: bool) -> bytes:
-        wanted = self._book.wanted(record.group)
-        to = self._telling.address(record, held=held)
+    def _answer(self, record: Record, peer: Peer, *, full: bool, hello: bool, held: bool) -> bytes:
+        wanted, visited = self._book.wanted(record.group), bool(peer.uid)
+        to = self._telling.destinations(record, wanted, peer, held=held)
         ordered = is_ordered(record, visited=visited)
-        what = plan(record, wanted, full_state=full, hello=hello, endpoint=to, ordered=ordered)
+        what = plan(record, wanted, full_state=full, hello=hello, to=to, ordered=ordered)
         what = self._steering.direct(what, record, held=held or visited)
         if what.empty:
             if record.orders is None or record.orders.empty:
@@ -295,7 +295,7 @@ class Hub:
             # They have a message of their own: here there may be no room for them.
             what = replace(what, orders=False)
             self._news.order([record.uid])
-        return self._telling.render(what, record, held=held, visited=visited)
+        return self._telling.render(what, record, peer, held=held)
 
     # Links.
 

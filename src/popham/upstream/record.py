@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from popham.errors import PophamError
 from popham.link.visits import AWAITED, KEPT, LAPSED
@@ -23,6 +23,9 @@ from popham.net.seam import HeldLink
 from popham.opamp.session import Ear
 from popham.trust.dsse import Envelope
 from popham.upstream.orders import Orders
+
+if TYPE_CHECKING:
+    from popham.upstream.destinations import Destinations
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +107,7 @@ class Wanted:
         candidate, rollout: Settings of those on the candidate side, and who that is; None without a rollout.
         is_visited: Whether the Manager is to dial in some location, at some time, on either side.
         offers: Encoded offers of all this, once they were needed: (own, held, guarded left out) → bytes.
-        settings: Digests of offers of connection settings, once they were needed: endpoint → 32 bytes.
+        settings: Digests of offers of connection settings, once they were needed: where to → 32 bytes.
     """
 
     group: str
@@ -123,7 +126,7 @@ class Wanted:
     rollout: RolloutRef | None = None
     is_visited: bool = False
     offers: dict[tuple[bool, bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
-    settings: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    settings: dict[Destinations, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     def settings_for(self, uid: str, candidate: str = "") -> Within:
         """Return the settings that are to hold for an agent, in each location; ``candidate`` as in its assignment."""
@@ -179,7 +182,7 @@ class Record:
         promise: Seconds from a contact to the next one.
         link: The held link, if one is open now.
         settings_told: Digest of the connection settings last offered (stock agents).
-        settings_heartbeat: Seconds of the heartbeat in them; 0 before the first.
+        settings_heartbeat: Seconds of the heartbeat in them; 0 before the first, and where they have none.
         settings: What it said of them.
         intervals: Seconds between its last contacts (stock agents); None until one is known.
         quiet: Prebuilt answer to a heartbeat with nothing new.
@@ -310,7 +313,7 @@ class Record:
             return
         answered = self.settings.digest == self.settings_told
         if answered and self.settings.status == APPLIED:
-            self.promise = self.settings_heartbeat
+            self.promise = self.settings_heartbeat or longest
         elif answered and self.settings.status == FAILED:
             self.promise = longest
         else:

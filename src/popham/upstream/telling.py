@@ -7,25 +7,21 @@ head with its own instance_uid, and putting the two together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 from popham.model.fleet import AgentKind
 from popham.model.registry import IdentityKind
-from popham.net.seam import HeldLink, Refused
+from popham.net.seam import HeldLink, Peer, Refused
 from popham.opamp.codec import encode_frame
-from popham.upstream.book import Book
+from popham.upstream.book import Book, Identity
 from popham.upstream.callers import UNKNOWN
 from popham.upstream.counts import Counts
-from popham.upstream.directive import (
-    ORDERS,
-    Plan,
-    is_ordered,
-    orders_room,
-    plan,
-    quiet,
-    render_tail,
+from popham.upstream.destinations import (
+    NOWHERE,
+    Destinations,
+    find_destinations,
     settings_digest,
 )
+from popham.upstream.directive import ORDERS, Plan, is_ordered, orders_room, plan, quiet, render_tail
 from popham.upstream.orders import Ordering, Said
 from popham.upstream.record import Record, Wanted
 
@@ -45,6 +41,7 @@ class Telling:
         endpoint: Callable[[], str],
         retry_window: Callable[[], float],
         ordering: Ordering | None = None,
+        telemetry: bool = False,
     ) -> None:
         """Keep what is needed.
 
@@ -54,20 +51,23 @@ class Telling:
             endpoint: URL that stock agents are told to dial.
             retry_window: Seconds from which agents draw their first retry.
             ordering: Told which documents of operations are on their way; None if nothing is ordered.
+            telemetry: Whether OTLP is taken here, so that stock agents are told where their own goes.
         """
         self._book = book
         self._counts = counts
         self._endpoint = endpoint
         self._retry_window = retry_window
         self._ordering = ordering
-        self._tails: dict[tuple[str, bool, Plan], tuple[Wanted | None, float, str, bytes]] = {}
+        self._telemetry = telemetry
+        self._tails: dict[tuple[str, bool, Plan, str], tuple[Wanted | None, float, bytes]] = {}
 
     def tell(self, record: Record) -> None:
         """Tell one agent what it should be told now, if a link is held and there is anything; see also :meth:`order`."""
         if record.link is None or record.kind is AgentKind.UNKNOWN:
             return
-        wanted, to = self._book.wanted(record.group), self.address(record, held=True)
-        what = plan(record, wanted, full_state=False, hello=False, endpoint=to)
+        wanted = self._book.wanted(record.group)
+        to = self.destinations(record, wanted, record.link.peer, held=True)
+        what = plan(record, wanted, full_state=False, hello=False, to=to)
         if not what.empty:
             self._say(what, record)
 
@@ -88,8 +88,7 @@ class Telling:
         link = record.link
         if link is not None and self._may_hear(link):
             self._counts.told += 1
-            visited = bool(link.peer.uid)
-            link.send(encode_frame(self.render(what, record, held=True, visited=visited)))
+            link.send(encode_frame(self.render(what, record, link.peer, held=True)))
 
     def _may_hear(self, link: HeldLink) -> bool:
         """Return whether a link serves still; it is closed where its certificate ended since the agent last spoke."""
@@ -102,23 +101,30 @@ class Telling:
         link.close(1008, refusal.body[:120])
         return False
 
-    def render(self, what: Plan, record: Record, *, held: bool, visited: bool = False) -> bytes:
+    def render(self, what: Plan, record: Record, peer: Peer, *, held: bool) -> bytes:
         """Return the ServerToAgent that says ``what``, and note what was offered.
 
         Args:
             what: That.
             record: To whom.
+            peer: The agent's end of the connection; where this end dialled, it fetches outputs by itself.
             held: Whether it goes over a held link.
-            visited: Whether this end dialled, and fetches outputs by itself.
         """
-        said = self._say_orders(what, record, held=held, visited=visited) if what.orders else None
-        wanted, to = self._book.wanted(record.group), self.address(record, held=held)
+        said = self._say_orders(what, record, held=held, visited=bool(peer.uid)) if what.orders else None
+        wanted = self._book.wanted(record.group)
+        to = self.destinations(record, wanted, peer, held=held)
         if what.settings and wanted is not None:
-            record.settings_offered(settings_digest(wanted, to), wanted.communication.heartbeat)
+            heartbeat = wanted.communication.heartbeat if to.opamp else 0.0
+            record.settings_offered(settings_digest(wanted, to), heartbeat)
         own, window = record.kind is AgentKind.OWN, self._retry_window()
         if said is not None:
             return head(record) + render_tail(
-                what, record, wanted, held=held and own, retry_window=window, endpoint=to, said=said
+                what, record, wanted, held=held and own, retry_window=window, to=to, said=said
+            )
+        if what.settings and to.has_telemetry:
+            bearer = peer.bearer if to.token else ""
+            return head(record) + render_tail(
+                what, record, wanted, held=False, retry_window=window, to=to, bearer=bearer
             )
         return head(record) + self._tail(what, record, wanted, to, held=held)
 
@@ -138,24 +144,35 @@ class Telling:
             record.orders = None
         return said
 
-    def _tail(self, what: Plan, record: Record, wanted: Wanted | None, to: str, *, held: bool) -> bytes:
+    def _tail(
+        self, what: Plan, record: Record, wanted: Wanted | None, to: Destinations, *, held: bool
+    ) -> bytes:
         """Return what stands behind the head; over held links encoded once for all who are told the same."""
         own, window = record.kind is AgentKind.OWN, self._retry_window()
-        key = (record.group, own, what)
+        key = (record.group, own, what, to.opamp)
         shared = held and not what.assignment
         found = self._tails.get(key) if shared else None
-        if found is not None and found[0] is wanted and found[1] == window and found[2] == to:
-            return found[3]
-        made = render_tail(what, record, wanted, held=held and own, retry_window=window, endpoint=to)
+        if found is not None and found[0] is wanted and found[1] == window:
+            return found[2]
+        made = render_tail(what, record, wanted, held=held and own, retry_window=window, to=to)
         if shared:
             if len(self._tails) >= TAILS:
                 self._tails.clear()
-            self._tails[key] = (wanted, window, to, made)
+            self._tails[key] = (wanted, window, made)
         return made
 
-    def address(self, record: Record, *, held: bool) -> str:
-        """Return a stock agent's URL, in the scheme of the transport in use: an offer does not change it."""
-        return _address(self._endpoint(), held) if record.kind is AgentKind.STOCK else ""
+    def destinations(self, record: Record, wanted: Wanted | None, peer: Peer, *, held: bool) -> Destinations:
+        """Return where a stock agent is told to connect; for agents of ours the bundle says it."""
+        if record.kind is not AgentKind.STOCK:
+            return NOWHERE
+        identity: Identity = peer.identity
+        return find_destinations(
+            self._endpoint(),
+            record.ear.capabilities,
+            held=held,
+            telemetry=self._telemetry and wanted is not None and wanted.communication.upload,
+            token=identity.token,
+        )
 
 
 def head(record: Record) -> bytes:
@@ -163,10 +180,3 @@ def head(record: Record) -> bytes:
     if not record.quiet:
         record.quiet = quiet(record.key)
     return record.quiet
-
-
-@lru_cache(8)
-def _address(endpoint: str, held: bool) -> str:
-    scheme, _, rest = endpoint.partition("://")
-    secure = "s" if scheme in {"https", "wss"} else ""
-    return f"{'ws' if held else 'http'}{secure}://{rest}"

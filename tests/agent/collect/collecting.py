@@ -10,12 +10,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from popham.agent.collect.collector import Collector
 from popham.agent.collect.encoding import Encoder
-from popham.agent.collect.probes import Found
 from popham.agent.collect.sample import Sample
 from popham.agent.collect.wanted import WantedCollect
 from popham.agent.commands import Ended
 from popham.errors import StreamError
 from popham.model.policy import check_policy
+from popham.net.probing import Found
 from popham.streams.frame import Stream
 from popham.testing.virtual import VirtualClock
 

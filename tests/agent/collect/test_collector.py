@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from popham.agent.collect.encoding import ERROR, INFO, WARN
-from popham.agent.collect.probes import Found
 from popham.agent.collect.tail.followed import Cause, Loss
+from popham.net.probing import Found
 from popham.streams.frame import Stream
 from popham.testing.virtual import pass_time, run_virtual
 

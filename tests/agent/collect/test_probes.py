@@ -6,16 +6,18 @@ import socket
 
 import pytest
 
-from popham.agent.collect.probes import ANSWER_MAX, Prober
+from popham.agent.collect.probes import Prober
 from popham.agent.collect.wanted import Expectation, Probe
-from popham.agent.lookups import Lookups
+from popham.clock import SystemClock
+from popham.net.lookups import Lookups
+from popham.net.probing import ANSWER_MAX
 
 LONG = 30.0
 
 
 @contextlib.asynccontextmanager
 async def prober(**rest):
-    asking = Prober(Lookups(), **rest)
+    asking = Prober(Lookups(), SystemClock(), **rest)
     try:
         yield asking
     finally:

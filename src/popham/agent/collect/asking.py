@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from popham.agent.collect.encoding import ERROR, INFO, WARN, Record
-from popham.agent.collect.probes import Found
 from popham.agent.collect.sample import Sample
 from popham.agent.collect.wanted import Probe, WantedCommand
 from popham.agent.commands import Ended, Kept
 from popham.agent.programs import say_end
 from popham.errors import PolicyError
+from popham.net.probing import Found
 from popham.streams.frame import Stream
 
 PRINTED_MAX: Final = 256 * 1024

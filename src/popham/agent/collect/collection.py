@@ -192,7 +192,7 @@ class Collection:
         from popham.agent.collect.host import Host
         from popham.agent.collect.log_stream import LogStream, permit
         from popham.agent.collect.probes import Prober
-        from popham.agent.lookups import Lookups
+        from popham.net.lookups import Lookups
 
         premises, asks = self._premises, Lookups()
         resource = self._resource()
@@ -203,7 +203,7 @@ class Collection:
         collector = Collector(
             self._appends,
             host=Host(premises.clock.now),
-            prober=Prober(asks),
+            prober=Prober(asks, premises.clock),
             programs=premises.applier.programs,
             asks=asks,
             lines=lambda lost: LogStream(

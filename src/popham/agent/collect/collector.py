@@ -61,7 +61,7 @@ class Looks(Protocol):
 
 
 class Asks(Protocol):
-    """Makes calls that may block; :class:`popham.agent.lookups.Lookups` does, in threads."""
+    """Makes calls that may block; :class:`popham.net.lookups.Lookups` does, in threads."""
 
     async def ask(self, key: str, call: Callable[[], _T], *, seconds: float) -> _T | None:
         """Return what ``call`` returned; None if it took longer, or raised OSError."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
-from popham.agent.lookups import Lookups
 from popham.clock import Clock
 from popham.errors import PophamError
+from popham.net.lookups import Lookups
 from popham.statedir import UNFINISHED
 
 T = TypeVar("T")

@@ -11,14 +11,13 @@ import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from popham.agent.collect.wanted import Probe, WantedCollect
 from popham.agent.permission import Permission, malformed, read_body
 from popham.agent.sight import Targets
 from popham.agent.types.wanted import WantedPolicy
 from popham.errors import DefinitionError, PolicyError
-from popham.model.types.collect import check_collect
+from popham.model.types.collect import check_collect, find_host
 
 _SPECIAL: Final = re.compile(r"[*?\[]")
 
@@ -60,7 +59,7 @@ def _check_log(permission: Permission, policy: str, log: Mapping[str, Any]) -> N
 
 
 def _check_probe(permission: Permission, policy: str, probe: Probe) -> None:
-    host = find_host(probe)
+    host = find_host(probe.kind, probe.target)
     permitted = permission.settings.collect.probes
     if not any(Targets.read(f"{known}:*").hold(host, 1) for known in permitted):
         allowed = ", ".join(permitted) or "none"
@@ -70,12 +69,3 @@ def _check_probe(permission: Permission, policy: str, probe: Probe) -> None:
         )
         hint = f"Add {host} to probes under [collect] in {permission.source} on this machine"
         raise PolicyError("probe", problem, hint)
-
-
-def find_host(probe: Probe) -> str:
-    """Return the host that a probe asks for, or the name that it looks up; an address without brackets."""
-    if probe.kind == "http":
-        return urlsplit(probe.target).hostname or ""
-    if probe.kind == "tcp":
-        return probe.target.rpartition(":")[0].strip("[]")
-    return probe.target.strip("[]")

@@ -19,8 +19,12 @@ from popham.store.data_rows import RECOVERED, AlertRow, EventRow
 THRESHOLD: Final = "popham.threshold"
 """Name of an agent's event about a threshold."""
 OWN: Final = "popham.agent"
-"""Name of the Manager's own event about an agent."""
-OWN_ITEMS: Final = ("presence", "sync", "lagging", "clock-skew")
+"""Name of the Manager's own event, about an agent or a service."""
+WATCHED: Final = ("presence", "sync", "lagging", "clock-skew")
+"""Items that the Manager finds by looking at its agents."""
+PROBE: Final = "probe"
+"""Item of a service that the Manager asks itself; the resource is the probe's name."""
+OWN_ITEMS: Final = (*WATCHED, PROBE)
 """Items that the Manager finds itself; an agent's thresholds have no say in them."""
 LEVELS: Final = (RECOVERED, "warning", "error")
 TEXT_MAX: Final = 1024

@@ -37,6 +37,7 @@ class Alerts:
 
     Attributes:
         outbox: What is still to be told.
+        loaded: Set once the alerts in the database are as all events before the start say.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Alerts:
         channels = {route.name: make_channel(route, clock.now) for route in settings.routes}
         self.outbox = Outbox(channels, store, clock)
         self._own = Own(store, fleet, sees, clock, settings, told=self.news)
+        self.loaded = asyncio.Event()
         self._woken = asyncio.Event()
         self._silenced = True
         self._ends: float | None = None
@@ -82,6 +84,7 @@ class Alerts:
         await self.outbox.load()
         await self.step()
         await self._own.load()
+        self.loaded.set()
         work = [self._follow(), self._persist(self._own.run)]
         work += [self._persist(courier.run) for courier in self.outbox.couriers.values()]
         tasks = [asyncio.ensure_future(part) for part in work]

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from popham.clock import Clock
-from popham.manager.alerts.alert import OWN, OWN_ITEMS
+from popham.manager.alerts.alert import OWN, WATCHED
 from popham.manager.alerts.settings import AlertsSettings
 from popham.manager.judgement import judge_record
 from popham.manager.summary.events import add_events
@@ -129,7 +129,7 @@ class Own:
         return count
 
     def _changes(self, uid: str, found: Mapping[str, Found]) -> Iterator[_Change]:
-        for item in OWN_ITEMS:
+        for item in WATCHED:
             state, text = found.get(item, (RECOVERED, f"{item}: recovered"))
             if self._known.get((uid, item), RECOVERED) != state:
                 yield uid, item, (state, text)
@@ -166,7 +166,7 @@ class Own:
         return at - self._late.setdefault(record.uid, at) >= LATE
 
     async def _tell(self, changes: list[_Change]) -> int:
-        rows = [_event(change, self._clock.now()) for change in changes]
+        rows = [own_event(*change, self._clock.now()) for change in changes]
         await self._store.write(partial(_write, rows=rows))
         for uid, item, (state, _) in changes:
             self._known[uid, item] = state
@@ -180,12 +180,14 @@ def _write(tx: Writing, *, rows: list[EventRow]) -> None:
     add_events(tx, rows)
 
 
-def _event(change: _Change, now: float) -> EventRow:
-    uid, item, (state, text) = change
+def own_event(uid: str, item: str, found: Found, now: float, *, resource: str = "") -> EventRow:
+    """Return what the Manager found, as an event without a number yet."""
+    state, text = found
+    labels = {"popham.item": item, "popham.state": state}
     body = {
         "own": True,
         "text": text,
-        "attributes": {"popham.item": item, "popham.state": state},
+        "attributes": labels | ({"popham.resource": resource} if resource else {}),
         "time": now,
     }
     return EventRow(
@@ -200,4 +202,4 @@ def _event(change: _Change, now: float) -> EventRow:
 
 
 def _open_items(tx: Reading) -> dict[tuple[str, str], str]:
-    return {(row.uid, row.item): row.state for row in tx.alerts() if row.item in OWN_ITEMS}
+    return {(row.uid, row.item): row.state for row in tx.alerts() if row.item in WATCHED}

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from popham.manager.alerts.alert import Alert, read_event
 from popham.manager.alerts.silence import Silence, Who, is_meant
+from popham.manager.itself import name_of
 from popham.manager.moves import labels_of
 from popham.manager.objects import lineage_of, read_tree
 from popham.manager.summary.events import NUMBERED
@@ -144,8 +145,8 @@ class People:
             self._known[uid] = Who(name=row.name, groups=groups, labels=labels_of(row))
 
     def __getitem__(self, uid: str) -> Who:
-        """Return one that was loaded; one that is gone has no group."""
-        return self._known.get(uid) or Who(name=uid, labels={})
+        """Return one that was loaded; one that is gone has no group, nor has the Manager."""
+        return self._known.get(uid) or Who(name=name_of(uid) or uid, labels={})
 
 
 def take_events(

@@ -19,6 +19,7 @@ from popham.manager.data.data import Data
 from popham.manager.data.values import LAST, nanoseconds
 from popham.manager.data.views import LogPage, LogView, MetricView, RecordPage, SeriesPage, SeriesView
 from popham.manager.grant import Grant, Permission, require
+from popham.manager.itself import name_of
 from popham.manager.moves import labels_of
 from popham.manager.objects import find_group, lineage_of, read_tree
 from popham.model.names import nearest, show
@@ -145,7 +146,8 @@ class DataService(AgentService):
 
     async def _names(self, uids: Iterable[str]) -> dict[str, str]:
         def work(tx: Reading) -> dict[str, str]:
-            return {row.uid: row.name for row in filter(None, map(tx.agent, sorted(uids)))}
+            rows = {uid: tx.agent(uid) for uid in sorted(uids)}
+            return {uid: row.name if row else name_of(uid) or "" for uid, row in rows.items()}
 
         return await self._store.read(work)
 

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from popham.errors import DefinitionError
 from popham.model.duration import parse_duration
@@ -180,6 +181,15 @@ def _is_range(text: str) -> bool:
 _ENTRIES: Final[Mapping[str | int, Callable[[Mapping[str, Any]], Iterator[tuple[Place, str, str]]]]] = (
     MappingProxyType({"logs": _log_faults, "probes": _probe_faults, "thresholds": find_threshold_faults})
 )
+
+
+def find_host(kind: str, target: str) -> str:
+    """Return the host that a probe asks for, or the name that it looks up; an address without brackets."""
+    if kind == "http":
+        return urlsplit(target).hostname or ""
+    if kind == "tcp":
+        return target.rpartition(":")[0].strip("[]")
+    return target.strip("[]")
 
 
 def find_secrets(body: Mapping[str, Any]) -> Iterator[Place]:
