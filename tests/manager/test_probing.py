@@ -41,6 +41,7 @@ class World:
         self.under_way = self.most = 0
         self.names, self.closed = None, False
         self.keeping = self.telling = None
+        self.loading = []
 
     async def ask(self, question):
         self.asked[question.target].append(self.clock.elapsed)
@@ -61,6 +62,8 @@ class World:
         self.kept.append((source, stream, Frame.decode(bytes(frame))))
 
     async def load(self, names):
+        if self.loading:
+            raise self.loading.pop()
         self.names = names
 
     async def note(self, name, text, *, down):
@@ -160,6 +163,7 @@ def test_what_there_is_no_room_for_is_left_out_and_probes_go_on():
     assert (len(world.asked["shop:1"]), world.kept) == (3, [])
     world = live(121, tcp("shop"), telling=overloaded("there is too much to do"))
     assert len(world.asked["shop:1"]) == 3
+    assert live(59, tcp("shop"), loading=[overloaded("there is too much to do")]).asked["shop:1"] == [1.0]
 
 
 def test_a_database_that_fails_ends_it_and_no_probes_are_no_failure():

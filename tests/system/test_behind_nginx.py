@@ -188,7 +188,7 @@ def test_f_l2_f_l4_the_example_brings_a_policy_by_visits_through_nginx(behind):
     fleet.until(machine.settled, "the Manager knows")
     assert machine.view["visit"]["last"]
     assert not machine.view["visit"]["code"]
-    assert serves(machine)["visitor"]["operation"] == "visit"
+    assert serves(machine)["visitor"]["operation"] in {"visit", "stream"}
     assert "way: pull, dialled by the manager" in " ".join(machine.popham("status").stdout.split())
 
 

@@ -274,6 +274,7 @@ class Caller:
                 return await what(visit)
             finally:
                 await dialer.aclose()
+                await asyncio.sleep(0)  # a turn of the loop, in which what was closed says so
 
         return asyncio.run(call())
 

@@ -19,6 +19,7 @@ from popham.errors import (
     PolicyError,
     PophamError,
     StateError,
+    StreamError,
     TrustError,
     WireError,
 )
@@ -38,6 +39,7 @@ FAMILIES: Mapping[str, type[PophamError]] = {
         OperationError,
         PolicyError,
         StateError,
+        StreamError,
         TrustError,
         WireError,
     )

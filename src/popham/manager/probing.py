@@ -35,6 +35,8 @@ SOON: Final = 10.0
 """Seconds within which all are asked first, one after the other."""
 FAILURES: Final = 2
 """Failures in a row from which on a service is down."""
+RETRY: Final = 1.0
+"""Seconds until another attempt to begin, after the database had no room."""
 _NANO: Final = 1_000_000_000
 
 
@@ -118,7 +120,7 @@ class Probing:
         Raises:
             StateError: The disk or the database failed; the process must end.
         """
-        await self._tells.load([probe.name for probe in self._probes])
+        await self._load()
         tasks = [asyncio.ensure_future(self._repeat(*numbered)) for numbered in enumerate(self._probes)]
         try:
             # Without probes too it goes on until it is cancelled: nothing has failed.
@@ -132,6 +134,18 @@ class Probing:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    async def _load(self) -> None:
+        while True:
+            try:
+                await self._tells.load([probe.name for probe in self._probes])
+            except StateError as error:
+                if not error.retryable:
+                    raise
+                _log.warning("the Manager's probes begin later: %s", error)
+                await asyncio.sleep(RETRY)
+            else:
+                return
 
     async def _repeat(self, number: int, probe: Probe) -> None:
         now = asyncio.get_running_loop().time

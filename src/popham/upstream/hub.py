@@ -94,15 +94,15 @@ class Hub:
             new_uid: Makes instance_uids for stock agents that ask for one.
             reported: Told of a record in which something changed that an agent said, or whose outputs are wanted.
             ordering: Who keeps operations; None if nothing is ordered here.
-            intake, otlp: Take streams, and plain OTLP; None if none are taken here.
+            intake: Takes streams; None if none are taken here.
+            otlp: Likewise of plain OTLP.
         """
         self._book = book
         self._clock = clock
         self.room = room or Room(clock)
         self._steering = steering or Steering()
         self._new_uid = new_uid
-        self._reported = reported
-        self._ordering = ordering
+        self._reported, self._ordering = reported, ordering
         self._contacts = Contacts(book, clock)
         self._dirty = self._contacts.dirty
         self._heartbeats = Heartbeats(book, clock, self._dirty, self._steering)

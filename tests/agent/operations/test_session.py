@@ -192,7 +192,7 @@ def test_f_o4_the_state_record_says_the_generation_and_that_collection_is_paused
         await machine.driver._round()
         key = machine.orders.state.identity_key()
         record = open_state(machine.upstream.reports[-1].state, public_der=key.public.der, uid=UID)
-        assert (record.generation, record.paused_at) == (3, machine.ordered.clock.now())
+        assert (record.generation, record.paused_at) == (4, machine.ordered.clock.now())
         found = describe_state(machine.orders.state)
         assert found["collection_paused"] == record.paused_at
         assert [(one["operation"], one["state"]) for one in found["operations"]] == [("op1", "succeeded")]
