@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections import Counter, defaultdict
 
 import pytest
@@ -226,6 +227,8 @@ async def running(settings):
         finally:
             stopping.set()
             await task
+            # What it froze at its start would outlive this process's modules.
+            gc.unfreeze()
 
 
 async def until(look):

@@ -57,6 +57,13 @@ def test_f_d2_the_oldest_go_first_and_are_counted_by_cause(limits, cause):
     assert machine.spool.lost == {cause: 3}
 
 
+def test_f_d2_what_was_appended_last_is_kept_however_much_it_is():
+    machine = Machine(limits=Limits(records=3))
+    machine.write(2)
+    machine.write(9)
+    assert texts(machine) == [("count", 2), "2 3 4 5 6 7 8 9 10"]
+
+
 def test_f_d3_a_full_disk_refuses_and_changes_nothing(machine):
     machine.write(2)
     machine.disk.left = 10

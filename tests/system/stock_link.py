@@ -8,6 +8,7 @@ import ssl
 import threading
 import uuid
 from contextlib import ExitStack, contextmanager
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -28,7 +29,7 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import (
 from popham.opamp.wire import REPORT_FULL_STATE
 from popham.testing.demo import wait_until
 
-CAPABILITIES = 0x1 | 0x2 | 0x4 | 0x100 | 0x1000 | 0x2000
+CAPABILITIES = 0x1 | 0x2 | 0x4 | 0x40 | 0x80 | 0x100 | 0x1000 | 0x2000
 PATIENCE = 60.0
 """Seconds until a link is open."""
 HEADLESS = ServerToAgent(error_response=ServerErrorResponse(error_message="without the header"))
@@ -133,6 +134,15 @@ class LinkAgent:
         whole = {"agent_description": AgentDescription(identifying_attributes=[pair])}
         whole["effective_config"] = EffectiveConfig()
         return whole | ({"remote_config_status": self._status} if self._status else {})
+
+    def export(self, settings):
+        """Send telemetry with nothing in it to where it was told; return the status of the answer."""
+        headers = {header.key: header.value for header in settings.headers.headers}
+        headers["Content-Type"] = "application/x-protobuf"
+        asked = Request(settings.destination_endpoint, data=b"", headers=headers, method="POST")
+        opener = build_opener(ProxyHandler({}), HTTPSHandler(context=self._context))
+        with opener.open(asked, timeout=PATIENCE) as answer:
+            return answer.status
 
     # What it hears.
 

@@ -47,6 +47,18 @@ def test_quirk_go_6_it_is_offered_the_address_it_uses_and_a_heartbeat_once(bridg
         assert len({offer.hash for offer in offers}) == 1
 
 
+def test_f_d9_it_is_told_where_its_own_telemetry_goes_and_is_let_in_there(bridge):
+    with link_agent(bridge, "link-telling", "gate-10") as agent:
+        agent.start()
+        agent.quiet()
+        offer = next(m.connection_settings for m in agent.heard if m.HasField("connection_settings"))
+        told = offer.own_metrics, offer.own_logs
+        assert [one.destination_endpoint for one in told] == [
+            bridge.url.replace("/v1/opamp", path) for path in ("/v1/metrics", "/v1/logs")
+        ]
+        assert [agent.export(one) for one in told] == [200, 200]
+
+
 def test_quirk_go_1_it_reconnects_with_next_to_nothing_and_is_known(bridge):
     with link_agent(bridge, "link-returning", "gate-3") as agent:
         agent.start()

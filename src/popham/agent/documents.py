@@ -292,7 +292,14 @@ class Documents:
 
     def revise(self) -> None:
         """Take a new revision for a state record that says something else than the last."""
-        self._save(replace(self.progress, revision=self.progress.revision + 1), durable=False)
+        self._save(replace(self.progress, revision=self._next_revision()), durable=False)
+
+    def _next_revision(self) -> int:
+        """Return a revision above the last, and no lower than the time in ms.
+
+        So a state directory that was copied back from earlier is heard at once, and not only when it has caught up.
+        """
+        return max(self.progress.revision + 1, int(self._clock.now() * 1000))
 
     def _note(self, **said: Any) -> None:
         """Make progress durable, with a new revision, and have it reported; what was said is not said again."""
@@ -308,7 +315,7 @@ class Documents:
         """
         if all(getattr(self.progress, name) == value for name, value in said.items()):
             return False
-        revision = self.progress.revision + 1
+        revision = self._next_revision()
         if "outcome" in said and said["outcome"] is not self.progress.outcome:
             said["since"] = self._clock.now()
         self._save(replace(self.progress, revision=revision, **said), durable=durable)

@@ -30,14 +30,18 @@ class Limits:
 
 
 def find_surplus(backlog: Backlog, limits: Limits, now: float) -> Iterator[tuple[int, Cause]]:
-    """Yield the places of frames that have to go, the oldest first, and why; ``now`` is monotonic."""
+    """Yield the places of frames that have to go, the oldest first, and why; ``now`` is monotonic.
+
+    What was appended last is never too much: a frame may have more records than a spool is to keep.
+    """
     records, size = backlog.records, backlog.size
+    last = len(backlog.kept) - 1
     for at, one in enumerate(backlog.kept):
         if one.head.kind is Kind.GAP:
             continue
-        if records > limits.records:
+        if records > limits.records and at < last:
             yield at, Cause.COUNT
-        elif size > limits.bytes:
+        elif size > limits.bytes and at < last:
             yield at, Cause.BYTES
         elif one.since < now - limits.age:
             yield at, Cause.AGE

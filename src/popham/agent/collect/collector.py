@@ -328,7 +328,7 @@ class Collector:
             except StreamError as error:
                 self._appends.lose(stream, count, Cause.DISK)
                 if stream not in self._full:
-                    _log.warning("%s are lost: %s", stream.value, error)
+                    _log.warning("records of the stream %s are lost: %s", stream.value, error)
                 self._full.add(stream)
             else:
                 self._full.discard(stream)
