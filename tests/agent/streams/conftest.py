@@ -1,6 +1,7 @@
 """Agents with streams, and a Manager that takes them, in virtual time."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -94,19 +95,21 @@ def cell(request):
 def tell(keys, tmp_path) -> Callable[[Callable[[World], Awaitable[None]]], None]:
     """Return what tells a story of one agent and its streams."""
 
-    def run(story, seed=7):
-        clock = VirtualClock()
-        simulation, intake = Simulation(clock, keys, seed), MemoryIntake()
-        simulation.manager.intake = intake
-        simulation.streams_in = tmp_path
+    return partial(tell_in, keys, tmp_path)
 
-        async def told():
-            await simulation.manager.start()
-            try:
-                await story(World(simulation, intake))
-            finally:
-                await simulation.end()
 
-        run_virtual(told(), clock)
+def tell_in(keys, folder, story, seed=7):
+    """Tell a story of one agent, whose streams are in a folder."""
+    clock = VirtualClock()
+    simulation, intake = Simulation(clock, keys, seed), MemoryIntake()
+    simulation.manager.intake = intake
+    simulation.streams_in = folder
 
-    return run
+    async def told():
+        await simulation.manager.start()
+        try:
+            await story(World(simulation, intake))
+        finally:
+            await simulation.end()
+
+    run_virtual(told(), clock)
