@@ -195,7 +195,9 @@ def test_f_o4_one_report_takes_a_few_results_in_3_kib_and_the_rest_follows(order
             assert sum(map(len, results)) <= 3072
             heard += [one.nonce for one in ordered.said]
             assert all(len(one.text) <= SENTENCE for one in ordered.said)
+            told = ordered.told
             ordered.hear()
+            assert ordered.told - told == (heard != nonces), "what had no room waits for no heartbeat"
         assert heard == nonces
 
     ordered.tell_story(story)

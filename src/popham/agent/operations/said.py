@@ -15,11 +15,16 @@ ROOM: Final = 3 * 1024
 
 
 class Said:
-    """Seals results; each once, since what is signed anew would be news."""
+    """Seals results; each once, since what is signed anew would be news.
+
+    Attributes:
+        left_out: Whether the last report had no room for all that was to be said.
+    """
 
     def __init__(self, state: AgentState) -> None:
         """Seal by the key that ``state`` has in use."""
         self._state = state
+        self.left_out = False
         self._sealed: dict[str, tuple[int, str, bytes]] = {}
 
     def seal(self, entries: Iterable[Entry]) -> list[bytes]:
@@ -34,6 +39,7 @@ class Said:
             if room < 0 and found:
                 break
             found.append(envelope)
+        self.left_out = len(found) < len(unheard)
         return found
 
     def _seal(self, entry: Entry) -> bytes:

@@ -185,7 +185,8 @@ class Taking(ABC):
         self._news()
 
     def heard(self, named: Sequence[str]) -> None:
-        """Take note of results that are durable upstream, as ``nonce:revision``."""
+        """Take note of results that are durable upstream, as ``nonce:revision``; with them there is room for others."""
+        left_out = self._said.left_out
         for one in named:
             nonce, _, number = one.partition(":")
             revision = int(number) if number.isascii() and number.isdigit() else 0
@@ -195,6 +196,8 @@ class Taking(ABC):
                 # It is durable with the next entry: who says it once more costs nobody anything.
                 held[nonce] = replace(entry, heard=revision)
         self._ledger.save_again()
+        if named and left_out:
+            self._news()
 
     # What this end says.
 
