@@ -22,7 +22,8 @@ def sailing(fleet):
     fleet.group("web")
     fleet.group("tills", preset="Pull by heartbeat", heartbeat="1s")
     for name, group in (("web-1", "web"), ("till-1", "tills")):
-        machine = fleet.machine(name, group)
+        # Agents are killed here, which is no fault of what they applied last.
+        machine = fleet.machine(name, group, toml="[health]\nwindow = 0\n")
         fleet.publish(group, machine, "moored")
         fleet.until(lambda m=machine: m.has("moored") and m.settled(), f"{name} is in sync")
         setattr(fleet, name.partition("-")[0], machine)
