@@ -71,6 +71,10 @@ class Follower:
             return False
         return before is None or before[2:] != found[2:] or before == found
 
+    def lost(self) -> None:
+        """Take note that there was no file to look at: whatever comes is another one, though it may have the same inode."""
+        self._seen = None
+
     def is_news(self, trouble: str) -> bool:
         """Return whether a trouble was not said yet."""
         before, self._trouble = self._trouble, trouble
@@ -107,6 +111,7 @@ class AgentListWatch:
                 return None
             stamp, text = await asyncio.to_thread(_read, self._path)
         except OSError as error:
+            self._follower.lost()
             self._complain(f"it cannot be read: {error.strerror or error}")
             return None
         listed = await asyncio.to_thread(read_agentlist, text, str(self._path))
