@@ -230,6 +230,21 @@ async def test_check_in_has_a_visited_agent_visited_now(fleet):
     assert not live.check_in(number(9))
 
 
+async def test_a_check_in_of_one_that_dials_by_now_is_not_taken_for_asked(fleet):
+    """That the mapping follows a moment later swallows nothing: whoever asked hears that nobody goes there."""
+    await fleet.group()
+    uid = await fleet.agent()
+    visits, hub = visits_of(fleet)
+    live = Live(fleet.book, hub, visits)
+    visits.targets.agent_changed(uid)
+    await visits.targets.refresh()
+    await visits.visitor._refresh()
+    await fleet.group(communication="{mode: pull, dialer: agent, heartbeat: 1h}")
+    fleet.say(uid, dialer="agent")
+    assert not live.check_in(uid)
+    assert uid in visits.targets.read()
+
+
 async def test_a_manager_whose_visits_are_off_visits_nobody_and_shows_none(fleet):
     await fleet.group()
     uid = await fleet.agent()

@@ -15,24 +15,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from popham.clock import Clock
 from popham.errors import StateError
 from popham.manager.agent_definitions import bind, definition_of
+from popham.manager.agent_settings import settings_here, variants
 from popham.manager.book import ManagerBook
 from popham.manager.grant import Grant, Role
 from popham.manager.visit_places import defined_place, find_place
 from popham.model.cell import Dialer, Mode
-from popham.model.communication import VISIT_DEFAULT, CommunicationSettings
+from popham.model.communication import VISIT_DEFAULT
 from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import VISITS, generation_of
-from popham.model.status import StateRecord
 from popham.net.visiting import Place
 from popham.store.rows import AgentDefinitionRow
 from popham.store.seam import Reading, Store
-from popham.upstream.record import Record, Within
+from popham.upstream.record import Record
 from popham.upstream.targets import Target
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,11 @@ class VisitTargets:
             self._put(key, now)
             self._changed([key])
             return None
-        return None if known is None or (self._is_elsewhere(known) and not known.reads) else known
+        return known if self._is_visited(known) else None
+
+    def visits(self, key: str) -> bool:
+        """Return whether a visit under a key would be made now, whatever the mapping says that is kept a moment later."""
+        return self._is_visited(self._of(key))
 
     async def found(self, target: Target, uid: str) -> None:
         """Bind a definition to the agent that answers where it points.
@@ -361,6 +365,9 @@ class VisitTargets:
         reads = here.upload and here.data is not None and here.data.dialer is Dialer.MANAGER
         return here.heartbeat if reads and here.dialer is Dialer.AGENT else 0.0
 
+    def _is_visited(self, target: Target | None) -> bool:
+        return target is not None and (target.reads or not self._is_elsewhere(target))
+
     def _is_elsewhere(self, target: Target) -> bool:
         """Return whether an agent dials by its settings where it is, and came within the visit interval."""
         record = self._book.record(target.uid) if target.uid else None
@@ -374,23 +381,3 @@ class VisitTargets:
 
 def _page(tx: Reading, *, after: str) -> list[AgentDefinitionRow]:
     return tx.agent_definitions(after=after, limit=PAGE)
-
-
-def settings_here(within: Within, record: Record) -> CommunicationSettings:
-    """Return the settings that hold for an agent where it says that it is, at the time of day that holds there."""
-    state = record.state
-    held = within.at(state.location if state else within.default)
-    found = _in_force(held, state) if state else held
-    return found if record.dialer is None else replace(found, dialer=record.dialer)
-
-
-def _in_force(held: CommunicationSettings, state: StateRecord) -> CommunicationSettings:
-    """Return which of the settings' times of day holds, by the agent's own clock: the one that it reports."""
-    said = (state.mode, state.dialer)
-    return next((one for one in variants(held) if (one.mode, one.dialer) == said), held)
-
-
-def variants(held: CommunicationSettings) -> list[CommunicationSettings]:
-    """Return settings as they hold at some time, the usual first."""
-    found = [held, *(held.under(period.override) for period in held.times)]
-    return found + ([one.under(held.metered) for one in found] if held.metered else [])

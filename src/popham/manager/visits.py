@@ -162,7 +162,9 @@ class Visits:
 
     def hasten(self, uid: str) -> bool:
         """Have an agent visited now; False if it is not to be visited."""
-        return self.enabled and self.visitor.hasten(self.targets.key_of(uid))
+        key = self.targets.key_of(uid)
+        # Who has just dialled is not visited any more, and whoever asked has to hear that nobody goes there.
+        return self.enabled and self.targets.visits(key) and self.visitor.hasten(key)
 
     def visit(self, uid: str) -> VisitView | None:
         """Return how an agent is visited; None if it is not."""
