@@ -38,6 +38,14 @@ STAYING = (("manager",), ("agent", "run"), ("simulate",))
 """Commands that set up the process they are in."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def heeded():
+    """Let what tests start heed SIGINT, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Machine:
     """A machine of the fleet: its configuration, the folder it permits, and its agent's process."""
 

@@ -101,6 +101,8 @@ def test_f_l7_f_c3_rel_29_data_come_by_the_agents_own_dial_while_orders_come_by_
 
 def test_who_follows_sees_a_line_after_it_was_written(lab):
     fleet = lab.fleet
+    lab.count_on("held", 1)
+    lab.check_counted("held")
     process = fleet.start("logs", "-f", "held", "reached", log="followed.out")
     followed = fleet.folder / "followed.out"
     fleet.until(lambda: numbered(lab.written["held"] - 1) in followed.read_text(), "it shows the newest")
