@@ -154,6 +154,27 @@ def test_the_newest_boots_are_remembered():
     ]
 
 
+def test_it_goes_on_where_another_receiver_is():
+    heads = chain(2, 3, 4, 5, 6)
+    other = give(Receiving(Stream.LOGS, 1), heads[0], heads[2], heads[4])
+    receiving = Receiving.from_standing(other.standing())
+    assert receiving.standing() == other.standing()
+    assert [receiving.offer(head) for head in heads] == [
+        Verdict.HAVE,
+        Verdict.NEW,
+        Verdict.HAVE,
+        Verdict.NEW,
+        Verdict.HAVE,
+    ]
+    for wrong in (chain(2, 4)[1], chain(2, 3, 4, text="b")[2], chain(2, 3, 4, 5, text="b")[3]):
+        with pytest.raises(StreamError, match=r"stream\.overlap"):
+            receiving.offer(wrong)
+    apart = receiving.copy()
+    give(apart, heads[1], heads[3])
+    assert (apart.next, apart.last, apart.standing().ranges) == (20, heads[4].tail, ())
+    assert receiving.next == 2
+
+
 def test_what_is_kept_of_it_and_cannot_be_read_is_named():
     with pytest.raises(StateError) as caught:
         Receiving.from_dict({"stream": "logs"})

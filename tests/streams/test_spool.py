@@ -1,6 +1,7 @@
 """The spool: limits, full disks, ages, other histories, and what a start finds."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,14 @@ def texts(machine):
         unpack(one).decode() if one.head.cause is None else (str(one.head.cause), one.head.count)
         for one in frames
     ]
+
+
+def proxy_standing(machine, end):
+    """Return the word of somebody who has what ends there."""
+    frames = machine.spool.read(0, limit=1 << 30)
+    last = next(frame.head.tail for frame in frames if frame.head.end == end)
+    epoch = machine.spool.epoch
+    return Standing(stream=Stream.LOGS, epoch=epoch, newest=epoch, next=end, last=last)
 
 
 def test_f_d1_what_is_durable_is_there_after_a_power_cut(machine):
@@ -204,6 +213,60 @@ def test_an_upstream_that_lost_what_it_had_is_told_of_the_gap(machine):
     machine.drain()
     assert sorted(machine.received) == [3]
     assert machine.lost == {"damaged": 3}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_rel_7_what_a_proxy_took_is_no_loss_where_the_stream_goes_on_elsewhere(machine, restarts):
+    """It may be on its way; so the Manager hears of what comes after it, and no gap stands for it."""
+    machine.write(2)
+    machine.drain()
+    machine.write(3, 1)
+    by_proxy = replace(proxy_standing(machine, 5), above=2)
+    assert machine.spool.heard(by_proxy).first == 5
+    if restarts:
+        machine.spool.close()
+        machine.open()
+    before = machine.standing()
+    assert before.next == 2
+    assert machine.spool.heard(before).first == 5
+    assert texts(machine) == ["5"]
+    assert not machine.lost
+
+
+def test_rel_7_beyond_what_a_proxy_lost_the_stream_goes_on_and_keeps_nothing(machine):
+    """Its disk is gone: the hole stays one that everybody sees, and what comes after it is not kept for ever."""
+    machine.write(2)
+    machine.drain()
+    machine.write(3, 1)
+    machine.spool.heard(replace(proxy_standing(machine, 5), above=2))
+    for _ in range(2):
+        machine.drain()
+        machine.spool.heard(machine.standing())
+        assert (machine.spool.first, machine.spool.waiting) == (machine.spool.next, 0)
+        machine.write(1)
+    machine.drain()
+    (beyond,) = machine.standing().ranges
+    assert (machine.standing().next, beyond.first, beyond.end) == (2, 5, 8)
+    assert not machine.lost
+
+
+def test_rel_7_what_the_manager_lost_itself_is_a_loss_also_behind_a_proxy(machine):
+    machine.write(2)
+    machine.drain()
+    machine.write(3, 1)
+    machine.spool.heard(replace(proxy_standing(machine, 5), above=2))
+    none = Standing(stream=Stream.LOGS, epoch=machine.spool.epoch, newest=machine.spool.epoch)
+    assert machine.spool.heard(none).first == 0
+    assert texts(machine)[0] == ("damaged", 5)
+
+
+def test_what_a_proxy_took_is_the_managers_once_it_has_it(machine):
+    machine.write(2, 1)
+    machine.spool.heard(replace(proxy_standing(machine, 2), above=0))
+    machine.spool.heard(proxy_standing(machine, 3))
+    none = Standing(stream=Stream.LOGS, epoch=machine.spool.epoch, newest=machine.spool.epoch)
+    machine.spool.heard(none)
+    assert texts(machine) == [("damaged", 3)]
 
 
 def test_a_late_word_about_another_epoch_changes_nothing(machine):

@@ -9,6 +9,7 @@ from typing import Final
 
 from popham.streams.frame import START, Cause, Head, Kind
 from popham.streams.kept import Kept, gap_for
+from popham.streams.standing import Range
 
 GAPS: Final = 64
 """Gaps that are noted apart; of more, neighbours are joined whatever their causes."""
@@ -23,6 +24,8 @@ class Backlog:
         kept: The frames.
         records: How many records they have; gaps have none.
         size: Bytes of the frames of records.
+        lent: First and end of what a Proxy Manager has that is not known to be at the Manager: it may be on its way,
+            so nothing stands for it here, wherever the stream goes on.
     """
 
     def __init__(self, first: int = 0, before: bytes = START, kept: Iterable[Kept] = ()) -> None:
@@ -31,6 +34,7 @@ class Backlog:
         self.before = before
         self.kept: list[Kept] = []
         self.records = self.size = 0
+        self.lent = (0, 0)
         self._noted = 0
         self.extend(kept)
 
@@ -80,6 +84,30 @@ class Backlog:
         one = self.kept[at]
         self._put(at, gap_for(one.head, cause))
         return one.head.count
+
+    def lend(self, next_: int, above: int | None) -> None:
+        """Take note of who has what is below an offset: the Manager up to ``above``, or all of it if that is None."""
+        first, end = self.lent
+        if above is None:
+            self.lent = self.lent if next_ < end else (0, 0)
+        elif above < next_:
+            self.lent = max(first, above), max(end, next_)
+
+    def goes_on(self, offset: int, ranges: Iterable[Range]) -> bool:
+        """Return whether all from an offset up to the first record was given to a Proxy Manager, if it is not there.
+
+        What the Manager has beyond it, in ranges, is forgotten here.
+        """
+        first, end = self.lent
+        if offset == self.first:
+            return True
+        if not first <= offset <= self.first <= end:
+            return False
+        found = next((one for one in ranges if one.first <= self.first < one.end), None)
+        if found is not None:
+            self.trim(found.end, found.last)
+            self.lent = first, found.end
+        return True
 
     def owe(self, gap: Head) -> None:
         """Have a gap stand before all others, where upstream is not as far as it was."""

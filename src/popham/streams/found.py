@@ -38,6 +38,7 @@ class Found:
         segments: Number → bytes.
         kept: Frames from ``first`` on, in a row; missing ones too.
         lost: Cause → records that were lost.
+        lent: First and end of what a Proxy Manager was given.
         is_changed: Whether something is missing that was not noted, so it has to be.
     """
 
@@ -48,6 +49,7 @@ class Found:
     segments: dict[int, int] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
     lost: Counter[Cause] = field(default_factory=Counter)
+    lent: tuple[int, int] = (0, 0)
     is_changed: bool = False
 
 
@@ -78,6 +80,7 @@ def find(disk: Disk, folder: Path, stream: Stream, uid: bytes) -> Found:
         return Found()
     oldest = min(sizes, default=note.segment if note else 0)
     found = Found(epoch, oldest=oldest, segments=sizes, lost=Counter(note.lost) if note else Counter())
+    found.lent = note.lent if note else (0, 0)
     maker = Maker(stream=stream, uid=uid, epoch=epoch, boot=NOBODY, written=0, first=0, before=START)
     _line_up(found, note, [one for one in read if one.head.epoch == epoch], maker)
     return found

@@ -39,6 +39,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     segment: int
     gaps: list[_Gap] = []
     lost: dict[str, int] = {}
+    lent: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class Note:
         segment: Number of the oldest segment that counts; older ones are to be removed.
         gaps: Heads of the gaps that stand in no segment.
         lost: Cause → records that were lost, those of gaps below ``next`` among them.
+        lent: First and end of what a Proxy Manager was given.
     """
 
     epoch: int
@@ -64,6 +66,7 @@ class Note:
     segment: int = 0
     gaps: tuple[Head, ...] = ()
     lost: Mapping[Cause, int] = field(default_factory=dict)
+    lent: tuple[int, int] = (0, 0)
 
 
 def read_note(disk: Disk, folder: Path, stream: Stream, uid: bytes) -> Note | None:
@@ -105,6 +108,7 @@ def read_note(disk: Disk, folder: Path, stream: Stream, uid: bytes) -> Note | No
         segment=body.segment,
         gaps=gaps,
         lost=lost,
+        lent=body.lent,
     )
 
 
@@ -131,6 +135,7 @@ def write_note(disk: Disk, folder: Path, uid: bytes, note: Note) -> None:
             for gap in note.gaps
         ],
         lost={str(cause): count for cause, count in note.lost.items()},
+        lent=note.lent,
     )
     data = msgspec.json.encode(body)
     disk.replace(folder / NAME, b"%s %s" % (_crc(data), data))

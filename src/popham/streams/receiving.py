@@ -36,11 +36,14 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Island:
-    """Frames in a row beyond ``next``: from ``first`` to ``end``, the tail before them, and their last."""
+    """Frames in a row beyond ``next``: from ``first`` to ``end``, the tail before them, and their last.
+
+    Where another receiver said that it has them, the tail before them is not known: None.
+    """
 
     first: int
     end: int
-    before: bytes
+    before: bytes | None
     tail: bytes
 
 
@@ -66,6 +69,29 @@ class Receiving:
         self.lost: Counter[str] = Counter()
         self._islands: list[_Island] = []
         self._boots: list[Boot] = []
+
+    @classmethod
+    def from_standing(cls, standing: Standing) -> Receiving:
+        """Begin where another receiver says that it is; what is lost by its count is counted there."""
+        found = cls(standing.stream, standing.epoch)
+        found.next, found.last = standing.next, standing.last
+        found._islands = [_Island(one.first, one.end, None, one.last) for one in standing.ranges]
+        found._boots = list(standing.boots)
+        return found
+
+    @property
+    def absent(self) -> int:
+        """Records before the last that is here, that are neither here nor known to be lost: they may be on their way."""
+        if not self._islands:
+            return 0
+        return self._islands[-1].end - self.next - sum(one.end - one.first for one in self._islands)
+
+    def copy(self) -> Receiving:
+        """Return one that goes on by itself."""
+        found = Receiving(self.stream, self.epoch)
+        found.next, found.last, found.stored = self.next, self.last, self.stored
+        found.lost, found._islands, found._boots = self.lost.copy(), [*self._islands], [*self._boots]
+        return found
 
     def standing(self, newest: int = 0, *, credit: int = CREDIT, retry_after: float = 0.0) -> Standing:
         """Return what is said of it; ``newest`` is the newest epoch that is known, of this or of another."""
@@ -133,8 +159,8 @@ class Receiving:
         for one in self._islands:
             fits = (
                 (head.first != one.end or head.before == one.tail)
-                and (head.end != one.first or head.tail == one.before)
-                and (head.first != one.first or head.before == one.before)
+                and (head.end != one.first or one.before in {None, head.tail})
+                and (head.first != one.first or one.before in {None, head.before})
                 and (head.end != one.end or head.tail == one.tail)
             )
             if not fits:
@@ -174,7 +200,9 @@ class Receiving:
             "last": self.last.hex(),
             "stored": self.stored,
             "lost": dict(self.lost),
-            "ranges": [[one.first, one.end, one.before.hex(), one.tail.hex()] for one in self._islands],
+            "ranges": [
+                [one.first, one.end, (one.before or START).hex(), one.tail.hex()] for one in self._islands
+            ],
             "boots": [[one.boot.hex(), one.first] for one in self._boots],
         }
 

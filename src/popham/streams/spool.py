@@ -123,6 +123,7 @@ class Spool:
         self.epoch = found.epoch or self._new_epoch(0)
         self._backlog = Backlog(found.first, found.before, with_ages(found.kept, self._clock.monotonic()))
         self._backlog.join(len(found.kept))
+        self._backlog.lent = found.lent
         self._lost = found.lost
         self._is_noted = not found.is_changed and found.epoch > 0
         self._note_if_possible()
@@ -283,11 +284,12 @@ class Spool:
             standing = Standing(stream=self.stream, epoch=self.epoch, newest=self.epoch)
         if standing.refused or not self._agrees(standing):
             return self._fork(standing)
-        if standing.next < self.first:
-            self._owe(standing)
-        elif standing.next > self.first:
+        if standing.next > self.first:
             self._backlog.trim(standing.next, standing.last)
-            self._remove_segments()
+        elif not self._backlog.goes_on(standing.next, standing.ranges):
+            self._owe(standing)
+        self._remove_segments()
+        self._backlog.lend(standing.next, standing.above)
         return Continue(self.first)
 
     def _agrees(self, standing: Standing) -> bool:
@@ -378,6 +380,7 @@ class Spool:
             last=self._backlog.last,
             segment=self._files.lowest_needed(self._backlog.segment),
             gaps=self._backlog.gaps,
+            lent=self._backlog.lent,
             lost=self._lost,
         )
         with contextlib.suppress(OSError):

@@ -62,6 +62,8 @@ class Standing:
         credit: Bytes that may be sent now without being asked; 0 to wait until asked, or until ``retry_after`` is over.
         retry_after: Seconds to send nothing of this stream; 0 for none.
         refused: Whether frames of this epoch contradict what is here, so that it cannot go on: a new one is to begin.
+        above: Where a Proxy Manager answers that keeps what it took until the Manager has it: how far the Manager is.
+            None where ``next`` is durable at the Manager.
     """
 
     stream: Stream
@@ -74,3 +76,4 @@ class Standing:
     credit: int = CREDIT
     retry_after: float = 0.0
     refused: bool = False
+    above: int | None = None
