@@ -99,9 +99,9 @@ def request_of(asked):
     )
 
 
-def visit_of(wire, director, clock, *, uid="", key=b"", nonce=None):
-    """Return a visit by the Manager that has this director's key."""
-    signer = Signer(director.crypto, director.keyid)
+def visit_of(wire, director, clock, *, uid="", key=b"", nonce=None, statement=b""):
+    """Return a visit by the Manager that has this director's key; of a proxy's key, with its statement."""
+    signer = Signer(director.crypto, director.keyid, lambda: statement)
     return Visit(wire, signer, nonce or Nonce(), uid=uid, key=key, clock=clock)
 
 

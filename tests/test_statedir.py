@@ -207,3 +207,11 @@ def test_who_looks_whether_a_directory_is_in_use_keeps_nobody_from_using_it(tmp_
         assert posix.lock_holder(tmp_path / "state" / LOCK) == str(os.getpid())
     assert len(waited) == 1
     assert posix.lock_holder(tmp_path / "state" / LOCK) is None
+
+
+def test_a_proxy_has_a_state_of_its_own_kind(tmp_path: Path) -> None:
+    with StateDir.open(tmp_path / "state", "proxy", create=True) as state:
+        assert state.read("FORMAT", 64) == b"popham-proxy 1\n"
+    assert code_of(tmp_path / "state") == "state.kind"
+    with pytest.raises(StateError, match="popham proxy enroll"):
+        StateDir.open(tmp_path / "none", "proxy", create=False)

@@ -1,4 +1,4 @@
-"""The directory in which a Manager or an Agent keeps what outlives it.
+"""The directory in which a Manager, an Agent or a Proxy Manager keeps what outlives it.
 
 It belongs to one process at a time, says in ``FORMAT`` whose it is and how
 old, and is for its owner's eyes only (SEC-46).  Every write is all or
@@ -23,10 +23,10 @@ from typing import Final, Literal, Self
 from popham import posix
 from popham.errors import StateError
 
-Kind = Literal["manager", "agent"]
+Kind = Literal["manager", "agent", "proxy"]
 
 FORMAT: Final = "FORMAT"
-FORMATS: Final[Mapping[Kind, int]] = MappingProxyType({"manager": 1, "agent": 2})
+FORMATS: Final[Mapping[Kind, int]] = MappingProxyType({"manager": 1, "agent": 2, "proxy": 1})
 """The newest form of each that this program understands; a new directory is of form 1."""
 WALLED: Final = "popham-agent 2\n"
 """``FORMAT`` of an agent that may not dial: programs before 0.5.0 would dial on its state, and refuse this."""
@@ -232,7 +232,7 @@ def read_format(path: Path, kind: Kind) -> int:
         with (path / FORMAT).open("rb") as file:
             text = file.read(64).decode("ascii", "replace")
     except FileNotFoundError:
-        remedy = "popham init" if kind == "manager" else "popham agent enroll"
+        remedy = "popham init" if kind == "manager" else f"popham {kind} enroll"
         hint = f"Create it with '{remedy}', or name the right directory"
         raise StateError("missing", f"{path} is not a state directory of Popham", hint) from None
     found = _FORMAT.fullmatch(text)
@@ -240,7 +240,7 @@ def read_format(path: Path, kind: Kind) -> int:
         hint = "Restore it from a backup"
         raise StateError("format", f"{path / FORMAT} does not say what this directory is", hint)
     if found[1] != kind:
-        problem = f"{path} holds the state of a Popham {found[1]}, not of a {kind}"
+        problem = f"{path} holds the state of a Popham {found[1]}, not of a Popham {kind}"
         raise StateError("kind", problem, "Name the right directory")
     if int(found[2]) > FORMATS[kind]:
         problem = f"{path} was written by a newer Popham (format {found[2]}, known here: {FORMATS[kind]})"

@@ -103,8 +103,10 @@ class Grown:
     def find_director(self, keyid):
         return self.fleet.director.public.crypto if keyid == self.fleet.director.keyid else None
 
-    def find_founder(self, keyid, documents):
+    def find_founder(self, keyid, documents, statement=b""):
         return None
+
+    find_visitor = find_founder
 
     async def visited(self, body):
         return parse_agent(bytes([10, 16]) + bytes.fromhex(self.uid.replace("-", ""))).SerializeToString()

@@ -39,7 +39,10 @@ class Nobody:
     def find_director(self, keyid):
         return None
 
-    def find_founder(self, keyid, documents):
+    def find_visitor(self, keyid, statement):
+        return None
+
+    def find_founder(self, keyid, documents, statement=b""):
         return None
 
 

@@ -13,10 +13,11 @@ from popham.downstream.service import VisitService
 from popham.errors import VisitError
 from popham.model.names import digest
 from popham.net.seam import Limits
-from popham.net.signing import Frames, Operation, open_answer, sign_request
+from popham.net.signing import Frames, Operation, open_answer, show_visitor, sign_request
 from popham.net.visited import VisitListener
 from popham.net.visiting import Place, VisitDialer
 from popham.trust.keys import SigningKey
+from popham.trust.visitor import VISITOR_LIMIT
 
 from .visitors import UID, World
 
@@ -27,13 +28,13 @@ class Manager:
     """Visits over a dialer, and believes what is signed."""
 
     def __init__(self, world, director, port):
-        self.world, self.director, self.nonce = world, director, ""
+        self.world, self.director, self.nonce, self.statement = world, director, "", b""
         place = Place(f"http://127.0.0.1:{port}/SQC", "off")
         self.dialer = VisitDialer(place, context=None, limits=Limits())
 
     def sign(self, operation, body=b"", query=""):
         self.used = self.nonce
-        return sign_request(
+        asked = sign_request(
             self.director.crypto,
             self.director.keyid,
             method="GET" if operation is Operation.HOLD else "POST",
@@ -44,6 +45,7 @@ class Manager:
             nonce=self.nonce,
             now=0.0,
         )
+        return show_visitor(asked, self.statement)
 
     def believe(self, asked, reply):
         key = self.world.identity.public.crypto
@@ -125,8 +127,30 @@ async def test_a_stranger_is_refused_over_the_wire(meeting):
     assert service.refused.code == "visit.stranger"
 
 
-async def test_f_l4_the_bridge_carries_to_the_socket(meeting):
+def become_proxy(manager, world):
+    """Have the visitor be a Proxy Manager with the largest statement that there may be."""
+    manager.director, manager.statement = SigningKey.create(), b"s" * VISITOR_LIMIT
+    world.visitors[manager.director.keyid, manager.statement] = manager.director.public.crypto
+
+
+async def test_the_largest_statement_of_a_proxy_manager_has_room_beside_each_request(meeting):
+    manager, world, _service, _path = meeting
+    become_proxy(manager, world)
+    assert (await manager.ask()).body == b"report 1"
+    body = b"x" * 300_000
+    assert (await manager.ask(Operation.CONTENT, body, f"sha256={digest(body)}")).status == 204
+    link, frames = await manager.hold()
+    async with asyncio.timeout(PATIENCE):
+        await link.send(frames.seal(b"one"))
+        assert frames.open(await anext(aiter(link))) == b"heard one"
+    await link.close()
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+async def test_f_l4_the_bridge_carries_to_the_socket(meeting, proxy):
     manager, world, _service, path = meeting
+    if proxy:
+        become_proxy(manager, world)
 
     def carry(asked, body):
         environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in asked.headers.items()}

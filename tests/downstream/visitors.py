@@ -5,7 +5,7 @@ import asyncio
 from popham.downstream.service import VisitService
 from popham.errors import LinkError
 from popham.net.seam import Peer, Request
-from popham.net.signing import Frames, Operation, open_answer, read_asked, sign_request
+from popham.net.signing import Frames, Operation, open_answer, read_asked, show_visitor, sign_request
 from popham.testing.virtual import VirtualClock, run_virtual
 from popham.trust.keys import IdentityKey, SigningKey
 
@@ -19,7 +19,7 @@ class World:
         self.uid = UID
         self.identity = IdentityKey.create()
         self.directors = {director.keyid: director.public.crypto}
-        self.founders = {}
+        self.founders, self.visitors = {}, {}
         self.founding = []
         self.bodies, self.contents, self.births, self.links = [], [], [], []
         self.outputs, self.streams, self.streamed = {}, {}, []
@@ -30,7 +30,10 @@ class World:
     def find_director(self, keyid):
         return self.directors.get(keyid)
 
-    def find_founder(self, keyid, documents):
+    def find_visitor(self, keyid, statement):
+        return self.visitors.get((keyid, statement))
+
+    def find_founder(self, keyid, documents, statement=b""):
         self.founding.append(documents)
         return self.founders.get(keyid)
 
@@ -77,10 +80,10 @@ class World:
 class Visitor:
     """Signs requests, and believes answers that are signed for them."""
 
-    def __init__(self, service, world, director, *, audience=UID, address="192.0.2.7"):
+    def __init__(self, service, world, director, *, audience=UID, address="192.0.2.7", statement=b""):
         self.service, self.world, self.director = service, world, director
         self.audience, self.address = audience, address
-        self.nonce = ""
+        self.nonce, self.statement = "", statement
 
     def request(self, operation=Operation.VISIT, body=b"", *, method="POST", query="", nonce=None):
         """Return a signed request, as it comes out of a listener."""
@@ -95,6 +98,7 @@ class Visitor:
             nonce=self.nonce if nonce is None else nonce,
             now=0.0,
         )
+        self.asked = show_visitor(self.asked, self.statement)
         headers = {name.lower(): value for name, value in self.asked.headers.items()}
         path, peer = "/SQC/v1/visit", Peer(self.address)
         return Request(method=method, path=path, peer=peer, raw_query=query, headers=headers, body=body)

@@ -50,8 +50,16 @@ def test_sec_4_no_agent_may_use_what_is_for_people_and_no_person_what_is_for_age
         if named == frozenset(IdentityKind):
             continue
         people = {IdentityKind.VIEWER, IdentityKind.OPERATOR, IdentityKind.ADMIN}
-        fleet = {IdentityKind.AGENT, IdentityKind.STOCK}
+        fleet = {IdentityKind.AGENT, IdentityKind.PROXY, IdentityKind.STOCK}
         assert not (named & people and named & fleet), route
+
+
+def test_sec_30_a_proxy_may_do_what_an_agent_may_and_nobody_else_may_relay():
+    for entry in [*ROUTES, *MESSAGES]:
+        assert not entry.allows(IdentityKind.AGENT) or entry.allows(IdentityKind.PROXY), entry
+    alone = {IdentityKind.PROXY}
+    assert find_route(Listener.AGENTS, "POST", "/v1/relay").identities == alone
+    assert find_message("io.popham.proxy/1", "wake", Direction.UP).identities == alone
 
 
 def test_f_o5_an_operator_may_use_what_a_viewer_may_and_an_admin_what_an_operator_may():
@@ -99,11 +107,14 @@ def test_another_method_is_answered_with_those_that_are_served():
 def test_a_directive_never_travels_up():
     with pytest.raises(NotFoundError):
         find_message(SESSION, "directive", Direction.UP)
-    assert find_message(SESSION, "report", Direction.UP).identities == {IdentityKind.AGENT}
+    assert find_message(SESSION, "report", Direction.UP).identities == {
+        IdentityKind.AGENT,
+        IdentityKind.PROXY,
+    }
 
 
 def test_no_route_and_no_message_stands_twice():
     routes = [(r.listener, r.method, r.path) for r in ROUTES]
-    messages = [(m.capability, m.name) for m in MESSAGES]
+    messages = [(m.capability, m.name, m.direction) for m in MESSAGES]
     assert len(set(routes)) == len(routes)
     assert len(set(messages)) == len(messages)

@@ -285,3 +285,26 @@ def handshake(ca, listener, agent):
             except ssl.SSLWantReadError:
                 continue
     return server.getpeercert(binary_form=True)
+
+
+def test_sec_30_a_proxys_certificate_has_its_role_and_the_names_by_which_agents_dial_it(fleet):
+    csr = make_csr(fleet.identity, fleet.uid)
+    names = ["dock.example", "10.0.0.7"]
+    found = load(fleet.ca.issue_agent(csr, fleet.uid, DAY, role="proxy", names=names))
+    identity = identity_of(found.public_bytes(Encoding.DER))
+    assert (identity.role, identity.uid) == ("proxy", fleet.uid)
+    shown = extension(found, x509.SubjectAlternativeName)
+    assert shown.get_values_for_type(x509.UniformResourceIdentifier) == [f"spiffe://popham/proxy/{fleet.uid}"]
+    assert shown.get_values_for_type(x509.DNSName) == ["dock.example"]
+    assert shown.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("10.0.0.7")]
+    now = dt.datetime.fromtimestamp(fleet.clock.now(), dt.UTC)
+    builder = PolicyBuilder().store(Store([load(fleet.ca.pem)])).time(now)
+    builder.build_server_verifier(x509.DNSName("dock.example")).verify(found, [])
+    with pytest.raises(ConfigError):
+        fleet.ca.issue_agent(csr, fleet.uid, role="proxy", names=["no name"])
+
+
+def test_sec_30_a_role_that_nobody_has_names_nobody(fleet):
+    csr = make_csr(fleet.identity, fleet.uid)
+    found = load(fleet.ca.issue_agent(csr, fleet.uid, DAY, role="manager"))
+    assert refusal(identity_of, found.public_bytes(Encoding.DER)) == "trust.identity"

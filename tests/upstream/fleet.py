@@ -133,6 +133,9 @@ class Fleet:
         else:
             self.records[uid].last_contact = self.clock.now()
 
+    def relays_with(self, seen):
+        return False
+
     async def visit(self, seen):
         await self._reach(seen)
 

@@ -31,11 +31,15 @@ class World:
         self.bodies, self.contents, self.lost_reports = [], [], 0
         self.outputs, self.streams, self.standings = {}, {}, []
         self.waits = True
+        self.relayed = None
 
     def find_director(self, keyid):
         return DIRECTOR.public.crypto if keyid == DIRECTOR.keyid else None
 
-    def find_founder(self, keyid, documents):
+    def find_visitor(self, keyid, statement):
+        return None
+
+    def find_founder(self, keyid, documents, statement=b""):
         return None
 
     async def visited(self, body):
@@ -68,6 +72,11 @@ class World:
             answer += frame.encode() if beyond else b""
             left = limit - len(answer)
         return answer if answer or self.waits else None
+
+    async def relay(self, body):
+        if self.relayed is None:
+            raise VisitError("operation", "this agent is no Proxy Manager")
+        return self.relayed(body)
 
     def lost(self):
         self.lost_reports += 1

@@ -26,6 +26,9 @@ class Notes:
     def __init__(self):
         self.batches = []
 
+    def records(self):
+        return ()
+
     async def contacts(self, records):
         self.batches.append(records)
 

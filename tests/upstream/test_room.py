@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from popham.manager.settings import LimitsSettings
+from popham.net.listen_settings import LimitsSettings
 from popham.net.rate import WINDOW
 from popham.net.seam import FULL, Refused
 from popham.testing.virtual import VirtualClock

@@ -88,6 +88,22 @@ async def test_what_the_intake_refuses_is_refused_by_name(
     assert fault.code in answer.body.decode()
 
 
+async def test_where_nobody_knows_how_far_a_stream_is_the_agent_is_told_to_come_again(
+    manager, taking, ordered, ours, monkeypatch
+):
+    async def standing(*_):
+        raise LinkError("busy", "nobody says", retry_after=7.0)
+
+    monkeypatch.setattr(taking, "standing", standing)
+    answer = await ask(manager, ordered.agent.peer(), "GET")
+    assert (answer.status, answer.headers.get("Retry-After")) == (503, "7")
+    taking.fault = LinkError("busy", "nobody says", retry_after=7.0)
+    _, end = await held(manager, ordered)
+    answer = await append(manager, ordered, end, ours)
+    assert not answer.HasField("error_response")
+    assert not answer.HasField("custom_message")
+
+
 async def test_frames_that_contradict_what_is_durable_are_answered_by_a_refusal_of_their_epoch(
     manager, taking, ordered, ours
 ):

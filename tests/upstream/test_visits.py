@@ -12,10 +12,11 @@ from popham.model.names import digest
 from popham.net.signing import Operation
 from popham.net.visiting import Reply
 from popham.testing.virtual import VirtualClock
+from popham.trust.keys import SigningKey
 from popham.upstream.birth import read_born
 from popham.upstream.directive import quiet
 from popham.upstream.replies import refusal_of
-from popham.upstream.visits import MAX_EXCHANGES
+from popham.upstream.visits import MAX_EXCHANGES, Signer
 
 from .lab import FOREIGN, IDENTITIES, UIDS, YEAR, Hub, refusal, told
 
@@ -316,4 +317,32 @@ def test_a_link_is_opened_with_a_nonce_that_came_back_and_its_frames_hold_both_w
 
 
 def test_the_operation_of_every_request_is_named_for_whoever_signs_it():
-    assert {str(one) for one in Operation} == {"visit", "birth", "content", "output", "stream", "hold"}
+    assert {str(one) for one in Operation} == {
+        "visit",
+        "birth",
+        "content",
+        "output",
+        "stream",
+        "relay",
+        "hold",
+    }
+
+
+def test_a_signer_with_a_statement_shows_the_newest_beside_each_request():
+    async def story(lab):
+        proxy, shown = SigningKey.create(), [b"first", b"second"]
+        world = lab.worlds[0]
+        world.find_visitor = lambda keyid, statement: (
+            proxy.public.crypto if (keyid, statement) == (proxy.keyid, shown[0]) else None
+        )
+        visit = lab.visit()
+        visit._signer = Signer(proxy.crypto, proxy.keyid, lambda: shown[0])
+        await visit.exchange(b"")
+        assert {one.headers["Popham-Visitor"] for one in lab.dials[0].seen} == {"Zmlyc3Q="}
+        del shown[0]
+        await visit.exchange(b"")
+        assert lab.dials[0].seen[-1].headers["Popham-Visitor"] == "c2Vjb25k"
+        await lab.run()
+        assert "Popham-Visitor" not in lab.dials[0].seen[-1].headers
+
+    told(story)

@@ -10,18 +10,19 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from popham import __version__
 from popham.agent.apply import Applier
-from popham.agent.birth import Unborn, waits_for_birth
+from popham.agent.birth import waits_for_birth
 from popham.agent.circumstances import Circumstances
-from popham.agent.collect.collection import Premises, begin_collection
+from popham.agent.collect.collection import Collection, Premises, begin_collection
 from popham.agent.contact import ContactNote
 from popham.agent.credentials import Credentials
 from popham.agent.drift import DriftWatch
 from popham.agent.end import AgentEnd
 from popham.agent.enforcer import Enforcer
+from popham.agent.extension import Extend, Extension, Parts, extend_nothing
 from popham.agent.facts import find_facts
 from popham.agent.health import Health
 from popham.agent.joining import Joining
@@ -31,9 +32,8 @@ from popham.agent.operations.runner import Operations
 from popham.agent.operations.work import Work
 from popham.agent.probation import Trials
 from popham.agent.schedule import Schedule
-from popham.agent.service import AgentService
-from popham.agent.service_settings import ServiceSettings
-from popham.agent.settings import AgentSettings, load_settings
+from popham.agent.serving import Serving
+from popham.agent.settings import AgentSettings
 from popham.agent.sight import Sight
 from popham.agent.state import AgentState
 from popham.agent.status import Status
@@ -43,7 +43,6 @@ from popham.agent.transports import Transports
 from popham.agent.visited import AgentWorld
 from popham.agent.ways import UpstreamWays
 from popham.clock import Clock
-from popham.downstream.visited import Visited
 from popham.errors import StateError
 from popham.link.cadence import phase_of
 from popham.link.driver import Driver
@@ -52,7 +51,6 @@ from popham.statedir import StateDir
 from popham.trust.tuf import TrustedTuf
 
 _log = logging.getLogger(__name__)
-KIND: Final = "agent"
 _GOODBYE = 5.0
 """Seconds to say goodbye and end."""
 
@@ -66,7 +64,7 @@ async def open_agent(
     Raises:
         StateError: It cannot be used, or another process uses it.
     """
-    with StateDir.open(Path(settings.state), KIND, create=False) as state:
+    with StateDir.open(Path(settings.state), settings.kind, create=False) as state:
         yield Agent(settings, source, state, clock, rng)
 
 
@@ -75,6 +73,7 @@ class Agent:
 
     Attributes:
         journal: Returns the newest lines of this process's log.
+        extend: Says what runs beside it.
     """
 
     def __init__(
@@ -99,12 +98,12 @@ class Agent:
         self._ways: UpstreamWays | None = None
         self._locator: Locator | None = None
         self._health: Health | None = None
-        self._service: AgentService | None = None
-        self._serving: asyncio.Task[None] | None = None
-        self._unborn: Unborn | None = None
+        self._serving = Serving(settings, source, self.state, state_dir.root, clock=clock, rng=rng)
+        self._extension = Extension()
         self._end: AgentEnd | None = None
         self._again = asyncio.Event()
         self.journal: Callable[[], Sequence[str]] = list
+        self.extend: Extend = extend_nothing
 
     async def run(self, ready: asyncio.Event, stopping: asyncio.Event) -> bool:
         """Keep this machine on its orders until ``stopping`` is set.
@@ -121,7 +120,7 @@ class Agent:
         ready.set()
         try:
             if waits_for_birth(self.state):
-                joined = await self._be_born(door, stopping)
+                joined = await self._serving.be_born(door, self.status, stopping)
             else:
                 joining = Joining(self.state, self._clock, self._settings, self.status.say)
                 joined = self.state.certificate() is not None or await joining.wait(door.news, stopping)
@@ -129,9 +128,7 @@ class Agent:
                 await self._serve(door, stopping)
         finally:
             await door.close()
-            if self._serving is not None:
-                self._serving.cancel()
-                await asyncio.gather(self._serving, return_exceptions=True)
+            await self._serving.aclose()
             if self._ways is not None:
                 await self._ways.aclose()
             self.status.end()
@@ -145,27 +142,6 @@ class Agent:
             )
         return tuple(join.urls)
 
-    async def _be_born(self, door: LocalDoor, stopping: asyncio.Event) -> bool:
-        """Wait behind the service until a visit brings a certificate; False if the process stops first."""
-        unborn = self._unborn = Unborn(self.state, self._settings, self.status.say)
-        service = self._begin_service(unborn)
-        door.service = service.do
-        self.status.serve(service.describe)
-        waiting = [asyncio.ensure_future(event.wait()) for event in (unborn.born, stopping)]
-        serving: list[asyncio.Future[Any]] = [self._serving] if self._serving else []
-        try:
-            await asyncio.wait({*waiting, *serving}, return_when=asyncio.FIRST_COMPLETED)
-            for one in serving:
-                if one.done():
-                    await one
-        finally:
-            for event in waiting:
-                event.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-        if unborn.born.is_set():
-            service.renewed()
-        return unborn.born.is_set()
-
     async def _serve(self, door: LocalDoor, stopping: asyncio.Event) -> None:
         tuf = self._read_trust()
         applier = Applier(self._settings, self._dir.path("applier"), source=self._source, facts=find_facts)
@@ -176,11 +152,13 @@ class Agent:
         uid = uuid.UUID(self.state.uid).bytes
         schedule = Schedule(self._clock, phase=phase_of(uid), changed=door.news.set)
         operations = self._make_operations(tuf, enforcer, door.news.set)
-        end = self._end = self._make_end(enforcer, credentials, schedule, operations, door.news)
+        end = self._end = self._serving.end = self._make_end(
+            enforcer, credentials, schedule, operations, door.news
+        )
         ways = self._ways = self._make_ways(end, uid)
         health = self._health = self._make_health(enforcer, applier, ways)
         door.check_in = end.check_in
-        driver = Driver(end, ways, draw=self._rng.random, said=self._said, rounded=end.release)
+        driver = Driver(end, ways, draw=self._rng.random, said=self._said, rounded=self._rounded)
         end.fetch.dials = lambda: driver.dials
         spools, sending = make_streams(
             self._dir, self.state, self._clock, self._rng.random, end, driver, ways
@@ -189,7 +167,16 @@ class Agent:
         collection = await begin_collection(premises, enforcer.find_held(), spools, sending, operations)
         machine, locator = self._look_around(enforcer, end, door.news.set)
         circumstances = self._make_circumstances(machine, schedule, driver, health)
-        service = self._begin_service(AgentWorld(self.state, tuf, driver, end))
+        parts = Parts(
+            state=self.state,
+            directory=self._dir,
+            tuf=tuf,
+            end=end,
+            driver=driver,
+            ways=ways,
+            renew=credentials.hasten,
+        )
+        service = self._serving.begin(await self._make_world(parts))
         door.service = service.do
         self.status.attend(
             end,
@@ -202,30 +189,50 @@ class Agent:
             service=service.describe,
             streams=sending.describe,
         )
-        work = Work(
+        work = self._make_work(parts, enforcer, applier, drift, locator, collection)
+        operations.attend(work.means(rotate=credentials.rotate, restart=self._again.set))
+        beside = (locator, circumstances, drift, health, operations, sending, collection)
+        try:
+            await self._drive(
+                driver,
+                [*(one.run() for one in beside), *(begin() for begin in self._extension.work)],
+                stopping,
+            )
+            trials.end_process()
+        finally:
+            schedule.close()
+            await spools.close()
+
+    async def _make_world(self, parts: Parts) -> AgentWorld:
+        extension = self._extension = await self.extend(parts)
+        self.status.more = extension.describe
+        return AgentWorld(parts.state, parts.tuf, parts.driver, parts.end, relay=extension.relay)
+
+    def _make_work(
+        self,
+        parts: Parts,
+        enforcer: Enforcer,
+        applier: Applier,
+        drift: DriftWatch,
+        locator: Locator,
+        collection: Collection,
+    ) -> Work:
+        return Work(
             self._settings,
             self._source,
             self.state,
             self._clock,
-            end=end,
+            end=parts.end,
             enforcer=enforcer,
             applier=applier,
             drift=drift,
             locator=locator,
-            ways=ways,
+            ways=parts.ways,
             facts=find_facts,
             status=self.status.describe,
             journal=lambda: self.journal(),  # noqa: PLW0108  # it may be set later
             collection=collection,
         )
-        operations.attend(work.means(rotate=credentials.rotate, restart=self._again.set))
-        beside = (locator, circumstances, drift, health, operations, sending, collection)
-        try:
-            await self._drive(driver, [one.run() for one in beside], stopping)
-            trials.end_process()
-        finally:
-            schedule.close()
-            await spools.close()
 
     async def _begin_enforcing(
         self, applier: Applier, tuf: TrustedTuf, trials: Trials, news: Callable[[], None]
@@ -283,7 +290,7 @@ class Agent:
         """Run the driver, and beside it what never ends by itself, until ``stopping`` is set, or a restart is ordered."""
         driving = asyncio.ensure_future(driver.run())
         others: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in beside]
-        others += [self._serving] if self._serving else []
+        others += self._serving.tasks
         stop: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
         again: asyncio.Future[Any] = asyncio.ensure_future(self._again.wait())
         ends: set[asyncio.Future[Any]] = {driving, *others, stop, again}
@@ -306,7 +313,7 @@ class Agent:
 
     def _make_ways(self, end: AgentEnd, uid: bytes) -> UpstreamWays:
         return UpstreamWays(
-            Transports(self.state, self._dir, self._clock).make,
+            Transports(self.state, self._dir, self._clock, http_proxy=self._settings.http_proxy).make,
             uid=uid,
             join=self._join_urls(),
             ordered=lambda: end.ordered,
@@ -345,38 +352,13 @@ class Agent:
         _log.info("the certificate was renewed")
         if self._ways is not None:
             self._ways.renewed()
-        if self._service is not None:
-            self._service.renewed()
+        self._serving.renewed()
+        self._extension.renewed()
 
-    # Where the Manager dials.
-
-    def _begin_service(self, agent: Visited) -> AgentService:
-        """Return the service behind which ``agent`` is from now on; one that there is goes on."""
-        if self._service is None:
-            self._service = AgentService(
-                self.state,
-                self._dir.root,
-                read=self._read_service,
-                world=agent,
-                clock=self._clock,
-                rng=self._rng,
-                told=self._note_service,
-            )
-            self._serving = asyncio.create_task(self._service.run(), name="service")
-        elif self._unborn is not None:
-            self._unborn.become(agent)
-        self._note_service(self._service.address)
-        return self._service
-
-    def _note_service(self, address: str) -> None:
+    def _rounded(self) -> None:
         if self._end is not None:
-            self._end.serves(address)
-
-    def _read_service(self) -> ServiceSettings:
-        """Return where the service is to listen, as the configuration says now."""
-        if not self._source.exists():
-            return self._settings.service
-        return load_settings(self._source, env=os.environ).service
+            self._end.release()
+        self._extension.rounded()
 
     def _said(self, text: str, wait: float | None) -> None:
         """Note what the driver says."""

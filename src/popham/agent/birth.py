@@ -2,7 +2,8 @@
 
 Rules:
 
-1. Nobody is believed but who shows the trust documents that the join string pins, and has signed by their director.
+1. Nobody is believed but who shows the trust documents that the join string pins, and has signed by their director, or
+   with a key that this director's visitor statement names: a Proxy Manager.
 2. It asks at each visit, until a certificate comes; a refusal is shown on the machine, and it goes on waiting.
 3. The token's seed is forgotten with the first certificate, and never travels.
 """
@@ -23,6 +24,7 @@ from popham.agent.records import Join
 from popham.agent.service import enable
 from popham.agent.settings import AgentSettings
 from popham.agent.state import AgentState
+from popham.agent.visitors import Visitors
 from popham.downstream.birth import open_documents, reopen_documents
 from popham.downstream.enroll import Anchor, read_answer, request_admission
 from popham.downstream.visited import Visited
@@ -101,6 +103,7 @@ class Unborn:
         )
         self._anchor: Anchor | None = None
         self._tuf: TrustedTuf | None = None
+        self._visitors: Visitors | None = None
         self._agent: Visited | None = None
         self._there = asyncio.Event()
         self._reopen()
@@ -126,6 +129,7 @@ class Unborn:
         anchor = Anchor(ca=join.ca, root=kept.root, targets=kept.targets)
         self._tuf = reopen_documents(anchor, ca=join.ca_sha256, root=join.root_sha256)
         self._anchor = anchor if self._tuf is not None else None
+        self._visitors = Visitors(self._tuf) if self._tuf is not None else None
 
     # What the service asks.
 
@@ -145,17 +149,26 @@ class Unborn:
             return self._agent.find_director(keyid)
         return None if self._tuf is None else self._tuf.find_director(keyid)
 
-    def find_founder(self, keyid: str, documents: bytes) -> Ed25519PublicKey | None:
-        """Return the director's key in documents that the join string pins; None if they are another fleet's."""
+    def find_visitor(self, keyid: str, statement: bytes) -> Ed25519PublicKey | None:
+        """Return the key that a visitor statement names, by the documents that are kept; None if there are none."""
         if self._agent is not None:
-            return self._agent.find_founder(keyid, documents)
+            return self._agent.find_visitor(keyid, statement)
+        return None if self._visitors is None else self._visitors.find(keyid, statement, None)
+
+    def find_founder(self, keyid: str, documents: bytes, statement: bytes = b"") -> Ed25519PublicKey | None:
+        """Return the director's key in documents that the join string pins, or that of a visitor whom it lets in.
+
+        None if they are another fleet's, or the statement is none of theirs.
+        """
+        if self._agent is not None:
+            return self._agent.find_founder(keyid, documents, statement)
         try:
             _, tuf = self._open(documents)
         except TrustError as error:
             _log.warning("somebody came to let this machine be born, and is not believed: %s", error)
             self._said(f"somebody came who is not believed: {error}", None)
             return None
-        return tuf.find_director(keyid)
+        return Visitors(tuf).find(keyid, statement, None) if statement else tuf.find_director(keyid)
 
     def _open(self, documents: bytes) -> tuple[Anchor, TrustedTuf]:
         join = self._join()
@@ -176,7 +189,7 @@ class Unborn:
         if anchor != self._anchor:
             self._state.save_documents(anchor.root, anchor.targets)
             self._state.save_join(replace(self._join(), ca=anchor.ca))
-            self._anchor, self._tuf = anchor, tuf
+            self._anchor, self._tuf, self._visitors = anchor, tuf, Visitors(tuf)
             _log.info("the fleet that this machine is to belong to has come")
         return self._request()
 
@@ -193,6 +206,7 @@ class Unborn:
             EnrollmentKey.from_seed(join.seed),
             name=self._settings.name or socket.gethostname(),
             labels=self._settings.labels,
+            proxy=self._settings.kind == "proxy",
         )
         return self._session.request(message)
 
@@ -257,6 +271,13 @@ class Unborn:
     async def stream(self, stream: Stream, standing: bytes, limit: int) -> bytes | None:
         """Return frames of a stream, if it was born; None before, as there is none."""
         return None if self._agent is None else await self._agent.stream(stream, standing, limit)
+
+    async def relay(self, body: bytes) -> bytes:
+        """Answer a visitor's message to a Proxy Manager, if it was born as one. Raises VisitError ``visit.operation``."""
+        if self._agent is None:
+            problem = "this machine waits to be born, so there is nothing to relay"
+            raise VisitError("operation", problem, "Visit it once it was admitted")
+        return await self._agent.relay(body)
 
     def lost(self) -> None:
         """Take note that what was reported last did not arrive."""

@@ -118,6 +118,11 @@ class Credentials:
             self.wake()
         await asyncio.shield(self._rotating)
 
+    def hasten(self) -> None:
+        """Ask for a new certificate of the key in use at once: what it is to say has changed."""
+        self.due = min(self.due, self._clock.now())
+        self.wake()
+
     def request(self) -> AgentToServer | None:
         """Return the request for a new certificate if it is due and not yet asked for."""
         certificate = self._state.certificate()

@@ -81,6 +81,13 @@ class Documents:
         if kept.error is not None:
             self._keep(error_code=kept.error.code, error=str(kept.error))
 
+    @property
+    def known_time(self) -> float:
+        """The latest time that is known for certain, in unix seconds: the clock's, or that of the director's documents."""
+        newest, assignment = self.newest, self.assignment
+        signed = max(newest.bundle.issued if newest else 0, assignment.issued if assignment else 0)
+        return max(self._clock.now(), signed)
+
     # Where the machine is.
 
     @property
@@ -173,7 +180,7 @@ class Documents:
         Raises:
             TrustError: It may not be believed; nothing changed.
         """
-        held = self._state.assignment_floor()
+        held = self._assignment_floor
         taken = self.check_assignment(envelope, self._state.identity_key().keyid)
         if self.assignment is None or taken.seq > held:
             if self.assignment is not None and taken.group != self.assignment.group:
@@ -185,13 +192,18 @@ class Documents:
             self._changed()
             self._choose(taken)
 
+    @property
+    def _assignment_floor(self) -> int:
+        """Number below which no assignment is taken; the first one came with the certificate, and counts too."""
+        return max(self._state.assignment_floor(), self.assignment.seq if self.assignment else 0)
+
     def check_assignment(self, envelope: bytes, keyid: str) -> Assignment:
         """Return an assignment that may be taken, for the key of this id.
 
         Raises:
             TrustError: It may not be believed.
         """
-        floor, uid = self._state.assignment_floor(), self._state.uid
+        floor, uid = self._assignment_floor, self._state.uid
         return open_assignment(envelope, tuf=self._tuf, uid=uid, spki_sha256=keyid, seq_floor=floor)
 
     def _choose(self, taken: Assignment) -> None:

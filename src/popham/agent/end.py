@@ -15,6 +15,7 @@ from popham.agent.records import Standing
 from popham.agent.saying import describe
 from popham.agent.state import AgentState
 from popham.agent.state_record import SENTENCE, make_record
+from popham.agent.visitors import Home
 from popham.model.communication import CommunicationSettings, Mode
 from popham.model.generation import GENERATION
 from popham.model.status import Outcome, StateRecord
@@ -101,6 +102,13 @@ class AgentEnd(Hearing):
     def standing(self) -> Standing:
         """Where the machine is."""
         return self._enforcer.standing
+
+    @property
+    def home(self) -> Home:
+        """What of this machine a visitor's statement is compared with."""
+        assignment = self._enforcer.assignment
+        group = assignment.group if assignment is not None else ""
+        return Home(self._state.uid, group, self._enforcer.known_time)
 
     @property
     def candidate_serial(self) -> int:
@@ -196,8 +204,8 @@ class AgentEnd(Hearing):
         found = self.operations.results() if self.operations is not None else []
         return custom(Report(generation=GENERATION, results=found)) if found else None
 
-    def record(self) -> StateRecord:
-        """Return the state record as it would be signed now."""
+    def record(self, nonce: str | None = None) -> StateRecord:
+        """Return the state record as it would be signed now; with another ``nonce``, if one is given."""
         settings = self._in_force()
         return make_record(
             self._enforcer,
@@ -211,15 +219,20 @@ class AgentEnd(Hearing):
             service=self.service,
             dialer=settings.dialer,
             paused_at=self.operations.paused_at if self.operations is not None else 0.0,
+            nonce=self.nonce if nonce is None else nonce,
         )
 
     def _state_envelope(self) -> bytes:
-        """Return the signed record; signed anew, under a new revision, only if it or the key changed."""
-        record = self.record()
+        """Return the signed record; signed anew, under a new revision, only if it or the key changed, or it is wanted.
+
+        A new nonce alone changes nothing: it is in the next one.
+        """
+        record = self.record(self._sealed[0].nonce if self._sealed else None)
         key = self._state.identity_key()
-        if self._sealed is None or self._sealed[:2] != (record, key.keyid):
+        if self._sealed is None or self._sealed[:2] != (record, key.keyid) or self._state_wanted:
             if self._sealed is None or self._sealed[0].revision == record.revision:
                 self._enforcer.revise()
-                record = self.record()
+            record = self.record()
             self._sealed = record, key.keyid, seal_state(record, key)
+            self._named, self._state_wanted = record.nonce, False
         return self._sealed[2]

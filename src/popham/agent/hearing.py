@@ -28,12 +28,14 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentRemoteConfig, ServerToAg
 from popham.opamp.schema.popham.v1 import popham_pb2
 from popham.opamp.schema.popham.v1.popham_pb2 import Admission, Directive, Standings
 from popham.opamp.session import AgentSession
-from popham.opamp.wire import BLOB_KEY, BUNDLE_KEY, OWN_AGENT, REFERENCE_TYPE, SESSION, STREAMS, TRUST
+from popham.opamp.wire import BLOB_KEY, BUNDLE_KEY, OWN_AGENT, PROXY, REFERENCE_TYPE, SESSION, STREAMS, TRUST
 from popham.streams.frame import Stream
 from popham.trust.verify import check_blob
 
 _log = logging.getLogger(__name__)
 _GONE: Final = 404
+NONCE_MAX: Final = 32
+"""Bytes of a nonce of a Proxy Manager; a longer one is none."""
 MOMENT: Final = 5.0
 """Seconds that a round waits for what was begun in it, so that it brings the outcome."""
 
@@ -109,8 +111,10 @@ class Hearing:
         fallback: Code of why this end pulls although it is to hold a link; empty if it does not.
         fetch: Fetches bodies, or has them brought.
         text: The last sentence upstream had for this machine's status page.
+        nonce: The newest nonce of a Proxy Manager, hexadecimal; empty before the first.
         operations: Take what is ordered once; None where nothing does.
         streams: Send what there is in streams; None where nothing does.
+        woken: Called when upstream has something to relay, where this machine is a Proxy Manager.
     """
 
     def __init__(
@@ -130,10 +134,11 @@ class Hearing:
         self.retry_window = 0.0
         self.stretch = 0.0
         self.fallback = ""
-        self.text = ""
+        self.text = self.nonce = self._named = ""
         self.fetch = Bringing(fetch)
         self.operations = operations
         self.streams: Streams | None = None
+        self.woken: Callable[[], None] = lambda: None
         self._hold_now = hold_now
         self._downloads = Downloads(draw, news.set)
         self._begun = self._asked = self._offered = False
@@ -145,7 +150,7 @@ class Hearing:
         key = uuid.UUID(state.uid).bytes
         self._session = AgentSession(key, int(OWN_AGENT), (SESSION, TRUST), adopts=False)
         self._wanted = False
-        self._bundle_wanted = False
+        self._bundle_wanted = self._state_wanted = False
         self._mark = -1
         enforcer.brought = self._note_brought
         credentials.wake, credentials.opens = news.set, enforcer.check_assignment
@@ -206,6 +211,9 @@ class Hearing:
             return
         if message.custom_message.capability == STREAMS:
             await self._hear_standings(message)
+            return
+        if message.custom_message.capability == PROXY:
+            self.woken()  # nothing else is in such a message
             return
         try:
             await self._follow(message)
@@ -319,6 +327,11 @@ class Hearing:
             self.retry_window = min(max(directive.retry_window_seconds, 1.0), 3600.0)
         self.text = directive.text[:SENTENCE]
         self.stretch = bound_stretch(self.settings.heartbeat, directive.stretch_seconds)
+        if 0 < len(directive.nonce) <= NONCE_MAX:
+            self.nonce = directive.nonce.hex()
+        if directive.want_state and self.nonce != self._named:
+            self._state_wanted = True
+            self.news.set()
         if directive.want_bundle:
             self._bundle_wanted = True
             self._session.opened()

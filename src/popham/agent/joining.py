@@ -71,6 +71,10 @@ class Joining:
             self._state.drop_join()
             raise
 
+    def _dial(self, url: str, ca: bytes | None) -> Dialer:
+        context = unverified_context() if ca is None else client_context(ca.decode())
+        return AiohttpDialer(url, context=context, limits=Limits(), http_proxy=self._settings.http_proxy)
+
     async def ask_again(self) -> Enrolled:
         """Ask with what is kept, and keep what comes.
 
@@ -85,7 +89,7 @@ class Joining:
         anchor = Anchor(ca=join.ca, root=documents.root, targets=documents.targets)
         error: LinkError | None = None
         for url in join.urls:
-            dialer = _dial(url, anchor.ca)
+            dialer = self._dial(url, anchor.ca)
             try:
                 enrolled = await ask(
                     dialer,
@@ -95,6 +99,7 @@ class Joining:
                     token=EnrollmentKey.from_seed(join.seed),
                     name=self._settings.name or socket.gethostname(),
                     labels=self._settings.labels,
+                    proxy=self._settings.kind == "proxy",
                 )
             except LinkError as failure:
                 error = failure
@@ -109,7 +114,7 @@ class Joining:
         error: LinkError | None = None
         for url in join.urls:
             try:
-                return await find_anchors(join, url, _dial)
+                return await find_anchors(join, url, self._dial)
             except LinkError as failure:
                 error = failure
         raise error or LinkError("unreachable", "the join string names no address")
@@ -143,8 +148,3 @@ def keep_enrolled(state: AgentState, enrolled: Enrolled) -> None:
         state.save_assignment(enrolled.assignment)
         state.save_certificate(enrolled.certificate)
         state.drop_seed()
-
-
-def _dial(url: str, ca: bytes | None) -> Dialer:
-    context = unverified_context() if ca is None else client_context(ca.decode())
-    return AiohttpDialer(url, context=context, limits=Limits())

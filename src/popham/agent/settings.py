@@ -11,7 +11,8 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,6 +21,7 @@ from popham.agent.sight import LocationSettings, Targets, check_location
 from popham.config import load
 from popham.errors import ConfigError
 from popham.model.operation import ORDERED
+from popham.statedir import Kind
 
 DEFAULT_FILE = Path("/etc/popham/agent.toml")
 DEFAULT_STATE = "/var/lib/popham/agent"
@@ -126,7 +128,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         service: Where the agent's service listens, once somebody on this machine starts it.
         operations: What may be ordered of it once.
         metered: Whether the network costs by volume or time; ``auto`` where the only way out is mobile.
+        http_proxy: ``http://user:password@host:port`` of a web proxy that leads to every server; empty for none.
+        kind: What runs on it, as its state directory says.
     """
+
+    kind: ClassVar[Kind] = "agent"
 
     name: _Word | None = None
     state: str = DEFAULT_STATE
@@ -142,11 +148,15 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     service: ServiceSettings = ServiceSettings()
     operations: OperationsSettings = OperationsSettings()
     metered: bool | Literal["auto"] = "auto"
+    http_proxy: str = ""
 
     @property
     def socket_path(self) -> Path:
         """Path of the local socket."""
         return Path(self.socket) if self.socket else Path(self.state) / "agent.sock"
+
+
+_Settings = TypeVar("_Settings", bound=AgentSettings)
 
 
 def load_settings(
@@ -155,7 +165,8 @@ def load_settings(
     env: Mapping[str, str],
     overrides: Mapping[str, Any] | None = None,
     must_exist: bool = False,
-) -> AgentSettings:
+    form: type[_Settings] = AgentSettings,  # type: ignore[assignment]  # it is one, where nobody names another
+) -> _Settings:
     """Return the settings of this machine's agent; without a file, nothing is permitted.
 
     Args:
@@ -163,14 +174,15 @@ def load_settings(
         env: The environment.
         overrides: Flags: dotted key → value.
         must_exist: Whether a missing file is an error, as when somebody named it.
+        form: What may be configured: an agent's settings, or more than those.
 
     Raises:
         ConfigError: A source is wrong, a root or program is not an absolute
             path, or everybody may write the file.
     """
     _check_writers(path)
-    settings = load(AgentSettings, path=path, env=env, overrides=overrides or {}, must_exist=must_exist)
-    where = str(path) if path else "agent"
+    settings = load(form, path=path, env=env, overrides=overrides or {}, must_exist=must_exist)
+    where = str(path) if path else form.kind
     for root in settings.files.roots:
         _check_absolute(root, f"{where}: files.roots")
     for path_seen in settings.location.files:
@@ -194,7 +206,22 @@ def load_settings(
     _check_otelcol(settings, where)
     _check_collect(settings.collect, where)
     _check_operations(settings, where)
+    _check_http_proxy(settings.http_proxy, where)
     return settings
+
+
+def _check_http_proxy(url: str, where: str) -> None:
+    """Refuse what is no web proxy; a password in it is not repeated."""
+    try:
+        parts = urlsplit(url)
+        good = not url or (
+            parts.scheme == "http" and parts.hostname and parts.port and parts.path in {"", "/"}
+        )
+    except ValueError:
+        good = False
+    if not good:
+        hint = 'Write it like "http://user:password@proxy.example:3128"'
+        raise ConfigError("http_proxy", f"{where}: http_proxy is no address of a web proxy", hint)
 
 
 def _check_otelcol(settings: AgentSettings, where: str) -> None:

@@ -65,7 +65,7 @@ class AgentState:
 
     def save_join(self, join: Join) -> None:
         """Keep how this machine joined."""
-        if join.walled:
+        if join.walled and (self._storage.read(FORMAT, 64) or b"popham-agent").startswith(b"popham-agent"):
             self._storage.write(FORMAT, WALLED.encode())
         self._save("join.json", join)
 

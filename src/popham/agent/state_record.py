@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from popham.agent.enforcer import Enforcer
-from popham.agent.records import Drift
+from popham.agent.records import Drift, Standing
 from popham.model.communication import Dialer, Mode
 from popham.model.generation import GENERATION
 from popham.model.status import StateRecord
@@ -32,6 +32,7 @@ def make_record(
     service: str,
     dialer: Dialer,
     paused_at: float,
+    nonce: str,
 ) -> StateRecord:
     """Return the state record of a machine as it is now; fields as in :class:`popham.model.status.StateRecord`."""
     newest, in_force = enforcer.newest, enforcer.in_force
@@ -50,9 +51,7 @@ def make_record(
         serial=newest.bundle.serial if newest else 0,
         version=newest.bundle.version if newest else 0,
         content_digest=newest.bundle.content_digest if newest else "",
-        location=enforcer.standing.location,
-        rules=tuple(rule[:_RULE] for rule in enforcer.standing.rules[:_RULES]),
-        location_since=enforcer.standing.since,
+        **_whereabouts(enforcer.standing),
         resolved=newest.held.resolved_digest if newest else "",
         applied_serial=0 if stranger else progress.applied_serial,
         applied_digest=in_force.bundle.content_digest if in_force else "",
@@ -76,9 +75,18 @@ def make_record(
         watched_until=enforcer.trials.watched_until,
         generation=GENERATION,
         paused_at=paused_at,
+        nonce=nonce,
         candidate=enforcer.candidate,
         candidate_error=enforcer.candidate_error[:_REASON],
     )
+
+
+def _whereabouts(standing: Standing) -> dict[str, Any]:
+    return {
+        "location": standing.location,
+        "rules": tuple(rule[:_RULE] for rule in standing.rules[:_RULES]),
+        "location_since": standing.since,
+    }
 
 
 def _drift_of(drift: Drift) -> dict[str, Any]:

@@ -54,7 +54,11 @@ _WHY: Mapping[str, str] = MappingProxyType(
 
 
 class Status:
-    """Keeps the last words of the driver, and puts them beside what is kept on disk."""
+    """Keeps the last words of the driver, and puts them beside what is kept on disk.
+
+    Attributes:
+        more: Describes what else this process does.
+    """
 
     def __init__(self, state: AgentState, clock: Clock, contact: ContactNote | None = None) -> None:
         """Begin with what is kept.
@@ -77,6 +81,7 @@ class Status:
         self._lacking: Callable[[], Sequence[str]] = tuple
         self._service: Callable[[], dict[str, Any]] | None = None
         self._streams: Callable[[], dict[str, Any]] = dict
+        self.more: Callable[[], dict[str, Any]] = dict
         self._problem = ""
         self._at: float | None = None
         self._url = ""
@@ -189,6 +194,7 @@ class Status:
         if self._locator is not None:
             found["location_unseen"] = list(self._locator.unseen)
         found["streams"] = self._streams()
+        found |= self.more()
         try:
             found["left"] = list(self._left())
         except StateError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from popham.agent.contact import read_contact
@@ -23,8 +23,6 @@ from popham.model.servers import order_servers
 from popham.posix import lock_holder
 from popham.statedir import LOCK, StateView
 from popham.trust.tuf import TrustedTuf
-
-KIND: Final = "agent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +129,7 @@ async def look(settings: AgentSettings) -> dict[str, Any]:
         return await ask(settings.socket_path, "status")
     except LinkError as error:
         folder = Path(settings.state)
-        found = describe_stopped(AgentState(StateView.look(folder, KIND)))
+        found = describe_stopped(AgentState(StateView.look(folder, settings.kind)))
         found["streams"] = _describe_streams(folder, found)
         holder = lock_holder(folder / LOCK)
         if holder is not None:

@@ -17,8 +17,12 @@ from popham.statedir import StateDir
 class Transports:
     """Makes the transports of one agent."""
 
-    def __init__(self, state: AgentState, state_dir: StateDir, clock: Clock) -> None:
-        """Show the certificate in ``state``; the library reads it from files in ``state_dir``."""
+    def __init__(self, state: AgentState, state_dir: StateDir, clock: Clock, *, http_proxy: str = "") -> None:
+        """Show the certificate in ``state``; the library reads it from files in ``state_dir``.
+
+        ``http_proxy`` is the URL of a web proxy that leads to every server; empty for none.
+        """
+        self._http_proxy = http_proxy
         self._state = state
         self._dir = state_dir
         self._clock = clock
@@ -34,7 +38,9 @@ class Transports:
             raise StateError("not_enrolled", "this machine has no certificate yet")
         context = self._state.room.with_room(lambda: self._make_context(join.ca, certificate))
         uid = uuid.UUID(self._state.uid).bytes
-        return AiohttpDialer(url, context=context, limits=Limits(), instance_uid=uid)
+        return AiohttpDialer(
+            url, context=context, limits=Limits(), instance_uid=uid, http_proxy=self._http_proxy
+        )
 
     def _make_context(self, ca: bytes, certificate: bytes) -> ssl.SSLContext:
         key = self._state.identity_key().pem

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from popham.agent.state import AgentState
+from popham.agent.visitors import Home, Visitors
+from popham.errors import VisitError
 from popham.net.seam import HeldConnection
 from popham.streams.frame import Stream
 from popham.trust.birth import AlreadyBorn
@@ -33,6 +36,11 @@ class Visits(Protocol):
 class Tells(Protocol):
     """What reports; :class:`popham.agent.end.AgentEnd` is one."""
 
+    @property
+    def home(self) -> Home:
+        """What of this machine a visitor's statement is compared with."""
+        ...
+
     async def bring(self, sha256: str, body: bytes) -> None:
         """Take a body that was named as lacking."""
         ...
@@ -53,7 +61,15 @@ class Tells(Protocol):
 class AgentWorld:
     """One enrolled agent; implements :class:`popham.downstream.visited.Visited`."""
 
-    def __init__(self, state: AgentState, tuf: TrustedTuf, visits: Visits, end: Tells) -> None:
+    def __init__(
+        self,
+        state: AgentState,
+        tuf: TrustedTuf,
+        visits: Visits,
+        end: Tells,
+        *,
+        relay: Callable[[bytes], Awaitable[bytes]] | None = None,
+    ) -> None:
         """Answer with what these are and say.
 
         Args:
@@ -61,11 +77,14 @@ class AgentWorld:
             tuf: Says who the director is.
             visits: Answers exchanges and keeps links.
             end: Takes bodies, and is told what did not arrive.
+            relay: Answers what a visitor relays, where this machine is a Proxy Manager.
         """
         self._state = state
         self._tuf = tuf
         self._visits = visits
         self._end = end
+        self._visitors = Visitors(tuf)
+        self._relay = relay
 
     @property
     def uid(self) -> str:
@@ -81,7 +100,16 @@ class AgentWorld:
         """Return the director's key of that id, None if it is another's."""
         return self._tuf.find_director(keyid)
 
-    def find_founder(self, keyid: str, documents: bytes) -> Ed25519PublicKey | None:  # noqa: ARG002  # the seam's form
+    def find_visitor(self, keyid: str, statement: bytes) -> Ed25519PublicKey | None:
+        """Return the key of a Proxy Manager that may visit this agent by ``statement``; None if it may not."""
+        return self._visitors.find(keyid, statement, self._end.home)
+
+    def find_founder(
+        self,
+        keyid: str,  # noqa: ARG002  # the seam's form
+        documents: bytes,  # noqa: ARG002  # likewise
+        statement: bytes = b"",  # noqa: ARG002  # likewise
+    ) -> Ed25519PublicKey | None:
         """Return None: this machine belongs to a fleet."""
         return None
 
@@ -113,6 +141,13 @@ class AgentWorld:
         """Raise AlreadyBorn: this machine belongs to a fleet, says which agent it is, and shows its certificate."""
         del documents
         raise AlreadyBorn.of(self.uid, self._state.certificate() or b"")
+
+    async def relay(self, body: bytes) -> bytes:
+        """Answer a visitor's message to a Proxy Manager. Raises VisitError ``visit.operation`` where this machine is none."""
+        if self._relay is None:
+            problem = "this agent is no Proxy Manager, so there is nothing to relay"
+            raise VisitError("operation", problem, "Enroll it as one: popham proxy enroll")
+        return await self._relay(body)
 
     def lost(self) -> None:
         """Take note that what was reported last did not reach the visitor."""

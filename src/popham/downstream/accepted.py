@@ -30,6 +30,7 @@ class AcceptedLink:
         link: HeldLink,
         frames: Frames,
         *,
+        believed: Callable[[], bool] = lambda: True,
         refused: Callable[[VisitError], None] = lambda _error: None,
     ) -> None:
         """Keep what is needed; called in a running loop.
@@ -37,11 +38,12 @@ class AcceptedLink:
         Args:
             link: As it was accepted.
             frames: Sign what goes, and check what comes.
+            believed: Says whether the visitor may still visit; asked at each frame.
             refused: Told of a frame that is not believed; the link is closed then.
         """
         self._link = link
         self._frames = frames
-        self._refused = refused
+        self._believed, self._refused = believed, refused
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(WAITING + 1)  # and the end itself
         self._gone = asyncio.Event()
         self._closing = False
@@ -53,12 +55,13 @@ class AcceptedLink:
         """Take one frame.
 
         Raises:
-            VisitError: ``visit.signature``: it is not the visitor's next one.
+            VisitError: ``visit.signature``: it is not the visitor's next one. ``visit.stranger``: it may not visit any more.
         """
         if self._closing:
             return
         try:
             message = self._frames.open(data)
+            self._check_visitor()
         except VisitError as error:
             self._error = error
             self._refused(error)
@@ -68,6 +71,11 @@ class AcceptedLink:
             self._shut(1013, "this end is too slow")
             return
         self._queue.put_nowait(message)
+
+    def _check_visitor(self) -> None:
+        if not self._believed():
+            problem = "whoever holds this link may not visit this agent any more"
+            raise VisitError("stranger", problem, "Give the Proxy Manager this agent, or its group")
 
     def closed(self, code: int) -> None:
         """Take note that the link is gone."""

@@ -114,6 +114,7 @@ async def ask(
     token: EnrollmentKey,
     name: str,
     labels: Mapping[str, str],
+    proxy: bool = False,
 ) -> Enrolled:
     """Ask once to be admitted.
 
@@ -125,20 +126,27 @@ async def ask(
         token: Key made from the join string's seed.
         name: Name shown to people.
         labels: Told to the Manager.
+        proxy: Whether this machine is to be a Proxy Manager.
 
     Raises:
         EnrollmentError: The Manager refuses, with its sentence.
         TrustError: What it gives may not be believed.
         LinkError: It could not be reached.
     """
-    message = request_admission(key, uid, token, name=name, labels=labels)
+    message = request_admission(key, uid, token, name=name, labels=labels, proxy=proxy)
     session = AgentSession(uuid.UUID(uid).bytes, int(OWN_AGENT), (SESSION, TRUST))
     answer = session.receive(await dialer.exchange(session.request(message)))
     return read_answer(answer, anchor, key, uid)
 
 
 def request_admission(
-    key: IdentityKey, uid: str, token: EnrollmentKey, *, name: str, labels: Mapping[str, str]
+    key: IdentityKey,
+    uid: str,
+    token: EnrollmentKey,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    proxy: bool = False,
 ) -> AgentToServer:
     """Return the message that asks to be admitted: a CSR, and the token's signature over it; arguments as :func:`ask`."""
     csr = make_csr(key, uid)
@@ -148,6 +156,7 @@ def request_admission(
         signature=token.sign(csr),
         name=name,
         labels=dict(labels),
+        proxy=proxy,
     )
     wanted = OpAMPConnectionSettingsRequest(certificate_request=CertificateRequest(csr=csr))
     return AgentToServer(

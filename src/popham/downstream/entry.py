@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import random
 import re
 from collections.abc import Callable, Mapping
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from popham.clock import Clock
 from popham.downstream.visited import Visited
 from popham.errors import VisitError
 from popham.net.rate import RoundRate
 from popham.net.seam import Request
-from popham.net.signing import NONCE_MAX, Asked, Claim, Operation, open_request
+from popham.net.signing import NONCE_MAX, VISITOR, Asked, Claim, Operation, open_request
+from popham.trust.visitor import VISITOR_LIMIT
 
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a request's body. Source: guarantees SEC-9."""
@@ -39,6 +43,7 @@ SHORTEST = 0.001
 _KEYID = re.compile(r';\s*keyid="([0-9a-f]{64})"')
 _NONCE = re.compile(r';\s*nonce="([\x21\x23-\x5b\x5d-\x7e]{1,64})"')
 _INPUT_MAX = 2048
+_STATEMENT_MAX = VISITOR_LIMIT * 4 // 3 + 4
 _HERE = frozenset({"", "::1"})
 """Addresses of who comes over a Unix socket, or from this machine."""
 
@@ -79,11 +84,18 @@ class Entry:
     def heeds(self, headers: Mapping[str, str]) -> bool:
         """Return whether a request may be believed, by its headers alone, in whatever case they are looked up."""
         keyid = _claimed(headers)
-        founds = headers.get("popham-operation", "") == Operation.BIRTH
+        # Whether a statement holds is not looked at before there is a share for it.
+        founds = headers.get("popham-operation", "") == Operation.BIRTH or bool(_statement(headers))
         return bool(keyid) and (founds or self._world.find_director(keyid) is not None)
 
-    async def believe(self, asked: Asked, request: Request) -> Claim:
-        """Return what a request says, once it is known who says it, and to whom.
+    def find(self, keyid: str, headers: Mapping[str, str]) -> Ed25519PublicKey | None:
+        """Return the key of who may visit this agent now: the director's, or that of a visitor's statement."""
+        key = self._world.find_director(keyid)
+        statement = b"" if key is not None else _statement(headers)
+        return self._world.find_visitor(keyid, statement) if statement else key
+
+    async def believe(self, asked: Asked, request: Request) -> tuple[Claim, Ed25519PublicKey]:
+        """Return what a request says and the key that signed it, once it is known who says it, and to whom.
 
         Raises:
             Unheard: It is not believed.
@@ -98,22 +110,18 @@ class Entry:
             raise Unheard(
                 VisitError("signature", problem, "Its Manager visits it; people ask the Manager"), 403
             )
-        key = self._world.find_director(keyid)
-        founds = key is None and request.headers.get("popham-operation", "") == Operation.BIRTH
-        if key is not None or founds:
+        director = self._world.find_director(keyid)
+        statement = b"" if director is not None else _statement(request.headers)
+        founds = director is None and request.headers.get("popham-operation", "") == Operation.BIRTH
+        if director is not None or statement or founds:
             await self._share(keyid, hint, request.peer.address, founds=founds)
-        if founds:
-            key = self._world.find_founder(keyid, request.body)
+        key = self.find(keyid, request.headers)
+        if key is None and founds:
+            key = self._world.find_founder(keyid, request.body, statement)
         if key is None:
-            problem = "the request is signed by nobody of this agent's fleet"
-            raise Unheard(
-                VisitError(
-                    "stranger", problem, "Visit it from the Manager that it belongs to, or enroll it again"
-                ),
-                403,
-            )
+            raise Unheard(_stranger(shows=bool(statement)), 403)
         try:
-            return open_request(asked, lambda found: key if found == keyid else None)
+            return open_request(asked, lambda found: key if found == keyid else None), key
         except VisitError as error:
             raise Unheard(error, 403) from error
 
@@ -172,10 +180,32 @@ class Entry:
         return fresh
 
 
+def _stranger(*, shows: bool) -> VisitError:
+    """Return why somebody is not believed, who ``shows`` a statement or none."""
+    if shows:
+        problem = "the Proxy Manager that comes may not visit this agent"
+        hint = "Give it this agent, or its group, in its definition; and look at the clock of this machine"
+    else:
+        problem = "the request is signed by nobody of this agent's fleet"
+        hint = "Visit it from the Manager that it belongs to, or enroll it again"
+    return VisitError("stranger", problem, hint)
+
+
 def _claimed(headers: Mapping[str, str]) -> str:
     """Return the id of the key by which a request says that it is signed; empty for none."""
     claimed = _KEYID.findall(headers.get("signature-input", "")[:_INPUT_MAX])
     return claimed[0] if len(claimed) == 1 else ""
+
+
+def _statement(headers: Mapping[str, str]) -> bytes:
+    """Return the visitor statement beside a request, which nobody has looked at; nothing if there is none that could be."""
+    text = headers.get(VISITOR.lower(), "")
+    if not text or len(text) > _STATEMENT_MAX:
+        return b""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
 
 
 def set_of(address: str) -> int:

@@ -131,7 +131,7 @@ class VisitService:
         entered = await self._enter(request)
         if isinstance(entered, Response):
             return entered
-        asked, claim = entered
+        asked, claim, _ = entered
         try:
             body = await self._do(claim, request)
         except PophamError as error:
@@ -149,24 +149,27 @@ class VisitService:
         entered = await self._enter(request)
         if isinstance(entered, Response):
             return entered
-        asked, claim = entered
-        key = self._world.find_director(claim.keyid)
-        if claim.operation is not Operation.HOLD or key is None:
+        asked, claim, theirs = entered
+        if claim.operation is not Operation.HOLD:
             return self._refuse_signed(_not_so(claim), asked, claim, request)
         self._note(claim, request)
-        theirs: Ed25519PublicKey = key
 
         def opened(link: HeldLink) -> LinkHandler:
             frames = Frames(self._world.identity.crypto, theirs, nonce=claim.nonce, up=True)
-            return self._open(link, frames, request.peer.address)
+            return self._open(
+                link,
+                frames,
+                request.peer.address,
+                lambda: self._entry.find(claim.keyid, request.headers) is not None,
+            )
 
         return Accepted(headers=self._headers(asked, claim, 101, b""), opened=opened)
 
-    async def _enter(self, request: Request) -> tuple[Asked, Claim] | Response:
-        """Return a request that is to be answered and what it says, or the answer that it gets without that."""
+    async def _enter(self, request: Request) -> tuple[Asked, Claim, Ed25519PublicKey] | Response:
+        """Return a request that is to be answered, what it says and who does; or the answer that it gets without that."""
         asked = read_asked(request.method, request.raw_query, request.headers, request.body)
         try:
-            claim = await self._entry.believe(asked, request)
+            claim, key = await self._entry.believe(asked, request)
         except Unheard as unheard:
             return self._refuse(unheard, request)
         uid = self._world.uid
@@ -177,7 +180,7 @@ class VisitService:
             return self._refuse_signed(VisitError("audience", problem, hint), asked, claim, request)
         if not self._entry.take_nonce(claim):
             return self._sign(asked, claim, STALE, b"")
-        return asked, claim
+        return asked, claim, key
 
     def _headers(self, asked: Asked, claim: Claim, status: int, body: bytes) -> dict[str, str]:
         """Return the headers of an answer, with the nonce that is current now."""
@@ -203,6 +206,8 @@ class VisitService:
             return await self._visit(request.body)
         if operation is Operation.BIRTH:
             return await self._world.birth(request.body)
+        if operation is Operation.RELAY:
+            return await self._world.relay(request.body)
         if operation is Operation.STREAM:
             return await self._stream(request)
         found = _QUERY.fullmatch(request.raw_query)
@@ -261,11 +266,13 @@ class VisitService:
             self._work = None
             return work.result()
 
-    def _open(self, link: HeldLink, frames: Frames, address: str) -> AcceptedLink:
+    def _open(
+        self, link: HeldLink, frames: Frames, address: str, believed: Callable[[], bool]
+    ) -> AcceptedLink:
         def refused(error: VisitError) -> None:
             self._note_refusal(error, address)
 
-        former, accepted = self._link, AcceptedLink(link, frames, refused=refused)
+        former, accepted = self._link, AcceptedLink(link, frames, believed=believed, refused=refused)
         self._link = accepted
         others = frozenset(self._links)
         task = asyncio.create_task(self._hold(accepted, former, others), name="held link of a visitor")

@@ -72,6 +72,7 @@ def from_wire(message: wire.Standing) -> Standing:
         credit=min(message.credit, CREDIT),
         retry_after=min(wait, WAIT_MOST),
         refused=message.refused,
+        above=min(message.above, message.next) if message.lent else None,
     )
 
 

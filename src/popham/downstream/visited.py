@@ -29,10 +29,20 @@ class Visited(Protocol):
         """Return the fleet's key of that id that may visit; None for nobody's."""
         ...
 
-    def find_founder(self, keyid: str, documents: bytes) -> Ed25519PublicKey | None:
+    def find_visitor(self, keyid: str, statement: bytes) -> Ed25519PublicKey | None:
+        """Return the key of that id that a visitor statement lets visit this agent now; None if it does not.
+
+        Args:
+            keyid: As the request names it.
+            statement: Envelope of the statement, from whomever; at most ``VISITOR_LIMIT`` bytes.
+        """
+        ...
+
+    def find_founder(self, keyid: str, documents: bytes, statement: bytes = b"") -> Ed25519PublicKey | None:
         """Return the director's key that a fleet's documents name, where this machine waits to be born into that fleet.
 
         Nobody has checked who sent them; None if they are not of the fleet that it waits for, or it waits for none.
+        With a visitor ``statement`` that this director signed, it is the key of that visitor.
         """
         ...
 
@@ -69,6 +79,15 @@ class Visited(Protocol):
         Raises:
             WireError: ``wire.standing``: that is none.
             StreamError: They cannot be read.
+        """
+        ...
+
+    async def relay(self, body: bytes) -> bytes:
+        """Answer what a Manager, or a Proxy Manager above, relays to this Proxy Manager: one message of a relay.
+
+        Raises:
+            VisitError: ``visit.operation``: this machine is none.
+            WireError: The message is malformed.
         """
         ...
 

@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 from popham.errors import DefinitionError
 from popham.model.keys import check_keys
 from popham.model.lines import line_of
-from popham.model.names import nearest, show
+from popham.model.names import check_name, nearest, show
 
 PORT_DEFAULT: Final = 23440
 """The port of an agent's service. Source: Systemwalker SQC."""
@@ -47,6 +47,7 @@ KEYS: Final = (
     "http_proxy_password",
     "password",
     "uid",
+    "proxy",
 )
 """Keys of the spec, in the order in which they are written."""
 SERVICE_PATH: Final = "/v1/visit"
@@ -105,6 +106,7 @@ class AgentDefinition:
         http_proxy: ``http://host:port`` of a web proxy; empty for none.
         http_proxy_password, password: ``user:password``, for the web proxy and for the web server.
         uid: Of the one agent that is meant; empty for the one of that name.
+        proxy: The Proxy Manager that visits it, by its definition's name; empty for the Manager.
     """
 
     name: str
@@ -117,6 +119,7 @@ class AgentDefinition:
     http_proxy_password: str = ""
     password: str = ""
     uid: str = ""
+    proxy: str = ""
 
     def __repr__(self) -> str:
         """Return it without its passwords."""
@@ -186,6 +189,7 @@ def read_agent_definition(name: str, spec: Mapping[str, Any]) -> AgentDefinition
         http_proxy_password=_read(spec, "http_proxy_password", _password),
         password=_read(spec, "password", _password),
         uid=_read(spec, "uid", _uid),
+        proxy=_read(spec, "proxy", _proxy),
     )
     if found.ca and found.tls is not Tls.WEB:
         problem = "ca: certificates are only asked for with 'tls: web'"
@@ -345,6 +349,13 @@ def _uid(value: object) -> str:
     if not isinstance(value, str) or found != value.lower():
         raise ValueError(f"{show(value)} is no uid of an agent", "See 'popham get agents -o wide'")
     return found
+
+
+def _proxy(value: object) -> str:
+    try:
+        return check_name(value, "proxy")
+    except DefinitionError as error:
+        raise ValueError(error.problem, "Write the name of a definition of 'kind: Proxy'") from None
 
 
 def _read(spec: Mapping[str, Any], key: str, read: Any) -> Any:

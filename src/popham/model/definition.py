@@ -7,9 +7,9 @@ when a Manager applies them; names that the set itself defines are checked here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any
 
 from popham.errors import DefinitionError
 from popham.model.agent_definition import read_agent_definition
@@ -26,6 +26,7 @@ from popham.model.location_definition import read_locations
 from popham.model.names import ROOT_GROUP, check_name, nearest, show
 from popham.model.placement import read_placement
 from popham.model.policy import TYPES, check_policy
+from popham.model.proxy_definition import read_proxy_definition
 from popham.model.relations import check_places, check_relations
 from popham.model.selector import LABEL_KEY
 from popham.model.wanted import (
@@ -36,6 +37,7 @@ from popham.model.wanted import (
     PlacementDefinition,
     PolicyDefinition,
     WantedAgent,
+    WantedProxy,
 )
 
 __all__ = [
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 API_VERSION = "popham/v1"
-_KINDS = ("Group", "Policy", "Placement", "Agent")
+_KINDS = ("Group", "Policy", "Placement", "Agent", "Proxy")
 _KEYS = {
     "definition": ("apiVersion", "kind", "metadata", "spec"),
     "metadata": ("name", "labels", "annotations"),
@@ -64,7 +66,7 @@ SERIAL_MAX = 2**53 - 1
 _TEXTS_MAX = 64
 _TEXT_LENGTH = {"labels": 256, "annotations": 4096}
 """Characters of one value."""
-_Named = TypeVar("_Named", GroupDefinition, PolicyDefinition, PlacementDefinition, WantedAgent)
+_Named = GroupDefinition | PolicyDefinition | PlacementDefinition | WantedAgent | WantedProxy
 
 
 def check(files: Sequence[SourceFile], *, force: bool = False) -> Definitions:
@@ -81,19 +83,17 @@ def check(files: Sequence[SourceFile], *, force: bool = False) -> Definitions:
     documents: list[Document] = []
     with findings.collect("", 0):
         documents = read_documents(files)
-    groups: dict[str, GroupDefinition] = {}
-    policies: dict[str, PolicyDefinition] = {}
-    placements: dict[str, PlacementDefinition] = {}
-    agents: dict[str, WantedAgent] = {}
+    found: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     for document in documents:
         reader = _Reader(document, findings, force=force)
         with findings.collect(document.source, document.line):
-            reader.read(groups, policies, placements, agents)
+            reader.read(found)
     definitions = Definitions(
-        groups=tuple(groups.values()),
-        policies=tuple(policies.values()),
-        placements=tuple(placements.values()),
-        agents=tuple(agents.values()),
+        groups=tuple(found["Group"].values()),
+        policies=tuple(found["Policy"].values()),
+        placements=tuple(found["Placement"].values()),
+        agents=tuple(found["Agent"].values()),
+        proxies=tuple(found["Proxy"].values()),
     )
     check_relations(definitions, findings)
     check_places(definitions, findings)
@@ -110,13 +110,7 @@ class _Reader:
         self.force = force
         self.lines: dict[str, int] = {}
 
-    def read(
-        self,
-        groups: dict[str, GroupDefinition],
-        policies: dict[str, PolicyDefinition],
-        placements: dict[str, PlacementDefinition],
-        agents: dict[str, WantedAgent],
-    ) -> None:
+    def read(self, found: dict[str, dict[str, Any]]) -> None:
         """Add the definition to those of its kind."""
         data = self._mapping(self.document.data, "a definition")
         self._keys(data, "definition", "a definition")
@@ -137,14 +131,14 @@ class _Reader:
             if spec is None and kind == "Group":
                 spec = LinedDict(line_of(data, "spec"))
             spec = self._mapping(spec, "spec", line_of(data, "spec"))
-            if kind == "Group":
-                self._add(groups, self._group(name, metadata, spec))
-            elif kind == "Placement":
-                self._add(placements, self._placement(name, metadata, spec))
-            elif kind == "Agent":
-                self._add(agents, self._agent(name, metadata, spec))
-            else:
-                self._add(policies, self._policy(name, metadata, spec))
+            readers: dict[str, Callable[[str, LinedDict, LinedDict], _Named]] = {
+                "Group": self._group,
+                "Policy": self._policy,
+                "Placement": self._placement,
+                "Agent": self._agent,
+                "Proxy": self._proxy,
+            }
+            self._add(found[kind], readers[kind](name, metadata, spec))
 
     def _group(self, name: str, metadata: LinedDict, spec: LinedDict) -> GroupDefinition:
         self._keys(spec, "group", "the spec of a group")
@@ -219,13 +213,21 @@ class _Reader:
         rule = read_placement(name, spec.without("labels"), self._texts(spec, "labels"))
         return PlacementDefinition(name=name, rule=rule, annotations=annotations, place=self._place())
 
+    def _proxy(self, name: str, metadata: LinedDict, spec: LinedDict) -> WantedProxy:
+        if metadata.get("labels"):
+            problem, hint = _no_labels("Proxy", name)
+            raise DefinitionError("proxy", problem, hint, line=line_of(metadata, "labels"))
+        annotations = self._texts(metadata, "annotations")
+        self.lines["groups"] = line_of(spec, "groups")
+        found = read_proxy_definition(name, spec)
+        return WantedProxy(name=name, definition=found, annotations=annotations, place=self._place())
+
     def _agent(self, name: str, metadata: LinedDict, spec: LinedDict) -> WantedAgent:
         if metadata.get("labels"):
-            problem = "labels: a definition of kind Agent has none"
-            hint = f"Label the agent itself: popham label agent {name} KEY=VALUE"
+            problem, hint = _no_labels("Agent", name)
             raise DefinitionError("agent", problem, hint, line=line_of(metadata, "labels"))
         annotations = self._texts(metadata, "annotations")
-        for key in ("address", "uid"):
+        for key in ("address", "uid", "proxy"):
             self.lines[key] = line_of(spec, key)
         found = read_agent_definition(name, spec)
         return WantedAgent(name=name, definition=found, annotations=annotations, place=self._place())
@@ -334,12 +336,17 @@ class _Reader:
         problem = f"{what} is {show(value)}, and must be a mapping"
         raise DefinitionError("form", problem, "Write 'key: value' lines below it", line=line)
 
-    def _add(self, known: dict[str, _Named], found: _Named) -> None:
+    def _add(self, known: dict[str, Any], found: _Named) -> None:
         if found.name in known:
             first = known[found.name].place
             problem = f"{found.name!r} is defined twice, first at {first.source}:{first.line}"
             raise found.place.wrong("name", "twice", problem, "Keep one of them")
         known[found.name] = found
+
+
+def _no_labels(kind: str, name: str) -> tuple[str, str]:
+    problem = f"labels: a definition of kind {kind} has none"
+    return problem, f"Label the agent itself: popham label agent {name} KEY=VALUE"
 
 
 def _location_check(value: object) -> float:

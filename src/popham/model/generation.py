@@ -7,8 +7,12 @@
 | generation 2 (0.5.0) | yes | yes | no |
 | generation 3 (0.6.0) | yes | yes | yes |
 | generation 4 (0.7.0) | yes | yes | yes; sends streams |
+| generation 5 (0.8.0) | yes | yes, by Proxy Managers too | yes; sends streams, names nonces in its state |
 
-Who dials must be of a generation that can: a Manager or Proxy Manager of generation 1 dials nobody.
+Who dials must be of a generation that can: a Manager or Proxy Manager of generation 1 dials nobody.  A Proxy Manager
+relays to a Manager or Proxy Manager of generation 5 or newer.  Agents of every generation, and stock agents, work below
+a Proxy Manager that they dial; one that is to be dialled by it has to be of generation 5: before, nobody but the Manager
+itself is believed.
 
 Source: Systemwalker SQC's version rule (new Agents cannot reach old Managers
 by pull; a new Proxy Manager stands between old Agents and a new Manager).
@@ -22,7 +26,7 @@ from typing import Final
 from popham.errors import WireError
 from popham.model.communication import Dialer
 
-GENERATION = 4
+GENERATION = 5
 """The generation this program speaks. Raised by a change that an older peer cannot ignore."""
 
 OLDEST = 1
@@ -37,11 +41,14 @@ OPERATIONS: Final = 3
 STREAMS: Final = 4
 """The first generation whose agents have streams, and whose upstreams take them."""
 
+PROXIES: Final = 5
+"""The first generation whose upstreams take relays, and whose agents believe visitors and name nonces."""
+
 STOCK = 0
 """Stands for a stock agent, which has no generation of ours."""
 
 _BETWEEN: Final = "dial a Proxy Manager in its network, and dial that"
-_SINCE: Final = (((0, 7), 4), ((0, 6), 3), ((0, 5), 2))
+_SINCE: Final = (((0, 8), 5), ((0, 7), 4), ((0, 6), 3), ((0, 5), 2))
 """Versions, the newest first, and the generation that began with each."""
 _NUMBERS: Final = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})")
 
@@ -58,8 +65,14 @@ def generation_of(version: str, said: int = 0) -> int:
     return next((generation for since, generation in _SINCE if number >= since), OLDEST)
 
 
-def check_generations(upstream: int, downstream: int, dialer: Dialer) -> None:
+def check_generations(upstream: int, downstream: int, dialer: Dialer, *, proxy: bool = False) -> None:
     """Return if an upstream and a downstream of these generations may talk in this cell.
+
+    Args:
+        upstream: Generation of the end towards the Manager.
+        downstream: Generation of the agent; :data:`STOCK` for a stock agent.
+        dialer: Who opens the connection.
+        proxy: Whether the upstream is a Proxy Manager.
 
     Raises:
         WireError: They may not; the sentence names the remedy.
@@ -81,3 +94,18 @@ def check_generations(upstream: int, downstream: int, dialer: Dialer) -> None:
     if visit and upstream < VISITS:
         problem = f"the upstream speaks generation {upstream}, and cannot dial before {VISITS}"
         raise WireError("generation", problem, "Upgrade the upstream, or let the agent dial")
+    if visit and proxy and downstream < PROXIES:
+        problem = f"the agent speaks generation {downstream}, and cannot be dialled by a Proxy Manager before {PROXIES}"
+        raise WireError("generation", problem, "Upgrade the agent, or let it dial the Proxy Manager")
+
+
+def check_relay(upstream: int, proxy: int) -> None:
+    """Return if a Proxy Manager may relay to an upstream, whichever of them dials.
+
+    Raises:
+        WireError: It may not; the sentence names the remedy.
+    """
+    for name, generation in (("upstream", upstream), ("Proxy Manager", proxy)):
+        if generation < PROXIES:
+            problem = f"the {name} speaks generation {generation}, and cannot relay before {PROXIES}"
+            raise WireError("generation", problem, f"Upgrade the {name}; it goes before what is below it")

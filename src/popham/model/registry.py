@@ -28,6 +28,8 @@ class IdentityKind(StrEnum):
     """Nothing, or an expired agent certificate."""
     AGENT = "agent"
     """A certificate of our CA."""
+    PROXY = "proxy"
+    """A certificate of our CA with the role of a Proxy Manager, which it has now: an agent, and more."""
     STOCK = "stock"
     """A stock agent's bearer token."""
     VIEWER = "viewer"
@@ -53,9 +55,13 @@ class Direction(StrEnum):
 
 
 NONE, AGENT, STOCK = IdentityKind.NONE, IdentityKind.AGENT, IdentityKind.STOCK
+PROXY = IdentityKind.PROXY
 VIEWER, OPERATOR, ADMIN = IdentityKind.VIEWER, IdentityKind.OPERATOR, IdentityKind.ADMIN
 ANYBODY = frozenset(IdentityKind)
-FLEET = frozenset({AGENT, STOCK})
+OWN = frozenset({AGENT, PROXY})
+"""Whoever has a certificate: a Proxy Manager is an agent too."""
+PROXIES = frozenset({PROXY})
+FLEET = OWN | {STOCK}
 READERS = frozenset({VIEWER, OPERATOR, ADMIN})
 OPERATORS = frozenset({OPERATOR, ADMIN})
 ADMINS = frozenset({ADMIN})
@@ -120,19 +126,22 @@ def _people(method: str, path: str, identities: frozenset[IdentityKind]) -> Rout
 SESSION = "io.popham.session/1"
 TRUST = "io.popham.trust/1"
 STREAMS = "io.popham.streams/1"
+RELAYS = "io.popham.proxy/1"
 
 ROUTES: tuple[Route, ...] = (
     # Without an identity a POST may carry an enrollment or a renewal only: see PLAIN_OPAMP and MESSAGES.
-    _agents("POST", "/v1/opamp", frozenset({NONE, AGENT, STOCK})),
+    _agents("POST", "/v1/opamp", FLEET | {NONE}),
     _agents("GET", "/v1/opamp", FLEET),
     _agents("GET", "/v1/trust/ca", ANYBODY),
     _agents("GET", "/v1/trust/root", ANYBODY),
     _agents("GET", "/v1/trust/targets", ANYBODY),
-    _agents("GET", "/v1/content/sha256/{digest}", frozenset({AGENT})),
-    _agents("POST", "/v1/outputs/{digest}", frozenset({AGENT})),
+    _agents("GET", "/v1/content/sha256/{digest}", OWN),
+    _agents("POST", "/v1/outputs/{digest}", OWN),
     # How far we are with a stream of the agent that asks, and frames of it.
-    _agents("GET", "/v1/streams/{stream}", frozenset({AGENT})),
-    _agents("POST", "/v1/streams/{stream}", frozenset({AGENT})),
+    _agents("GET", "/v1/streams/{stream}", OWN),
+    _agents("POST", "/v1/streams/{stream}", OWN),
+    # What agents below a Proxy Manager said, and what they are to be told.
+    _agents("POST", "/v1/relay", PROXIES),
     # OTLP of whoever has an identity. Source: OTLP 1.9, paths of OTLP/HTTP.
     _agents("POST", "/v1/logs", FLEET),
     _agents("POST", "/v1/metrics", FLEET),
@@ -186,6 +195,9 @@ ROUTES: tuple[Route, ...] = (
     _people("GET", "/api/v1/agent-definitions", READERS),
     _people("GET", "/api/v1/agent-definitions/{name}", READERS),
     _people("DELETE", "/api/v1/agent-definitions/{name}", ADMINS),
+    _people("GET", "/api/v1/proxies", READERS),
+    _people("GET", "/api/v1/proxies/{name}", READERS),
+    _people("DELETE", "/api/v1/proxies/{name}", ADMINS),
     # A dry run is for readers too.
     _people("POST", "/api/v1/agent-definitions/import", READERS),
     _people("POST", "/api/v1/groups/import", READERS),
@@ -226,14 +238,16 @@ PLAIN_OPAMP = FLEET
 """Who may send an OpAMP message that carries none of the messages below."""
 
 MESSAGES: tuple[MessageType, ...] = (
-    MessageType(SESSION, "report", Direction.UP, frozenset({AGENT})),
+    MessageType(SESSION, "report", Direction.UP, OWN),
     MessageType(SESSION, "directive", Direction.DOWN),
     MessageType(TRUST, "enroll", Direction.UP, frozenset({NONE})),
-    MessageType(TRUST, "renew", Direction.UP, frozenset({NONE, AGENT})),
+    MessageType(TRUST, "renew", Direction.UP, OWN | {NONE}),
     MessageType(TRUST, "admission", Direction.DOWN),
-    MessageType(STREAMS, "append", Direction.UP, frozenset({AGENT})),
-    MessageType(STREAMS, "ready", Direction.UP, frozenset({AGENT})),
+    MessageType(STREAMS, "append", Direction.UP, OWN),
+    MessageType(STREAMS, "ready", Direction.UP, OWN),
     MessageType(STREAMS, "standings", Direction.DOWN),
+    MessageType(RELAYS, "wake", Direction.UP, PROXIES),
+    MessageType(RELAYS, "wake", Direction.DOWN),
 )
 """Every type of custom message."""
 

@@ -56,11 +56,8 @@ def check_relations(definitions: Definitions, findings: Findings, stored: Stored
             problem = f"private_to: there is no group {policy.private_to!r}"
             hint = nearest(policy.private_to, parents)
             findings.add(policy.place.wrong("private_to", "unknown_group", problem, hint))
-    for placement in definitions.placements:
-        target = placement.rule.group
-        if stored.complete and target and target not in parents:
-            problem = f"group: there is no group {target!r}"
-            findings.add(placement.place.wrong("group", "unknown_group", problem, nearest(target, parents)))
+    for error in _unknown_groups(definitions, parents) if stored.complete else ():
+        findings.add(error)
     circles: set[frozenset[str]] = set()
     for group in definitions.groups:
         if group.parent and stored.complete and group.parent not in parents:
@@ -75,6 +72,20 @@ def check_relations(definitions: Definitions, findings: Findings, stored: Stored
             findings.add(group.place.wrong("parent", "cycle", problem, "Give one of them another parent"))
         for error in _assignments(group, heads, complete=stored.complete):
             findings.add(error)
+
+
+def _unknown_groups(definitions: Definitions, parents: Mapping[str, str]) -> Iterator[DefinitionError]:
+    """Yield groups in which agents are to begin, or that are given to proxies, and are not there."""
+    for placement in definitions.placements:
+        target = placement.rule.group
+        if target and target not in parents:
+            problem = f"group: there is no group {target!r}"
+            yield placement.place.wrong("group", "unknown_group", problem, nearest(target, parents))
+    for proxy in definitions.proxies:
+        for target in proxy.definition.groups:
+            if target not in parents:
+                problem = f"groups: there is no group {target!r}"
+                yield proxy.place.wrong("groups", "unknown_group", problem, nearest(target, parents))
 
 
 def check_places(definitions: Definitions, findings: Findings) -> None:

@@ -32,7 +32,7 @@ _TEXTS = (
     "candidate_error",
     *("uid", "group", "mode", "dialer", "tenant", "content_digest", "location", "resolved"),
     *("applied_resolved", "applied_digest", "error_code", "error", "agent_version", "fallback", "server"),
-    *("drift_path", "drift_error", "service"),
+    *("drift_path", "drift_error", "service", "nonce"),
 )
 _NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment", "put_back", "generation")
 _LISTS = ("unsupported", "rules", "drifted", "withheld")
@@ -109,6 +109,7 @@ class StateRecord:
             empty if there is none.
         candidate_error: Why it cannot hold the candidate that its bundle has, in a sentence; empty if it can.
         paused_at: Agent's wall time at which collection was paused; 0 while it is not.
+        nonce: The newest nonce of a Proxy Manager that it was handed when this was signed, hexadecimal; empty for none.
     """
 
     uid: str
@@ -150,6 +151,7 @@ class StateRecord:
     candidate: str = ""
     candidate_error: str = ""
     paused_at: float = 0.0
+    nonce: str = ""
 
     def payload(self) -> bytes:
         """Return the bytes to sign."""

@@ -11,6 +11,7 @@ from popham.model.agent_definition import AgentDefinition
 from popham.model.criteria import Criterion
 from popham.model.expectation import Expectation
 from popham.model.placement import Placement
+from popham.model.proxy_definition import ProxyDefinition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,16 @@ class WantedAgent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WantedProxy:
+    """A Proxy Manager, as it is wanted."""
+
+    name: str
+    definition: ProxyDefinition
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    place: Place = field(default_factory=Place, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Definitions:
     """A checked set."""
 
@@ -140,3 +151,4 @@ class Definitions:
     policies: tuple[PolicyDefinition, ...] = ()
     placements: tuple[PlacementDefinition, ...] = ()
     agents: tuple[WantedAgent, ...] = ()
+    proxies: tuple[WantedProxy, ...] = ()

@@ -27,17 +27,15 @@ WRONG_NAME, WRONG_ADDRESS = 62, 64
 _RETRY = re.compile(r"retry-after=(\d{1,6}(?:\.\d{1,3})?)")
 _ALERT = re.compile(r"ALERT_([A-Z_]+)")
 
+_NAME_STEP = "Use a name that its certificate carries; a Proxy Manager's has the 'names' of its definition"
 CERTIFICATE = {
     EXPIRED: (
         "its certificate has expired",
         "Renew the Manager's certificate; if it is valid, correct this machine's clock",
     ),
     NOT_YET: ("its certificate is not valid yet", "Correct the clock of this machine or of the Manager"),
-    WRONG_NAME: ("its certificate is for another name", "Use a name that the Manager's certificate carries"),
-    WRONG_ADDRESS: (
-        "its certificate is for another name",
-        "Use a name that the Manager's certificate carries",
-    ),
+    WRONG_NAME: ("its certificate is for another name", _NAME_STEP),
+    WRONG_ADDRESS: ("its certificate is for another name", _NAME_STEP),
 }
 WRONG_CA = (
     "its certificate comes from another authority than the one this agent trusts",

@@ -24,7 +24,7 @@ from popham.errors import (
     TrustError,
     WireError,
 )
-from popham.net.route import OTLP
+from popham.net.route import OTLP, RELAY
 from popham.net.seam import Limits, Peer, Refusal, Request, Response
 
 GZIP_FROM = 1024
@@ -228,7 +228,7 @@ async def read_other(request: web.BaseRequest, limits: Limits) -> Request:
     """
     peer: Peer = request.protocol.peer(request.headers)  # type: ignore[attr-defined]  # ours, made by the gate
     brings_otlp = request.path in OTLP
-    bounds = limits if brings_otlp else replace(limits, message=limits.other)
+    bounds = limits if brings_otlp or request.path == RELAY else replace(limits, message=limits.other)
     has_shown = peer.certificate is not None or (brings_otlp and bool(peer.bearer))
     return await read_request(request, bounds, unread=not has_shown)
 

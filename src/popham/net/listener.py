@@ -279,14 +279,14 @@ class BaseListener(ABC):
         return f"retry-after={self._rng.random() * window:.1f}"
 
     async def _deliver(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Send an answer; a reader slower than ``SLOWEST`` is cut off."""
+        """Send an answer; a reader slower than ``SLOWEST`` is cut off, and one that is gone already needs none."""
         transport = request.transport
         size = response.content_length or 0
         try:
             async with asyncio.timeout(self._limits.body_time + size / http.SLOWEST):
                 await response.prepare(request)
                 await response.write_eof()
-        except TimeoutError:
+        except (TimeoutError, ConnectionResetError):
             if transport is not None:
                 transport.abort()
 

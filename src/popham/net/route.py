@@ -20,6 +20,9 @@ FRAMES = "application/vnd.popham.frames"
 OTLP = frozenset({"/v1/logs", "/v1/metrics"})
 """Paths of plain OTLP. Source: OTLP 1.9, OTLP/HTTP."""
 
+RELAY = "/v1/relay"
+"""Path of the messages of a Proxy Manager that dials."""
+
 STREAMS = "/v1/streams/"
 """Beginning of the path of a stream of the agent that asks; its name follows."""
 

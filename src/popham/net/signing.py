@@ -20,7 +20,7 @@ import base64
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
@@ -41,6 +41,8 @@ AUDIENCE = "Popham-Audience"
 """Header: instance_uid of the agent that is meant, or :data:`ANYBODY`."""
 OPERATION = "Popham-Operation"
 """Header: what the request is for."""
+VISITOR = "Popham-Visitor"
+"""Header of a request of a Proxy Manager: base64 of the statement that its key may visit. It is signed by itself."""
 NEXT = "Popham-Nonce"
 """Header of an answer: the nonce of the next request."""
 ANYBODY = "anybody"
@@ -83,6 +85,8 @@ class Operation(StrEnum):
     """Asks for the output of an operation; its digest is in the query."""
     STREAM = "stream"
     """Asks for frames of a stream, which is in the query: body Standing, how far the visitor is with it."""
+    RELAY = "relay"
+    """A message of a relay to a Proxy Manager: body RelayDown, answered by RelayUp."""
     HOLD = "hold"
     """The upgrade to a held link."""
 
@@ -189,6 +193,13 @@ def sign_request(
     asked = Asked(method, query, headers, body)
     headers |= _sign(key, keyid, asked, nonce=nonce, now=now, tag=_ASK_TAG, components=_ASKED, body=body)
     return asked
+
+
+def show_visitor(asked: Asked, statement: bytes) -> Asked:
+    """Return a signed request with a visitor ``statement`` beside it; as it is, if there is none."""
+    if not statement:
+        return asked
+    return replace(asked, headers={**asked.headers, VISITOR: base64.b64encode(statement).decode()})
 
 
 def read_asked(method: str, query: str, headers: Mapping[str, str], body: bytes) -> Asked:

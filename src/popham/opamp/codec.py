@@ -27,6 +27,7 @@ from popham.opamp.schema.popham.v1.popham_pb2 import (
     Renew,
     Report,
     Standings,
+    Wake,
 )
 from popham.opamp.wire import (
     ADMISSION,
@@ -34,6 +35,7 @@ from popham.opamp.wire import (
     DIRECTIVE,
     ENROLL,
     OWN_UPSTREAM,
+    PROXY,
     READY,
     RENEW,
     REPORT,
@@ -41,6 +43,7 @@ from popham.opamp.wire import (
     STANDINGS,
     STREAMS,
     TRUST,
+    WAKE,
 )
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
@@ -50,7 +53,7 @@ _SENTENCE = 1000
 """Characters of an error that travels; it may quote what the other end said."""
 _M = TypeVar("_M", bound=Message)
 
-Custom = Report | Directive | Enroll | Renew | Admission | Append | Ready | Standings
+Custom = Report | Directive | Enroll | Renew | Admission | Append | Ready | Standings | Wake
 _CUSTOM: dict[tuple[str, str], type[Custom]] = {
     (SESSION, REPORT): Report,
     (SESSION, DIRECTIVE): Directive,
@@ -60,6 +63,7 @@ _CUSTOM: dict[tuple[str, str], type[Custom]] = {
     (STREAMS, APPEND): Append,
     (STREAMS, READY): Ready,
     (STREAMS, STANDINGS): Standings,
+    (PROXY, WAKE): Wake,
 }
 
 

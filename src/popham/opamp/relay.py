@@ -46,6 +46,11 @@ class Outbox(Generic[K]):
         """Whether something waits, or was said and is not known to have arrived."""
         return bool(self._waiting or self._said)
 
+    @property
+    def said(self) -> Iterable[K]:
+        """Return what was said and is not known to have arrived; it waits no more, unless it was marked since."""
+        return self._said.keys() - self._waiting.keys()
+
     def mark(self, keys: Iterable[K]) -> None:
         """Have these said, or said again."""
         self._waiting.update(dict.fromkeys(keys))
@@ -137,3 +142,7 @@ class Exchange:
         if booted or head.other != self._boot:
             return News.BOOTED
         return News.HEARD if head.heard == self._number else News.LOST
+
+    def unheard(self) -> None:
+        """Take note that the last message of the other end was not taken after all: it is not named as heard."""
+        self._heard = 0

@@ -34,6 +34,7 @@ from popham.clock import Clock
 from popham.errors import ConfigError, TrustError
 from popham.statedir import replace_file
 from popham.trust.identity import (
+    AGENT,
     BACKDATE,
     MALFORMED,
     Csr,
@@ -145,21 +146,33 @@ class Authority:
         """SHA-256 of the issuing public key (SPKI), hexadecimal: what join strings pin."""
         return pin_of(self._issuers[0])
 
-    def issue_agent(self, csr_pem: bytes, uid: str, lifetime_s: float = AGENT_LIFETIME) -> bytes:
+    def issue_agent(
+        self,
+        csr_pem: bytes,
+        uid: str,
+        lifetime_s: float = AGENT_LIFETIME,
+        *,
+        role: str = AGENT,
+        names: Sequence[str] = (),
+    ) -> bytes:
         """Return a certificate (PEM) for the agent ``uid`` and the key in its CSR.
 
         Args:
             csr_pem: The CSR; :func:`~popham.trust.identity.check_csr` is run on it.
             uid: instance_uid, as a UUID string.
             lifetime_s: Seconds from now, cut to what is left of the CA's own.
+            role: ``agent``, or ``proxy`` for a Proxy Manager.
+            names: DNS names and IP addresses by which agents dial it; none but a proxy has any.
 
         Raises:
             TrustError: As ``check_csr``; ``trust.ca`` if the CA has expired.
+            ConfigError: ``config.listener_name``: a name is neither.
         """
         csr = check_csr(csr_pem, uid)
-        names = [x509.UniformResourceIdentifier(name_agent(self.trust_domain, uid))]
+        uri = x509.UniformResourceIdentifier(name_agent(self.trust_domain, uid, role))
+        held = [uri, *map(_general_name, dict.fromkeys(names))]
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-        return self._issue(PublicKey.from_der(csr.public_key_der), uid, names, usages, lifetime_s)
+        return self._issue(PublicKey.from_der(csr.public_key_der), uid, held, usages, lifetime_s)
 
     def issue_listener(self, names: Sequence[str]) -> tuple[bytes, bytes]:
         """Return certificate with those above it, and key (both PEM), for a listener; valid for a year.

@@ -1,7 +1,7 @@
 """Who a certificate names, and what a CSR asks for.
 
-A machine's name is the URI ``spiffe://<trust domain>/agent/<uid>``.  Of a CSR
-only the key and the requested uid (its common name) are read; extensions, other
+A machine's name is the URI ``spiffe://<trust domain>/agent/<uid>``; that of a Proxy
+Manager has ``proxy`` in the place of ``agent``.  Of a CSR only the key and the requested uid (its common name) are read; extensions, other
 names and lifetimes in it are ignored, so it cannot ask for a right (SEC-19).
 """
 
@@ -23,7 +23,8 @@ from popham.errors import TrustError
 from popham.model.names import digest
 from popham.trust.keys import IdentityKey, PublicKey
 
-AGENT = "agent"
+AGENT, PROXY = "agent", "proxy"
+"""Roles that a certificate names."""
 _ALWAYS = dt.datetime(2000, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
 BACKDATE = 300.0
 """Seconds by which a certificate begins before it is issued. Source: guarantees 4, renewal."""
@@ -42,7 +43,7 @@ MALFORMED: tuple[type[Exception], ...] = (
     UserWarning,
 )
 """What the ``cryptography`` library raises for certificates and CSRs that are not all right."""
-_NAME = re.compile(r"spiffe://([a-z0-9._-]{1,255})/agent/([0-9a-f-]{36})")
+_NAME = re.compile(r"spiffe://([a-z0-9._-]{1,255})/(agent|proxy)/([0-9a-f-]{36})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class Identity:
     """Whom a certificate names.
 
     Attributes:
-        role: ``agent``.
+        role: ``agent``, or ``proxy`` for a Proxy Manager.
         uid: instance_uid, as a UUID string.
         spki: SHA-256 of the public key, hexadecimal.
         public_der: The public key (SPKI).
@@ -88,9 +89,9 @@ class Csr:
     spki_sha256: str
 
 
-def name_agent(trust_domain: str, uid: str) -> str:
-    """Return the URI that stands for an agent in its certificate."""
-    return f"spiffe://{trust_domain}/agent/{uid}"
+def name_agent(trust_domain: str, uid: str, role: str = AGENT) -> str:
+    """Return the URI that stands for an agent, or a Proxy Manager, in its certificate."""
+    return f"spiffe://{trust_domain}/{role}/{uid}"
 
 
 def identity_of(cert_der: bytes) -> Identity:
@@ -114,11 +115,11 @@ def read_identity(certificate: x509.Certificate) -> Identity:
     except MALFORMED as error:
         raise TrustError("certificate", f"the certificate is malformed: {error}") from error
     match = _NAME.fullmatch(uris[0]) if len(uris) == 1 else None
-    if match is None or not _is_uid(match[2]):
+    if match is None or not _is_uid(match[3]):
         raise TrustError("identity", "the certificate does not name one agent of a fleet")
     return Identity(
-        role=AGENT,
-        uid=match[2],
+        role=match[2],
+        uid=match[3],
         spki=public.keyid,
         public_der=public.der,
         serial=format(certificate.serial_number, "x"),

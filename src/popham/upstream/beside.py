@@ -1,4 +1,4 @@
-"""What is moved beside the links that an upstream opened: what agents lack, outputs of operations, streams.
+"""What is moved beside the links that an upstream opened: what agents lack, outputs of operations, streams, relays.
 
 One task per agent, and only while there is something to move.
 """
@@ -38,17 +38,28 @@ class Beside:
         self._own = own
         self._within = within
         self._under_way: set[str] = set()
+        self._again: set[str] = set()
 
-    def begin(self, seen: Seen | None) -> None:
-        """Move what there is to move, if a link is held to this agent and nobody does so already."""
-        if seen is not None and seen.link is not None and seen.target.uid not in self._under_way:
-            self._under_way.add(seen.target.uid)
+    def begin(self, seen: Seen | None) -> bool:
+        """Move what there is to move, if a link is held to this agent; False if none is.
+
+        What came up while it is being moved is looked at once more.
+        """
+        if seen is None or seen.link is None:
+            return False
+        uid = seen.target.uid
+        if uid in self._under_way:
+            self._again.add(uid)
+        else:
+            self._under_way.add(uid)
             self._own(asyncio.ensure_future(self._move(seen)))
+        return True
 
     async def _move(self, seen: Seen) -> None:
         uid, more = seen.target.uid, True
         try:
-            while more:
+            while more or uid in self._again:
+                self._again.discard(uid)
                 async with asyncio.timeout(self._within):
                     more = await self._bring(seen)
         except (PophamError, TimeoutError) as error:
@@ -57,3 +68,4 @@ class Beside:
             self._brought(uid)
         finally:
             self._under_way.discard(uid)
+            self._again.discard(uid)

@@ -8,7 +8,7 @@ from popham.model.registry import Direction, IdentityKind, find_message, require
 from popham.net.seam import Refusal
 from popham.opamp.codec import MESSAGE_LIMIT
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
-from popham.opamp.wire import SESSION, STREAMS, TRUST
+from popham.opamp.wire import PROXY, SESSION, STREAMS, TRUST
 from popham.upstream.book import Identity
 from popham.upstream.record import Record
 
@@ -36,7 +36,7 @@ def shut_out(record: Record | None) -> Refusal | None:
 def explain_unfit(message: AgentToServer, identity: Identity) -> str:
     """Return why this identity may not send the custom message it sends; empty if it may, or it is not ours."""
     said = message.custom_message
-    if said.capability not in {SESSION, STREAMS, TRUST}:
+    if said.capability not in {PROXY, SESSION, STREAMS, TRUST}:
         return ""
     try:
         require(find_message(said.capability, said.type, Direction.UP), identity.caller)

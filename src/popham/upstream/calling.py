@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
@@ -18,6 +19,7 @@ from popham.upstream.dialled import DialledLink
 from popham.upstream.outputs import AgentOutputs, Outputs
 from popham.upstream.reading_streams import StreamReading
 from popham.upstream.record import Record
+from popham.upstream.relay_door import RelayDoor
 from popham.upstream.shedding import Shedder
 from popham.upstream.sighting import Seen
 from popham.upstream.streams import Streams
@@ -26,6 +28,9 @@ from popham.upstream.visits import Signer, Visit, hear
 
 UNHELD = frozenset({"visit.cgi", "visit.no_upgrade"})
 """Codes of a way by which there are visits, but no links."""
+PASS_MAX = 64
+"""Exchanges of one relay pass; what is left waits for the next."""
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Lacks = Callable[[Record], Mapping[str, bytes]]
 
@@ -43,6 +48,7 @@ class Calling:
         lacks: Lacks,
         outputs: Outputs | None = None,
         streams: Streams | None = None,
+        relaying: RelayDoor | None = None,
     ) -> None:
         """Keep what is needed; arguments as those of :class:`popham.upstream.visitor.Visitor`."""
         self._service = service
@@ -54,6 +60,7 @@ class Calling:
         self._outputs = outputs or Outputs(None, Counts())
         self._streams = streams or Streams(None, Shedder())
         self._reading = StreamReading(self._streams, book, clock)
+        self._relaying = relaying or RelayDoor()
 
     async def visit(self, seen: Seen) -> None:
         """Make one visit. Raises VisitError or WireError."""
@@ -63,6 +70,7 @@ class Calling:
             if not seen.only_reads:
                 lacks, outputs = partial(self._lacks, record), self._outputs_of(record)
                 await visit.run(self._service, _peer(seen, record), lacks, outputs)
+                await self._pass(visit, record)
             await self._reading.in_visit(visit, record)
 
         await self._call(seen, run)
@@ -92,6 +100,8 @@ class Calling:
 
     async def _call(self, seen: Seen, do: Callable[[Visit, Record], Awaitable[T]]) -> T:
         """Return what ``do`` returns; where another key answers than is known, once more if that is believed."""
+        if not self._knows(seen.target.uid):
+            await self._introduce(seen)
         record = self._known(seen)
         visit = self._visit(seen, record.public_key)
         try:
@@ -104,14 +114,22 @@ class Calling:
 
     async def _rejoins(self, seen: Seen, record: Record) -> bool:
         """Return whether the agent has another key than is known here, and its certificate is believed."""
-        if not self._book.forgets:
-            return False
-        visit = self._visit(seen, record.public_key)
         try:
-            certificate = await visit.prove(self._documents)
+            return await self._introduce(seen, record.public_key)
         except VisitError:
             return False  # what was refused first says more
-        if read_identity(load_certificate(certificate)).uid != record.uid:
+
+    async def _introduce(self, seen: Seen, key: bytes = b"") -> bool:
+        """Return whether the agent that is meant shows a certificate that is believed, for another key than ``key``.
+
+        Raises:
+            VisitError: It could not be asked, or shows none.
+        """
+        if not self._book.forgets:
+            return False
+        visit = self._visit(seen, key)
+        certificate = await visit.prove(self._documents)
+        if seen.target.uid not in {"", read_identity(load_certificate(certificate)).uid}:
             return False
         return await self._book.rejoin(certificate, visit.address or seen.target.place.host)
 
@@ -142,6 +160,38 @@ class Calling:
         await self._reading.beside(self._visit(seen, record.public_key), record)
         return self._streams.is_ready(record.uid)
 
+    async def relay(self, seen: Seen) -> bool:
+        """Exchange with a Proxy Manager what there is to relay; return False: all of it was.
+
+        Raises:
+            VisitError: It could not be done.
+        """
+        record = self._known(seen)
+        await self._pass(self._visit(seen, record.public_key), record)
+        return False
+
+    def relays_with(self, seen: Seen) -> bool:
+        """Return whether an agent is a Proxy Manager that relays here."""
+        record, relays = self._book.record(seen.target.uid), self._relaying.relays
+        return relays is not None and record is not None and relays.serves(record)
+
+    async def _pass(self, visit: Visit, record: Record) -> None:
+        """Exchange messages with a Proxy Manager until neither end has more to say."""
+        relays = self._relaying.relays
+        if relays is None or not relays.serves(record):
+            return
+        try:
+            said: bytes | None = relays.begin(record)
+            for _ in range(PASS_MAX):
+                if said is None:
+                    return
+                said = await relays.heard(record, await visit.relay(said))
+        except VisitError as error:
+            if not error.status:
+                raise
+            # It answers, and serves for everything else: it is of an older version, or was not begun as a proxy.
+            _log.warning("%s does not relay: %s", record.name, error)
+
     async def find(self, seen: Seen, targets: Targets) -> None:
         """Ask whoever is where a definition points: an agent that waits to be born, or one that is known.
 
@@ -154,7 +204,7 @@ class Calling:
         visit, answer = self._visit(seen, b""), b""
         host = seen.target.place.host
         try:
-            heard = await visit.birth(self._documents, self._key_of)
+            heard = await self._birth(seen, visit)
         except AlreadyBorn as born:
             await targets.found(seen.target, born.uid)
         else:
@@ -177,6 +227,20 @@ class Calling:
             outputs = self._outputs_of(record)
             await visit.run(self._service, peer, partial(self._lacks, record), outputs, said=answer)
 
+    async def _birth(self, seen: Seen, visit: Visit) -> bytes:
+        """Return the request of whoever waits there; one that was born elsewhere is believed by its certificate.
+
+        Raises:
+            AlreadyBorn: An agent of this fleet answers.
+            VisitError: As elsewhere.
+        """
+        try:
+            return await visit.birth(self._documents, self._key_of)
+        except VisitError as error:
+            if error.code != "visit.unknown" or not await self._introduce(seen):
+                raise
+        return await visit.birth(self._documents, self._key_of)
+
     def _outputs_of(self, record: Record) -> AgentOutputs:
         return AgentOutputs(self._outputs, record)
 
@@ -187,6 +251,10 @@ class Calling:
     def _keys_of(self, uid: str) -> tuple[bytes, ...]:
         record = self._book.record(uid)
         return (record.public_key, record.former_key) if record is not None else ()
+
+    def _knows(self, uid: str) -> bool:
+        record = self._book.record(uid)
+        return record is not None and bool(record.public_key)
 
     def _known(self, seen: Seen) -> Record:
         record = self._book.record(seen.target.uid)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from popham.model.fleet import Admission, AgentKind
-from popham.model.generation import GENERATION, OPERATIONS
+from popham.model.generation import GENERATION, OPERATIONS, PROXIES
 from popham.model.names import digest
 from popham.opamp.codec import custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
@@ -51,8 +51,8 @@ _REPORTS_SETTINGS = int(AgentCapability.REPORTS_CONNECTION_SETTINGS_STATUS)
 _TAKES_RESTART = int(AgentCapability.ACCEPTS_RESTART_COMMAND)
 _NEITHER = (False, False)
 """Parts of a plan that are for all: the first two."""
-_OWN_ONLY = (False, False, False, False)
-"""Parts of a plan that are for our own agents: the last four but one."""
+_OWN_ONLY = (False, False, False, False, False)
+"""Parts of a plan that are for our own agents: the last five but one."""
 _STOCK_ONLY = (False,)
 """The part that is for stock agents: the third."""
 _UNORDERED, _ORDERED = (False,), (True,)
@@ -69,6 +69,7 @@ class Plan:
         assignment: Send its newest assignment.
         bundle: Offer the group's bundle (ours) or objects (stock).
         ask_bundle: Ask for its bundle, which is above ours.
+        ask_state: Ask for its state record anew, with the newest nonce.
         settings: Offer connection settings (stock).
         check_in: Ask for a round now.
         hello: Name generation and retry window.
@@ -82,6 +83,7 @@ class Plan:
     assignment: bool = False
     bundle: bool = False
     ask_bundle: bool = False
+    ask_state: bool = False
     settings: bool = False
     check_in: bool = False
     hello: bool = False
@@ -104,6 +106,7 @@ def _plan(
     hello: bool,
     assignment: bool,
     ask_bundle: bool,
+    ask_state: bool,
     guarded: bool,
     orders: bool,
 ) -> Plan:
@@ -115,6 +118,7 @@ def _plan(
         hello=hello,
         assignment=assignment,
         ask_bundle=ask_bundle,
+        ask_state=ask_state,
         guarded=guarded,
         orders=orders,
     )
@@ -180,7 +184,9 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
     )
     takes = bool(record.ear.capabilities & _TAKES_CONFIG)
     offer = takes and differs and not above and (assignment or same_group)
-    return _plan(full_state, offer, *_STOCK_ONLY, hello, assignment, above, offer and guarded, ordered)
+    anew = record.want_state and state.generation >= PROXIES
+    asks = above and state.version > record.claimed
+    return _plan(full_state, offer, *_STOCK_ONLY, hello, assignment, asks, anew, offer and guarded, ordered)
 
 
 def _plan_stock(record: Record, wanted: Wanted | None, *, full_state: bool, to: Destinations) -> Plan:
@@ -211,8 +217,11 @@ def render_tail(
     to: Destinations,
     bearer: str = "",
     said: Said = _UNSAID,
+    nonce: bytes = b"",
 ) -> bytes:
     """Return what stands behind :func:`quiet` in the ServerToAgent that says it.
+
+    A Proxy Manager's ``nonce`` stands in each directive, so beside each offer to an agent of ours; older ones ignore it.
 
     Without an assignment, what is ordered (``said``) and an agent's own token (``bearer``) it is the same for all agents
     of a group and kind that connect to the same places.
@@ -242,6 +251,8 @@ def render_tail(
             operations=said.operations,
             heard=said.heard,
             want_outputs=said.want_outputs,
+            nonce=nonce,
+            want_state=what.ask_state,
         )
         message.custom_message.CopyFrom(custom(directive))
         if what.hello:

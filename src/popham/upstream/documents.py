@@ -10,12 +10,14 @@ from popham.model.fleet import Admission
 from popham.model.registry import Listener, find_route, require
 from popham.net.route import OTLP, STREAMS
 from popham.net.seam import Refusal, Refused, Request, Response
+from popham.opamp.relay import RELAY_PATH
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import shut_out
 from popham.upstream.intake import OtlpIntake
 from popham.upstream.otlp import Otlp, as_otlp
 from popham.upstream.outputs import OUTPUTS_PATH, Outputs, no_output
 from popham.upstream.record import Record
+from popham.upstream.relay_door import RelayDoor
 from popham.upstream.shedding import Shedder
 from popham.upstream.streams import Streams
 
@@ -44,8 +46,10 @@ class Documents:
         streams: Streams,
         otlp: OtlpIntake | None,
         shedder: Shedder,
+        relaying: RelayDoor,
     ) -> None:
         """Serve what ``book`` has, and ``trust``: path to document; give the others what is brought."""
+        self._relaying = relaying
         self._book = book
         self._trust = dict(trust)
         self._outputs = outputs
@@ -58,15 +62,11 @@ class Documents:
 
     async def _answer(self, request: Request) -> Response:
         try:
+            if request.path == RELAY_PATH:
+                await self._relaying.settle()
             identity: Identity = self._book.identify(request.peer)
             require(find_route(Listener.AGENTS, request.method, request.path), identity.caller)
-            if request.path.startswith(OUTPUTS_PATH):
-                return await self._take(request, identity)
-            if request.path.startswith(STREAMS):
-                return await self._streams.answer(request, self._known(identity))
-            if request.path in OTLP:
-                return await self._otlp.answer(request, identity)
-            return self._find(request.path, identity)
+            return await self._serve(request, identity)
         except Refused as error:
             return refused(error.refusal)
         except StateError:
@@ -74,6 +74,16 @@ class Documents:
         except PophamError as error:
             status = _CODE.get(error.code) or _STATUS.get(type(error), 400)
             return Response(status=status, body=str(error).encode(), content_type="text/plain")
+
+    async def _serve(self, request: Request, identity: Identity) -> Response:
+        path = request.path
+        if path == RELAY_PATH:
+            return await self._relaying.answer(request, self._accepted(identity))
+        if path.startswith(OUTPUTS_PATH):
+            return await self._take(request, identity)
+        if path.startswith(STREAMS):
+            return await self._streams.answer(request, self._known(identity))
+        return await self._otlp.answer(request, identity) if path in OTLP else self._find(path, identity)
 
     async def _take(self, request: Request, identity: Identity) -> Response:
         match, record = _OUTPUT.fullmatch(request.path), self._accepted(identity)

@@ -54,8 +54,24 @@ def hear_none(_record: Record, _results: Sequence[bytes]) -> None:
     """Take no note of results: nothing was ordered."""
 
 
-def note(record: Record, message: AgentToServer, hear: HearResults = hear_none) -> Heard:
+def believe_state(_state: StateRecord) -> bool:
+    """Believe any state record that the agent signed: it came from the agent itself."""
+    return True
+
+
+def note(
+    record: Record,
+    message: AgentToServer,
+    hear: HearResults = hear_none,
+    believes: Callable[[StateRecord], bool] = believe_state,
+) -> Heard:
     """Write what ``message`` says into ``record`` and return what of it is new.
+
+    Args:
+        record: The agent.
+        message: What it said, or somebody says that it said.
+        hear: Takes note of results.
+        believes: Asked whether a new state record is to be taken, which the agent has signed.
 
     Raises:
         WireError: A part is malformed, or the agent's generation may not talk to us.
@@ -68,6 +84,8 @@ def note(record: Record, message: AgentToServer, hear: HearResults = hear_none) 
         # Whatever may be refused comes before anything is written down.
         check_generations(GENERATION, report.generation or GENERATION, Dialer.AGENT)
         state = _open_state(record, report.state)
+        if state is not None and not believes(state):
+            state = None
         results = report.results[:DOCUMENTS] if _takes_operations(state or record.state) else ()
         durable = hear(record, results) if results else None
     changed = _note_kind(record)

@@ -20,7 +20,7 @@ from popham.upstream.record import Record
 from popham.upstream.steering import Steering
 
 _NEXT = (1, 0)
-_AGENT, _STOCK = IdentityKind.AGENT, IdentityKind.STOCK
+_AGENT, _PROXY, _STOCK = IdentityKind.AGENT, IdentityKind.PROXY, IdentityKind.STOCK
 
 
 class Heartbeats:
@@ -70,7 +70,7 @@ class Heartbeats:
 def _may_speak(identity: Identity, record: Record) -> bool:
     """Return whether this is the agent's own certificate, or a token that stands for it."""
     caller = identity.caller
-    if caller is _AGENT:
+    if caller is _AGENT or caller is _PROXY:
         return identity.uid == record.uid
     return caller is _STOCK and not record.public_key and record.group == identity.group
 

@@ -26,7 +26,7 @@ from popham.net.seam import Answer, HeldLink, Peer, Refusal, Refused, Request, R
 from popham.opamp.codec import bad_request, decode_frame, encode_frame, parse_agent
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.opamp.session import Missing
-from popham.opamp.wire import OPAMP_PATH, REQUEST_INSTANCE_UID, STREAMS
+from popham.opamp.wire import OPAMP_PATH, PROXY, REQUEST_INSTANCE_UID, STREAMS
 from popham.upstream.backlog import Backlog
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import UNKNOWN, explain_impostor, explain_unfit, message_limit, shut_out
@@ -36,7 +36,7 @@ from popham.upstream.credentials import Credentials
 from popham.upstream.directive import is_ordered, plan, quiet, rename
 from popham.upstream.documents import CONTENT_PATH, Documents, refused
 from popham.upstream.ends import LinkEnd
-from popham.upstream.hearing import Heard, hear_none, note
+from popham.upstream.hearing import Heard
 from popham.upstream.heartbeat import Heartbeats
 from popham.upstream.intake import Intake, OtlpIntake
 from popham.upstream.invitations import Invitations
@@ -45,6 +45,8 @@ from popham.upstream.news import News
 from popham.upstream.orders import Ordering
 from popham.upstream.outputs import OUTPUTS_PATH, Outputs
 from popham.upstream.record import Record
+from popham.upstream.relay_door import RelayDoor
+from popham.upstream.reports import Reports
 from popham.upstream.room import Room
 from popham.upstream.shedding import Shedder, Work
 from popham.upstream.steering import Steering
@@ -59,6 +61,8 @@ _ALLOWED = {
     for held in (False, True)
 }
 """Who may make rounds, and who may hold links."""
+_BESIDE = frozenset({STREAMS, PROXY})
+"""Capabilities of messages that say nothing of the agent; a heartbeat stays settled by them."""
 Wrap = Callable[[bytes], bytes]
 
 
@@ -80,6 +84,7 @@ class Hub:
         ordering: Ordering | None = None,
         intake: Intake | None = None,
         otlp: OtlpIntake | None = None,
+        nonce: Callable[[], bytes] | None = None,
     ) -> None:
         """Keep what is needed.
 
@@ -96,23 +101,21 @@ class Hub:
             ordering: Who keeps operations; None if nothing is ordered here.
             intake: Takes streams; None if none are taken here.
             otlp: Likewise of plain OTLP.
+            nonce: Returns the newest nonce of a Proxy Manager; None at a Manager, which has none.
         """
-        self._book = book
-        self._clock = clock
-        self.room = room or Room(clock)
-        self._steering = steering or Steering()
-        self._new_uid = new_uid
-        self._reported, self._ordering = reported, ordering
-        self._contacts = Contacts(book, clock)
+        self._book, self._clock, self.relaying = book, clock, RelayDoor()
+        self.room, self._steering = room or Room(clock), steering or Steering()
+        self.reports = Reports(book, ordering, reported, lambda group: self.changed([group]))
+        self._new_uid, self._contacts = new_uid, Contacts(book, clock)
         self._dirty = self._contacts.dirty
         self._heartbeats = Heartbeats(book, clock, self._dirty, self._steering)
-        self._shedder = shedder or Shedder()
+        self.counts, self._shedder = Counts(), shedder or Shedder()
         self._credentials = Credentials(book, clock, self._dirty, self._shedder, endpoint)
-        self.counts = Counts()
-        self.outputs = Outputs(ordering, self.counts)
-        self.streams = Streams(intake, self._shedder)
-        self._invitations = Invitations(self.streams)
-        self._documents = Documents(book, trust, self.outputs, self.streams, otlp, self._shedder)
+        self.outputs, self.streams = Outputs(ordering, self.counts), Streams(intake, self._shedder)
+        self.invitations = Invitations(self.streams)
+        self._documents = Documents(
+            book, trust, self.outputs, self.streams, otlp, self._shedder, self.relaying
+        )
         self._telling = telling = Telling(
             book,
             self.counts,
@@ -120,6 +123,7 @@ class Hub:
             retry_window=lambda: self.room.retry_window,
             ordering=ordering,
             telemetry=otlp is not None,
+            nonce=nonce or bytes,
         )
         self._backlog = Backlog(clock, self._hear)
         self._news = News(
@@ -210,28 +214,26 @@ class Hub:
         refusal = shut_out(record)
         if refusal is not None:
             raise Refused(refusal)
-        if message.custom_message.capability == STREAMS:
-            # Nothing else is in such a message, or in its answer; and a heartbeat stays settled by it.
-            full = record.ear.hear(message) is Missing.FULL_STATE
-            record.contact(self._clock.now(), peer.address)
-            self._dirty[record.key] = record
-            return self.streams.hear(record, message, end.link if end is not None else None, full=full)
+        if message.custom_message.capability in _BESIDE:
+            return self._take_beside(record, peer, message, end)
         record.settled = None
         try:
             missing = record.ear.hear(message)
-            heard = note(record, message, self._ordering.hear if self._ordering else hear_none)
+            heard = self.reports.note(record, message)
         except PophamError as error:
             return bad_request(record.key, str(error))
         record.contact(self._clock.now(), peer.address)
         self._dirty[record.key] = record
         record.edition += heard.changed
-        self._note_report(record, changed=heard.changed)
+        self.reports.tell(record, changed=heard.changed)
         say: Callable[[], bytes]
         if message.HasField("agent_disconnect"):
             if end is not None:
                 end.forget(record)
             say = partial(quiet, record.key)
         else:
+            if record.via:
+                self.relaying.came(record)
             say = partial(
                 self._answer,
                 record,
@@ -242,7 +244,7 @@ class Hub:
             )
             if end is not None and record.link is not end.link:
                 end.associate(record)
-                say = self._invitations.following(say, record, end.link)
+                say = self.invitations.following(say, record, end.link)
         self.counts.results += heard.results
         if heard.bundle or heard.durable is not None:
             return self._answer_later(record, heard, say)
@@ -250,30 +252,21 @@ class Hub:
             return answer_after(self._book, record, lambda: wrap(say()))
         return say()
 
-    def _note_report(self, record: Record, *, changed: bool) -> None:
-        """Tell those who want to know it that an agent said something."""
-        orders = record.orders
-        if changed or record.lacks or (orders is not None and orders.want_outputs):
-            self._reported(record)
-        if self._ordering is not None and (changed or orders is not None):
-            self._ordering.reported(record)
+    def _take_beside(self, record: Record, peer: Peer, message: AgentToServer, end: LinkEnd | None) -> Answer:
+        """Answer a message that says something beside reports: nothing else is in it, or in its answer."""
+        full = record.ear.hear(message) is Missing.FULL_STATE
+        record.contact(self._clock.now(), peer.address)
+        self._dirty[record.key] = record
+        if message.custom_message.capability == PROXY:
+            return self.relaying.woken(record)
+        return self.streams.hear(record, message, end.link if end is not None else None, full=full)
 
     async def _answer_later(self, record: Record, heard: Heard, say: Callable[[], bytes]) -> bytes:
         """Answer once results are durable, and a bundle that the agent was asked for was looked at."""
-        kept = [] if record.saved == record.edition else [answer_after(self._book, record, bytes)]
-        if heard.durable is not None:
-            # It may be shared with others; so it is not cancelled with this.
-            shared = asyncio.isfuture(heard.durable)
-            await asyncio.gather(asyncio.shield(heard.durable) if shared else heard.durable, *kept)
-            self._note_report(record, changed=False)
-        else:
-            await asyncio.gather(*kept)
-        if heard.bundle:
-            try:
-                await self._book.claim(record, heard.bundle)
-            except (TrustError, NotFoundError) as error:
-                return bad_request(record.key, str(error))
-            self.changed([record.group])
+        try:
+            await self.reports.durable(record, heard)
+        except (TrustError, NotFoundError) as error:
+            return bad_request(record.key, str(error))
         return say()
 
     def _answer(self, record: Record, peer: Peer, *, full: bool, hello: bool, held: bool) -> bytes:
@@ -325,8 +318,9 @@ class Hub:
     # News.
 
     def changed(self, groups: Iterable[str]) -> None:
-        """Take note that what these groups are to have has changed; agents on links are told."""
-        self._news.changed(groups)
+        """Take note that what these groups are to have has changed; agents on links are told, and proxies."""
+        self.relaying.changed(names := tuple(groups))
+        self._news.changed(names)
 
     def tell(self, uid: str) -> None:
         """Tell one agent what it should be told now, if a link is held."""
@@ -342,6 +336,10 @@ class Hub:
         self._news.ask(record)
         return True
 
+    def wake(self, record: Record) -> bool:
+        """Tell a Proxy Manager that there is something to relay; False if no link is held."""
+        return self._telling.wake(record)
+
     def tell_orders(self, uids: Iterable[str]) -> None:
         """Take note that something is ordered of these agents; those on links are told, in this order."""
         self._news.order(uids)
@@ -350,7 +348,7 @@ class Hub:
         """Tell links about changes, in slices, and new ones how far streams are, until cancelled."""
         async with asyncio.TaskGroup() as telling:
             telling.create_task(self._news.publish())
-            telling.create_task(self._invitations.run())
+            telling.create_task(self.invitations.run())
 
     async def flush(self, every: float) -> None:
         """Make last contacts durable each ``every`` seconds, until cancelled; then once more."""

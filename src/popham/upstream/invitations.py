@@ -43,6 +43,12 @@ class Invitations:
 
         return said
 
+    def again(self, record: Record) -> None:
+        """Tell an agent once more, if it holds a link: how far its streams are is another by now."""
+        if record.link is not None:
+            self._waiting[record.key] = record, record.link
+            self._woken.set()
+
     async def run(self) -> None:
         """Tell links, until cancelled."""
         while True:
@@ -59,9 +65,9 @@ class Invitations:
 
     async def _tell(self, record: Record, link: HeldLink) -> None:
         try:
-            standings = [await self._streams.standing(record, stream) for stream in Stream]
+            standings = await self._streams.standings(record, Stream)
         except PophamError as error:
             _log.warning("%s was not told how far its streams are, over this link: %s", record.name, error)
             return
-        if record.link is link:
+        if standings and record.link is link:
             link.send(encode_frame(render_standings(record, standings)))

@@ -57,23 +57,32 @@ class Otlp:
             PophamError: As :meth:`popham.upstream.intake.OtlpIntake.take`, and GrantError if the agent was not
                 accepted yet.
         """
-        if self._intake is None:
-            raise NotFoundError("route", "no OTLP is taken here")
-        stream, source, form = _STREAMS[request.path], self._source(identity), _form(request)
+        self._need()
+        stream, form = _STREAMS[request.path], _form(request)
         if form not in {PROTOBUF, JSON}:
             raise WireError(
                 "encoding", f"the body's content type is {PROTOBUF} or {JSON}", "Send one of them"
             )
-        refusal = self._shedder.refusal(Work.DATA) or self._intake.refusal(source.uid, stream)
+        rejected = await self.take(identity, stream, request.body, is_json=form == JSON)
+        body = _json_success(stream, rejected) if form == JSON else _success(rejected)
+        return Response(body=body, content_type=form)
+
+    async def take(self, identity: Identity, stream: Stream, body: bytes, *, is_json: bool) -> Rejected:
+        """Take the records of an export request of whoever this is; raises as :meth:`answer`."""
+        intake, source = self._need(), self._source(identity)
+        refusal = self._shedder.refusal(Work.DATA) or intake.refusal(source.uid, stream)
         if refusal is not None:
             raise Refused(refusal)
         try:
-            rejected = await self._intake.take(source, stream, request.body, is_json=form == JSON)
+            return await intake.take(source, stream, body, is_json=is_json)
         except LinkError as error:
             wait = RETRY if error.retry_after is None else error.retry_after
             raise Refused(Refusal(status=503, retry_after=wait, body=str(error))) from error
-        body = _json_success(stream, rejected) if form == JSON else _success(rejected)
-        return Response(body=body, content_type=form)
+
+    def _need(self) -> OtlpIntake:
+        if self._intake is None:
+            raise NotFoundError("route", "no OTLP is taken here")
+        return self._intake
 
     def _source(self, identity: Identity) -> Source:
         """Return who it is. Raises Refused or GrantError."""

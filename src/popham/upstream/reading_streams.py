@@ -140,6 +140,8 @@ class StreamReading:
                 continue
             refused = None
             if (after.epoch, after.next, after.ranges) == (before.epoch, before.next, before.ranges):
+                if after.retry_after:
+                    return True  # they are kept, and acknowledged later
                 _log.warning("%s gives the same %s again", record.name, stream)
                 return True
         return False
@@ -153,6 +155,7 @@ class StreamReading:
     async def _tell(self, record: Record, streams: Iterable[Stream], *, wait: bool) -> None:
         """Say over the link how far the streams are; with a time to wait, lest it asks at once for the same."""
         refusal = Refusal(status=503, retry_after=RETRY) if wait else None
-        standings = [held_back(await self._streams.standing(record, one), refusal) for one in streams]
-        if record.link is not None:
+        found = await self._streams.standings(record, streams)
+        standings = [held_back(one, refusal) for one in found]
+        if record.link is not None and standings:
             record.link.send(encode_frame(render_standings(record, standings)))

@@ -23,6 +23,7 @@ from popham.net.seam import HeldLink
 from popham.opamp.session import Ear
 from popham.trust.dsse import Envelope
 from popham.upstream.orders import Orders
+from popham.upstream.relayed import Relayed
 
 if TYPE_CHECKING:
     from popham.upstream.destinations import Destinations
@@ -178,8 +179,11 @@ class Record:
         envelope: Of the newest verified state record; empty if there is none.
         described: What it says of itself, as JSON; texts are smaller than dictionaries.
         remote: For stock agents.
-        last_contact: Unix seconds of the last message.
-        promise: Seconds from a contact to the next one.
+        contacted: Unix seconds of the last message that it brought itself, or of a later one that was written down; see
+            :attr:`last_contact`.
+        own_promise: Seconds from one contact with its upstream to the next; see :attr:`promise`.
+        via: uids of the Proxy Managers that it is behind, the one next to this upstream first; none if it comes here.
+        relay: What the first of them says of when it was heard of; None if it comes here, or nothing was said yet.
         link: The held link, if one is open now.
         settings_told: Digest of the connection settings last offered (stock agents).
         settings_heartbeat: Seconds of the heartbeat in them; 0 before the first, and where they have none.
@@ -193,6 +197,10 @@ class Record:
         dialer: Who opens connections by its assignment; None for what its group's settings say.
         orders: What is ordered of it; None for nothing.  Whoever adds to it takes ``settled`` away.
         candidate: The rollout whose candidate it uses by its assignment; empty for none.
+        want_state: Its state record is to be signed anew, with the newest nonce; until one came that has the nonce it was
+            handed last. Whoever sets it takes ``settled`` away.
+        state_nonce: The nonce that was handed to it when that was last asked, hexadecimal.
+        claimed: Version of a bundle of its that is being looked at by those above; it is not asked for that again.
         edition: Rises when something changes that must be durable.
         saved: Newest edition that is.
     """
@@ -211,8 +219,10 @@ class Record:
     envelope: bytes = b""
     described: str = "{}"
     remote: RemoteStatus = RemoteStatus()
-    last_contact: float | None = None
-    promise: float = STOCK_PROMISE
+    contacted: float | None = None
+    own_promise: float = STOCK_PROMISE
+    via: tuple[str, ...] = ()
+    relay: Relayed | None = None
     address: str = ""
     link: HeldLink | None = None
     settings_told: bytes = b""
@@ -226,9 +236,37 @@ class Record:
     dialer: Dialer | None = None
     orders: Orders | None = None
     candidate: str = ""
+    want_state: bool = False
+    state_nonce: str = ""
+    claimed: int = 0
     edition: int = 0
     saved: int = 0
     _state: StateRecord | None = None
+
+    @property
+    def last_contact(self) -> float | None:
+        """Return when it was heard of last, in unix seconds: here, or by the proxy that it is behind; None for never."""
+        if self.relay is None:
+            return self.contacted
+        return max(self.relay.last_contact, self.contacted or 0.0)
+
+    @last_contact.setter
+    def last_contact(self, at: float | None) -> None:
+        self.contacted = at
+
+    @property
+    def promise(self) -> float:
+        """Return the seconds from one contact to the next: its own, and those of the proxies in between."""
+        return self.own_promise if self.relay is None else self.own_promise + self.relay.roll.proxy.promise
+
+    @promise.setter
+    def promise(self, seconds: float) -> None:
+        self.own_promise = seconds
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether it holds a link, to this upstream or to the proxy that it is at."""
+        return self.link is not None or (self.relay is not None and self.relay.is_linked)
 
     @property
     def state(self) -> StateRecord | None:
@@ -259,7 +297,9 @@ class Record:
         slim = _slim(state, self.uid)
         # In this order: see ``state``.
         self.envelope = envelope
-        self._state, self.promise = slim, state.promise
+        self._state, self.own_promise = slim, state.promise
+        if state.nonce and state.nonce == self.state_nonce:
+            self.want_state = False
 
     @property
     def awaits_dial(self) -> bool:
@@ -291,33 +331,33 @@ class Record:
         """Note a contact; for stock agents, learn what to expect from the longest of ten intervals."""
         if self.kind is AgentKind.STOCK:
             self._learn(now)
-        self.last_contact = now
+        self.contacted = now
         self.address = address
 
     def settings_offered(self, told: bytes, heartbeat: float) -> None:
         """Note an offer of connection settings: nobody is missed who follows it without a word."""
         self.settings_told, self.settings_heartbeat = told, heartbeat
-        self.promise = max(self.promise, heartbeat)
+        self.own_promise = max(self.own_promise, heartbeat)
 
     def _learn(self, now: float) -> None:
         """Expect the heartbeat that was accepted, else the longest of the last ten intervals."""
         if self.intervals is None:
             # What was expected until now counts too, or a burst at the start would promise a second.
             # The silence before does not: perhaps it was this upstream that was down.
-            self.intervals = deque([self.promise], maxlen=_INTERVALS)
-        elif self.last_contact is not None:
-            self.intervals.append(now - self.last_contact)
+            self.intervals = deque([self.own_promise], maxlen=_INTERVALS)
+        elif self.contacted is not None:
+            self.intervals.append(now - self.contacted)
         longest = max(1.0, max(self.intervals))  # noqa: PLW3301  # unpacking costs as much as the rest
         if not self.settings_told:
-            self.promise = max(longest, self.settings_heartbeat)
+            self.own_promise = max(longest, self.settings_heartbeat)
             return
         answered = self.settings.digest == self.settings_told
         if answered and self.settings.status == APPLIED:
-            self.promise = self.settings_heartbeat or longest
+            self.own_promise = self.settings_heartbeat or longest
         elif answered and self.settings.status == FAILED:
-            self.promise = longest
+            self.own_promise = longest
         else:
-            self.promise = max(longest, self.settings_heartbeat)
+            self.own_promise = max(longest, self.settings_heartbeat)
 
 
 def _slim(state: StateRecord, uid: str) -> StateRecord:

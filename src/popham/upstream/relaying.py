@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,15 +22,21 @@ class Scope:
         groups: Groups that were given to it.
         agents: uids of agents that were, whatever their group is.
         custody: Stream → ``hop`` or ``end to end``.
+        names: DNS names and addresses by which agents dial it.
     """
 
     groups: frozenset[str] = frozenset()
     agents: frozenset[str] = frozenset()
     custody: dict[str, str] = field(default_factory=dict, hash=False)
+    names: tuple[str, ...] = ()
 
     def has(self, record: Record) -> bool:
         """Return whether an agent was given to it."""
         return record.group in self.groups or record.uid in self.agents
+
+
+Answer = Callable[[bytes | Exception], None]
+"""Told the answer to a call, or why there is none: a PophamError, or Refused. Must not wait."""
 
 
 class Desk(Protocol):
@@ -43,16 +49,19 @@ class Desk(Protocol):
         """Return whom a proxy may speak for; None if it is no proxy, or not any more."""
         ...
 
-    def told(self, proxy: Record, key: bytes) -> wire.AgentTold:
-        """Return what a proxy is to know of an agent; ``gone`` if that is nothing."""
+    def told(self, proxy: Record, key: bytes) -> wire.AgentTold | None:
+        """Return what a proxy is to know of an agent; ``gone`` if that is nothing. Changes nothing.
+
+        None while nobody here knows: what the proxy was told before holds, and this is told once it is known.
+        """
         ...
 
-    def group_told(self, proxy: Record, name: str) -> wire.GroupTold:
-        """Return what the agents of a group are to have; ``gone`` if the proxy was not given it."""
+    def group_told(self, proxy: Record, name: str) -> wire.GroupTold | None:
+        """Return what the agents of a group are to have; ``gone`` if the proxy was not given it; None as of :meth:`told`."""
         ...
 
-    def places(self, proxy: Record) -> Iterable[wire.PlaceTold]:
-        """Return where this proxy is to visit agents: all of it."""
+    def places(self, proxy: Record) -> Iterable[wire.PlaceTold] | None:
+        """Return where this proxy is to visit agents: all of it; None as of :meth:`told`."""
         ...
 
     def body(self, proxy: Record, sha256: str) -> bytes | None:
@@ -82,8 +91,18 @@ class Desk(Protocol):
         """Take note that agents are not at a proxy any more."""
         ...
 
-    def present(self, proxy: Record, presence: bytes) -> None:
-        """Take note of when the agents of a proxy were heard of: kept as it is, and read when somebody asks."""
+    def arrived(self, proxy: Record, key: bytes, heard: Sequence[str]) -> None:
+        """Take note that a proxy was told of results of an agent that are durable here; they need not be told again."""
+        ...
+
+    def present(self, proxy: Record, boot: int, presence: bytes) -> None:
+        """Take note of when the agents of a proxy were heard of: kept as it is, and read when somebody asks.
+
+        Args:
+            proxy: The proxy.
+            boot: Of its process, in which agents have their places; called before anything else of a message.
+            presence: One byte for each place; empty if it says nothing of that now.
+        """
         ...
 
     def stood(self, proxy: Record, status: bytes) -> None:
@@ -96,4 +115,8 @@ class Desk(Protocol):
 
     async def call(self, proxy: Record, call: wire.RelayCall) -> bytes:
         """Answer a call. Raises PophamError, or Refused, which the proxy hands on."""
+        ...
+
+    def hand_on(self, proxy: Record, call: wire.RelayCall, done: Answer) -> bool:
+        """Ask what stands above, and have ``done`` told of the answer later; False if :meth:`call` answers this one."""
         ...

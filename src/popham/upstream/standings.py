@@ -26,6 +26,8 @@ def to_wire(standing: Standing) -> wire.Standing:
         credit=standing.credit,
         retry_after_seconds=standing.retry_after,
         refused=standing.refused,
+        lent=standing.above is not None,
+        above=standing.above or 0,
     )
 
 

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -91,6 +91,17 @@ class Streams:
         refusal = self.refusal(record, stream)
         return held_back(await self._need().standing(record, stream, epoch), refusal)
 
+    async def standings(self, record: Record, streams: Iterable[Stream]) -> list[Standing]:
+        """Return how far the intake is with streams; what is not known now is left out, and told once it is."""
+        found = []
+        for stream in streams:
+            try:
+                found.append(await self.standing(record, stream))
+            except LinkError as error:
+                _log.info("%s is not told yet how far its %s are: %s", record.name, stream, error)
+                break
+        return found
+
     def refusal(self, record: Record, stream: Stream) -> Refusal | None:
         """Return why nothing of a stream is taken now; None if it is welcome."""
         return self._shedder.refusal(Work.DATA) or self._need().refusal(record, stream)
@@ -146,7 +157,10 @@ class Streams:
             raise Refused(Refusal(status=503, retry_after=RETRY, body="This agent has to report first."))
         _require_accepted(record)
         if request.method == "GET":
-            found = await self.standing(record, stream, _count(request.query, "epoch") or 0)
+            try:
+                found = await self.standing(record, stream, _count(request.query, "epoch") or 0)
+            except LinkError as error:
+                raise Refused(_refuse(error)) from error
             return Response(body=encode(found), content_type=PROTOBUF)
         refusal = self.refusal(record, stream)
         if refusal is not None:
@@ -183,6 +197,10 @@ class Streams:
             return render_standings(record, (), full=full)
         except StateError:
             raise
+        except LinkError as error:
+            # How far it is, is not known now: frames come by a request then, which is told when to come again.
+            _log.info("%s is not told over its link how far its streams are: %s", record.name, error)
+            return render_standings(record, (), full=full)
         except PophamError as error:
             return bad_request(record.key, str(error))
 

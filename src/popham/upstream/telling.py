@@ -11,7 +11,9 @@ from collections.abc import Callable
 from popham.model.fleet import AgentKind
 from popham.model.registry import IdentityKind
 from popham.net.seam import HeldLink, Peer, Refused
-from popham.opamp.codec import encode_frame
+from popham.opamp.codec import custom, encode_frame
+from popham.opamp.schema.opamp.v1.opamp_pb2 import ServerToAgent
+from popham.opamp.schema.popham.v1.popham_pb2 import Wake
 from popham.upstream.book import Book, Identity
 from popham.upstream.callers import UNKNOWN
 from popham.upstream.counts import Counts
@@ -28,6 +30,9 @@ from popham.upstream.record import Record, Wanted
 TAILS = 4096
 """Tails that are remembered; a fleet of many groups has a few for each."""
 _ASK = Plan(check_in=True)
+_WAKE = ServerToAgent(custom_message=custom(Wake())).SerializeToString()
+_Alike = tuple[Wanted | None, float, bytes]
+"""What a tail was made from, beside its plan: what the group is to have, the retry window, and the nonce."""
 
 
 class Telling:
@@ -42,6 +47,7 @@ class Telling:
         retry_window: Callable[[], float],
         ordering: Ordering | None = None,
         telemetry: bool = False,
+        nonce: Callable[[], bytes] = bytes,
     ) -> None:
         """Keep what is needed.
 
@@ -52,6 +58,7 @@ class Telling:
             retry_window: Seconds from which agents draw their first retry.
             ordering: Told which documents of operations are on their way; None if nothing is ordered.
             telemetry: Whether OTLP is taken here, so that stock agents are told where their own goes.
+            nonce: Returns the newest nonce of a Proxy Manager, which agents are handed; empty at a Manager.
         """
         self._book = book
         self._counts = counts
@@ -59,7 +66,8 @@ class Telling:
         self._retry_window = retry_window
         self._ordering = ordering
         self._telemetry = telemetry
-        self._tails: dict[tuple[str, bool, Plan, str], tuple[Wanted | None, float, bytes]] = {}
+        self._nonce = nonce
+        self._tails: dict[tuple[str, bool, Plan, str], tuple[_Alike, bytes]] = {}
 
     def tell(self, record: Record) -> None:
         """Tell one agent what it should be told now, if a link is held and there is anything; see also :meth:`order`."""
@@ -83,6 +91,13 @@ class Telling:
         """
         if record.link is not None and is_ordered(record, visited=bool(record.link.peer.uid)):
             self._say(ORDERS, record)
+
+    def wake(self, record: Record) -> bool:
+        """Tell a Proxy Manager that there is something to relay; False if no link is held."""
+        link = record.link
+        if link is None or not self._may_hear(link):
+            return False
+        return link.send(encode_frame(head(record) + _WAKE))
 
     def _say(self, what: Plan, record: Record) -> None:
         link = record.link
@@ -116,10 +131,12 @@ class Telling:
         if what.settings and wanted is not None:
             heartbeat = wanted.communication.heartbeat if to.opamp else 0.0
             record.settings_offered(settings_digest(wanted, to), heartbeat)
-        own, window = record.kind is AgentKind.OWN, self._retry_window()
+        own, window, nonce = record.kind is AgentKind.OWN, self._retry_window(), self._nonce()
+        if what.ask_state:
+            record.state_nonce = nonce.hex()
         if said is not None:
             return head(record) + render_tail(
-                what, record, wanted, held=held and own, retry_window=window, to=to, said=said
+                what, record, wanted, held=held and own, retry_window=window, to=to, said=said, nonce=nonce
             )
         if what.settings and to.has_telemetry:
             bearer = peer.bearer if to.token else ""
@@ -148,17 +165,20 @@ class Telling:
         self, what: Plan, record: Record, wanted: Wanted | None, to: Destinations, *, held: bool
     ) -> bytes:
         """Return what stands behind the head; over held links encoded once for all who are told the same."""
-        own, window = record.kind is AgentKind.OWN, self._retry_window()
+        own, alike = record.kind is AgentKind.OWN, (wanted, self._retry_window(), self._nonce())
         key = (record.group, own, what, to.opamp)
         shared = held and not what.assignment
         found = self._tails.get(key) if shared else None
-        if found is not None and found[0] is wanted and found[1] == window:
-            return found[2]
-        made = render_tail(what, record, wanted, held=held and own, retry_window=window, to=to)
+        # A group is the same object as long as nothing of it changed; comparing its parts would cost more.
+        if found is not None and found[0][0] is wanted and found[0][1:] == alike[1:]:
+            return found[1]
+        made = render_tail(
+            what, record, wanted, held=held and own, retry_window=alike[1], to=to, nonce=alike[2]
+        )
         if shared:
             if len(self._tails) >= TAILS:
                 self._tails.clear()
-            self._tails[key] = (wanted, window, made)
+            self._tails[key] = (alike, made)
         return made
 
     def destinations(self, record: Record, wanted: Wanted | None, peer: Peer, *, held: bool) -> Destinations:

@@ -37,6 +37,7 @@ from popham.upstream.due import Due
 from popham.upstream.moving import STEADY, let_go
 from popham.upstream.outputs import Outputs
 from popham.upstream.record import Record
+from popham.upstream.relay_door import RelayDoor
 from popham.upstream.rota import Rota
 from popham.upstream.sighting import Seen, Sight
 from popham.upstream.streams import Streams
@@ -72,6 +73,7 @@ class Visitor:
         lacks: Callable[[Record], Mapping[str, bytes]] = lambda _record: {},
         outputs: Outputs | None = None,
         streams: Streams | None = None,
+        relaying: RelayDoor | None = None,
         brought: Callable[[str], None] = lambda _uid: None,
         unreached: Callable[[str, PophamError], None] = lambda _uid, _error: None,
         lanes: tuple[int, int] = (LANE, SLOW_LANE),
@@ -91,21 +93,19 @@ class Visitor:
             lacks: Returns digest → body of what an agent lacks, and may have.
             outputs: What operations of agents put out; None if nothing is ordered here.
             streams: Takes streams; None if none are taken here.
+            relaying: Has what exchanges with Proxy Managers; None where nothing is relayed.
             brought: Told the uid of an agent on a held link, once what it lacked was brought beside it.
             unreached: Told the uid of an agent that could not be visited, and why.
             lanes: Visits at once; and of agents whose last visit failed.
         """
         self._service = service
-        self._book = book
-        self._targets = targets
-        self._dial = dial
-        self._calling = Calling(service, book, signer, documents, clock, lacks, outputs, streams)
+        self._book, self._targets, self._dial = book, targets, dial
+        self._calling = Calling(service, book, signer, documents, clock, lacks, outputs, streams, relaying)
         self._bringing = Beside(self._calling.bring, brought, self._own, VISIT_TIME)
         self._reading = Beside(self._calling.read, lambda _uid: None, self._own, VISIT_TIME)
-        self._rota = Rota(*lanes)
-        self._unreached = unreached
-        self._clock = clock
-        self._due = Due(clock, draw)
+        self._relaying = Beside(self._calling.relay, lambda _uid: None, self._own, VISIT_TIME)
+        self._rota, self._unreached = Rota(*lanes), unreached
+        self._clock, self._due = clock, Due(clock, draw)
         self._limits = limits or Limits()
         self._seen: dict[str, Seen] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,6 +130,10 @@ class Visitor:
     def ready(self, key: str) -> None:
         """Read from an agent, to which a link is held, what it says that waits of its streams: beside the link."""
         self._reading.begin(self._seen.get(key))
+
+    def relay(self, key: str) -> bool:
+        """Exchange with a Proxy Manager, to which a link is held, what there is to relay: beside it; False if none is."""
+        return self._relaying.begin(self._seen.get(key))
 
     def waited_for(self, key: str) -> None:
         """Have an agent visited soon that says that it waits for that, or missed it."""
@@ -166,7 +170,9 @@ class Visitor:
             while True:
                 if self._stale or self._changed:
                     await self._refresh()
-                for key, slow in self._rota.enter(self._clock.monotonic(), self._is_slow):
+                for key, slow in self._rota.enter(
+                    self._clock.monotonic(), lambda key: self._seen[key].is_slow
+                ):
                     self._start(key, self._seen[key], slow=slow)
                     await asyncio.sleep(0)  # a turn each: each signs its request, which takes its time
                 wait = self._rota.next - self._clock.monotonic()
@@ -180,9 +186,6 @@ class Visitor:
             for seen in self._seen.values():
                 await seen.dials.aclose()
             await asyncio.gather(*self._closing, return_exceptions=True)
-
-    def _is_slow(self, key: str) -> bool:
-        return self._seen[key].is_slow
 
     async def _refresh(self) -> None:
         """Look at those that changed, in slices: of a large fleet they may be all."""
@@ -341,6 +344,8 @@ class Visitor:
         seen.link = link
         leave()
         seen.note_well(self._clock.now())
+        if self._calling.relays_with(seen):
+            self._relaying.begin(seen)
         began = self._clock.monotonic()
         try:
             await link.run(self._service)

@@ -34,6 +34,7 @@ from popham.net.signing import (
     Operation,
     PrivateKey,
     PublicKey,
+    show_visitor,
     sign_request,
     usable_nonce,
 )
@@ -72,10 +73,16 @@ class Dials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """The key by which an upstream signs its requests, and its id."""
+    """The key by which an upstream signs its requests, and its id.
+
+    Attributes:
+        statement: Returns the newest visitor statement, in its envelope, which is shown beside each request; empty for
+            the director's own key, which needs none.
+    """
 
     key: PrivateKey
     keyid: str
+    statement: Callable[[], bytes] = bytes
 
 
 @dataclass(slots=True)
@@ -220,6 +227,15 @@ class Visit:
         reply, answered = await self._ask(Operation.STREAM, standing, query=f"stream={stream}&limit={limit}")
         return reply.body if reply.status == _OK else None, answered.created
 
+    async def relay(self, body: bytes) -> bytes:
+        """Say a message to a Proxy Manager, and return its answer.
+
+        Raises:
+            VisitError: It could not be reached, or not believed; ``visit.operation``: it is none.
+        """
+        reply, _ = await self._ask(Operation.RELAY, body)
+        return reply.body
+
     async def birth(self, documents: bytes, key_of: Callable[[str], bytes]) -> bytes:
         """Show whoever waits there the trust documents, and return its request for a certificate.
 
@@ -259,7 +275,9 @@ class Visit:
             VisitError: As elsewhere; ``visit.signature``: it shows none, or that of another key.
         """
         async with self._nonce.turn:
-            asked, reply = await self._repeat(Operation.BIRTH, documents, query="", audience=self.uid)
+            asked, reply = await self._repeat(
+                Operation.BIRTH, documents, query="", audience=self.uid or ANYBODY
+            )
             certificate, key = read_certificate(reply)
             self._nonce.text = open_reply(asked, reply, key).nonce
         return certificate
@@ -313,7 +331,7 @@ class Visit:
         raise restless()
 
     def _sign(self, method: str, operation: Operation, body: bytes, query: str, audience: str) -> Asked:
-        return sign_request(
+        asked = sign_request(
             self._signer.key,
             self._signer.keyid,
             method=method,
@@ -324,6 +342,7 @@ class Visit:
             nonce=self._nonce.text,
             now=self._clock.now(),
         )
+        return show_visitor(asked, self._signer.statement())
 
     @property
     def _signs_now(self) -> bool:

@@ -11,6 +11,7 @@ from popham.agent.end import AgentEnd
 from popham.agent.status import describe_state
 from popham.agent.visited import AgentWorld
 from popham.link.driver import Driver
+from popham.model.generation import GENERATION
 from popham.model.operation import Kind, OperationState
 from popham.opamp.codec import custom, parse_agent, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import ServerToAgent
@@ -192,7 +193,7 @@ def test_f_o4_the_state_record_says_the_generation_and_that_collection_is_paused
         await machine.driver._round()
         key = machine.orders.state.identity_key()
         record = open_state(machine.upstream.reports[-1].state, public_der=key.public.der, uid=UID)
-        assert (record.generation, record.paused_at) == (4, machine.ordered.clock.now())
+        assert (record.generation, record.paused_at) == (GENERATION, machine.ordered.clock.now())
         found = describe_state(machine.orders.state)
         assert found["collection_paused"] == record.paused_at
         assert [(one["operation"], one["state"]) for one in found["operations"]] == [("op1", "succeeded")]

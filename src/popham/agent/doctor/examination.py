@@ -20,7 +20,7 @@ from popham.agent.local import ask
 from popham.agent.service import is_enabled
 from popham.agent.settings import AgentSettings
 from popham.agent.state import AgentState
-from popham.agent.stopped import KIND, Orders
+from popham.agent.stopped import Orders
 from popham.errors import LinkError, PophamError, StateError, TrustError
 from popham.model.communication import Dialer
 from popham.posix import lock_holder
@@ -59,7 +59,7 @@ def _check_kept(
     settings: AgentSettings, probes: Probes, found: list[Finding]
 ) -> tuple[AgentState, Orders | None]:
     """Add to ``found`` how that stands which is kept here, and return it. Raises StateError, OSError, ValueError."""
-    state, now = AgentState(StateView.look(Path(settings.state), KIND)), probes.clock.now()
+    state, now = AgentState(StateView.look(Path(settings.state), settings.kind)), probes.clock.now()
     found += check_enrollment(state)
     found += check_certificate(state, now)
     trust, orders = check_trust(state, now)

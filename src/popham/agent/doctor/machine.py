@@ -11,7 +11,6 @@ from typing import Final
 from popham.agent.doctor.finding import Finding, fail, failed, ok, skip, warn
 from popham.agent.doctor.probes import Probes
 from popham.agent.settings import AgentSettings
-from popham.agent.stopped import KIND
 from popham.errors import StateError
 from popham.statedir import StateView
 
@@ -48,7 +47,7 @@ async def check_state(settings: AgentSettings, probes: Probes) -> list[Finding]:
     """Return how the state directory stands."""
     name, folder = "state directory", Path(settings.state)
     try:
-        await probes.ask("state", lambda: StateView.look(folder, KIND).names("blobs"))
+        await probes.ask("state", lambda: StateView.look(folder, settings.kind).names("blobs"))
         held = await probes.ask("mode", folder.stat)
     except StateError as error:
         return [failed(name, error, f"Look at {folder}")]

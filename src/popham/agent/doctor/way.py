@@ -38,6 +38,8 @@ NOBODYS = f"/v1/content/sha256/{'0' * 64}"
 _LIMIT = 512 * 1024
 _SOON = 7 * 86400.0
 """Seconds before its end at which somebody should look after a certificate."""
+_RENEWED = 86400.0
+"""Likewise of a Proxy Manager's, which is an agent's: it lives for days only, and is renewed by itself."""
 _LOG = "See the Manager's log, and that it is the right one"
 _AFTER_PORT = ("tls", "pin", "livez", "identity")
 _CLOSED = "Check that a firewall lets this port through, and that the Manager runs and listens on it"
@@ -180,7 +182,9 @@ class Way:
         text = (
             f"{version}; its certificate is for {self._host}, of this fleet's CA, until {show_moment(until)}"
         )
-        if until - self._probes.clock.now() < _SOON:
+        # A Proxy Manager's names its machine as an agent's does.
+        renewed = any(name[0] == "URI" for name in certificate.get("subjectAltName", ()))
+        if until - self._probes.clock.now() < (_RENEWED if renewed else _SOON):
             return warn("tls", text, "Tell the Manager's administrator that it ends soon", server=url)
         return ok("tls", text, server=url)
 

@@ -68,6 +68,11 @@ class Course:
         """How far it is, to be compared: the epoch, and the next offset."""
         return self.epoch, self.first
 
+    @property
+    def progress(self) -> tuple[int, int, tuple[Range, ...]]:
+        """How far upstream is, to be compared: also beyond what comes to it by another way."""
+        return self.epoch, self.first, tuple(self.ranges)
+
     def note(self, standing: Standing, now: float) -> None:
         """Take note of what upstream said."""
         self.ranges = standing.ranges

@@ -203,7 +203,7 @@ class Lane:
         now = self._terms.clock.now()
         path = f"{STREAMS}{course.stream}?now={now:.3f}&waiting={batch.waiting}"
         self.bandwidth.sent(len(batch.data), _now())
-        before, conflict = course.mark, None
+        before, conflict = course.progress, None
         try:
             answer = await self._terms.way.request(lambda to: to.upload(path, batch.data, limit=_STANDING))
         except LinkError as error:
@@ -211,7 +211,7 @@ class Lane:
                 raise
             conflict, answer = error, await self._ask(course.stream)
         await self.take(decode(answer, course.stream))
-        if course.mark == before and course.until <= _now():
+        if course.progress == before and course.until <= _now():
             problem = f"upstream took nothing of the stream {course.stream}"
             raise conflict or LinkError("unexpected", problem)
         self._worked(course)
@@ -234,18 +234,18 @@ class Lane:
         now = self._terms.clock.now()
         append = wire.Append(stream=course.stream, frames=batch.data, now=now, waiting=batch.waiting)
         self.bandwidth.sent(len(batch.data), _now())
-        before = course.mark
+        before = course.progress
         await self._terms.way.say(custom(append))
         try:
             async with asyncio.timeout(ANSWER_TIME):
-                while course.mark == before and course.until <= _now() and self._terms.way.link:
+                while course.progress == before and course.until <= _now() and self._terms.way.link:
                     self._woken.clear()
                     await self._woken.wait()
         except TimeoutError as error:
             self._terms.way.linked = False  # until upstream says something of streams over it
             problem = f"upstream did not answer for the stream {course.stream} within {ANSWER_TIME:g} s"
             raise LinkError("timeout", problem) from error
-        if course.mark != before:
+        if course.progress != before:
             self._worked(course)
             return
         course.shunned = True

@@ -50,7 +50,7 @@ class Directive(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., retry_window_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., want_bundle: _Optional[bool] = ..., check_in: _Optional[bool] = ..., text: _Optional[str] = ..., stretch_seconds: _Optional[float] = ..., operations: _Optional[_Iterable[bytes]] = ..., heard: _Optional[_Iterable[str]] = ..., want_outputs: _Optional[_Iterable[str]] = ..., nonce: _Optional[bytes] = ..., want_state: _Optional[bool] = ...) -> None: ...
 
 class Enroll(_message.Message):
-    __slots__ = ("generation", "token_id", "signature", "name", "labels")
+    __slots__ = ("generation", "token_id", "signature", "name", "labels", "proxy")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -63,12 +63,14 @@ class Enroll(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    PROXY_FIELD_NUMBER: _ClassVar[int]
     generation: int
     token_id: str
     signature: bytes
     name: str
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, generation: _Optional[int] = ..., token_id: _Optional[str] = ..., signature: _Optional[bytes] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    proxy: bool
+    def __init__(self, generation: _Optional[int] = ..., token_id: _Optional[str] = ..., signature: _Optional[bytes] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., proxy: _Optional[bool] = ...) -> None: ...
 
 class Renew(_message.Message):
     __slots__ = ("generation", "certificate", "signature")
@@ -105,7 +107,7 @@ class Admission(_message.Message):
     def __init__(self, state: _Optional[_Union[Admission.State, str]] = ..., retry_after_seconds: _Optional[float] = ..., assignment: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Standing(_message.Message):
-    __slots__ = ("stream", "epoch", "newest", "next", "last", "ranges", "boots", "credit", "retry_after_seconds", "refused")
+    __slots__ = ("stream", "epoch", "newest", "next", "last", "ranges", "boots", "credit", "retry_after_seconds", "refused", "lent", "above")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +118,8 @@ class Standing(_message.Message):
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    LENT_FIELD_NUMBER: _ClassVar[int]
+    ABOVE_FIELD_NUMBER: _ClassVar[int]
     stream: str
     epoch: int
     newest: int
@@ -126,7 +130,9 @@ class Standing(_message.Message):
     credit: int
     retry_after_seconds: float
     refused: bool
-    def __init__(self, stream: _Optional[str] = ..., epoch: _Optional[int] = ..., newest: _Optional[int] = ..., next: _Optional[int] = ..., last: _Optional[bytes] = ..., ranges: _Optional[_Iterable[_Union[StreamRange, _Mapping]]] = ..., boots: _Optional[_Iterable[_Union[StreamBoot, _Mapping]]] = ..., credit: _Optional[int] = ..., retry_after_seconds: _Optional[float] = ..., refused: _Optional[bool] = ...) -> None: ...
+    lent: bool
+    above: int
+    def __init__(self, stream: _Optional[str] = ..., epoch: _Optional[int] = ..., newest: _Optional[int] = ..., next: _Optional[int] = ..., last: _Optional[bytes] = ..., ranges: _Optional[_Iterable[_Union[StreamRange, _Mapping]]] = ..., boots: _Optional[_Iterable[_Union[StreamBoot, _Mapping]]] = ..., credit: _Optional[int] = ..., retry_after_seconds: _Optional[float] = ..., refused: _Optional[bool] = ..., lent: _Optional[bool] = ..., above: _Optional[int] = ...) -> None: ...
 
 class StreamRange(_message.Message):
     __slots__ = ("first", "end", "last")
@@ -211,7 +217,7 @@ class RelayUp(_message.Message):
     def __init__(self, head: _Optional[_Union[RelayHead, _Mapping]] = ..., agents: _Optional[_Iterable[_Union[AgentSaid, _Mapping]]] = ..., presence: _Optional[bytes] = ..., streams: _Optional[_Iterable[_Union[Carried, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[RelayCall, _Mapping]]] = ..., lacks: _Optional[_Iterable[_Union[Lack, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Known, _Mapping]]] = ..., agents_known: _Optional[_Iterable[_Union[Known, _Mapping]]] = ..., status: _Optional[bytes] = ..., left: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class RelayDown(_message.Message):
-    __slots__ = ("head", "agents", "groups", "standings", "replies", "bodies", "places", "nonce", "visitor", "orders")
+    __slots__ = ("head", "agents", "groups", "standings", "replies", "bodies", "places", "nonce", "visitor", "orders", "all_places")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     AGENTS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
@@ -222,6 +228,7 @@ class RelayDown(_message.Message):
     NONCE_FIELD_NUMBER: _ClassVar[int]
     VISITOR_FIELD_NUMBER: _ClassVar[int]
     ORDERS_FIELD_NUMBER: _ClassVar[int]
+    ALL_PLACES_FIELD_NUMBER: _ClassVar[int]
     head: RelayHead
     agents: _containers.RepeatedCompositeFieldContainer[AgentTold]
     groups: _containers.RepeatedCompositeFieldContainer[GroupTold]
@@ -232,15 +239,18 @@ class RelayDown(_message.Message):
     nonce: bytes
     visitor: bytes
     orders: bytes
-    def __init__(self, head: _Optional[_Union[RelayHead, _Mapping]] = ..., agents: _Optional[_Iterable[_Union[AgentTold, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[GroupTold, _Mapping]]] = ..., standings: _Optional[_Iterable[_Union[Stood, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[RelayReply, _Mapping]]] = ..., bodies: _Optional[_Iterable[_Union[Body, _Mapping]]] = ..., places: _Optional[_Iterable[_Union[PlaceTold, _Mapping]]] = ..., nonce: _Optional[bytes] = ..., visitor: _Optional[bytes] = ..., orders: _Optional[bytes] = ...) -> None: ...
+    all_places: bool
+    def __init__(self, head: _Optional[_Union[RelayHead, _Mapping]] = ..., agents: _Optional[_Iterable[_Union[AgentTold, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[GroupTold, _Mapping]]] = ..., standings: _Optional[_Iterable[_Union[Stood, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[RelayReply, _Mapping]]] = ..., bodies: _Optional[_Iterable[_Union[Body, _Mapping]]] = ..., places: _Optional[_Iterable[_Union[PlaceTold, _Mapping]]] = ..., nonce: _Optional[bytes] = ..., visitor: _Optional[bytes] = ..., orders: _Optional[bytes] = ..., all_places: _Optional[bool] = ...) -> None: ...
 
 class Known(_message.Message):
-    __slots__ = ("key", "digest")
+    __slots__ = ("key", "digest", "stands")
     KEY_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STANDS_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     digest: bytes
-    def __init__(self, key: _Optional[bytes] = ..., digest: _Optional[bytes] = ...) -> None: ...
+    stands: bool
+    def __init__(self, key: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., stands: _Optional[bool] = ...) -> None: ...
 
 class AgentSaid(_message.Message):
     __slots__ = ("key", "index", "via", "message", "address", "age", "promise", "held", "token", "offered", "unvisited")
@@ -269,7 +279,7 @@ class AgentSaid(_message.Message):
     def __init__(self, key: _Optional[bytes] = ..., index: _Optional[int] = ..., via: _Optional[_Iterable[bytes]] = ..., message: _Optional[bytes] = ..., address: _Optional[str] = ..., age: _Optional[float] = ..., promise: _Optional[float] = ..., held: _Optional[bool] = ..., token: _Optional[str] = ..., offered: _Optional[_Iterable[str]] = ..., unvisited: _Optional[str] = ...) -> None: ...
 
 class AgentTold(_message.Message):
-    __slots__ = ("key", "gone", "name", "group", "kind", "admission", "public_key", "former_key", "assignment", "assignment_seq", "certificate_until", "dialer", "candidate", "orders", "heard", "want_outputs", "restart", "check_ins", "revision", "want_state", "want_bundle", "token_until")
+    __slots__ = ("key", "gone", "name", "group", "kind", "admission", "public_key", "former_key", "assignment", "assignment_seq", "certificate_until", "dialer", "candidate", "orders", "heard", "want_outputs", "restart", "check_ins", "revision", "want_state", "want_bundle", "token_until", "proxy", "say")
     KEY_FIELD_NUMBER: _ClassVar[int]
     GONE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -292,6 +302,8 @@ class AgentTold(_message.Message):
     WANT_STATE_FIELD_NUMBER: _ClassVar[int]
     WANT_BUNDLE_FIELD_NUMBER: _ClassVar[int]
     TOKEN_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    PROXY_FIELD_NUMBER: _ClassVar[int]
+    SAY_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     gone: bool
     name: str
@@ -314,7 +326,21 @@ class AgentTold(_message.Message):
     want_state: bool
     want_bundle: bool
     token_until: float
-    def __init__(self, key: _Optional[bytes] = ..., gone: _Optional[bool] = ..., name: _Optional[str] = ..., group: _Optional[str] = ..., kind: _Optional[str] = ..., admission: _Optional[str] = ..., public_key: _Optional[bytes] = ..., former_key: _Optional[bytes] = ..., assignment: _Optional[bytes] = ..., assignment_seq: _Optional[int] = ..., certificate_until: _Optional[float] = ..., dialer: _Optional[str] = ..., candidate: _Optional[str] = ..., orders: _Optional[_Iterable[_Union[OrderTold, _Mapping]]] = ..., heard: _Optional[_Iterable[str]] = ..., want_outputs: _Optional[_Iterable[str]] = ..., restart: _Optional[str] = ..., check_ins: _Optional[int] = ..., revision: _Optional[int] = ..., want_state: _Optional[bool] = ..., want_bundle: _Optional[bool] = ..., token_until: _Optional[float] = ...) -> None: ...
+    proxy: ScopeTold
+    say: bool
+    def __init__(self, key: _Optional[bytes] = ..., gone: _Optional[bool] = ..., name: _Optional[str] = ..., group: _Optional[str] = ..., kind: _Optional[str] = ..., admission: _Optional[str] = ..., public_key: _Optional[bytes] = ..., former_key: _Optional[bytes] = ..., assignment: _Optional[bytes] = ..., assignment_seq: _Optional[int] = ..., certificate_until: _Optional[float] = ..., dialer: _Optional[str] = ..., candidate: _Optional[str] = ..., orders: _Optional[_Iterable[_Union[OrderTold, _Mapping]]] = ..., heard: _Optional[_Iterable[str]] = ..., want_outputs: _Optional[_Iterable[str]] = ..., restart: _Optional[str] = ..., check_ins: _Optional[int] = ..., revision: _Optional[int] = ..., want_state: _Optional[bool] = ..., want_bundle: _Optional[bool] = ..., token_until: _Optional[float] = ..., proxy: _Optional[_Union[ScopeTold, _Mapping]] = ..., say: _Optional[bool] = ...) -> None: ...
+
+class ScopeTold(_message.Message):
+    __slots__ = ("groups", "agents", "orders", "visitor")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    AGENTS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    VISITOR_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    agents: _containers.RepeatedScalarFieldContainer[bytes]
+    orders: bytes
+    visitor: bytes
+    def __init__(self, groups: _Optional[_Iterable[str]] = ..., agents: _Optional[_Iterable[bytes]] = ..., orders: _Optional[bytes] = ..., visitor: _Optional[bytes] = ...) -> None: ...
 
 class OrderTold(_message.Message):
     __slots__ = ("nonce", "envelope")
@@ -361,7 +387,7 @@ class ObjectTold(_message.Message):
     def __init__(self, key: _Optional[str] = ..., content_type: _Optional[str] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class PlaceTold(_message.Message):
-    __slots__ = ("name", "gone", "key", "url", "tls", "http_proxy", "password", "ca")
+    __slots__ = ("name", "gone", "key", "url", "tls", "http_proxy", "password", "ca", "proxy")
     NAME_FIELD_NUMBER: _ClassVar[int]
     GONE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
@@ -370,6 +396,7 @@ class PlaceTold(_message.Message):
     HTTP_PROXY_FIELD_NUMBER: _ClassVar[int]
     PASSWORD_FIELD_NUMBER: _ClassVar[int]
     CA_FIELD_NUMBER: _ClassVar[int]
+    PROXY_FIELD_NUMBER: _ClassVar[int]
     name: str
     gone: bool
     key: bytes
@@ -378,7 +405,8 @@ class PlaceTold(_message.Message):
     http_proxy: str
     password: str
     ca: str
-    def __init__(self, name: _Optional[str] = ..., gone: _Optional[bool] = ..., key: _Optional[bytes] = ..., url: _Optional[str] = ..., tls: _Optional[str] = ..., http_proxy: _Optional[str] = ..., password: _Optional[str] = ..., ca: _Optional[str] = ...) -> None: ...
+    proxy: bytes
+    def __init__(self, name: _Optional[str] = ..., gone: _Optional[bool] = ..., key: _Optional[bytes] = ..., url: _Optional[str] = ..., tls: _Optional[str] = ..., http_proxy: _Optional[str] = ..., password: _Optional[str] = ..., ca: _Optional[str] = ..., proxy: _Optional[bytes] = ...) -> None: ...
 
 class Lack(_message.Message):
     __slots__ = ("sha256", "offset")
