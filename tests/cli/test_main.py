@@ -13,6 +13,7 @@ from popham import __version__
 from popham.cli.agent import ENTRIES as AGENT_ENTRIES
 from popham.cli.exits import exit_code
 from popham.cli.main import ENTRIES, cli
+from popham.cli.proxy import ENTRIES as PROXY_ENTRIES
 from popham.errors import ConfigError, DefinitionError, EnrollmentError, GrantError, LinkError, NotFoundError
 
 HEAVY = (
@@ -51,7 +52,11 @@ def test_help_takes_150_ms_or_on_a_slow_machine_twice_what_click_alone_takes():
     assert whole <= 0.150 or whole <= 2 * cpu_seconds("import click")
 
 
-@pytest.mark.parametrize("entry", [*ENTRIES.values(), *AGENT_ENTRIES.values()], ids=lambda one: one.attribute)
+@pytest.mark.parametrize(
+    "entry",
+    [*ENTRIES.values(), *AGENT_ENTRIES.values(), *PROXY_ENTRIES.values()],
+    ids=lambda one: f"{one.module}.{one.attribute}",
+)
 def test_every_command_of_the_tables_exists_with_the_same_help_line(entry):
     command = getattr(import_module(entry.module), entry.attribute)
     assert isinstance(command, click.Command)

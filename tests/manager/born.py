@@ -10,7 +10,6 @@ from popham.agent.end import AgentEnd
 from popham.agent.enforcer import Enforcer
 from popham.agent.visited import AgentWorld
 from popham.manager.visit_targets import VisitTargets
-from popham.manager.visits import find_lacking
 from popham.testing.agent import SimApplier
 from popham.testing.direct import ADMIN, DirectManager
 from popham.trust.join import JoinString
@@ -18,6 +17,7 @@ from popham.trust.tuf import TrustedTuf
 from popham.upstream.calling import Calling
 from popham.upstream.outputs import Outputs
 from popham.upstream.sighting import Seen, Sight
+from popham.upstream.visit_dials import find_lacking
 from popham.upstream.visits import Signer
 
 FLEET = """

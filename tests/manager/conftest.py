@@ -10,6 +10,7 @@ from popham.manager.bundles import Bundles, open_row
 from popham.manager.definitions import Terms, found_fleet
 from popham.manager.grant import Grant, Role
 from popham.manager.keys import create_keys
+from popham.manager.links import NotRelayed
 from popham.manager.service import ManagerService
 from popham.model.documents import SourceFile
 from popham.model.fleet import AgentKind
@@ -60,6 +61,11 @@ class FakeLinks:
 
     def visit_of_definition(self, name):
         return self.visits.get(name)
+
+    relayed = NotRelayed()
+
+    def proxies_changed(self, names):
+        self.changed += [f"proxy {name}" for name in names]
 
     def definitions_changed(self, names):
         self.changed += [f"definition {name}" for name in names]

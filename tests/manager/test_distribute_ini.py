@@ -208,7 +208,7 @@ async def test_a_rule_that_is_managed_elsewhere_refuses_the_import_and_nothing_c
 
 
 async def test_too_many_rules_are_refused_and_nothing_changes(bench, monkeypatch):
-    monkeypatch.setattr("popham.manager.definitions.PLACEMENTS_MAX", 1)
+    monkeypatch.setattr("popham.manager.moves.PLACEMENTS_MAX", 1)
     await join(bench, "a")
     with pytest.raises(DefinitionSetError, match="more than 1 placements"):
         await take(bench, ini("web", "a"), ini("db", "b"))

@@ -8,8 +8,9 @@ import pytest
 from popham.clock import SystemClock
 from popham.manager.app import open_manager
 from popham.manager.founding import Founding, found
-from popham.manager.settings import LimitsSettings, Listen, ManagerSettings
+from popham.manager.settings import Listen, ManagerSettings
 from popham.net.hot.admission import START
+from popham.net.listen_settings import LimitsSettings
 from popham.store.opening import open_store
 
 KEY = "link_rate"

@@ -8,8 +8,8 @@ import pytest
 from popham.manager import grant
 from popham.manager.book import ManagerBook
 from popham.manager.grant import Role
-from popham.manager.settings import LimitsSettings
 from popham.manager.tokens import create_token, revoke_token
+from popham.net.listen_settings import LimitsSettings
 from popham.net.seam import Limits, Peer, Refused
 from popham.testing.virtual import VirtualClock
 

@@ -261,3 +261,19 @@ async def test_a_uid_that_is_known_to_nobody_is_kept_as_it_is_written(fleet):
     await fleet.define("gone", f"address: a, uid: {number(9)}")
     ((_, target),) = (await fleet.read()).items()
     assert target.uid == number(9)
+
+
+async def test_f_t2_whom_a_proxy_manager_visits_or_has_below_it_is_not_visited_from_here(fleet):
+    await fleet.group()
+    await fleet.bench.apply(
+        "apiVersion: popham/v1\nkind: Proxy\nmetadata: {name: dock}\nspec: {groups: [walled]}\n"
+    )
+    near, far = await fleet.agent(1), await fleet.agent(2)
+    assert set(await fleet.read()) == {near, far}
+    await fleet.define("web1", "address: 192.0.2.7, proxy: dock")
+    assert set(await fleet.read()) == {far}, "nor where it came from"
+    await fleet.define("web1", "address: 192.0.2.7")
+    assert set(await fleet.read()) == {"agent/web1", far}
+    fleet.book.record(far).via = (number(9),)
+    fleet.targets.agent_changed(far)
+    assert set(await fleet.read()) == {"agent/web1"}

@@ -222,3 +222,25 @@ def test_what_is_shown_of_a_visit_has_no_password():
     assert (found.code, found.problem, found.hint) == ("visit.password", error.problem, error.hint)
     assert (found.since, found.last, found.next, found.failures) == (NOW - 9, NOW - 99, NOW + 9, 3)
     assert view_visit(target, None, "").since is None
+
+
+def test_f_t2_who_is_at_a_proxy_and_is_not_visited_is_told_what_that_proxy_says():
+    waits = explain_unvisited("visit.awaited", "https://*:1", "192.0.2.9", None, NOW, proxy="dock")
+    assert waits.sentence == "its group wants the Manager to dial, and dock is to visit it"
+    said = "visit.refused nothing listens at 192.0.2.9"
+    found = explain_unvisited("visit.missed", "https://*:1", "192.0.2.9", None, NOW, proxy="dock", said=said)
+    assert found.sentence.endswith("dock cannot visit it: nothing listens at 192.0.2.9 (visit.refused)")
+    assert found.step.endswith("popham proxy doctor")
+
+
+@pytest.mark.parametrize(
+    ("admission", "said"),
+    [
+        ("", "left to dock"),
+        ("accepted", "left to dock"),
+        ("new", "waits to be accepted"),
+        ("revoked", "revoked"),
+    ],
+)
+def test_f_t2_a_definition_that_names_a_proxy_is_left_to_that(admission, said):
+    assert state_of_definition(None, admission, "dock") == said

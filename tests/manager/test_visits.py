@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from popham.errors import VisitError
 from popham.manager.live import Live
 from popham.manager.settings import VisitsSettings
-from popham.manager.visits import LACKS_BYTES, LazyDials, UnbornDials, Visits, find_lacking
+from popham.manager.visits import Visits
 from popham.model.fleet import Admission
 from popham.model.names import digest
 from popham.net.seam import Limits
@@ -19,6 +19,7 @@ from popham.trust.identity import load_certificate, make_csr
 from popham.trust.keys import IdentityKey
 from popham.upstream.hub import Hub
 from popham.upstream.targets import Target
+from popham.upstream.visit_dials import LACKS_BYTES, LazyDials, UnbornDials, find_lacking
 
 from .conftest import policy
 from .visiting import KEY, Fleet, number
@@ -94,14 +95,14 @@ async def test_the_certificate_at_an_agents_address_has_to_name_that_agent(fleet
         return load_certificate(pem).public_bytes(Encoding.DER)
 
     target = (await fleet.read())[uid]
-    visits._verify(target, certificate(uid))
+    visits.dials.verify(target, certificate(uid))
     for name, who in ((other, "the agent web2 answers"), (number(9), "not known here")):
         with pytest.raises(VisitError) as caught:
-            visits._verify(target, certificate(name))
+            visits.dials.verify(target, certificate(name))
         assert caught.value.code == "visit.identity"
         assert who in caught.value.problem
     with pytest.raises(VisitError) as caught:
-        visits._verify(target, b"no certificate")
+        visits.dials.verify(target, b"no certificate")
     assert "names no agent" in caught.value.problem
 
 
@@ -112,13 +113,13 @@ async def test_tls_is_verified_by_whom_the_place_says_and_not_before_birth(fleet
         place = Place(url, tls, ca=ca)
         return Target(uid=uid, name="a", place=place, mode="pull", interval=600.0)
 
-    own, unborn = visits._context(target("agent")), visits._context(target("agent", uid=""))
+    own, unborn = visits.dials.context(target("agent")), visits.dials.context(target("agent", uid=""))
     assert (own.verify_mode.name, own.check_hostname) == ("CERT_REQUIRED", False)
     assert unborn.verify_mode.name == "CERT_NONE"
-    web = visits._context(target("web"))
+    web = visits.dials.context(target("web"))
     assert (web.verify_mode.name, web.check_hostname) == ("CERT_REQUIRED", True)
-    assert visits._context(target("web")) is web, "one for all who are verified alike"
-    assert visits._context(target("off", url="http://a")) is None
+    assert visits.dials.context(target("web")) is web, "one for all who are verified alike"
+    assert visits.dials.context(target("off", url="http://a")) is None
 
 
 async def test_the_way_to_an_agent_is_made_when_it_is_used_and_anew_after_it_was_closed(fleet):
@@ -203,7 +204,7 @@ async def test_who_is_not_born_is_dialled_with_more_care_than_nobody(fleet):
     def target(uid, tls):
         return Target(uid=uid, name="a", place=Place("https://a", tls), mode="pull", interval=600.0)
 
-    found = [visits.dial(target(*one)) for one in (("", "agent"), ("u", "agent"), ("", "web"))]
+    found = [visits.dials.dial(target(*one)) for one in (("", "agent"), ("u", "agent"), ("", "web"))]
     assert [type(one) for one in found] == [UnbornDials, LazyDials, LazyDials]
 
 
@@ -211,7 +212,7 @@ async def test_a_dialer_for_every_kind_of_place_can_be_made(fleet):
     visits, _ = visits_of(fleet)
     for url, tls in (("https://a:1/SQC", "web"), ("http://[::1]:1", "off"), ("https://a", "agent")):
         target = Target(uid="", name="a", place=Place(url, tls), mode="pull", interval=600.0)
-        dialer = visits._make(target, lambda _der: None)
+        dialer = visits.dials._make(target, lambda _der: None)
         assert isinstance(dialer, VisitDialer)
         await dialer.aclose()
 

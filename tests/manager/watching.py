@@ -57,8 +57,8 @@ class Crew:
                 group="paris",
                 kind=AgentKind.OWN,
                 admission=Admission.ACCEPTED,
-                last_contact=NOW,
-                promise=60.0,
+                contacted=NOW,
+                own_promise=60.0,
             )
             self.say(number, content_digest="", outcome=Outcome.NONE)
 

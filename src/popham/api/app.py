@@ -28,6 +28,7 @@ from popham.api.routes import (
     intake,
     metrics,
     operations,
+    proxies,
     rollouts,
     summary,
     tokens,
@@ -76,6 +77,7 @@ def create_app(service: ManagerService, *, is_ready: Callable[[], bool] = lambda
     parts: tuple[APIRouter, ...] = (
         agents.router,
         agent_definitions.router,
+        proxies.router,
         definitions.router,
         definitions.groups,
         definitions.policies,

@@ -131,12 +131,13 @@ class CopyRequest(Strict):
 class TokenRequest(Strict):
     """The token to make."""
 
-    kind: Literal["enrollment", "stock"] = "enrollment"
+    kind: Literal["enrollment", "proxy", "stock"] = "enrollment"
     group: Text = "fleet"
     uses: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     lifetime: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     accepts: bool = False
     cidr: Annotated[str, Field(max_length=4096)] = ""
+    proxy: Text = ""
 
 
 class GrantRequest(Strict):

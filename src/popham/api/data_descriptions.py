@@ -120,7 +120,7 @@ DATA_FIELDS: Mapping[str, str] = {
     "SummaryView.interval": "Seconds between two samples of the summary; null if none is taken.",
     "SummaryView.kind": "own, stock or unknown.",
     "SummaryView.load": "Load average of a minute; null if not known.",
-    "SummaryView.lost": "Cause to how many records were lost.",
+    "SummaryView.lost": "Cause to how many records were lost; 'absent': taken by a Proxy Manager, and not brought yet.",
     "SummaryView.memory": "Share of the memory in use; null if not known.",
     "SummaryView.mount": "Which filesystem is the fullest; empty if that is not known.",
     "SummaryView.network": "Bytes in a second over all interfaces; null if not known.",

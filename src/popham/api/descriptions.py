@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from popham.api.data_descriptions import DATA_FIELDS
+from popham.api.proxy_descriptions import PROXY_FIELDS
 from popham.model.registry import ROUTES, IdentityKind, Listener
 
 FIELDS: Mapping[str, str] = {
@@ -206,6 +207,7 @@ FIELDS: Mapping[str, str] = {
 
 SPECIAL: Mapping[str, str] = {
     **DATA_FIELDS,
+    **PROXY_FIELDS,
     "AdviceView.code": "Stable name of the advice.",
     "AgentDefinitionView.address": "Host name or IP address.",
     "AgentDefinitionView.agent": "Name of the agent that is bound to it; empty before there is one.",

@@ -90,17 +90,19 @@ def enroll(
     settings, named = machine.settings(), machine.named
     parsed = JoinString.parse(text)
     if listen:
-        _listen(settings, parsed, named)
+        _listen(settings, parsed, machine)
         return
     enrolled, uid = asyncio.run(_enroll(settings, parsed, wait))
     if enrolled.certificate:
-        click.echo(f"Enrolled as {uid}. Next: popham agent run{named}", err=True)
+        click.echo(f"Enrolled as {uid}. Next: popham {machine.word} run{named}", err=True)
         return
     click.echo(f"Enrolled as {uid}, {clean(enrolled.text) or enrolled.admission}.", err=True)
-    click.echo("Next: an administrator accepts it, and 'popham agent run' waits for that.", err=True)
+    click.echo(
+        f"Next: an administrator accepts it, and 'popham {machine.word} run' waits for that.", err=True
+    )
 
 
-def _listen(settings: AgentSettings, join: JoinString, named: str) -> None:
+def _listen(settings: AgentSettings, join: JoinString, machine: Machine) -> None:
     """Have the machine wait to be born, and say what to do next, here and at the Manager."""
     from popham.agent.birth import wait_for_birth
 
@@ -115,7 +117,7 @@ def _listen(settings: AgentSettings, join: JoinString, named: str) -> None:
     name = json.dumps(settings.name or socket.gethostname())
     lines = [
         f"Waits to be born as {uid}; it dials nobody.",
-        f"Next, here: popham agent run{named}; its service listens at {where}",
+        f"Next, here: popham {machine.word} run{machine.named}; its service listens at {where}",
         "Next, at the Manager: popham apply -f FILE, with the address at which it reaches this machine:",
         *("  apiVersion: popham/v1", "  kind: Agent"),
         *(f"  metadata: {{name: {name}}}", f"  spec: {{{spec}}}"),
@@ -148,13 +150,12 @@ async def _joining(settings: AgentSettings) -> AsyncIterator[tuple[Joining, Call
 @contextlib.contextmanager
 def _state(settings: AgentSettings) -> Iterator[AgentState]:
     """Open the agent's state directory, which may be a new one."""
-    from popham.agent.app import KIND
     from popham.agent.state import AgentState
     from popham.statedir import StateDir
 
     folder = Path(settings.state)
     fresh = not (folder / "FORMAT").exists()
-    with StateDir.open(folder, KIND, create=fresh) as directory:
+    with StateDir.open(folder, settings.kind, create=fresh) as directory:
         yield AgentState(directory)
 
 
@@ -199,4 +200,4 @@ def check_in(run: Invocation, config: Path | None, state: str | None) -> None:
 
     settings = Machine(run, config, state, None).settings()
     asyncio.run(ask(settings.socket_path, "check-in"))
-    click.echo("asked; 'popham agent status' shows what comes of it", err=True)
+    click.echo(f"asked; 'popham {run.kind} status' shows what comes of it", err=True)

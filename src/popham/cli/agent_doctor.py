@@ -14,7 +14,7 @@ import click
 
 from popham.cli.exits import FAILED, OK
 from popham.cli.invocation import Invocation
-from popham.cli.machine import Machine, choosing
+from popham.cli.machine import Machine, choosing, in_words
 from popham.cli.text import clean
 from popham.errors import ConfigError
 
@@ -41,14 +41,15 @@ def doctor(run: Invocation, config: Path | None, state: str | None, output: str,
     """Try all that the agent needs here, and say what is wrong and what to do; the agent may run or not."""
     from popham.agent.doctor.finding import is_well
 
-    found = asyncio.run(_examine(run, Machine(run, config, state, None), seconds))
+    machine = Machine(run, config, state, None)
+    found = asyncio.run(_examine(run, machine, seconds))
     well = is_well(found)
     if output == "json":
         data = {"ok": well, "findings": [one.as_dict() for one in found]}
         click.echo(json.dumps(data, indent=2, sort_keys=True))
     else:
         for line in render(found):
-            click.echo(line)
+            click.echo(in_words(line, machine.word))
     return OK if well else FAILED
 
 

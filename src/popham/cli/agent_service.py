@@ -12,7 +12,7 @@ import click
 
 from popham.cli.exits import FAILED
 from popham.cli.invocation import Invocation
-from popham.cli.machine import Machine, choosing
+from popham.cli.machine import Machine, choosing, in_words
 from popham.cli.text import clean
 from popham.errors import ConfigError, LinkError, PophamError, StateError
 
@@ -121,7 +121,7 @@ def _tell(settings: AgentSettings, word: str) -> dict[str, Any]:
         raise LinkError(
             "no_agent", "the agent that runs here has no service", "Restart it: it is an older one"
         )
-    return found
+    return _in_words(found, settings)
 
 
 def _ask(settings: AgentSettings, word: str) -> dict[str, Any]:
@@ -145,12 +145,19 @@ def _kept(settings: AgentSettings, on: bool | None) -> dict[str, Any]:  # None c
     from popham.agent.state import AgentState
     from popham.statedir import StateDir
 
-    with StateDir.open(Path(settings.state), "agent", create=False) as directory:
+    with StateDir.open(Path(settings.state), settings.kind, create=False) as directory:
         state = AgentState(directory)
         if on is not None:
             enable(state, on=on)
         found = describe_off(state, settings.service)
-    return found | {"running": False, "next": "Start the agent first: popham agent run"}
+    return _in_words(found, settings) | {
+        "running": False,
+        "next": f"Start it first: popham {settings.kind} run",
+    }
+
+
+def _in_words(found: dict[str, Any], settings: AgentSettings) -> dict[str, Any]:
+    return found | {"next": in_words(found["next"], settings.kind)}
 
 
 def _say(sentence: str, found: dict[str, Any], *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,7 +14,7 @@ import click
 from popham.cli.columns import ago, count, moment, pairs, some, span
 from popham.cli.exits import FAILED
 from popham.cli.invocation import Invocation
-from popham.cli.machine import Machine, choosing
+from popham.cli.machine import Machine, choosing, in_words
 from popham.cli.text import brief, clean
 from popham.model.communication import show_duration
 
@@ -41,25 +41,30 @@ def status(run: Invocation, config: Path | None, state: str | None, output: str)
     if output == "json":
         click.echo(json.dumps(found, indent=2, sort_keys=True))
     else:
-        for line in render(found, run.now(), machine.named):
+        for line in render(found, run.now(), machine.named, word=machine.word):
             click.echo(line)
     return 0 if found["running"] and not found.get("error") and not found.get("problem") else FAILED
 
 
-def render(found: Found, now: float, named: str = "") -> list[str]:
+def render(
+    found: Found, now: float, named: str = "", *, word: str = "agent", below: Sequence[tuple[str, str]] = ()
+) -> list[str]:
     """Return the lines that people read.
 
     Args:
         found: As :meth:`popham.agent.status.Status.describe` and :func:`popham.agent.stopped.look` give it.
         now: Wall time.
         named: `` --config FILE`` for the commands of the next step; empty for the default.
+        word: What it is: ``agent`` or ``proxy``.
+        below: What else it is asked for, behind the way to its upstream.
     """
     rows = [
-        ("agent", _process(found)),
+        (word, _process(found)),
         ("uid", found["uid"] or "none"),
         ("admission", found["admission"]),
         ("upstream", _upstream(found)),
         *_way_rows(found, now),
+        *below,
         *_bundle_rows(found),
         *_watch_rows(found, now),
         *_waiting_rows(found),
@@ -71,9 +76,9 @@ def render(found: Found, now: float, named: str = "") -> list[str]:
         rows.append(("last problem", f"{found['last_problem']} ({moment(found['last_problem_at'])})"))
     if found.get("text"):
         rows.append(("text", found["text"]))
-    step = _step(found, named)
+    step = _step(found, named, word)
     if step:
-        rows.append(("next", step))
+        rows.append(("next", in_words(step, word)))
     return [f"{name + ':':<16}{clean(value)}" for name, value in rows]
 
 
@@ -252,21 +257,23 @@ def _stream(one: Found, now: float) -> str:
 # What to do.
 
 
-def _step(found: Found, named: str) -> str:  # noqa: PLR0911 - one return per kind of trouble
+def _step(found: Found, named: str, word: str) -> str:  # noqa: PLR0911 - one return per kind of trouble
     """Return what to do next; empty if nothing is wrong."""
-    doctor = f"popham agent doctor{named}"
+    doctor = f"popham {word} doctor{named}"
     if found.get("held_by"):
         return f"Look at its log, and start it again; {doctor} tries the rest"
     if found["admission"] == "not enrolled":
-        return f"popham agent enroll{named} JOIN, with what 'popham token create' printed at the Manager"
+        return f"popham {word} enroll{named} JOIN, with what 'popham token create' printed at the Manager"
     if not found["running"]:
-        return f"popham agent run{named}, or systemctl start popham-agent; {doctor} tries the way"
+        return f"popham {word} run{named}, or systemctl start popham-{word}; {doctor} tries the way"
     if found["admission"] == "waiting" and not found.get("walled"):
         return f"At the Manager: popham accept agent {found['uid']}; if it never asked there: {doctor}"
     if found.get("problem"):
         return f"{doctor} tries each part of the way, and says which one fails"
     if found.get("error"):
-        return f"Correct the policy at the Manager, or here what it needs; then: popham agent check-in{named}"
+        return (
+            f"Correct the policy at the Manager, or here what it needs; then: popham {word} check-in{named}"
+        )
     service = found.get("service") or {}
     if service.get("problem"):
         return str(service["next"])

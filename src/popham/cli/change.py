@@ -35,7 +35,7 @@ def copy_policy(run: Invocation, source: str, target: str) -> None:
 
 @click.group(cls=NounGroup)
 def delete() -> None:
-    """Delete a policy or a group that nothing uses, a placement, or an agent definition."""
+    """Delete a policy or a group that nothing uses, a placement, an agent definition, or a proxy."""
 
 
 @delete.command("policy")
@@ -72,6 +72,15 @@ def delete_placement(run: Invocation, name: str, *, yes: bool) -> None:
 def delete_agent_definition(run: Invocation, name: str, *, yes: bool) -> None:
     """Delete where an agent is visited (short: ad); the agent stays."""
     _delete(run, "agent definition", name, lambda client: client.delete_agent_definition(name), yes=yes)
+
+
+@delete.command("proxy")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete_proxy(run: Invocation, name: str, *, yes: bool) -> None:
+    """Delete the definition of a Proxy Manager; its agent stays, and speaks for nobody any more."""
+    _delete(run, "proxy", name, lambda client: client.delete_proxy(name), yes=yes)
 
 
 def _delete(run: Invocation, kind: str, name: str, ask: Callable[[Client], None], *, yes: bool) -> None:

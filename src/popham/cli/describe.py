@@ -10,6 +10,7 @@ import click
 from popham.cli.columns import ago, count, moment, percent, state_of
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
+from popham.cli.proxy_columns import path_table, spool
 from popham.cli.show import Shown, output_option, show_object
 from popham.cli.text import align, brief, clean, clean_lines, pad, width
 from popham.model.communication import show_duration
@@ -27,11 +28,13 @@ DURATIONS = frozenset({"heartbeat", "spread", "promise", "age_bound", "interval"
 LIFTED = ("ordered", "unvisited", "withheld", "labels_of_operators", "labels_of_agent")
 """Details of an agent that belong beside what they explain."""
 ORDER = {
-    "agent": "name uid group kind admission presence link sync reason wanted applied since rollout withheld "
+    "agent": "name uid group kind admission presence link sync reason wanted applied since via vouched_by behind rollout withheld "
     "drifted not_put_back last_drift watched_until collection mode ordered fallback "
     "unvisited dialer heartbeat service visit location rules location_since age age_bound clock_skew last_contact next_contact first_seen address version "
     "certificate_until labels labels_of_operators labels_of_agent",
     "group": "name path parent managed_by agents serial version edition minimum_serial inherits exceptions preset labels annotations",
+    "proxy": "name state uid managed_by groups members names port custody agents spool visits via path version behind mode "
+    "dialer address age age_bound last_contact certificate_until changed edition annotations status",
     "policy": "name type revision sha256 private_to managed_by groups changed author labels annotations",
 }
 """Which fields come first, and in which order; others follow as they come."""
@@ -39,7 +42,7 @@ ORDER = {
 
 @click.group(cls=NounGroup)
 def describe() -> None:
-    """Show all about one agent, group or policy."""
+    """Show all about one agent, group, policy or proxy."""
 
 
 @describe.command()
@@ -60,6 +63,9 @@ def agent(run: Invocation, name: str, form: str) -> None:
     if head.get("visit"):
         head["visit"] = visit_lines(head["visit"])
     detail.pop("unvisited_step", "")
+    if found.get("kind") == "stock" and found.get("via"):
+        # It signs nothing: whatever is said of it is the word of the proxy that it is at.
+        head["vouched_by"] = found["via"][-1]
     _print(head | agent_lines(detail, run.now()), "agent")
     _print(detail, "")
     if found.get("admission") == "new":
@@ -127,6 +133,8 @@ def agent_lines(detail: dict[str, Any], now: float) -> dict[str, Any]:
     skew = detail.pop("clock_skew", None)
     if skew is not None:
         said["clock_skew"] = f"{abs(skew):.1f}s {'ahead of' if skew >= 0 else 'behind'} the Manager's clock"
+    if detail.get("path"):
+        detail["path"] = path_table(detail["path"])
     if detail.get("operations"):
         detail["operations"] = operation_table(detail["operations"])
     until = detail.pop("watched_until", 0.0)
@@ -223,6 +231,26 @@ def policy(run: Invocation, name: str, form: str) -> None:
         show_object(form, found)
         return
     _print(with_keeper(found), "policy")
+
+
+@describe.command()
+@click.argument("name")
+@output_option("text", "json", "yaml", default="text")
+@click.pass_obj
+def proxy(run: Invocation, name: str, form: str) -> None:
+    """Show one Proxy Manager: whom it speaks for, the path to it, and what waits there."""
+    with run.client() as client:
+        found = client.proxy(name)
+    if form != "text":
+        show_object(form, found)
+        return
+    _print(
+        with_keeper({**found, "spool": spool(found), "path": path_table(found.get("path") or ())}), "proxy"
+    )
+    if found.get("state") == "new":
+        click.echo(f"It waits to be accepted: popham accept agent {clean(name)}", err=True)
+    elif found.get("state") == "not enrolled":
+        click.echo(f"It has no machine yet: popham token create --proxy {clean(name)}", err=True)
 
 
 def _print(item: Shown, noun: str) -> None:

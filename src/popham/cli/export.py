@@ -15,7 +15,7 @@ from popham.errors import DefinitionError, WireError
 from popham.model.names import NAME
 from popham.statedir import replace_file
 
-FOLDERS = ("agents", "groups", "placements", "policies")
+FOLDERS = ("agents", "groups", "placements", "policies", "proxies")
 
 
 @click.command()
@@ -24,7 +24,7 @@ FOLDERS = ("agents", "groups", "placements", "policies")
 def export(run: Invocation, target: str) -> None:
     """Write all definitions as files; applying them changes nothing.
 
-    A file for each group, policy, placement and agent definition in DIR, or all to standard output. Secrets that policies hold stand in them.
+    A file for each group, policy, placement, agent definition and proxy in DIR, or all to standard output. Secrets that policies hold stand in them.
     """
     with run.client() as client:
         found = client.export()

@@ -18,14 +18,18 @@ from popham.cli.columns import (
     POLICIES,
     ROLLOUTS,
     TOKENS,
+    count,
+    some,
 )
 from popham.cli.data_columns import INTAKE
 from popham.cli.draft import NO_DRAFTS
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
+from popham.cli.proxy_columns import PROXIES
 from popham.cli.rollout import NO_ROLLOUTS
 from popham.cli.show import Column, Shown, names, output_option, show_list, show_object
 from popham.cli.summary import summary
+from popham.cli.text import clean
 from popham.cli.watch import watch
 from popham.client import Client
 from popham.errors import NotFoundError
@@ -88,6 +92,7 @@ NO_PLACEMENTS = "No placements: agents begin in the group of their token."
 NO_AGENT_DEFINITIONS = (
     "No agent definitions: the Manager dials nobody. Apply one of 'kind: Agent', or import an agentlist.cfg."
 )
+NO_PROXIES = "No proxies. Apply a definition of 'kind: Proxy', then 'popham token create --proxy NAME'."
 NO_TOKENS = "No tokens. 'popham token create' makes one."
 
 
@@ -96,7 +101,7 @@ NO_INTAKE = "No intake: this Manager serves no agents."
 
 @click.group(cls=NounGroup)
 def get() -> None:
-    """List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens, alerts, the summary or the intake."""
+    """List agents, groups, policies, drafts, rollouts, placements, agent definitions, proxies, tokens, alerts, the summary or the intake."""
 
 
 get.add_command(alerts)
@@ -184,6 +189,15 @@ def agent_definitions(run: Invocation, name: str | None, form: str, *, watched: 
 @click.argument("name", required=False)
 @_options
 @click.pass_obj
+def proxies(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
+    """List Proxy Managers: whether they are there, whom they speak for, and what waits at them."""
+    _show(run, Noun(PROXIES, Client.proxies, Client.proxy, NO_PROXIES), name, form, watched=watched)
+
+
+@get.command()
+@click.argument("name", required=False)
+@_options
+@click.pass_obj
 def tokens(run: Invocation, name: str | None, form: str, *, watched: bool) -> None:
     """List the tokens by which agents join; never their secrets."""
     _show(run, Noun(TOKENS, Client.tokens, _one_token, NO_TOKENS), name, form, watched=watched)
@@ -216,6 +230,8 @@ def _show(run: Invocation, noun: Noun, name: str | None, form: str, *, watched: 
         click.echo(noun.empty, err=True)
     if noun.columns is AGENTS:
         _say_who_waits(items)
+    if noun.columns in {AGENTS, PROXIES}:
+        _say_who_is_behind(items)
 
 
 def _say_who_waits(items: Sequence[Shown]) -> None:
@@ -224,3 +240,10 @@ def _say_who_waits(items: Sequence[Shown]) -> None:
         who = "1 agent waits" if len(waiting) == 1 else f"{len(waiting)} agents wait"
         which = waiting[0] if len(waiting) == 1 else "NAME"
         click.echo(f"{who} to be accepted: popham accept agent {which}", err=True)
+
+
+def _say_who_is_behind(items: Sequence[Shown]) -> None:
+    behind = names([item for item in items if item.get("behind")])
+    if behind:
+        which = some(behind, 5)
+        click.echo(f"{count(len(behind), 'machine')} below the Manager's version: {clean(which)}", err=True)

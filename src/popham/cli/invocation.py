@@ -31,6 +31,7 @@ class Invocation:
         now: Wall time, in unix seconds.
         asked: Whether somebody is there to answer questions.
         draws: Whether what was printed may be drawn over: standard output is a terminal.
+        kind: What of this machine the command is about: its ``agent``, or its ``proxy``.
     """
 
     environ: Mapping[str, str]
@@ -41,6 +42,7 @@ class Invocation:
     now: Callable[[], float] = time.time
     asked: Callable[[], bool] = field(default_factory=lambda: _on_terminal)
     draws: Callable[[], bool] = field(default_factory=lambda: _to_terminal)
+    kind: str = "agent"
 
     def choose(self, config: str | None, context: str) -> Invocation:
         """Return the invocation with what the options of ``popham`` itself say."""

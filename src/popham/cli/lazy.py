@@ -13,6 +13,9 @@ from typing import Any
 
 import click
 
+_OTHERS = {"policy": "policies", "policies": "policy", "proxy": "proxies", "proxies": "proxy"}
+"""Nouns whose other number is not made by an ``s``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -70,7 +73,7 @@ class NounGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command by either number of its noun; None if there is none."""
         cmd_name = {"ad": "agent-definition"}.get(cmd_name, cmd_name)
-        other = {"policy": "policies", "policies": "policy"}.get(cmd_name) or (
+        other = _OTHERS.get(cmd_name) or (
             cmd_name.removesuffix("s") if cmd_name.endswith("s") else f"{cmd_name}s"
         )
         return super().get_command(ctx, cmd_name) or super().get_command(ctx, other)

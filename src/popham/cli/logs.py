@@ -18,7 +18,7 @@ from popham.errors import LinkError
 if TYPE_CHECKING:
     from popham.client import Client
 
-EVERY = 0.5
+EVERY = 0.25
 """Seconds between two looks of ``-f``."""
 PAGE = 1000
 LEVELS = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17, "fatal": 21}

@@ -1,4 +1,4 @@
-"""Which agent of this machine a command is about."""
+"""Which agent, or Proxy Manager, of this machine a command is about."""
 
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ from popham.cli.text import clean
 
 if TYPE_CHECKING:
     from popham.agent.settings import AgentSettings
+    from popham.proxy.settings import ProxySettings
 
+PROXY = "proxy"
 FILE = "/etc/popham/agent.toml"
+PROXY_FILE = "/etc/popham/proxy.toml"
 
 
 class Machine:
-    """Which agent of this machine a command is about."""
+    """Which agent, or Proxy Manager, of this machine a command is about.
+
+    Attributes:
+        word: The command that it is run and asked by: ``agent`` or ``proxy``.
+    """
 
     def __init__(self, run: Invocation, config: Path | None, state: str | None, name: str | None) -> None:
         self._run = run
+        self.word = run.kind
         self._config = config
         self._flags = {"state": state, "name": name}
 
     @property
     def source(self) -> Path:
         """The configuration file, whether or not it exists."""
-        return self._config or Path(FILE)
+        return self._config or Path(PROXY_FILE if self.word == PROXY else FILE)
 
     @property
     def named(self) -> str:
@@ -36,6 +44,8 @@ class Machine:
 
     def settings(self) -> AgentSettings:
         """Read the local configuration. Raises ConfigError."""
+        if self.word == PROXY:
+            return self.proxy_settings()
         from popham.agent.settings import load_settings
 
         return load_settings(
@@ -44,6 +54,24 @@ class Machine:
             overrides=self._flags,
             must_exist=self._config is not None,
         )
+
+    def proxy_settings(self) -> ProxySettings:
+        """Read the local configuration of a Proxy Manager. Raises ConfigError."""
+        from popham.proxy.settings import load_settings
+
+        return load_settings(
+            self.source,
+            env=self._run.environ,
+            overrides=self._flags,
+            must_exist=self._config is not None,
+        )
+
+
+def in_words(text: str, word: str) -> str:
+    """Return what to do next, with the commands of whom this is about: an agent says it in its own."""
+    if word != PROXY:
+        return text
+    return text.replace("popham agent ", f"popham {word} ").replace("popham-agent", f"popham-{word}")
 
 
 def choosing(command: Any) -> Any:

@@ -23,9 +23,9 @@ ENTRIES = {
     "get": Entry(
         "popham.cli.get",
         "get",
-        "List agents, groups, policies, drafts, rollouts, placements, agent definitions, tokens, alerts, the summary or the intake.",
+        "List agents, groups, policies, drafts, rollouts, placements, agent definitions, proxies, tokens, alerts, the summary or the intake.",
     ),
-    "describe": Entry("popham.cli.describe", "describe", "Show all about one agent, group or policy."),
+    "describe": Entry("popham.cli.describe", "describe", "Show all about one agent, group, policy or proxy."),
     "logs": Entry(
         "popham.cli.logs",
         "logs",
@@ -85,7 +85,7 @@ ENTRIES = {
     "delete": Entry(
         "popham.cli.change",
         "delete",
-        "Delete a policy or a group that nothing uses, a placement, or an agent definition.",
+        "Delete a policy or a group that nothing uses, a placement, an agent definition, or a proxy.",
     ),
     "audit": Entry("popham.cli.audit", "audit", "Show who changed what, when and from where."),
     "context": Entry("popham.cli.context", "context", "Choose which Manager commands talk to."),
@@ -93,6 +93,7 @@ ENTRIES = {
     "init": Entry("popham.cli.manager", "init", "Make a Manager's state directory, keys and first token."),
     "manager": Entry("popham.cli.manager", "manager", "Run a Manager."),
     "agent": Entry("popham.cli.agent", "agent", "Enroll, run and ask the agent of this machine."),
+    "proxy": Entry("popham.cli.proxy", "proxy", "Enroll, run and ask the Proxy Manager of this machine."),
     "simulate": Entry(
         "popham.cli.simulate", "simulate", "Run simulated agents against a Manager on this machine."
     ),

@@ -65,7 +65,8 @@ def init(
     from popham.clock import SystemClock
     from popham.config import load
     from popham.manager.founding import Founding, found
-    from popham.manager.settings import Address, ManagerSettings
+    from popham.manager.settings import ManagerSettings
+    from popham.net.listen_settings import Address
     from popham.store.opening import open_store
 
     clock = SystemClock()
@@ -134,7 +135,7 @@ async def serve(
     """
     from popham.clock import SystemClock
     from popham.manager.app import open_manager
-    from popham.manager.settings import Address
+    from popham.net.listen_settings import Address
 
     at = Address.parse(settings.listen.people, "listen.people")
     async with (opens or open_manager)(settings, SystemClock()) as running:

@@ -10,6 +10,7 @@ from popham.client.grants import GrantCalls
 from popham.client.objects import ObjectCalls
 from popham.client.operations import OperationCalls
 from popham.client.policies import PolicyCalls
+from popham.client.proxies import ProxyCalls
 from popham.client.rollouts import RolloutCalls
 from popham.client.summary import SummaryCalls
 
@@ -23,6 +24,7 @@ class Client(
     ObjectCalls,
     OperationCalls,
     PolicyCalls,
+    ProxyCalls,
     RolloutCalls,
     SummaryCalls,
 ):

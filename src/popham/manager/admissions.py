@@ -16,8 +16,9 @@ from popham.manager.grant import Grant, Role
 from popham.manager.keys import ManagerKeys
 from popham.manager.moves import place_agent
 from popham.manager.naming import provisional_name
+from popham.manager.proxies.binding import join_as_proxy, proxy_it_is
 from popham.manager.rejoining import rejoin
-from popham.manager.tokens import use_stock, use_token
+from popham.manager.tokens import JOINING, use_stock, use_token
 from popham.model.communication import Dialer
 from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import GENERATION, check_generations
@@ -28,7 +29,7 @@ from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
 from popham.store.rows import AgentRow
 from popham.store.seam import Store, Writing
 from popham.trust.ca import AGENT_LIFETIME
-from popham.trust.identity import Csr, check_csr, load_certificate, read_identity
+from popham.trust.identity import AGENT, PROXY, Csr, check_csr, load_certificate, read_identity
 from popham.trust.identity import Identity as Shown
 from popham.trust.join import verify_enrollment
 from popham.trust.keys import PublicKey
@@ -78,19 +79,28 @@ class Admissions:
         now = self._clock.now()
         # Strangers cost a look, never a place in the queue of writes (SEC-8).
         token = await self._store.read(lambda tx: tx.token(request.token_id))
-        if token is None or token.kind != "enrollment":
+        if token is None or token.kind not in JOINING:
             problem = "this join string's token is not known here"
             raise EnrollmentError("unknown_token", problem, "Make a new one: popham token create")
         verify_enrollment(token.public, csr, request.signature)
 
         def work(tx: Writing) -> tuple[AgentRow, Admitted]:
+            known = tx.agent(uid)
+            used = use_token(
+                tx,
+                request.token_id,
+                checked.spki_sha256,
+                now=now,
+                address=address,
+                proxy=request.proxy,
+            )
             row = join_agent(
                 tx,
                 self._keys.director,
-                use_token(tx, request.token_id, checked.spki_sha256, now=now, address=address),
+                used,
                 uid=uid,
                 kind=AgentKind.OWN,
-                name=request.name,
+                name=used.proxy or request.name,
                 now=now,
                 address=address,
                 spki=checked.spki_sha256,
@@ -98,6 +108,8 @@ class Admissions:
                 labels=read_labels(request.labels),
                 placed=place_agent,
             )
+            if used.proxy and (known is None or known.token != used.id):
+                row = join_as_proxy(tx, row, used, now=now)
             if walled:
                 row = visit_born(tx, row, self._keys.director, now=now)
             return self._give(tx, row, csr)
@@ -181,7 +193,9 @@ class Admissions:
                 admission=admission, retry_after=wait, text=_TEXT[admission].format(name=row.name)
             )
         lifetime = max(AGENT_LIFETIME, HEARTBEATS * row.promise)
-        pem = self._keys.ca.issue_agent(csr, row.uid, lifetime)
+        proxy = proxy_it_is(tx, row)
+        role, names = (PROXY, proxy.names) if proxy is not None else (AGENT, ())
+        pem = self._keys.ca.issue_agent(csr, row.uid, lifetime, role=role, names=names)
         identity = read_identity(load_certificate(pem))
         row = replace(row, certificate_serial=identity.serial, certificate_until=identity.not_after)
         tx.put_agent(row)

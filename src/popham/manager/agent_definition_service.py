@@ -109,7 +109,16 @@ class AgentDefinitionService(DraftService):
         require(grant, Permission.ADMIT)
         now, director = self._clock.now(), self._keys.director
         row = await self._write(
-            lambda tx: dial_agent(tx, grant, ref, director, dialer=dialer, may_dial=may_dial, now=now)
+            lambda tx: dial_agent(
+                tx,
+                grant,
+                ref,
+                director,
+                dialer=dialer,
+                may_dial=may_dial,
+                at_proxy=lambda uid: bool(self._links.relayed.via(uid)),
+                now=now,
+            )
         )
         self._links.agent_changed(row.uid)
         return await self._store.read(lambda tx: self._view(tx, row))

@@ -81,6 +81,7 @@ def definition_row(
         uid=uid,
         edition=edition,
         source=annotations.get(SOURCE, ""),
+        proxy=definition.proxy,
     )
 
 
@@ -281,7 +282,8 @@ def view_definition(
         uid=row.uid,
         agent=agent.name if agent else "",
         annotations=annotations_of(row),
+        proxy=row.proxy,
         edition=row.edition,
-        state=state_of_definition(visit, agent.admission if agent else ""),
+        state=state_of_definition(visit, agent.admission if agent else "", row.proxy),
         visit=visit,
     )

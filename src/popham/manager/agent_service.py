@@ -27,6 +27,7 @@ from popham.manager.moves import delete_placement, label_agent, labels_of, move_
 from popham.manager.objects import find_group, lineage_of
 from popham.manager.operations.known import Nobody
 from popham.manager.operations.register import Register
+from popham.manager.proxies.binding import accept_as_proxy
 from popham.manager.publishing import ASK_ABOVE, Members, Publishing
 from popham.manager.rollout_telling import Progress
 from popham.manager.rollouts import StoredRollout
@@ -291,7 +292,10 @@ class AgentService:
         now = self._clock.now()
 
         def work(tx: Writing) -> AgentRow:
-            return admit(tx, grant, ref, admission, self._keys.director, now=now)
+            found = admit(tx, grant, ref, admission, self._keys.director, now=now)
+            if admission is Admission.ACCEPTED:
+                accept_as_proxy(tx, found, now=now)
+            return found
 
         row = await self._write(work)
         self._links.agent_changed(row.uid)
@@ -308,7 +312,8 @@ class AgentService:
         if self._links.check_in(called.uid):
             return CheckIn(uid=called.uid, name=called.name, state="asked", when=None)
         seen = [at for at in (called.last_contact, self._links.last_contact(called.uid)) if at is not None]
-        when = max(seen) + called.promise if seen else None
+        promise = self._links.relayed.promise(called.uid) or called.promise
+        when = max(seen) + promise if seen else None
         return CheckIn(uid=called.uid, name=called.name, state="waits", when=when)
 
     async def _write(self, work: Callable[[Writing], T]) -> T:

@@ -30,20 +30,22 @@ from popham.manager.census import Census
 from popham.manager.costs import read_basis
 from popham.manager.founding import DATABASE, KIND
 from popham.manager.keys import ManagerKeys, load_keys
-from popham.manager.lag import Lag
 from popham.manager.live import Live
 from popham.manager.measures import Measures, measure
 from popham.manager.operations.history import History
 from popham.manager.operations.register import Register
 from popham.manager.probing import Probing, read_probes
+from popham.manager.proxies.directory import ProxyDirectory
 from popham.manager.records import Records
 from popham.manager.rejoining import note_forgotten
+from popham.manager.relays.relays import ManagerRelays
 from popham.manager.rollout_watch import MYSELF, RolloutWatch
 from popham.manager.rollouts import pause_restored
 from popham.manager.service import ManagerService
-from popham.manager.settings import Address, ManagerSettings
+from popham.manager.settings import ManagerSettings
 from popham.manager.visits import Visits
 from popham.net.hot.listener import HotListener
+from popham.net.listen_settings import Address
 from popham.net.lookups import Lookups
 from popham.net.probing import Asking
 from popham.net.tls import server_context
@@ -53,14 +55,12 @@ from popham.store.opening import open_store
 from popham.store.seam import Store, Writing
 from popham.trust.identity import load_certificate
 from popham.upstream.hub import Hub
+from popham.upstream.lag import COLLECT, Lag
 from popham.upstream.room import Room
 from popham.upstream.shedding import Load, Shedder
 from popham.upstream.steering import Steering
 
 _log = logging.getLogger(__name__)
-COLLECT = (10_000, 20, 100)
-"""How seldom the collector of garbage looks for cycles. One look at 10,000 held links takes 200 ms, in which
-nobody is answered, and as many reports at once would cause three."""
 FLUSH = 5.0
 """Seconds between writes of last contacts: what a crash may cost of them, and nothing else."""
 RENEW_LISTENER = 60 * 86400.0
@@ -74,6 +74,8 @@ class Manager:
     Attributes:
         service: What people may ask of it.
         operations: Those that go on.
+        proxies: Who is a Proxy Manager now.
+        relays: Exchange with them what concerns the agents behind them.
         listener: The agents' door.
         state: The locked state directory.
     """
@@ -87,6 +89,8 @@ class Manager:
         keys = load_keys(state.root / "keys", urls=settings.urls, clock=clock)
         self.keys: ManagerKeys = keys
         self._book = ManagerBook(store, keys, clock, note_rate=self._note_rate)
+        self.proxies = ProxyDirectory(store, changed=self._book.proxies_changed)
+        self._book.watch_proxies(self.proxies.has)
         rng = random.SystemRandom()
         self.lag = Lag(clock.monotonic)
         self._steering = Steering(
@@ -118,7 +122,10 @@ class Manager:
             limits=settings.limits.bounds(),
             unreached=self.operations.unreached,
         )
-        self.live = Live(self._book, self.hub, self.visits, self.operations.shut_out)
+        self._book.on_joined = self._joined
+        self.live = Live(self._book, self.hub, self.visits, self.operations.shut_out, self.proxies)
+        self.relays = self._make_relays(rng)
+        self.live.relay(self.relays)
         self._census = Census(self._book, clock)
         bundles = Bundles(keys.director)
         self._rollouts = RolloutWatch(
@@ -199,6 +206,28 @@ class Manager:
             otlp=self.records.otlp,
         )
 
+    def _make_relays(self, rng: random.Random) -> ManagerRelays:
+        return ManagerRelays(
+            self._book,
+            self.hub,
+            self.proxies,
+            self._store,
+            self.keys,
+            self._clock,
+            rng.getrandbits(64) | 1,
+            visits=self.visits,
+            ordering=self.operations,
+            otlp=self.records.otlp,
+            shedder=Shedder(self._load, self._away),
+            unreached=self.operations.unreached,
+            defined=lambda name: self.live.definitions_changed([name]),
+        )
+
+    def _joined(self, uid: str) -> None:
+        self.visits.targets.joined(uid)
+        self.proxies.agent_changed(uid)
+        self.relays.agent_changed(uid)
+
     def _load(self) -> Load:
         return Load(self.lag.standing(), self._store.waiting)
 
@@ -247,7 +276,8 @@ class Manager:
             for part in (
                 *(self.hub.publish(), self.hub.flush(FLUSH), self.live.run(), self._store.watch()),
                 *(self.lag.run(), self._steering.run(), self._census.run(), self._rollouts.run()),
-                *(self.visits.run(), self.operations.run(), self._history.run()),
+                *(self.visits.run(), self.operations.run(), self._history.run(), self.proxies.run()),
+                self.relays.run(),
                 *(*self.records.work(), self.alerts.run(), self._probing.run()),
                 *([self._agentlist.run()] if self._agentlist else []),
             )
@@ -279,6 +309,7 @@ class Manager:
         gc.disable()
         try:
             await self._book.load()
+            await self.proxies.load()
             await self.operations.load()
             await self.records.begin()
         finally:

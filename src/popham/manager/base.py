@@ -19,11 +19,12 @@ from typing import Any
 from popham.errors import ConflictError
 from popham.manager.agent_definitions import Known, base_of
 from popham.manager.objects import describe_group, describe_policy, notes_of, show_some
+from popham.manager.proxies.definitions import annotations_of_proxy, describe_proxy
 from popham.model.definition import Definitions
 from popham.model.fleet import Group, Tree
 from popham.model.managed import SOURCE
 from popham.model.names import canonical, digest
-from popham.store.rows import AuditRow, PolicyRow
+from popham.store.rows import AuditRow, PolicyRow, ProxyRow
 from popham.store.seam import Reading
 
 _NAMED = 5
@@ -42,12 +43,14 @@ class State:
         policies: Name → head of the policy.
         placements: Name → body of the rule's row.
         agents: Where agents are visited.
+        proxies: Name → row of the definition.
     """
 
     groups: Mapping[str, Group]
     policies: Mapping[str, PolicyRow]
     placements: Mapping[str, str]
     agents: Known
+    proxies: Mapping[str, ProxyRow]
 
     def digest(self, about: str) -> str:
         """Return the digest of an object (``policy/motd``), or of what a source has; empty if it is not there."""
@@ -64,6 +67,8 @@ class State:
         elif kind == "agent":
             row = self.agents.row(name)
             held = base_of(row) if row else None
+        elif kind == "proxy" and name in self.proxies:
+            held = describe_proxy(self.proxies[name])
         elif kind == "source":
             held = self.of_source(name)
         return "" if held is None else digest(canonical(held))
@@ -74,6 +79,7 @@ class State:
         owners = {f"placement/{name}": annotations for name, annotations in rules}
         owners |= {f"group/{name}": group.annotations for name, group in self.groups.items()}
         owners |= {f"policy/{name}": notes_of(row).annotations for name, row in self.policies.items()}
+        owners |= {f"proxy/{name}": annotations_of_proxy(row) for name, row in self.proxies.items()}
         found = [about for about, annotations in owners.items() if annotations.get(SOURCE) == source]
         return sorted([*found, *(f"agent/{name}" for name in self.agents.of_source(source))])
 
@@ -95,6 +101,7 @@ def read_state(
         groups=groups,
         policies={row.name: row for row in reading.policies()},
         placements={row.name: row.body for row in reading.placements()},
+        proxies={row.name: row for row in reading.proxies()},
     )
 
 
@@ -110,6 +117,7 @@ def concerned(definitions: Definitions, tree: Tree, groups: Iterable[str], sourc
     found = {f"policy/{policy.name}" for policy in definitions.policies}
     found |= {f"placement/{placement.name}" for placement in definitions.placements}
     found |= {f"agent/{wanted.name}" for wanted in definitions.agents}
+    found |= {f"proxy/{wanted.name}" for wanted in definitions.proxies}
     if source:
         found.add(f"source/{source}")
     names = [group.name for group in definitions.groups] + [name for name in groups if name in tree]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 import math
 import uuid
@@ -23,6 +22,7 @@ from functools import partial
 from popham.clock import Clock
 from popham.errors import GrantError, PophamError
 from popham.manager.admissions import Admissions
+from popham.manager.downtimes import note_downtime
 from popham.manager.kept import decide, record_of
 from popham.manager.key_names import KeyNames
 from popham.manager.keys import ManagerKeys
@@ -32,19 +32,18 @@ from popham.manager.tokens import find_stock
 from popham.manager.wanted import read_wanted
 from popham.model.fleet import Admission
 from popham.model.names import digest
-from popham.model.registry import IdentityKind
+from popham.model.registry import OWN, IdentityKind
 from popham.model.status import Downtime
 from popham.net.seam import Peer, Refusal, Refused
 from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
 from popham.store.rows import AgentRow, Contact, Kept, TokenRow
 from popham.store.seam import Reading, Store, Writing
-from popham.trust.identity import identity_of
+from popham.trust.identity import PROXY, identity_of
 from popham.upstream.book import Admitted, Identity
 from popham.upstream.record import Record, Wanted
 
 _log = logging.getLogger(__name__)
-_DOWNTIMES, _LINK_RATE = "downtimes", "link_rate"
-_KEPT_DOWNTIMES = 100
+_LINK_RATE = "link_rate"
 PAGE = 4096
 """Agents read at once at the start."""
 _TAKEN = Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)")
@@ -72,6 +71,7 @@ class ManagerBook:
         self._note_rate = note_rate
         self.link_rate: str | None = None
         self.on_joined: Callable[[str], None] = lambda _uid: None
+        self._is_proxy: Callable[[str], bool] = lambda _uid: False
         self._names = KeyNames()
         self._store = store
         self._clock = clock
@@ -96,7 +96,7 @@ class ManagerBook:
             StateError: The database is damaged or cannot be used.
         """
         now = self._clock.now()
-        noting = asyncio.ensure_future(self._store.write(lambda tx: _note_downtime(tx, now)))
+        noting = asyncio.ensure_future(self._store.write(lambda tx: note_downtime(tx, now)))
         try:
             self.link_rate = await self._store.read(lambda tx: tx.meta(_LINK_RATE))
             self._forgotten = await self._store.read(read_forgotten)
@@ -165,7 +165,7 @@ class ManagerBook:
         # A certificate is looked at once per connection until some agent changes its key, a token once per
         # connection and table of tokens.
         if known is not None and self._clock.now() < known.until:
-            if known.caller is IdentityKind.AGENT and known.edition is self._keyring:
+            if known.caller in OWN and known.edition is self._keyring:
                 return known
             if known.caller is IdentityKind.STOCK and known.edition is self._tokens:
                 return known
@@ -189,7 +189,9 @@ class ManagerBook:
         if shown.until <= self._clock.now():
             raise Refused(Refusal(status=401, body="the certificate has expired (trust.expired)"))
         if shown.edition is not self._keyring:
-            shown = self._shown[key] = replace(shown, edition=self._keyring)
+            # One that was a proxy once is an agent like any other.
+            caller = self._caller(shown.uid) if shown.role == PROXY else IdentityKind.AGENT
+            shown = self._shown[key] = replace(shown, caller=caller, edition=self._keyring)
         record = self.record(shown.uid)
         if record is None or not record.public_key:
             return shown
@@ -207,10 +209,23 @@ class ManagerBook:
         return Identity(
             caller=IdentityKind.AGENT,
             uid=found.uid,
+            role=found.role,
             public_key=found.public_der,
             since=found.issued,
             until=found.not_after,
         )
+
+    def _caller(self, uid: str) -> IdentityKind:
+        """Return what an agent may do by what the Manager knows of it."""
+        return IdentityKind.PROXY if self._is_proxy(uid) else IdentityKind.AGENT
+
+    def watch_proxies(self, is_proxy: Callable[[str], bool]) -> None:
+        """Ask this who is a Proxy Manager; say :meth:`proxies_changed` once it answers otherwise."""
+        self._is_proxy, self._keyring = is_proxy, object()
+
+    def proxies_changed(self) -> None:
+        """Look anew at everybody who has a certificate, when they speak next."""
+        self._keyring = object()
 
     def _identify_dialled(self, peer: Peer) -> Identity:
         """Return who answers where this Manager dialled: its key signs what comes, so nothing else is looked at.
@@ -228,7 +243,7 @@ class ManagerBook:
         if not current or until <= self._clock.now():
             return Identity(caller=IdentityKind.NONE)
         return Identity(
-            caller=IdentityKind.AGENT,
+            caller=self._caller(record.uid),
             uid=record.uid,
             public_key=record.public_key,
             until=until,
@@ -383,13 +398,3 @@ class _Tokens:
 
 def _page(tx: Reading, *, after: str) -> list[Kept]:
     return tx.agents_kept(after=after, limit=PAGE)
-
-
-def _note_downtime(tx: Writing, now: float) -> tuple[Downtime, ...]:
-    known = [Downtime(*pair) for pair in json.loads(tx.meta(_DOWNTIMES) or "[]")]
-    alive = tx.meta(SERVED)
-    if alive is not None and float(alive) < now:
-        known = [*known, Downtime(float(alive), now)][-_KEPT_DOWNTIMES:]
-        tx.set_meta(_DOWNTIMES, json.dumps([[down.begin, down.end] for down in known]))
-    tx.set_meta(SERVED, repr(now))
-    return tuple(known)

@@ -20,7 +20,7 @@ from popham.manager.exported import Object
 from popham.manager.grant import Grant
 from popham.manager.guard import add_changed, warn
 from popham.manager.merge import discarded, holder, merge, parents_first
-from popham.manager.moves import placement_row
+from popham.manager.moves import check_placements, placement_row
 from popham.manager.objects import (
     Notes,
     describe_group,
@@ -30,6 +30,7 @@ from popham.manager.objects import (
     read_heads,
     row_of,
 )
+from popham.manager.proxies.definitions import check_proxies, put_proxies
 from popham.manager.prune import find_abandoned, prune
 from popham.manager.release import Release
 from popham.manager.told import check_tests, read_objects
@@ -39,7 +40,6 @@ from popham.model.findings import Findings
 from popham.model.fleet import LOCATIONS, Group, Tree
 from popham.model.managed import own, refuse_edit
 from popham.model.names import ROOT_GROUP, nearest
-from popham.model.placement import PLACEMENTS_MAX
 from popham.model.policy import Policy
 from popham.model.relations import PolicyHead, Stored, check_relations, private
 from popham.model.rollout import RolloutTerms
@@ -218,8 +218,9 @@ class _Applying:
                 self.after[definition.name] = self._owned(found)
         self._check_private(findings)
         self._check_locations(findings)
-        self._check_placements(findings)
+        check_placements(self.tx, self.definitions.placements, findings)
         check_agents(self.tx, self.definitions.agents, findings)
+        check_proxies(self.tx, self.definitions, findings)
         findings.finish()
 
     def put(self) -> list[str]:
@@ -227,8 +228,11 @@ class _Applying:
         self._put_policies()
         self._put_groups()
         self._put_placements()
-        agents = self.definitions.agents
+        agents, proxies = self.definitions.agents, self.definitions.proxies
         self.changes += put_agents(self.tx, agents, own=self._own, edit=self._edit, noted=self._note)
+        self.changes += put_proxies(
+            self.tx, proxies, now=self.now, own=self._own, edit=self._edit, noted=self._note
+        )
         return self._prune() if self.terms.prune else []
 
     def _prune(self) -> list[str]:
@@ -363,17 +367,6 @@ class _Applying:
                     problem = f"locations: group {definition.name!r} has no location {location.name!r}"
                     hint = nearest(location.name, known)
                     findings.add(definition.place.wrong("locations", "unknown_location", problem, hint))
-
-    def _check_placements(self, findings: Findings) -> None:
-        """Find the rule that would be one too many."""
-        known = {row.name for row in self.tx.placements()} if self.definitions.placements else set()
-        for definition in self.definitions.placements:
-            known.add(definition.name)
-            if len(known) > PLACEMENTS_MAX:
-                problem = f"there would be more than {PLACEMENTS_MAX} placements"
-                hint = "Name more ranges in one rule, or delete some: popham get placements"
-                findings.add(definition.place.wrong("name", "placement", problem, hint))
-                return
 
     def _check_private(self, findings: Findings) -> None:
         """Find private policies that would be assigned elsewhere: by a copy, or because they became private."""

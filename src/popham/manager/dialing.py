@@ -12,9 +12,11 @@ Rules:
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 from popham.errors import ConflictError, WireError
+from popham.manager.agent_definitions import definition_of
 from popham.manager.agents import assign, find_agent
 from popham.manager.audit import note
 from popham.manager.grant import Grant, Role
@@ -22,9 +24,10 @@ from popham.manager.overrides import Overrides
 from popham.model.cell import Dialer
 from popham.model.fleet import Admission, AgentKind
 from popham.model.generation import GENERATION, check_generations, generation_of
+from popham.model.status import STATE_TYPE, StateRecord
 from popham.store.rows import AgentRow
 from popham.store.seam import Writing
-from popham.trust.dsse import Signer
+from popham.trust.dsse import Envelope, Signer
 
 
 def dial_agent(
@@ -35,6 +38,7 @@ def dial_agent(
     *,
     dialer: Dialer | None,
     may_dial: bool = False,
+    at_proxy: Callable[[str], bool] = lambda _uid: False,
     now: float,
 ) -> AgentRow:
     """Say who dials one agent; what is so already changes nothing.
@@ -46,6 +50,7 @@ def dial_agent(
         director: Signs the assignment.
         dialer: Who opens connections; None for what the group's settings say.
         may_dial: Whether it may from now on dial although it was born by a visit; that is not taken back.
+        at_proxy: Returns whether an agent is behind a Proxy Manager now, which would dial it then.
         now: Unix seconds.
 
     Raises:
@@ -62,7 +67,7 @@ def dial_agent(
         hint = "Behind a closed network, let it dial a Proxy Manager there, and dial that"
         raise ConflictError("stock", problem, hint)
     if dialer is Dialer.MANAGER:
-        _check_version(row)
+        _check_version(tx, row, at_proxy=at_proxy(row.uid))
     before = Overrides.of(row)
     after = replace(before, dialer=dialer, may_dial=may_dial or before.may_dial)
     if after == before:
@@ -87,13 +92,19 @@ def dial_agent(
     return changed
 
 
-def _check_version(row: AgentRow) -> None:
-    """Refuse to have an agent dialled that would take no note of it."""
-    version = str(json.loads(row.description).get("service.version", ""))
+def _check_version(tx: Writing, row: AgentRow, *, at_proxy: bool) -> None:
+    """Refuse to have an agent dialled that would take no note of it, or would not believe who dials."""
+    version, said = str(json.loads(row.description).get("service.version", "")), 0
+    if row.state:
+        state = StateRecord.from_payload(Envelope.parse(row.state, types=(STATE_TYPE,)).payload)
+        version, said = state.agent_version or version, state.generation
+    definition = tx.agent_definition_of(row.uid)
+    by_proxy = at_proxy if definition is None else bool(definition_of(definition).proxy)
     try:
-        check_generations(GENERATION, generation_of(version), Dialer.MANAGER)
+        check_generations(GENERATION, generation_of(version, said), Dialer.MANAGER, proxy=by_proxy)
     except WireError as error:
-        problem = f"agent {row.name!r} is of version {version}, and cannot be dialled"
+        whom = "cannot be dialled by a Proxy Manager" if by_proxy else "cannot be dialled"
+        problem = f"agent {row.name!r} is of version {version}, and {whom}"
         raise ConflictError("generation", problem, error.hint) from error
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from popham.manager.agent_definitions import annotations_of, definition_of
 from popham.manager.objects import notes_of, read_tree
+from popham.manager.proxies.definitions import annotations_of_proxy, proxy_definition_of
 from popham.manager.settings_form import write_settings
 from popham.model.criteria import hangs_on_manager
 from popham.model.definition import API_VERSION
@@ -27,7 +28,7 @@ from popham.model.policy import TYPES
 from popham.model.yaml_text import write_yaml
 from popham.resolve.lineage import origin
 from popham.resolve.resolved import own_communication, own_locations, resolve_locations
-from popham.store.rows import AgentDefinitionRow, PlacementRow, PolicyRow
+from popham.store.rows import AgentDefinitionRow, PlacementRow, PolicyRow, ProxyRow
 from popham.store.seam import Reading
 
 Object = Mapping[str, Any]
@@ -40,6 +41,7 @@ def export(reading: Reading) -> tuple[list[tuple[str, str]], list[str]]:
     files += [(f"policies/{row.name}.yaml", write_policy(reading, row)) for row in reading.policies()]
     files += [(f"placements/{row.name}.yaml", write_placement(row)) for row in reading.placements()]
     files += [(f"agents/{row.name}.yaml", write_agent(row)) for row in reading.agent_definitions()]
+    files += [(f"proxies/{row.name}.yaml", write_proxy(row)) for row in reading.proxies()]
     warnings = [warning for group in tree for warning in _warnings(tree, group)]
     return [(name, write_yaml(held)) for name, held in sorted(files)], sorted(warnings)
 
@@ -103,6 +105,11 @@ def write_placement(row: PlacementRow) -> Object:
 def write_agent(row: AgentDefinitionRow) -> Object:
     """Return the definition of where an agent is visited, passwords included."""
     return _object("Agent", row.name, {}, annotations_of(row), definition_of(row).as_dict())
+
+
+def write_proxy(row: ProxyRow) -> Object:
+    """Return the definition of a Proxy Manager."""
+    return _object("Proxy", row.name, {}, annotations_of_proxy(row), proxy_definition_of(row).as_dict())
 
 
 def _object(

@@ -81,8 +81,8 @@ def delete_group(
     Raises:
         NotFoundError: ``not_found.group``.
         ConflictError: ``conflict.root``, ``conflict.children``, ``conflict.agents``,
-            ``conflict.tokens``, ``conflict.private``, ``conflict.placed``, ``conflict.rollout`` or
-            ``conflict.managed``.
+            ``conflict.tokens``, ``conflict.private``, ``conflict.placed``, ``conflict.proxied``,
+            ``conflict.rollout`` or ``conflict.managed``.
     """
     needs = needs or _needs(tx, now)
     group = needs.group(name)
@@ -112,6 +112,10 @@ def delete_group(
     if placed:
         problem = f"placement {placed[0]!r} has agents begin in group {name!r}"
         raise ConflictError("placed", problem, f"Delete it first: popham delete placement {placed[0]}")
+    proxies = needs.given_to(name)
+    if proxies:
+        problem = f"group {name!r} was given to proxy {proxies[0]!r}"
+        raise ConflictError("proxied", problem, "Take it out of that definition first")
     tx.delete_group(name)
     needs.drop_group(name)
     note(tx, grant, "group.delete", f"group/{name}", now=now, before=describe_group(group))

@@ -42,6 +42,7 @@ class Sight:
         minimum_serial: Serial that its group asks for before it gives bodies with secrets; 0 for none.
         next_visit: When it is visited next, in unix seconds; None if it is not, or that is under way.
         unvisited: Why it dials although it is to be visited, in a sentence; empty if it does not.
+        waits: For which Proxy Manager it has to wait, in a sentence; empty if for none.
     """
 
     row: AgentRow
@@ -55,6 +56,7 @@ class Sight:
     minimum_serial: int = 0
     next_visit: float | None = None
     unvisited: str = ""
+    waits: str = ""
 
 
 def judge(sight: Sight) -> tuple[SyncState, str]:
@@ -181,6 +183,8 @@ def _judge_stock(sight: Sight) -> tuple[SyncState, str]:
 
 def _awaits(sight: Sight, what: str) -> str:
     """Return what is waited for, and when that is to be expected."""
+    if sight.waits:
+        return sight.waits
     if sight.connected:
         return f"told over its held link; waits for {what}"
     if sight.next_visit is not None and not sight.unvisited:
@@ -190,9 +194,12 @@ def _awaits(sight: Sight, what: str) -> str:
     if sight.presence is Presence.ON_TIME and sight.next_contact > sight.now:
         return f"waits for its heartbeat in {show_span(sight.next_contact - sight.now)}"
     late = show_span(sight.now - sight.next_contact)
-    if sight.presence is Presence.ON_TIME:
-        return f"waits for its heartbeat, due {late} ago"
-    return f"{sight.presence}: its heartbeat was due {late} ago"
+    on_time = sight.presence is Presence.ON_TIME
+    return (
+        f"waits for its heartbeat, due {late} ago"
+        if on_time
+        else f"{sight.presence}: its heartbeat was due {late} ago"
+    )
 
 
 def show_span(seconds: float) -> str:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from popham.errors import StateError
 from popham.manager.book import ManagerBook
+from popham.manager.links import NotRelayed, Relayed
+from popham.manager.proxies.directory import ProxyDirectory
+from popham.manager.relays.relays import ManagerRelays
 from popham.manager.visit_views import VisitView
 from popham.manager.visits import Visits
 from popham.model.fleet import Admission
@@ -35,6 +38,7 @@ class Live:
         hub: Hub,
         visits: Visits | None = None,
         shut_out: Callable[[str], None] = lambda _uid: None,
+        proxies: ProxyDirectory | None = None,
     ) -> None:
         """Keep what is needed; :meth:`run` does the work.
 
@@ -43,7 +47,11 @@ class Live:
             hub: Tells agents.
             visits: Dial them; None for an upstream that dials nobody.
             shut_out: Told the uid of an agent that was refused, revoked or deleted.
+            proxies: Knows who is a Proxy Manager; None where there are none.
         """
+        self.relayed: Relayed = NotRelayed()
+        self._relays: ManagerRelays | None = None
+        self._proxies = proxies
         self._book = book
         self._hub = hub
         self._visits = visits
@@ -54,20 +62,28 @@ class Live:
         self._woken = asyncio.Event()
         self._reading = asyncio.Lock()
 
+    def relay(self, relays: ManagerRelays) -> None:
+        """Bring changes to agents behind Proxy Managers too."""
+        self._relays, self.relayed = relays, relays.placed
+
     # What the service asks; only tokens are waited for.
 
     def connected(self, uid: str) -> bool:
-        """Return whether a held link to this agent is open."""
+        """Return whether this agent holds a link, to this Manager or to the proxy that it is at."""
         record = self._book.record(uid)
-        return record is not None and record.link is not None
+        return record is not None and record.is_linked
 
     def check_in(self, uid: str) -> bool:
-        """Ask for a round over the held link, or by a visit now; False if there is no way to ask."""
+        """Ask for a round over the held link, by a visit now, or by its proxy; False if there is no way to ask."""
+        if self._relays is not None and self._relays.check_in(uid):
+            return True
         return self._hub.check_in(uid) or (self._visits is not None and self._visits.hasten(uid))
 
     def tell_orders(self, record: Record) -> None:
-        """Have an agent told of what is ordered of it: over its held link, or by a visit now; else it waits."""
-        if record.link is not None:
+        """Have an agent told of what is ordered of it: over its held link, by a visit or its proxy now; else it waits."""
+        if record.via and self._relays is not None:
+            self._relays.tell_orders(record)
+        elif record.link is not None:
             self._hub.tell_orders([record.uid])
         elif self._visits is not None:
             self._visits.hasten(record.uid)
@@ -91,18 +107,29 @@ class Live:
 
     def agent_changed(self, uid: str) -> None:
         """Take note that an administrator changed an agent."""
+        if self._proxies is not None:
+            self._proxies.agent_changed(uid)
         self._agents.add(uid)
         self._woken.set()
 
     def groups_changed(self, groups: Iterable[str]) -> None:
         """Take note that groups have new bundles."""
         self._groups.update(groups)
+        if self._proxies is not None:
+            self._proxies.refresh_soon()
         self._woken.set()
 
     def definitions_changed(self, names: Sequence[str]) -> None:
         """Take note that agents are visited elsewhere."""
+        if self._proxies is not None:
+            self._proxies.refresh_soon()
         if self._visits is not None:
             self._visits.definitions_changed(names)
+
+    def proxies_changed(self, names: Sequence[str]) -> None:
+        """Take note that definitions of Proxy Managers were made, changed or deleted."""
+        if self._proxies is not None and names:
+            self._proxies.refresh_soon()
 
     async def tokens_changed(self) -> None:
         """Have a token that was made or revoked hold from now on, whatever else waits to be brought.
@@ -163,6 +190,8 @@ class Live:
                     self._hub.tell(uid)
                 if self._visits is not None:
                     self._visits.agent_changed(uid)
+                if self._relays is not None:
+                    self._relays.agent_changed(uid)
 
     async def _bring_tokens(self) -> None:
         # One after the other: of two at once, the older reading could come last.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from popham.manager.census import Census, Place
 from popham.manager.intake.views import IntakeView
-from popham.manager.lag import Lag
 from popham.manager.operations.register import Register
 from popham.manager.records import Records
 from popham.manager.visits import Visits
 from popham.upstream.hub import Hub
+from popham.upstream.lag import Lag
 
 QUANTILES = (0.5, 0.99, 1.0)
 

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from popham.errors import ConflictError, DefinitionError, NotFoundError
@@ -19,11 +19,13 @@ from popham.manager.audit import note
 from popham.manager.grant import Grant
 from popham.manager.objects import find_group, read_texts
 from popham.manager.overrides import Overrides
+from popham.model.findings import Findings
 from popham.model.fleet import Admission, AgentKind
 from popham.model.managed import refuse_edit
 from popham.model.names import canonical, nearest, show
-from popham.model.placement import Placement, place
+from popham.model.placement import PLACEMENTS_MAX, Placement, place
 from popham.model.selector import LABELS_MAX, check_label_changes, merge_labels
+from popham.model.wanted import PlacementDefinition
 from popham.store.rows import AgentRow, PlacementRow
 from popham.store.seam import Reading, Writing
 from popham.trust.dsse import Signer
@@ -123,6 +125,18 @@ def placement_row(
     more = {"annotations": dict(annotations)} if annotations else {}
     body = canonical(placement.as_dict() | more).decode()
     return PlacementRow(name=placement.name, body=body, edition=edition)
+
+
+def check_placements(reading: Reading, placements: Sequence[PlacementDefinition], findings: Findings) -> None:
+    """Add to ``findings`` the rule that would be one too many."""
+    known = {row.name for row in reading.placements()} if placements else set()
+    for definition in placements:
+        known.add(definition.name)
+        if len(known) > PLACEMENTS_MAX:
+            problem = f"there would be more than {PLACEMENTS_MAX} placements"
+            hint = "Name more ranges in one rule, or delete some: popham get placements"
+            findings.add(definition.place.wrong("name", "placement", problem, hint))
+            return
 
 
 def delete_placement(tx: Writing, grant: Grant, name: str, *, now: float, source: str = "") -> None:

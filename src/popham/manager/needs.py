@@ -40,6 +40,7 @@ class Needs:
         self._rules = {rule.name: json.loads(rule.body).get("group", "") for rule in reading.placements()}
         for rule, group_name in self._rules.items():
             self._placed.setdefault(group_name, {})[rule] = None
+        self._given = {row.name: json.loads(row.body)["spec"].get("groups", ()) for row in reading.proxies()}
 
     def group(self, name: str) -> Group:
         """Return a group; raises NotFoundError ``not_found.group``."""
@@ -63,6 +64,10 @@ class Needs:
         """Return the rules by which agents begin in a group."""
         return list(self._placed.get(name, ()))
 
+    def given_to(self, name: str) -> list[str]:
+        """Return the proxies that a group was given to by its name."""
+        return [proxy for proxy, groups in self._given.items() if name in groups]
+
     def assigning(self, policy: str) -> list[str]:
         """Return the groups that assign a policy themselves."""
         return list(self._assigned.get(policy, ()))
@@ -77,6 +82,10 @@ class Needs:
     def drop_policy(self, name: str, private_to: str) -> None:
         """Take note that a policy is gone."""
         _drop(self._private, private_to, name)
+
+    def drop_proxy(self, name: str) -> None:
+        """Take note that a definition of a proxy is gone."""
+        self._given.pop(name, None)
 
     def drop_placement(self, name: str) -> None:
         """Take note that a rule of placement is gone."""

@@ -95,6 +95,11 @@ class PolicyService(RolloutService):
         ]
         if moved and not dry_run:
             self._links.definitions_changed(moved)
+        proxies = [
+            one.name for one in applied.result.changes if one.kind == "Proxy" and one.action != "unchanged"
+        ]
+        if proxies and not dry_run:
+            self._links.proxies_changed(proxies)
         return await self._with_costs(applied, definitions, dry_run=dry_run)
 
     async def _with_costs(self, applied: Applied, definitions: Definitions, *, dry_run: bool) -> ApplyResult:

@@ -20,12 +20,13 @@ from popham.manager.grant import Grant
 from popham.manager.inventory import delete_group, delete_policy
 from popham.manager.moves import delete_placement
 from popham.manager.needs import Needs
+from popham.manager.proxies.definitions import delete_proxy
 from popham.model.definition import Definitions
 from popham.model.fleet import Group, Tree
 from popham.model.names import ROOT_GROUP
 from popham.store.seam import Reading, Writing
 
-KINDS = {"group": "Group", "policy": "Policy", "placement": "Placement", "agent": "Agent"}
+KINDS = {"group": "Group", "policy": "Policy", "placement": "Placement", "agent": "Agent", "proxy": "Proxy"}
 
 
 def find_abandoned(
@@ -51,14 +52,16 @@ def find_abandoned(
     kept |= {f"group/{group.name}" for group in definitions.groups} | {f"group/{ROOT_GROUP}"}
     kept |= {f"placement/{placement.name}" for placement in definitions.placements}
     kept |= {f"agent/{wanted.name}" for wanted in definitions.agents}
+    kept |= {f"proxy/{wanted.name}" for wanted in definitions.proxies}
     owned = set(read_state(reading, groups).of_source(source)) - kept
-    # A group goes after those below it, and before what it assigns.
+    # A group goes after those below it and the proxies that it was given to, and before what it assigns.
     leaves_first = [f"group/{group.name}" for group in reversed(Tree(groups.values()).below(ROOT_GROUP))]
-    agents, placements, policies = (
+    agents, proxies, placements, policies = (
         sorted(about for about in owned if about.startswith(f"{kind}/"))
-        for kind in ("agent", "placement", "policy")
+        for kind in ("agent", "proxy", "placement", "policy")
     )
-    return [*agents, *placements, *(about for about in leaves_first if about in owned), *policies]
+    groups_going = [about for about in leaves_first if about in owned]
+    return [*agents, *proxies, *placements, *groups_going, *policies]
 
 
 def prune(
@@ -92,6 +95,9 @@ def prune(
                 delete_policy(tx, grant, name, now=now, source=source, needs=needs)
             elif kind == "agent":
                 delete_agent_definition(tx, grant, name, now=now, source=source)
+            elif kind == "proxy":
+                delete_proxy(tx, grant, name, now=now, source=source, going=going)
+                needs.drop_proxy(name)
             else:
                 delete_placement(tx, grant, name, now=now, source=source)
                 needs.drop_placement(name)

@@ -7,19 +7,22 @@ question: it reads each group's bundle once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from popham import __version__
 from popham.manager.agent_definitions import definition_of
 from popham.manager.bundles import open_row
 from popham.manager.guard import read_minima
 from popham.manager.judgement import Sight, has_candidate, judge, serial_of
+from popham.manager.lagging import explain_behind
 from popham.manager.links import Links
 from popham.manager.moves import labels_of
 from popham.manager.objects import read_lineage, read_policies, read_refs, read_texts
 from popham.manager.operations.views import view_last
 from popham.manager.overrides import Overrides
+from popham.manager.proxies.paths import Paths
 from popham.manager.rollouts import open_rollout
 from popham.manager.stock import stock_config
 from popham.manager.views import AgentView
@@ -30,7 +33,7 @@ from popham.model.communication import CommunicationSettings
 from popham.model.fleet import Admission, AgentKind
 from popham.model.policy import STOCK_TYPES
 from popham.model.rollout import RolloutRef
-from popham.model.status import STATE_TYPE, StateRecord, age_bound, presence
+from popham.model.status import STATE_TYPE, Presence, StateRecord, age_bound, presence
 from popham.net.seam import FULL
 from popham.resolve.resolved import resolve, resolve_locations
 from popham.store.rows import AgentRow
@@ -54,6 +57,7 @@ class Roster:
         self._bundles: dict[str, Bundle | None] = {}
         self._hashes: dict[str, bytes] = {}
         self._minima: dict[str, int] = {}
+        self._paths = Paths(reading, links)
 
     def view(self, row: AgentRow, *, detailed: bool = False) -> AgentView:
         """Return the view of one agent; ``detailed`` fills its detail."""
@@ -61,23 +65,15 @@ class Roster:
         last = max(seen, default=None)
         record = read_record(row)
         bundle = self._side(row, record)
-        next_contact = None if last is None else last + row.promise
-        times = last, row.promise, self._now, self._links.downtimes()
+        proxies = self._paths.proxies(row.uid)
+        # Through proxies it is heard of once each of them was: heartbeats add up.
+        own_promise = self._paths.promise(row)
+        promise = own_promise + sum(map(self._paths.promise, proxies))
+        next_contact = None if last is None else last + promise
+        times = last, promise, self._now, self._links.downtimes()
         known, visit = presence(*times), self._links.visit(row.uid)
-        unvisited = _unvisited(row, record, visit, self._now)
-        sight = Sight(
-            row=row,
-            record=record,
-            bundle=bundle,
-            config_hash=self._config_hash(row),
-            presence=known,
-            connected=self._links.connected(row.uid),
-            next_contact=next_contact,
-            now=self._now,
-            minimum_serial=self._minimum(row.group) if record and record.withheld else 0,
-            next_visit=visit.next if visit else None,
-            unvisited=unvisited.sentence if unvisited else "",
-        )
+        unvisited = self._unvisited(row, record, visit, proxies)
+        sight = self._see(row, record, bundle, known, next_contact, visit, unvisited)
         state, reason = judge(sight)
         accepted = row.admission == Admission.ACCEPTED
         settings = _settings(bundle, record)
@@ -98,7 +94,7 @@ class Roster:
             location=_location(row, record, bundle),
             rules=record.rules if record else (),
             location_since=record.location_since or None if record else None,
-            heartbeat=settings.heartbeat if own and settings else row.promise,
+            heartbeat=settings.heartbeat if own and settings else own_promise,
             wanted=serial_of(sight) if accepted else 0,
             applied=record.applied_serial if record else 0,
             last_contact=last,
@@ -109,14 +105,70 @@ class Roster:
             first_seen=row.first_seen,
             address=row.address,
             version=record.agent_version if record else _version(row),
+            via=tuple(one.name for one in proxies),
+            behind=self._behind(row, record, last, promise),
             labels=labels_of(row),
             certificate_until=row.certificate_until or None,
             service=record.service if record else "",
             visit=visit,
-            detail=self._detail(row, record, bundle) | _show_unvisited(unvisited) if detailed else {},
+            detail=self._detail(row, record, bundle, proxies) | _show_unvisited(unvisited)
+            if detailed
+            else {},
         )
 
-    def _detail(self, row: AgentRow, record: StateRecord | None, bundle: Bundle | None) -> dict[str, Any]:
+    def _see(
+        self,
+        row: AgentRow,
+        record: StateRecord | None,
+        bundle: Bundle | None,
+        known: Presence,
+        next_contact: float | None,
+        visit: VisitView | None,
+        unvisited: Unvisited | None,
+    ) -> Sight:
+        """Return what there is to judge by."""
+        return Sight(
+            row=row,
+            record=record,
+            bundle=bundle,
+            config_hash=self._config_hash(row),
+            presence=known,
+            connected=self._links.connected(row.uid),
+            next_contact=next_contact,
+            now=self._now,
+            minimum_serial=self._minimum(row.group) if record and record.withheld else 0,
+            next_visit=visit.next if visit else None,
+            unvisited=unvisited.sentence if unvisited else "",
+            waits=self._paths.explain_wait(self._paths.proxies(row.uid), known, self._now),
+        )
+
+    def _unvisited(
+        self, row: AgentRow, record: StateRecord | None, visit: VisitView | None, proxies: Sequence[AgentRow]
+    ) -> Unvisited | None:
+        """Return why an agent dials although it is to be visited; None if it does not."""
+        if record is None or not record.fallback:
+            return None
+        proxy = proxies[-1].name if proxies else ""
+        said = self._links.relayed.unvisited(row.uid) if proxy else ""
+        place = record.service, row.address
+        return explain_unvisited(record.fallback, *place, visit, self._now, proxy=proxy, said=said)
+
+    def _behind(self, row: AgentRow, record: StateRecord | None, last: float | None, heartbeat: float) -> str:
+        """Return that one of our agents stays below this Manager's version, in a sentence; empty if it does not."""
+        if record is None or row.admission != Admission.ACCEPTED:
+            return ""
+        return explain_behind(
+            record.agent_version,
+            __version__,
+            first=row.first_seen,
+            last=last,
+            heartbeat=heartbeat,
+            downtimes=self._links.downtimes(),
+        )
+
+    def _detail(
+        self, row: AgentRow, record: StateRecord | None, bundle: Bundle | None, proxies: list[AgentRow]
+    ) -> dict[str, Any]:
         found: dict[str, Any] = {
             "description": json.loads(row.description),
             "capabilities": row.capabilities,
@@ -129,6 +181,7 @@ class Roster:
             "download": bundle.download if bundle else True,
             "policies": self._policies(row.group, record.location if record else "", bundle),
             "operations": view_last(self._reading, row.uid),
+            "path": self._paths.hops(row, proxies),
         }
         if bundle is not None and bundle.rollout is not None:
             found |= self._rollout(bundle, bundle.rollout, row, record)
@@ -247,15 +300,6 @@ class Roster:
             policies, guarded = read_policies(self._reading, refs), bool(self._minimum(row.group))
             self._hashes[row.group] = stock_config(policies, guarded=guarded)[1]
         return self._hashes[row.group]
-
-
-def _unvisited(
-    row: AgentRow, record: StateRecord | None, visit: VisitView | None, now: float
-) -> Unvisited | None:
-    """Return why an agent dials although it is to be visited; None if it does not."""
-    if record is None or not record.fallback:
-        return None
-    return explain_unvisited(record.fallback, record.service, row.address, visit, now)
 
 
 def _show_unvisited(unvisited: Unvisited | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from popham.manager.grant_service import GrantService
 from popham.manager.intake.views import IntakeView
 from popham.manager.measures import Measures
 from popham.manager.operations.service import OperationService
+from popham.manager.proxies.service import ProxyService
 from popham.manager.summary.service import SummaryService
 from popham.manager.tokens import create_token, revoke_token, view_token
 from popham.manager.views import (
@@ -39,7 +40,13 @@ from popham.streams.frame import Stream
 
 
 class ManagerService(
-    AgentDefinitionService, AlertService, DataService, GrantService, OperationService, SummaryService
+    AgentDefinitionService,
+    AlertService,
+    DataService,
+    GrantService,
+    OperationService,
+    ProxyService,
+    SummaryService,
 ):
     """The Manager's methods. One per process; safe to call from many tasks."""
 
@@ -90,6 +97,7 @@ class ManagerService(
         lifetime: float | None = None,
         accepts: bool = False,
         cidr: str = "",
+        proxy: str = "",
     ) -> NewToken:
         """Make a token by which agents join; arguments as :func:`popham.manager.tokens.create_token`."""
         require(grant, Permission.TOKENS)
@@ -105,6 +113,7 @@ class ManagerService(
                 lifetime=lifetime,
                 accepts=accepts,
                 cidr=cidr,
+                proxy=proxy,
                 now=now,
                 draw=self._rng.randbytes,
             )

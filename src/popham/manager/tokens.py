@@ -1,7 +1,8 @@
 """Tokens by which agents join.
 
-Two kinds.  An ``enrollment`` token is the seed of a signing key inside a join
-string; the Manager keeps its public half.  A ``stock`` token is a bearer token
+Three kinds.  An ``enrollment`` token is the seed of a signing key inside a join
+string; the Manager keeps its public half.  A ``proxy`` token is one for the Proxy
+Manager of one definition: it serves once, and accepts nobody.  A ``stock`` token is a bearer token
 for agents that are not ours: one group, reusable until it is revoked or expires.
 
 Rules:
@@ -23,14 +24,18 @@ from popham.manager.audit import note
 from popham.manager.grant import Grant, create_secret, matches, split_secret
 from popham.manager.keys import ManagerKeys
 from popham.manager.objects import find_group
+from popham.manager.proxies.definitions import find_proxy
 from popham.manager.views import NewToken, TokenView
 from popham.model.names import nearest, show
 from popham.model.ranges import in_ranges
 from popham.store.rows import AgentRow, TokenRow
-from popham.store.seam import Writing
+from popham.store.seam import Reading, Writing
 from popham.trust.join import SEED_LENGTH, EnrollmentKey
 
-ENROLLMENT, STOCK = "enrollment", "stock"
+ENROLLMENT, PROXY, STOCK = "enrollment", "proxy", "stock"
+KINDS = (ENROLLMENT, PROXY, STOCK)
+JOINING = frozenset({ENROLLMENT, PROXY})
+"""Kinds that are the seed of a key inside a join string."""
 LIFETIME_DEFAULT = 3600.0
 LIFETIME_MAX = 30 * 86400.0
 """Seconds, of an enrollment token."""
@@ -53,6 +58,7 @@ def create_token(
     cidr: str,
     now: float,
     draw: Callable[[int], bytes],
+    proxy: str = "",
 ) -> NewToken:
     """Make a token; its secret is in the result and nowhere else.
 
@@ -60,28 +66,23 @@ def create_token(
         tx: The transaction.
         grant: Who makes it.
         keys: Go into the join string.
-        kind: ``enrollment`` or ``stock``.
+        kind: ``enrollment``, ``proxy`` or ``stock``.
         group: Where agents land.
         uses: How many agents may join; None for one, and for no limit if ``stock``.
         lifetime: Seconds; None for an hour, and for thirty days if ``stock``.
         accepts: Whether agents are accepted at once.
-        cidr: Networks from which it may be used, comma separated; empty for any.
+        cidr: Networks it may be used from, comma separated; empty for any.
         now: Unix seconds.
         draw: Returns so many random bytes.
+        proxy: Name of the Proxy definition that it is for; of the kind ``proxy`` only.
 
     Raises:
         DefinitionError: ``definition.token``: a value is wrong.
-        NotFoundError: There is no such group.
+        NotFoundError: There is no such group, or proxy.
     """
     find_group(tx, group)
-    if kind == ENROLLMENT:
-        key = EnrollmentKey.from_seed(draw(SEED_LENGTH))
-        token, secret, public = key.token_id, keys.join_string(key.seed), key.public_der
-    elif kind == STOCK:
-        token, secret, public = create_secret("pops", draw)
-    else:
-        problem = f"kind: {show(kind)} is no kind of token"
-        raise DefinitionError("token", problem, nearest(str(kind), [ENROLLMENT, STOCK]))
+    _check_proxy(tx, kind, proxy, uses=uses, accepts=accepts)
+    token, secret, public = _draw_secret(kind, keys, draw)
     row = TokenRow(
         id=token,
         kind=kind,
@@ -93,30 +94,56 @@ def create_token(
         accepts=accepts,
         cidr=_check_cidr(cidr),
         author=grant.actor,
+        proxy=proxy,
     )
     tx.put_token(row)
     note(tx, grant, "token.create", f"token/{token}", now=now, after=_describe(row))
     return NewToken(token=view_token(row, now), secret=secret)
 
 
-def use_token(tx: Writing, token_id: str, spki: str, *, now: float, address: str) -> TokenRow:
-    """Count one use of an enrollment token by the key ``spki``, and return the token.
+def _draw_secret(kind: str, keys: ManagerKeys, draw: Callable[[int], bytes]) -> tuple[str, str, bytes]:
+    """Return a new token's id, what is shown of it once, and what is kept."""
+    if kind in JOINING:
+        key = EnrollmentKey.from_seed(draw(SEED_LENGTH))
+        return key.token_id, keys.join_string(key.seed), key.public_der
+    if kind == STOCK:
+        return create_secret("pops", draw)
+    problem = f"kind: {show(kind)} is no kind of token"
+    raise DefinitionError("token", problem, nearest(str(kind), KINDS))
+
+
+def use_token(
+    tx: Writing, token_id: str, spki: str, *, now: float, address: str, proxy: bool = False
+) -> TokenRow:
+    """Count one use of an enrollment token by the key ``spki``, and return the token; ``proxy``: by a Proxy Manager.
 
     The caller has verified the token key's signature over the CSR, and creates
     the agent in the same transaction.
 
     Raises:
-        EnrollmentError: ``enrollment.unknown_token``, ``enrollment.revoked_token``,
+        EnrollmentError: ``enrollment.unknown_token``, ``enrollment.token_kind``, ``enrollment.revoked_token``,
             ``enrollment.address``, ``enrollment.expired_token`` or ``enrollment.used_up_token``.
     """
     row = tx.token(token_id)
-    if row is None or row.kind != ENROLLMENT:
+    if row is None or row.kind not in JOINING:
         problem = "this join string's token is not known here"
         raise EnrollmentError("unknown_token", problem, "Make a new one: popham token create")
+    check_kind(row, proxy=proxy)
     known = tx.agent_by_spki(spki)
     again = known is not None and known.token == token_id
     _check_usable(row, now, address, again=again)
     return row if again else _count(tx, row)
+
+
+def check_kind(row: TokenRow, *, proxy: bool) -> None:
+    """Refuse a token of an agent to a Proxy Manager, and the other way round. Raises EnrollmentError."""
+    if proxy and row.kind != PROXY:
+        problem = "this join string is for agents, and a Proxy Manager asks by it"
+        raise EnrollmentError("token_kind", problem, "Make one for it: popham token create --proxy NAME")
+    if not proxy and row.kind == PROXY:
+        problem = f"this join string is for the Proxy Manager {show(row.proxy)}, and an agent asks by it"
+        hint = "Use it with 'popham proxy enroll', or make one for agents: popham token create"
+        raise EnrollmentError("token_kind", problem, hint)
 
 
 class TokenLookup(Protocol):
@@ -205,6 +232,7 @@ def view_token(row: TokenRow, now: float) -> TokenView:
         cidr=row.cidr,
         author=row.author,
         created=row.created,
+        proxy=row.proxy,
     )
 
 
@@ -215,7 +243,7 @@ def may_use(row: TokenRow, address: str) -> bool:
 
 def _check_usable(row: TokenRow, now: float, address: str, *, again: bool) -> None:
     """Refuse a token; one whose agent comes ``again`` may have expired or been used up since."""
-    make = "Make a new one: popham token create"
+    make = "Make a new one: popham token create" + (f" --proxy {row.proxy}" if row.proxy else "")
     if row.revoked:
         raise EnrollmentError("revoked_token", "this token was revoked", make)
     if address and not may_use(row, address):
@@ -238,10 +266,26 @@ def _count(tx: Writing, row: TokenRow) -> TokenRow:
     return counted
 
 
+def _check_proxy(tx: Reading, kind: str, proxy: str, *, uses: int | None, accepts: bool) -> None:
+    """Refuse a token that names a proxy and is none for it, or would let several in, or without a look."""
+    if kind != PROXY:
+        if proxy:
+            problem = f"proxy: a token of the kind {show(kind)} is for no proxy"
+            raise DefinitionError("token", problem, "Leave it out, or make a token of the kind 'proxy'")
+        return
+    find_proxy(tx, proxy)
+    if accepts:
+        problem = "accepts: a proxy is always accepted by a person"
+        raise DefinitionError("token", problem, f"Leave it out; then: popham accept agent {proxy}")
+    if uses not in {None, 1}:
+        problem = "uses: a token for a proxy serves once"
+        raise DefinitionError("token", problem, "Make another one for the next time")
+
+
 def _check_lifetime(kind: str, lifetime: float | None) -> float:
     if lifetime is None:
-        return LIFETIME_DEFAULT if kind == ENROLLMENT else LIFETIME_MAX
-    longest = LIFETIME_MAX if kind == ENROLLMENT else STOCK_LIFETIME_MAX
+        return LIFETIME_DEFAULT if kind in JOINING else LIFETIME_MAX
+    longest = LIFETIME_MAX if kind in JOINING else STOCK_LIFETIME_MAX
     if not 1 <= lifetime <= longest:
         problem = f"lifetime: {lifetime:g} s is outside 1 s to {longest / 86400:g} days"
         raise DefinitionError("token", problem, "Make a new token when it is needed")
@@ -250,7 +294,7 @@ def _check_lifetime(kind: str, lifetime: float | None) -> float:
 
 def _check_uses(kind: str, uses: int | None) -> int:
     if uses is None:
-        return 1 if kind == ENROLLMENT else -1
+        return 1 if kind in JOINING else -1
     if not 1 <= uses <= USES_MAX:
         problem = f"uses: {uses} is outside 1 to {USES_MAX}"
         raise DefinitionError("token", problem, "Make several tokens for more machines")
@@ -280,4 +324,4 @@ def _describe(row: TokenRow) -> dict[str, object]:
         "accepts": row.accepts,
         "cidr": row.cidr,
         "revoked": row.revoked,
-    }
+    } | ({"proxy": row.proxy} if row.proxy else {})

@@ -10,7 +10,14 @@ from dataclasses import replace
 
 from popham.errors import DefinitionError
 from popham.manager.apply_views import Change
-from popham.manager.exported import Object, write_agent, write_group, write_placement, write_policy
+from popham.manager.exported import (
+    Object,
+    write_agent,
+    write_group,
+    write_placement,
+    write_policy,
+    write_proxy,
+)
 from popham.manager.moves import read_placements
 from popham.manager.objects import notes_of
 from popham.model.definition import Definitions
@@ -35,7 +42,9 @@ def read_objects(reading: Reading, definitions: Definitions) -> dict[str, Object
     found = {f"policy/{row.name}": write_policy(reading, row) for row in policies if row}
     found |= {f"placement/{row.name}": write_placement(row) for row in rules if row}
     agents = (reading.agent_definition(wanted.name) for wanted in definitions.agents)
-    return found | {f"agent/{row.name}": write_agent(row) for row in agents if row}
+    found |= {f"agent/{row.name}": write_agent(row) for row in agents if row}
+    proxies = (reading.proxy(wanted.name) for wanted in definitions.proxies)
+    return found | {f"proxy/{row.name}": write_proxy(row) for row in proxies if row}
 
 
 def tell_differences(

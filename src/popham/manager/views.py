@@ -42,6 +42,9 @@ class AgentView:
         certificate_until: None where there is no certificate.
         service: Where its service is, as it says; empty while that is off.
         visit: How this Manager visits it; None if it does not.
+        via: Proxy Managers between it and this Manager by name, the one nearest to the Manager first; none where
+            they talk to each other.
+        behind: In one sentence, that it stays below the Manager's version; empty if it does not, or has not long.
         detail: More for ``describe``: the mode that is ordered, description, policies with their
             origin, labels of operators and agent, error, facts, content digests, the last operations;
             ``rollout`` and how it stands to that, where its group is in one; empty in lists.
@@ -77,6 +80,8 @@ class AgentView:
     age_bound: float | None = None
     service: str = ""
     visit: VisitView | None = None
+    via: tuple[str, ...] = ()
+    behind: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -251,6 +256,7 @@ class AgentDefinitionView:
         uid, agent: Of the agent that is bound to it, and its name; empty before there is one.
         state: How visits there stand, in words.
         visit: How whoever is there is visited; None if nobody is.
+        proxy: The Proxy Manager that visits it; empty for this Manager.
     """
 
     name: str
@@ -268,6 +274,7 @@ class AgentDefinitionView:
     edition: int
     state: str = ""
     visit: VisitView | None = None
+    proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +299,10 @@ class ImportView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenView:
-    """A token by which agents join; never its secret. ``state``: usable, used up, expired, revoked."""
+    """A token by which agents join; never its secret. ``state``: usable, used up, expired, revoked.
+
+    ``proxy`` is the Proxy definition that it is for; empty for other kinds.
+    """
 
     id: str
     kind: str
@@ -305,6 +315,7 @@ class TokenView:
     cidr: str
     author: str
     created: float
+    proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

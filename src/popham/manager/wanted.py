@@ -9,11 +9,12 @@ from popham.errors import PophamError, StateError
 from popham.manager.bundles import open_row
 from popham.manager.guard import find_guarded, read_minima
 from popham.manager.stock import stock_config
-from popham.model.bundle import Bundle, Side
+from popham.model.bundle import Bundle
 from popham.model.policy import Policy
 from popham.store.rows import BundleRow
 from popham.store.seam import Reading
-from popham.upstream.record import Wanted, Within
+from popham.upstream.record import Wanted
+from popham.upstream.wanted import sides
 
 
 def read_wanted(tx: Reading, names: Collection[str] | None) -> dict[str, Wanted]:
@@ -36,8 +37,7 @@ def _make(tx: Reading, row: BundleRow, minimum: int) -> Wanted:
         for ref in held.policies
     ]
     objects, objects_digest = stock_config(policies, guarded=bool(minimum))
-    within = _within(bundle.stable)
-    candidate = _within(bundle.candidate) if bundle.candidate else None
+    within, candidate, is_visited = sides(bundle)
     return Wanted(
         group=row.group,
         serial=row.serial,
@@ -53,13 +53,8 @@ def _make(tx: Reading, row: BundleRow, minimum: int) -> Wanted:
         within=within,
         candidate=candidate,
         rollout=bundle.rollout,
-        is_visited=within.is_visited or (candidate is not None and candidate.is_visited),
+        is_visited=is_visited,
     )
-
-
-def _within(side: Side) -> Within:
-    settings = {name: held.communication for name, held in side.locations.items()}
-    return Within(side.default_location, settings)
 
 
 def _open_kept(row: BundleRow) -> Bundle:

@@ -30,6 +30,7 @@ from popham.store.rows import (
     OutputRow,
     PlacementRow,
     PolicyRow,
+    ProxyRow,
     RevisionRow,
     RolloutRow,
     Said,
@@ -87,6 +88,14 @@ class MemoryWriting(MemoryDataWriting, MemoryReading):
     def delete_agent_definition(self, name: str) -> None:
         """Delete where an agent is visited, if it is there."""
         self._open(AgentDefinitionRow).pop((self._tenant, name), None)
+
+    def put_proxy(self, row: ProxyRow) -> None:
+        """Insert or replace the definition of a Proxy Manager."""
+        self._open(ProxyRow)[row.tenant, row.name] = row
+
+    def delete_proxy(self, name: str) -> None:
+        """Delete the definition of a Proxy Manager, if it is there."""
+        self._open(ProxyRow).pop((self._tenant, name), None)
 
     def put_rollout(self, row: RolloutRow) -> None:
         """Insert or replace a rollout."""

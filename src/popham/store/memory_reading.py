@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from popham.store.memory_data import MemoryDataReading
+from popham.store.memory_proxies import MemoryProxyReading
 from popham.store.rows import (
     AdminRow,
     AgentDefinitionRow,
@@ -26,7 +27,7 @@ from popham.store.rows import (
 )
 
 
-class MemoryReading(MemoryDataReading):
+class MemoryReading(MemoryDataReading, MemoryProxyReading):
     """``Reading`` on dictionaries."""
 
     def groups(self) -> list[GroupRow]:

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import String, func, select, tuple_, type_coerce
 
 from popham.store.data_reading import SqlDataReading
+from popham.store.proxy_reading import SqlProxyReading
 from popham.store.rows import (
     AdminRow,
     AgentDefinitionRow,
@@ -32,7 +33,7 @@ _FEW: Final = 100
 """Groups that are counted one by one; of more, all are counted."""
 
 
-class SqlReading(SqlDataReading):
+class SqlReading(SqlDataReading, SqlProxyReading):
     """``Reading`` on a connection inside a transaction."""
 
     def groups(self) -> list[GroupRow]:

@@ -70,11 +70,33 @@ class AgentDefinitionRow:
         place: ``host:port/prefix``; no two have the same.
         uid: The agent that is bound to it; empty before there is one.
         source: Where it is kept, as its annotation says; empty if it is kept here.
+        proxy: The Proxy Manager that visits it, by its definition's name; empty for the Manager.
     """
 
     name: str
     body: str
     place: str
+    uid: str = ""
+    edition: int = 1
+    source: str = ""
+    tenant: str = DEFAULT_TENANT
+    proxy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyRow:
+    """A definition of a Proxy Manager.
+
+    Attributes:
+        body: JSON: the spec and annotations.
+        uid: The agent that is this proxy; empty before there is one.
+        changed: When the definition was changed last.
+        source: Where it is kept, as its annotation says; empty if it is kept here.
+    """
+
+    name: str
+    body: str
+    changed: float
     uid: str = ""
     edition: int = 1
     source: str = ""
@@ -237,11 +259,13 @@ class TokenRow:
     """A token by which agents may join.
 
     Attributes:
-        kind: ``enrollment`` (own agents; the secret seeds a signing key) or ``stock`` (bearer).
-        public: Enrollment: DER of the Ed25519 public key. Stock: SHA-256 of the secret, as bytes.
+        kind: ``enrollment`` (own agents; the secret seeds a signing key), ``proxy`` (likewise, for a Proxy
+            Manager) or ``stock`` (bearer).
+        public: DER of the Ed25519 public key. Stock: SHA-256 of the secret, as bytes.
         uses_left: How many more agents may join; -1 for no limit.
         accepts: Whether an agent that joins is accepted at once.
         cidr: Only from these addresses; empty for any. Comma separated.
+        proxy: Name of the Proxy definition that it is for; empty for other kinds.
     """
 
     id: str
@@ -257,6 +281,7 @@ class TokenRow:
     cidr: str = ""
     author: str = ""
     tenant: str = DEFAULT_TENANT
+    proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, inspect, text
 
 from popham.errors import StateError
 
-NEWEST: Final = "0006"
+NEWEST: Final = "0007"
 """The newest revision in ``migrations/versions``; a test compares."""
 _TABLE: Final = "alembic_version"
 _FORM: Final = text("SELECT version_num FROM alembic_version")

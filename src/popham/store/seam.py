@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from popham.store.data_seam import DataReading, DataWriting
+from popham.store.proxy_seam import ProxyReading, ProxyWriting
 from popham.store.rows import (
     AdminRow,
     AgentDefinitionRow,
@@ -39,7 +40,7 @@ from popham.store.rows import (
 T = TypeVar("T")
 
 
-class Reading(DataReading, Protocol):
+class Reading(DataReading, ProxyReading, Protocol):
     """Questions inside one transaction; None or an empty list where nothing is found."""
 
     def meta(self, key: str) -> str | None:
@@ -240,7 +241,7 @@ class Reading(DataReading, Protocol):
         ...
 
 
-class Writing(Reading, DataWriting, Protocol):
+class Writing(Reading, DataWriting, ProxyWriting, Protocol):
     """Changes inside one transaction."""
 
     def set_meta(self, key: str, value: str) -> None:

@@ -39,6 +39,7 @@ from popham.store.rows import (
     OutputRow,
     PlacementRow,
     PolicyRow,
+    ProxyRow,
     RevisionRow,
     RolloutRow,
     TargetRow,
@@ -133,6 +134,7 @@ TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
         PolicyRow: _table("policies", PolicyRow, ("name",)),
         PlacementRow: _table("placements", PlacementRow, ("name",)),
         AgentDefinitionRow: _table("agent_definitions", AgentDefinitionRow, ("name",)),
+        ProxyRow: _table("proxies", ProxyRow, ("name",)),
         RolloutRow: _table("rollouts", RolloutRow, ("number",)),
         DraftRow: _table("drafts", DraftRow, ("name",)),
         RevisionRow: _table("revisions", RevisionRow, ("name", "revision")),
@@ -156,6 +158,7 @@ TABLES: Final[Mapping[type, Table]] = types.MappingProxyType(
 _agents: Final = TABLES[AgentRow].c
 _revisions: Final = TABLES[RevisionRow].c
 _visited: Final = TABLES[AgentDefinitionRow].c
+_proxies: Final = TABLES[ProxyRow].c
 _targets: Final = TABLES[TargetRow].c
 _events: Final = TABLES[EventRow].c
 INDEXES: Final = (
@@ -165,6 +168,8 @@ INDEXES: Final = (
     Index("agent_definitions_by_place", _visited.tenant, _visited.place),
     Index("agent_definitions_by_uid", _visited.tenant, _visited.uid),
     Index("agent_definitions_by_source", _visited.tenant, _visited.source, _visited.name),
+    Index("agent_definitions_by_proxy", _visited.tenant, _visited.proxy, _visited.name),
+    Index("proxies_by_uid", _proxies.tenant, _proxies.uid),
     Index("events_by_uid", _events.tenant, _events.uid, _events.number),
     Index("events_by_received", _events.tenant, _events.received),
     Index("operation_targets_by_state", _targets.tenant, _targets.operation, _targets.state, _targets.uid),

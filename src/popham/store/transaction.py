@@ -24,6 +24,7 @@ from popham.store.rows import (
     OutputRow,
     PlacementRow,
     PolicyRow,
+    ProxyRow,
     RevisionRow,
     RolloutRow,
     Said,
@@ -63,6 +64,14 @@ class SqlWriting(SqlDataWriting):
     def delete_agent_definition(self, name: str) -> None:
         """Delete where an agent is visited, if it is there."""
         self._delete(AgentDefinitionRow, name=name)
+
+    def put_proxy(self, row: ProxyRow) -> None:
+        """Insert or replace the definition of a Proxy Manager."""
+        self._put(row)
+
+    def delete_proxy(self, name: str) -> None:
+        """Delete the definition of a Proxy Manager, if it is there."""
+        self._delete(ProxyRow, name=name)
 
     def put_rollout(self, row: RolloutRow) -> None:
         """Insert or replace a rollout."""

@@ -6,9 +6,9 @@ import pytest
 from tests.manager.intake.framing import KEY, Sender, join, sign
 
 from popham.errors import StreamError
-from popham.manager.intake.checking import Verifier, divide
 from popham.streams.frame import Stream
 from popham.trust.keys import IdentityKey, SigningKey
+from popham.upstream.checking import Verifier, divide
 
 UID = b"u" * 16
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popham.manager.intake.quota import Quota
-from popham.manager.intake.waiting import Queue
+from popham.streams.waiting import Queue
 
 KIB = 1024
 

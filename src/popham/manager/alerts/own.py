@@ -143,7 +143,7 @@ class Own:
         if here in {Presence.OVERDUE, Presence.MISSING}:
             silent = show_duration(float(int(now - (record.last_contact or now))))
             state = "warning" if here is Presence.OVERDUE else "error"
-            yield "presence", (state, f"{here}: not heard of for {silent}")
+            yield "presence", (state, f"{here}: not heard of for {silent}{self._blame(record, now)}")
         sync = judge_record(record, self._fleet.wanted(record.group))
         if sync in {SyncState.FAILED, SyncState.DRIFTED}:
             yield "sync", ("error" if sync is SyncState.FAILED else "warning", f"its policies are {sync}")
@@ -156,6 +156,14 @@ class Own:
         if skew is not None and abs(skew) > self._settings.skew:
             way = "ahead" if skew > 0 else "behind"
             yield "clock-skew", ("warning", f"its clock is {abs(skew):.0f} s {way}")
+
+    def _blame(self, record: Record, now: float) -> str:
+        """Return that the proxy is away by which an agent is heard of; empty if it is not, or there is none."""
+        if record.relay is None:
+            return ""
+        proxy = record.relay.roll.proxy
+        there = presence(proxy.last_contact, proxy.promise, now, self._fleet.downtimes)
+        return "" if there is Presence.ON_TIME else f"; it is behind the proxy {proxy.name}, which is {there}"
 
     def _stays_late(self, record: Record, here: Presence, now: float) -> bool:
         """Return whether a summary is late for a while: the first after a pause has to come yet."""

@@ -18,7 +18,6 @@ from popham.clock import Clock
 from popham.errors import PophamError, StateError, StreamError, WireError
 from popham.manager.intake.appends import Append, Piece, cost_of
 from popham.manager.intake.cache import read_cache, write_cache
-from popham.manager.intake.checking import divide
 from popham.manager.intake.door import DISK_WAIT, Door, Shut
 from popham.manager.intake.limits import Limits
 from popham.manager.intake.measures import Depth, view_part
@@ -30,8 +29,6 @@ from popham.manager.intake.room import Room
 from popham.manager.intake.shelf import Shelf
 from popham.manager.intake.standings import Standings, Total
 from popham.manager.intake.views import IntakeView, Known
-from popham.manager.intake.waiting import SHARE, Queue
-from popham.manager.intake.worker import Worker
 from popham.manager.intake.writer import Part, Writer
 from popham.net.seam import Refusal
 from popham.store.refusal import OverloadError
@@ -40,6 +37,9 @@ from popham.streams.disk import Disk
 from popham.streams.frame import Head, Stream
 from popham.streams.receiving import Receiving
 from popham.streams.standing import Standing
+from popham.streams.waiting import SHARE, Queue
+from popham.streams.worker import Worker
+from popham.upstream.checking import divide
 from popham.upstream.intake import Sent
 from popham.upstream.record import Record
 

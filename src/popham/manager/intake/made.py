@@ -16,9 +16,8 @@ from typing import Final
 from popham.streams.frame import START, UNSIGNED, Frame, Head, Kind, Stream, tail_of
 from popham.streams.packing import pack
 from popham.streams.receiving import Receiving
+from popham.upstream.checking import MADE
 
-BOOT: Final = b"otlp" + bytes(4)
-"""What stands in their heads for the process that made them."""
 MAKER: Final = bytes(16)
 """Under what it is known how far they are."""
 _NANO: Final = 1_000_000_000
@@ -51,7 +50,7 @@ def make_frame(stream: Stream, portion: Portion, received: float) -> tuple[Head,
         epoch=1,
         first=0,
         count=portion.count,
-        boot=BOOT,
+        boot=MADE,
         written=round(received * _NANO),
         before=START,
         tail=tail_of(digest),
@@ -69,7 +68,7 @@ def place(head: Head, receiving: Receiving) -> Head:
 
 def is_made(head: Head) -> bool:
     """Return whether a frame says that the Manager made it."""
-    return head.boot == BOOT
+    return head.boot == MADE
 
 
 def history_of(head: Head) -> bytes:

@@ -30,6 +30,8 @@ SLOWER: Final = 1.0
 """Seconds by which it must be less far ahead: what was long on the way looks like it."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+ABSENT: Final = "absent"
+"""Cause under which people are shown what a Proxy Manager took and did not bring: it may still come, or its disk is gone."""
 
 
 @dataclass(slots=True)
@@ -143,6 +145,8 @@ class Standings:
         lost: Counter[str] = Counter()
         for held in found:
             lost.update(held.receiving.lost)
+            if held.receiving.absent:
+                lost[ABSENT] += held.receiving.absent
         return Known(
             epoch=self.newest(uid),
             stored=sum(held.receiving.stored for held in found),

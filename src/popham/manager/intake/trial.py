@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from popham.errors import StreamError
 from popham.manager.intake.appends import Piece
-from popham.manager.intake.checking import Verifier
 from popham.manager.intake.made import MAKER, place
 from popham.manager.intake.stamp import encode_stamp
 from popham.manager.intake.standings import Held, Standings
 from popham.streams.frame import HEAD
 from popham.streams.receiving import Verdict
+from popham.upstream.checking import Verifier
 
 
 @dataclass(slots=True)

@@ -67,7 +67,7 @@ class Known:
     Attributes:
         epoch: The newest.
         stored: Records that are durable or were, of all epochs that are known.
-        lost: Cause → records that it had to drop.
+        lost: Cause → records that it had to drop; ``absent`` for those that a Proxy Manager took and did not bring yet.
         waiting: Records that wait at the agent, as it said last; None if it did not.
         skew: Seconds that its clock is ahead of ours; None if that is not known.
         received: When its newest frames came, unix seconds.

@@ -14,13 +14,13 @@ from typing import Final
 from popham.clock import Clock
 from popham.manager.intake.appends import Piece
 from popham.manager.intake.cache import Changes, Note
-from popham.manager.intake.checking import Verifier
 from popham.manager.intake.position import BEGINNING, Position
 from popham.manager.intake.room import Room
 from popham.manager.intake.shelf import Shelf
 from popham.manager.intake.standings import Standings
 from popham.manager.intake.trial import Trial
 from popham.streams.frame import Stream
+from popham.upstream.checking import Verifier
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What a disk says that has no room."""

@@ -30,6 +30,7 @@ from popham.model.selector import parse_selector
 from popham.opamp.wire import AgentCapability
 from popham.store.rows import AgentRow
 from popham.store.seam import Reading
+from popham.upstream.record import Record
 
 TARGETS_MAX = 200_000
 """Targets of one operation."""
@@ -220,9 +221,12 @@ def way_of(
         links: Held links and visits.
         now: Unix seconds.
     """
+    record = register.record(uid)
+    if record is not None and record.via:
+        return _way_by_proxy(record, register, links, now)
     if links.connected(uid):
         return HELD, now
-    record, visit = register.record(uid), links.visit(uid)
+    visit = links.visit(uid)
     if visit is not None and not (record is not None and visit.failures and comes(record, now)):
         if visit.failures:
             return VISIT, None
@@ -231,3 +235,14 @@ def way_of(
     seen = [at for at in (last_contact, links.last_contact(uid)) if at is not None]
     due = max(seen) + promised if seen else None
     return HEARTBEAT, due if due is not None and due > now else None
+
+
+def _way_by_proxy(record: Record, register: Register, links: Links, now: float) -> tuple[str, float | None]:
+    """Return as :func:`way_of`, of an agent behind Proxy Managers: it hears of something after the first of them did."""
+    proxy = register.record(record.via[0])
+    if proxy is None or proxy.via:
+        return HEARTBEAT, None
+    way, until = way_of(proxy.uid, proxy.promise, proxy.last_contact, register, links, now)
+    if until is None or record.is_linked:
+        return way, until
+    return HEARTBEAT, until + record.own_promise

@@ -69,6 +69,14 @@ class Offering:
         if record is not None and record.orders is not None:
             record.orders.open.pop(entry.row.nonce, None)
 
+    def is_handed_on(self, entry: Entry) -> bool:
+        """Return whether a Proxy Manager may have the document of a target: it offers that also while it is away."""
+        record = self._find(entry.row.uid)
+        if record is None or not record.via or record.orders is None:
+            return False
+        order = record.orders.open.get(entry.row.nonce)
+        return order is not None and bool(order.envelope)
+
     def withdraw(self, entry: Entry, others: Iterable[Entry]) -> None:
         """Take a target that is over out of its agent's record; ``others`` of that agent are open."""
         row, record = entry.row, self._find(entry.row.uid)

@@ -175,8 +175,10 @@ class Register:
         """
         for count, entry in enumerate(self._targets.of_operation(number), 1):
             row, record = entry.row, self._book.record(entry.row.uid)
-            if row.open and (row.state == _QUEUED or entry.going.stored.kind is Kind.SEND):
+            untold = row.state == _QUEUED and not self._offering.is_handed_on(entry)
+            if row.open and (untold or entry.going.stored.kind is Kind.SEND):
                 self._targets.become(entry, OperationState.CANCELLED, cancelled_by=by)
+                self._take_back(record)
             elif row.open and not row.cancelled_by and record is not None and record.kind is AgentKind.OWN:
                 entry.row = replace(row, cancelled_by=by)
                 self._targets.keep(entry)
@@ -317,12 +319,18 @@ class Register:
         """Return once all that is known now is durable. Raises StateError."""
         await self._targets.settle()
 
+    def _take_back(self, record: Record | None) -> None:
+        """Have the proxy told that an agent is at: what is over is offered there no more."""
+        if record is not None and record.via:
+            self._tell(record)
+
     def _expire(self, entry: Entry) -> None:
         """End a target whose time is over; who was told has until its next contact to say what became of it."""
         row, record = entry.row, self._book.record(entry.row.uid)
-        if row.state == _QUEUED:
+        if row.state == _QUEUED and not self._offering.is_handed_on(entry):
             text = join(row.text, "its agent was not in contact in time")
             self._targets.become(entry, OperationState.EXPIRED, text=text)
+            self._take_back(record)
             return
         if record is None or is_followed(entry, record):
             text = join(row.text, "it did not come to its end in time")

@@ -1,0 +1,1 @@
+"""Proxy Managers, as the Manager defines, admits and shows them."""
