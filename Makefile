@@ -23,8 +23,8 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv from the lock
 
-demo: $(READY) ## Manager and agents on loopback; ONCE=1 ends by itself, STATE=DIR keeps its state there
-	@$(BIN)/python -m popham.testing.demo $(if $(ONCE),--once) $(if $(STATE),--state "$(STATE)")
+demo: $(READY) ## Manager and agents on loopback; ONCE=1 ends by itself, TOPOLOGY=proxy or chain puts proxies between
+	@$(BIN)/python -m popham.testing.demo $(if $(ONCE),--once) $(if $(TOPOLOGY),--topology "$(TOPOLOGY)") $(if $(STATE),--state "$(STATE)")
 
 test: lint types unit ## all that CI runs: lint, types, tests
 

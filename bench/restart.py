@@ -16,8 +16,8 @@ from typing import Any
 from bench.machine import cpu_of, memory_of
 from bench.scenario import Figures, repeat, run_scenario
 from bench.servers import Fixture, manager_fixture
-from popham.manager.lag import EVERY, WINDOW
 from popham.testing.load.crew import Crew, Sight
+from popham.upstream.lag import EVERY, WINDOW
 
 KNOWN, HELD = 100_000, 5_000
 PROCESSES = 2

@@ -75,6 +75,8 @@ async def measure_reading(megabytes: int) -> Figures:
             took, cpu = time.perf_counter() - begun, _spent() - before
             view = spools.view(Stream.LOGS)
             kept = 0 if view is None else view.bytes
+        if not kept:
+            raise SystemExit("nothing of the file is in the spool")
     return {"mb_per_s": size / took / 1e6, "mb_per_cpu_s": size / cpu / 1e6, "kept": kept / size}
 
 
@@ -132,6 +134,8 @@ async def _follow(folder: Path) -> Any:
         stream.read([{"name": "app", "paths": [f"{folder}/*.log"], "from": "beginning"}], paused=False)
         running = asyncio.create_task(stream.run())
         try:
+            # Brings nothing, and returns once files are read; before, there is nothing to collect from.
+            await stream.bring(())
             yield stream, spools
         finally:
             running.cancel()

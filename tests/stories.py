@@ -9,6 +9,9 @@ It has ``cell`` and ``heartbeat`` as they are ordered now, and
 * ``text``: what was published last, and can be applied; ``switches``: how often settings go back and forth;
   ``exact``: whether time is virtual, so that it is known what did not happen yet;
 * ``has(text)``, ``settled()``, ``records()``: what is in force, whether it is what is to be, what the Manager knows;
+* ``heard()``: what is known where the agents are heard: at the Manager, or at the proxy that they are behind;
+* ``found()``: whether a Manager that began anew knows where they are;
+* ``hop``: seconds that news takes, there and back, between that proxy and the Manager; 0 without one;
 * ``sets()``: how many sets each agent was given so far;
 * ``check_in()``: asks for a round, at the Manager if that can be, else on the machine;
 * ``admit(accepted=…)``: accepts or revokes the agents; ``cut()``, ``heal()``; ``stop_manager()``, ``start_manager()``;
@@ -29,7 +32,7 @@ RECOVERY = 400.0
 
 def at_once(stage):
     """Return the seconds that news takes to agents of this cell."""
-    return 1.0 if stage.cell[0] is Mode.PUSH else stage.heartbeat + 1.0
+    return (1.0 if stage.cell[0] is Mode.PUSH else stage.heartbeat + 1.0) + stage.hop
 
 
 async def see(stage, text, seconds=None):
@@ -50,7 +53,7 @@ async def the_first_round_is_at_start(stage):
     await stage.publish("at start")
     await stage.begin()
     # Who is to be visited is not settled before that works.
-    await stage.until(lambda: stage.has("at start"), 2.0)
+    await stage.until(lambda: stage.has("at start"), 2.0 + stage.hop)
 
 
 async def a_change_arrives(stage):
@@ -62,17 +65,17 @@ async def with_a_long_heartbeat_a_link_brings_news_and_a_check_in_asks_for_it(st
     usual = stage.heartbeat
     before = await in_force(stage)
     await stage.order(stage.cell, LONG)
-    await see(stage, before, 2 * usual + 10)
+    await see(stage, before, 2 * usual + 10 + stage.hop)
     await stage.publish("now")
     if stage.cell[0] is Mode.PULL:
         assert not (stage.exact and stage.has("now"))
         await stage.check_in()
-    await see(stage, "now", ASKED)
+    await see(stage, "now", ASKED + stage.hop)
     await stage.order(stage.cell, usual)
     await stage.check_in()
-    await see(stage, "now", ASKED)
+    await see(stage, "now", ASKED + stage.hop)
     await stage.publish("after")
-    await see(stage, "after", 2 * usual + 1)
+    await see(stage, "after", 2 * usual + 1 + stage.hop)
 
 
 async def two_changes_at_once_end_with_the_second(stage):
@@ -89,7 +92,7 @@ async def a_manager_that_restarts_finds_its_agents_again(stage):
     await stage.quiet(3)
     await stage.start_manager()
     # Who was connected to the former one is not known to this one; each session begins anew.
-    await stage.until(lambda: all(one.ear.described for one in stage.records()), RECOVERY)
+    await stage.until(stage.found, RECOVERY + stage.hop)
     assert stage.settled()
     assert stage.sets() == sets
     await stage.publish("from then on")
@@ -106,18 +109,22 @@ async def an_agent_that_restarts_keeps_its_last_good_set(stage):
     assert {one.state.outcome for one in stage.records()} == {Outcome.APPLIED}
     await stage.start()
     # An upstream that dials tries once per interval at least.
-    await see(stage, "missed", (at_once(stage) if stage.cell[1] is Dialer.AGENT else stage.heartbeat) + 10)
+    await see(
+        stage,
+        "missed",
+        (at_once(stage) if stage.cell[1] is Dialer.AGENT else stage.heartbeat) + stage.hop + 10,
+    )
 
 
 async def who_says_goodbye_begins_anew(stage):
     before = await in_force(stage)
     await stage.leave()
-    await stage.until(lambda: all(one.link is None for one in stage.records()), 1.0)
+    await stage.until(lambda: all(one.link is None for one in stage.heard()), 1.0)
     await stage.publish("after it left")
     await stage.quiet(1)
     assert stage.has(before)
     await stage.start()
-    await see(stage, "after it left", 2 * stage.heartbeat)
+    await see(stage, "after it left", 2 * stage.heartbeat + stage.hop)
 
 
 async def a_set_that_fails_is_reported_and_the_next_one_heals_it(stage):
@@ -138,19 +145,19 @@ async def a_partition_changes_nothing_and_heals_by_itself(stage):
     before = await in_force(stage)
     await stage.cut()
     await stage.publish("apart")
-    await stage.until(lambda: all(one.link is None for one in stage.records()), 10 * stage.heartbeat)
+    await stage.until(lambda: all(one.link is None for one in stage.heard()), 10 * stage.heartbeat)
     assert stage.has(before)
     await stage.heal()
-    await see(stage, "apart", RECOVERY)
+    await see(stage, "apart", RECOVERY + stage.hop)
 
 
 async def what_the_manager_forgot_is_asked_for_again(stage):
     """The session goes on: nothing is lost, nothing is given twice."""
     await in_force(stage)
     sets = stage.sets()
-    for one in stage.records():
+    for one in stage.heard():
         one.ear, one.settled = Ear(), None
-    await stage.until(lambda: all(one.ear.described for one in stage.records()), 2 * stage.heartbeat + 1)
+    await stage.until(lambda: all(one.ear.described for one in stage.heard()), 2 * stage.heartbeat + 1)
     assert stage.settled()
     assert stage.sets() == sets
 
@@ -161,7 +168,7 @@ async def another_mode_needs_no_restart_and_misses_nothing(stage):
     for number, fresh in enumerate([other, mode] * stage.switches):
         await stage.order((fresh, dialer), stage.heartbeat)
         await stage.publish(f"mode {number}")
-        await see(stage, f"mode {number}", 3 * stage.heartbeat)
+        await see(stage, f"mode {number}", 3 * stage.heartbeat + stage.hop)
         assert {one.state.mode for one in stage.records()} == {fresh}
 
 
@@ -176,19 +183,19 @@ async def another_dialer_needs_no_restart_and_misses_nothing(stage):
 
         await stage.order((mode, fresh), stage.heartbeat)
         await stage.publish(f"dialer {number}")
-        await see(stage, f"dialer {number}", 3 * stage.heartbeat)
-        await stage.until(settled, 4 * stage.heartbeat + 60)
+        await see(stage, f"dialer {number}", 3 * stage.heartbeat + stage.hop)
+        await stage.until(settled, 4 * stage.heartbeat + 60 + stage.hop)
 
 
 async def a_revoked_agent_is_given_nothing_until_it_is_accepted_again(stage):
     before = await in_force(stage)
     await stage.admit(accepted=False)
-    await stage.until(lambda: all(one.link is None for one in stage.records()), 10.0)
+    await stage.until(lambda: all(one.link is None for one in stage.heard()), 10.0 + stage.hop)
     await stage.publish("withheld")
     await stage.quiet(3)
     assert stage.has(before)
     await stage.admit(accepted=True)
-    await see(stage, "withheld", RECOVERY)
+    await see(stage, "withheld", RECOVERY + stage.hop)
 
 
 STORIES = (

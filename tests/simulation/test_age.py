@@ -29,7 +29,7 @@ async def look(simulation, agent):
 async def tell_time(simulation):
     (agent,) = await simulation.add_agents("lab", ["a"])
     said = agent.end.record
-    agent.end.record = lambda: replace(said(), facts={"clock": repr(simulation.clock.now())})
+    agent.end.record = lambda *given: replace(said(*given), facts={"clock": repr(simulation.clock.now())})
     await pass_time(90)
     return agent
 

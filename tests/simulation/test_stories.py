@@ -25,7 +25,7 @@ BRIEF = 0.01
 class Stage:
     """Two agents of one group in virtual time; see :mod:`tests.stories`."""
 
-    switches, exact = 3, True
+    switches, exact, hop = 3, True, 0.0
 
     def __init__(self, simulation: Simulation):
         self.simulation, self.manager = simulation, simulation.manager
@@ -66,6 +66,12 @@ class Stage:
 
     def records(self):
         return [self.manager.book.record(agent.state.uid) for agent in self.agents]
+
+    def heard(self):
+        return self.records()
+
+    def found(self):
+        return all(one.ear.described for one in self.records())
 
     def sets(self):
         return [len(agent.applier.applied) for agent in self.agents]

@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -100,6 +101,7 @@ class SimAgent:
         permits: What may be ordered of it once, from the next :meth:`start` on.
         programs: Name of a command that may be run → what it does; one that is not here prints its name.
         restarts: How often it began anew because that was ordered.
+        urls: Where its join string led, from the next :meth:`start` on.
         dials: How many connections it opened since it was started, or requests it made over one.
         spools, sending: What is in its streams, and what sends it; only where there are some.
     """
@@ -133,6 +135,7 @@ class SimAgent:
         self._task: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._closing: list[asyncio.Task[None]] = []
+        self.urls: tuple[str, ...] = (URL,)
         self._anew: asyncio.Task[None] | None = None
         self._dialers: dict[str, tuple[bytes, MemoryDialer]] = {}
 
@@ -140,9 +143,12 @@ class SimAgent:
         """Join by the wire, as a real agent does."""
         key, uid = IdentityKey.create(), str(self._simulation.uuid())
         self.state.create_identity(uid, key)
-        anchor = await find_anchors(join, MANAGER, lambda _url, _ca: self.dialer())
-        enrolled = await ask(
-            self.dialer(),
+        self.urls = join.urls
+        dialer = self.dialer(urlsplit(join.urls[0]).hostname or "")
+        anchor = await find_anchors(join, MANAGER, lambda _url, _ca: dialer)
+        asking = partial(
+            ask,
+            dialer,
             anchor=anchor,
             key=key,
             uid=uid,
@@ -150,6 +156,10 @@ class SimAgent:
             name=self.name,
             labels={},
         )
+        enrolled = await asking()
+        while not enrolled.certificate:
+            await asyncio.sleep(enrolled.retry_after)
+            enrolled = await asking()
         self.state.save_documents(anchor.root, anchor.targets)
         self.state.save_certificate(enrolled.certificate)
         self.state.save_assignment(enrolled.assignment)
@@ -166,14 +176,7 @@ class SimAgent:
         enforcer = Enforcer(self.state, self.applier, tuf, clock, news.set, trials)
         uid = uuid.UUID(self.state.uid).bytes
         schedule = self.schedule = Schedule(clock, phase=phase_of(uid), changed=news.set, zone=UTC)
-        self.locator = Locator(
-            enforcer,
-            self.host,
-            lambda: self.end.settle(),  # noqa: PLW0108  # there is none yet
-            news.set,
-            # What is around it is made up, so there is nothing to be spied out.
-            allows=lambda _: True,
-        )
+        self.locator = self._locate(enforcer, news)
         credentials = self.credentials = Credentials(self.state, clock, draw, self._renewed)
         self.operations = Operations(self.state, tuf, clock, enforcer, settings=self.permits, news=news.set)
         self.end = AgentEnd(
@@ -192,13 +195,13 @@ class SimAgent:
         self.ways = UpstreamWays(
             lambda url: self.dialer(urlsplit(url).hostname or ""),
             uid=uid,
-            join=(URL,),
+            join=self.urls,
             ordered=lambda: end.ordered,
             draw=draw,
             dialled=end.dialled,
         )
         self.health = Health(enforcer, reach=self.ways.reach, check=self._check, draw=draw)
-        self.driver = Driver(end, self.ways, draw=draw, said=self._say, rounded=end.release)
+        self.driver = Driver(end, self.ways, draw=draw, said=self._say, rounded=self._rounded)
         end.fetch.dials = lambda: self.driver.dials
         circumstances = Circumstances(self.host, schedule, clock, metered=None, happened=self.driver.hurry)
         self.operations.attend(self._make_means(credentials))
@@ -206,6 +209,7 @@ class SimAgent:
             self._begin_streams(self._simulation.streams_in / self.name, uid)
         self.stopped = False
         self.dials = 0
+        self._extend(tuf)
         self.serve(on=self.serving)
         self._beside = [
             asyncio.ensure_future(one)
@@ -214,6 +218,16 @@ class SimAgent:
         if self._simulation.streams_in is not None:
             self._beside.append(asyncio.ensure_future(self.sending.run()))
         self._task = asyncio.ensure_future(self.driver.run())
+
+    def _locate(self, enforcer: Enforcer, news: asyncio.Event) -> Locator:
+        return Locator(
+            enforcer,
+            self.host,
+            lambda: self.end.settle(),  # noqa: PLW0108  # there is none yet
+            news.set,
+            # What is around it is made up, so there is nothing to be spied out.
+            allows=lambda _: True,
+        )
 
     def _begin_streams(self, folder: Path, uid: bytes) -> None:
         clock, boot = self._simulation.clock, self._simulation.uuid().bytes[:BOOT]
@@ -273,6 +287,9 @@ class SimAgent:
     def _renewed(self) -> None:
         self.ways.renewed()
 
+    def _rounded(self) -> None:
+        self.end.release()
+
     async def _fetch(self, sha256: str, limit: int) -> bytes:
         return await self.ways.dial().fetch(f"/v1/content/sha256/{sha256}", limit=limit)
 
@@ -291,7 +308,7 @@ class SimAgent:
             tuf = TrustedTuf.from_bytes(documents.root, documents.targets) if documents else None
             if tuf is None:
                 raise LookupError(f"{self.name} is not enrolled")
-            world = AgentWorld(self.state, tuf, self.driver, self.end)
+            world = self._make_world(tuf)
             draw = random.Random(f"{self.name} {self.dials} {self._simulation.clock.elapsed}")  # noqa: S311  # a simulation, not a secret
             self.service = VisitService(
                 world, clock=self._simulation.clock, nonce=lambda: f"{draw.getrandbits(128):032x}"
@@ -299,6 +316,12 @@ class SimAgent:
         elif not on:
             self._end_service()
         self.end.serves(self.said_of_service if on else "")
+
+    def _extend(self, tuf: TrustedTuf) -> None:
+        """Make what is beside the agent: nothing."""
+
+    def _make_world(self, tuf: TrustedTuf) -> AgentWorld:
+        return AgentWorld(self.state, tuf, self.driver, self.end)
 
     def _end_service(self) -> None:
         service, self.service = self.service, None

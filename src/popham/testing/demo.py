@@ -1,5 +1,7 @@
 """``make demo``: a Manager and four agents on loopback, one in each cell, and a policy on its way to them.
 
+With ``--topology proxy`` or ``chain`` Proxy Managers stand between them; see :mod:`popham.testing.topology`.
+
 Everything is what a user would run: the ``popham`` command, as processes, with
 a state directory each.  With ``--once`` it ends by itself, and the last line on
 standard output is one JSON object.
@@ -24,81 +26,28 @@ from typing import Any
 from popham.cli.contexts import Contexts
 from popham.client import Client
 from popham.streams.frame import Stream
+from popham.testing.demo_fleet import CELLS, HEARTBEAT, LOG, MACHINES, define
 from popham.testing.ports import free_ports
+from popham.testing.topology import DIRECT, TOPOLOGIES, Between, Topology
 
-MACHINES = {"web-1": "web", "till-1": "tills", "vault-1": "vaults", "gate-1": "gates"}
-"""Agent → its group."""
-HEARTBEAT = 3
-"""Seconds between rounds of the agents that pull; short, so that nobody waits for a demo."""
-CELLS = {
-    "web": ("servers", "Push", 30),
-    "tills": ("branches", "Pull by heartbeat", HEARTBEAT),
-    "vaults": ("closed", "Pull by visit", HEARTBEAT),
-    "gates": ("closed", "Push over the Manager's connection", 30),
-}
-"""Group → its parent, how its agents get in touch, and their heartbeat in seconds."""
 STREAMS = tuple(map(str, Stream))
-LOG = "deck.log"
-"""Name of the file on each machine that its agent follows."""
 LINES = 100
 """Lines that are written to each."""
 PATIENCE = 60.0
 """Seconds until the demo gives up."""
 
-_PARENT = """\
----
-apiVersion: popham/v1
-kind: Group
-metadata: {{name: {parent}}}
-spec: {{parent: fleet}}
-"""
-_LEAF = """\
----
-apiVersion: popham/v1
-kind: Policy
-metadata: {{name: motd-{group}}}
-spec:
-  type: files
-  files:
-    - path: {path}
-      mode: "0644"
-      content: |
-        {text}
----
-apiVersion: popham/v1
-kind: Policy
-metadata: {{name: watch-{group}}}
-spec:
-  type: collect
-  interval: 1s
-  summary: {{interval: 1s}}
-  metrics: {{cpu: true, memory: true, network: true}}
-  logs:
-    - name: deck
-      paths: [{log}]
-      from: beginning
-  probes:
-    - {{name: nobody, tcp: "127.0.0.1:1", interval: 1s, timeout: 1s}}
----
-apiVersion: popham/v1
-kind: Group
-metadata: {{name: {group}}}
-spec:
-  parent: {parent}
-  inheritance: {{communication: false, policies: {{files: false, collect: false}}}}
-  communication: {{preset: "{preset}", heartbeat: {heartbeat}s}}
-  policies: {{files: motd-{group}, collect: watch-{group}}}
-"""
-
 
 class Demo:
     """The processes of one demo, and the folder they live in."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, topology: Topology = DIRECT) -> None:
         """Use ``folder``, which is empty or does not exist yet."""
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.agents_port, self.people_port, *self.service_ports = free_ports(4)
+        self.topology = topology
+        self.agents_port, self.people_port, *ports = free_ports(4 + 2 * len(topology.proxies))
+        self.doors = {one.name: ports.pop() for one in topology.proxies}
+        self._service_ports = iter(ports)
         self.env = os.environ | {"POPHAM_CONFIG": str(self.folder / "contexts.toml")}
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -159,24 +108,50 @@ class Demo:
         self.client = Client(context.url, context.token, ca=context.ca)
 
     def enroll(self) -> None:
-        """Enroll the agents, each with a root of its own, and start them."""
+        """Enroll the agents, each with a root of its own, and what stands between, and start them."""
         self.publish("Welcome aboard.")
-        ports = iter(self.service_ports)
+        for one in self.topology.proxies:
+            self._place(one)
         for name, group in MACHINES.items():
             root = self.folder / "machines" / group
             root.mkdir(parents=True)
-            config = self.folder / f"{name}.toml"
-            text = f'name = "{name}"\nstate = "{self.folder / name}"\n[files]\nroots = ["{root}"]\n'
-            text += f'[collect]\nlogs = ["{root}"]\n'
-            visited = CELLS[group][0] == "closed"
-            if visited:
-                text += f'[service]\nport = {next(ports)}\nhosts = ["127.0.0.1"]\n'
-            config.write_text(text)
-            join = self.popham("token", "create", "-g", group, "--accept")
-            self.popham("agent", "enroll", join, "--config", str(config))
-            if visited:
-                self.popham("agent", "service", "enable", "--config", str(config))
-            self.start("agent", "run", "--config", str(config), log=f"{name}.log")
+            text = f'[files]\nroots = ["{root}"]\n[collect]\nlogs = ["{root}"]\n'
+            join = self.popham("token", "create", "-g", group, "--accept", *self._via(group))
+            self._begin("agent", name, join, text, visited=CELLS[group][0] == "closed")
+
+    def _via(self, group: str) -> list[str]:
+        path = self.topology.path(group)
+        return ["--via", path[-1]] if path else []
+
+    def _place(self, one: Between) -> None:
+        """Enroll a Proxy Manager, start it and accept it; return once those below may dial it."""
+        above = ["--via", one.above] if one.above else []
+        join = self.popham("token", "create", "--proxy", one.name, "-g", one.group, *above)
+        text = f'[listen]\nagents = "127.0.0.1:{self.doors[one.name]}"\n'
+        self._begin("proxy", one.name, join, text, visited=one.is_visited)
+        wait_until(lambda: one.name in self._known(), f"{one.name} asks to be accepted")
+        self.popham("accept", "agent", one.name)
+
+        def listens() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.doors[one.name])) == 0
+
+        wait_until(listens, f"{one.name} opens its door")
+
+    def _begin(self, kind: str, name: str, join: str, text: str, *, visited: bool) -> None:
+        """Enroll and start an agent or a proxy."""
+        config = self.folder / f"{name}.toml"
+        text = f'name = "{name}"\nstate = "{self.folder / name}"\n{text}'
+        if visited:
+            text += f'[service]\nport = {next(self._service_ports)}\nhosts = ["127.0.0.1"]\n'
+        config.write_text(text)
+        self.popham(kind, "enroll", join, "--config", str(config))
+        if visited:
+            self.popham(kind, "service", "enable", "--config", str(config))
+        self.start(kind, "run", "--config", str(config), log=f"{name}.log")
+
+    def _known(self) -> set[str]:
+        return {item["name"] for item in self.client.agents()}
 
     def publish(self, text: str) -> None:
         """Apply the definitions with the command, with ``text`` in every file."""
@@ -185,32 +160,20 @@ class Demo:
         self.popham("apply", "-f", str(file))
 
     def _definitions(self, text: str) -> str:
-        parts = [_PARENT.format(parent=parent) for parent in dict.fromkeys(p for p, _, _ in CELLS.values())]
-        for group in MACHINES.values():
-            parent, preset, heartbeat = CELLS[group]
-            machine = self.folder / "machines" / group
-            parts.append(
-                _LEAF.format(
-                    group=group,
-                    parent=parent,
-                    preset=preset,
-                    heartbeat=heartbeat,
-                    path=machine / "motd",
-                    log=machine / LOG,
-                    text=text,
-                )
-            )
-        return "".join(parts)
+        return define(self.folder, text) + self.topology.definitions(self.doors, HEARTBEAT)
 
     def look(self) -> dict[str, dict[str, Any]]:
-        """Return the agents by name, as the Manager shows them."""
-        return {item["name"]: item for item in self.client.agents()}
+        """Return the agents by name, as the Manager shows them, without the machines of proxies."""
+        return {item["name"]: item for item in self.client.agents() if item["name"] in MACHINES}
 
     def settled(self) -> bool:
         """Return whether every agent has what it should have, by the way that its group orders."""
         agents = self.look()
         return len(agents) == len(MACHINES) and all(
-            agent["sync"] == "in sync" and not agent["fallback"] for agent in agents.values()
+            agent["sync"] == "in sync"
+            and not agent["fallback"]
+            and agent["via"] == self.topology.path(MACHINES[name])
+            for name, agent in agents.items()
         )
 
     def follow(self, text: str) -> list[dict[str, Any]]:
@@ -236,6 +199,7 @@ class Demo:
                 "wanted": agent["wanted"],
                 "applied": agent["applied"],
                 "presence": agent["presence"],
+                "via": agent["via"],
                 "seconds_to_apply": round(took[name], 3) if name in took else None,
             }
             for name, agent in sorted(self.look().items())
@@ -243,7 +207,7 @@ class Demo:
 
     def order(self) -> list[dict[str, Any]]:
         """Have every agent check in, and return what came of each."""
-        name = self.client.order("check-in", {"all": True})["name"]
+        name = self.client.order("check-in", {"agents": sorted(MACHINES)})["name"]
         over = wait_until(
             lambda: self.client.operation(name)["state"] == "over", "every agent checks in", required=False
         )
@@ -279,6 +243,7 @@ class Demo:
             row["name"]: {stream: row["stored"].get(stream, 0) for stream in STREAMS}
             | {"lost": sum(row["lost"].values())}
             for row in self.client.summaries()
+            if row["name"] in MACHINES
         }
 
     def _has(self, name: str, text: str) -> bool:
@@ -299,9 +264,9 @@ def wait_until(holds: Callable[[], bool], what: str, *, required: bool = True) -
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Demo]:
-    """Run a demo's Manager and agents in ``folder``, and end them."""
-    demo = Demo(folder)
+def running(folder: Path, topology: Topology = DIRECT) -> Iterator[Demo]:
+    """Run a demo's Manager, agents and what stands between in ``folder``, and end them."""
+    demo = Demo(folder, topology)
     try:
         demo.found()
         demo.enroll()
@@ -315,6 +280,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return the exit code."""
     parser = argparse.ArgumentParser(prog="popham demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end by itself, with one JSON object")
+    parser.add_argument(
+        "--topology", choices=sorted(TOPOLOGIES), default="direct", help="what stands between"
+    )
     parser.add_argument("--state", type=Path, help="folder that keeps everything; it must be new")
     asked = parser.parse_args(arguments)
     folder = asked.state or Path(tempfile.mkdtemp(prefix="popham-demo-"))
@@ -323,19 +291,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _show(folder, once=asked.once)
+        return _show(folder, TOPOLOGIES[asked.topology], once=asked.once)
     except KeyboardInterrupt:
         return 130
 
 
-def _show(folder: Path, *, once: bool) -> int:
-    with running(folder) as demo:
+def _show(folder: Path, topology: Topology, *, once: bool) -> int:
+    with running(folder, topology) as demo:
         agents = demo.follow("Weigh anchor at six bells.")
         operations = demo.order()
         streams = demo.collect()
         agents = [agent | {"streams": streams.get(agent["name"], {})} for agent in agents]
         print(demo.popham("get", "agents"), file=sys.stderr)
         print(demo.popham("get", "summary"), file=sys.stderr)
+        if topology.proxies:
+            print(demo.popham("get", "proxies"), file=sys.stderr)
         print(demo.popham("logs", "web-1", "-n", "3"), file=sys.stderr)
         ok = all(agent["applied"] == agent["wanted"] and agent["seconds_to_apply"] for agent in agents)
         ok = ok and len(agents) == len(operations) == len(MACHINES)

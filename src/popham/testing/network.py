@@ -36,7 +36,13 @@ class Weather:
 
 
 class Network:
-    """Upstreams by name, and the ways to them."""
+    """Upstreams by name, and the ways to them.
+
+    Attributes:
+        services: Name → what answers there.
+        cut: Names of whom nobody reaches, and who reaches nobody.
+        apart: Pairs of names between which nothing passes.
+    """
 
     def __init__(self, seed: int, limits: Limits | None = None) -> None:
         """Begin with fair weather; ``seed`` decides every draw."""
@@ -45,11 +51,13 @@ class Network:
         self.limits = limits or Limits()
         self.services: dict[str, Service] = {}
         self.cut: set[str] = set()
+        self.apart: set[frozenset[str]] = set()
         self.pipes: list[Pipe] = []
 
     def reachable(self, peer: str, upstream: str) -> bool:
         """Return whether bytes pass between the two, and somebody serves."""
-        return upstream in self.services and not {peer, upstream} & self.cut
+        apart = frozenset((peer, upstream)) in self.apart
+        return upstream in self.services and not apart and not {peer, upstream} & self.cut
 
     async def travel(self) -> None:
         """Wait as long as one message takes, or raise LinkError if it is lost."""

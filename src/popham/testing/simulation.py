@@ -19,13 +19,15 @@ from popham.downstream.enroll import CA_PATH, ROOT_PATH, TARGETS_PATH
 from popham.downstream.service import VisitService
 from popham.manager.book import ManagerBook
 from popham.manager.bundles import Bundles
-from popham.manager.definitions import PLAIN, Terms, apply_definitions, found_fleet
+from popham.manager.definitions import PLAIN, Applied, Terms, apply_definitions, found_fleet
 from popham.manager.grant import Grant, Role
 from popham.manager.keys import ManagerKeys, create_keys
 from popham.manager.live import Live
 from popham.manager.objects import group_of, row_of
 from popham.manager.operations.register import Register
+from popham.manager.proxies.directory import ProxyDirectory
 from popham.manager.publishing import Publishing
+from popham.manager.relays.relays import ManagerRelays
 from popham.manager.rollout_watch import RolloutWatch
 from popham.manager.service import ManagerService
 from popham.manager.settings import VisitsSettings
@@ -40,6 +42,7 @@ from popham.store.seam import Store, Writing
 from popham.testing.agent import MANAGER, SimAgent
 from popham.testing.dials import MemoryDials
 from popham.testing.network import Network
+from popham.testing.proxy import SimProxy
 from popham.testing.virtual import VirtualClock
 from popham.trust.join import JoinString
 from popham.upstream.hub import Hub
@@ -52,6 +55,17 @@ from popham.upstream.targets import Target
 ADMIN = Grant(actor="simulation", role=Role.ADMIN, source="memory")
 FLUSH = 5.0
 """Seconds between writes of last contacts."""
+
+
+_PROXY = """
+apiVersion: popham/v1
+kind: Proxy
+metadata: {{name: {name}}}
+spec:
+  groups: [{groups}]
+  names: [{name}]
+{spec}
+"""
 
 
 class SimManager:
@@ -75,9 +89,12 @@ class SimManager:
         self.hub: Hub
         self.live: Live
         self.visits: Visits
+        self.proxies: ProxyDirectory
+        self.relays: ManagerRelays
         self.operations: Register
         self.rollouts: RolloutWatch
         self.service: ManagerService
+        self._boots = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -85,6 +102,8 @@ class SimManager:
         clock = self._simulation.clock
         await self.store.write(lambda tx: found_fleet(tx, self.bundles, now=clock.now()))
         self.book = ManagerBook(self.store, self.keys, clock)
+        self.proxies = ProxyDirectory(self.store, changed=self.book.proxies_changed)
+        self.book.watch_proxies(self.proxies.has)
         self.operations = self._make_register()
         trust = {CA_PATH: self.keys.ca.pem, ROOT_PATH: self.keys.root, TARGETS_PATH: self.keys.targets}
         rng = random.Random(self._simulation.seed)  # noqa: S311  # a simulation, not a secret
@@ -112,8 +131,10 @@ class SimManager:
             dial=self._dial,
             unreached=self.operations.unreached,
         )
-        self.live = Live(self.book, self.hub, self.visits, self.operations.shut_out)
-        live = self.live
+        self.live = live = Live(self.book, self.hub, self.visits, self.operations.shut_out, self.proxies)
+        self.relays = self._make_relays()
+        live.relay(self.relays)
+        self.book.on_joined = self._joined
         self.rollouts = RolloutWatch(
             self.store, self.book, self.bundles, clock, live.groups_changed, live.agent_changed
         )
@@ -131,6 +152,7 @@ class SimManager:
             operations=self.operations,
         )
         await self.book.load()
+        await self.proxies.load()
         await self.operations.load()
         self._run(steering)
         self._simulation.network.services[MANAGER] = self.hub
@@ -144,6 +166,8 @@ class SimManager:
             self.rollouts.run(),
             self.visits.run(),
             self.operations.run(),
+            self.proxies.run(),
+            self.relays.run(),
         )
         self._tasks = [asyncio.ensure_future(one) for one in work]
 
@@ -156,6 +180,27 @@ class SimManager:
             tell=lambda record: self.live.tell_orders(record),  # noqa: PLW0108  # made below
             ask=lambda uid: self.live.check_in(uid),  # noqa: PLW0108  # likewise
         )
+
+    def _make_relays(self) -> ManagerRelays:
+        self._boots += 1
+        return ManagerRelays(
+            self.book,
+            self.hub,
+            self.proxies,
+            self.store,
+            self.keys,
+            self._simulation.clock,
+            self._boots,
+            visits=self.visits,
+            ordering=self.operations,
+            unreached=self.operations.unreached,
+            defined=lambda name: self.live.definitions_changed([name]),
+        )
+
+    def _joined(self, uid: str) -> None:
+        self.visits.targets.joined(uid)
+        self.proxies.agent_changed(uid)
+        self.relays.agent_changed(uid)
 
     async def crash(self) -> None:
         """Die: memory is gone, links break, what was not written is lost."""
@@ -195,13 +240,14 @@ class SimManager:
         now = self._simulation.clock.now()
         definitions = check([SourceFile("simulation.yaml", text)])
 
-        def work(tx: Writing) -> tuple[str, ...]:
-            applied = apply_definitions(tx, definitions, self.bundles, grant=ADMIN, now=now, terms=terms)
-            return tuple(applied.groups)
+        def work(tx: Writing) -> Applied:
+            return apply_definitions(tx, definitions, self.bundles, grant=ADMIN, now=now, terms=terms)
 
-        groups = await self.store.write(work)
-        self.rollouts.groups_changed(groups)
-        return groups
+        applied = await self.store.write(work)
+        self.rollouts.groups_changed(applied.groups)
+        self.live.definitions_changed([one.name for one in applied.result.changes if one.kind == "Agent"])
+        self.live.proxies_changed([one.name for one in applied.result.changes if one.kind == "Proxy"])
+        return applied.groups
 
     def _dial(self, target: Target) -> MemoryDials:
         """Return the way to whoever is at a place: the agent of that name, or whom somebody put there."""
@@ -218,6 +264,7 @@ class Simulation:
         moved: Address → name of the agent that answers there instead; empty for nobody.
         dials: Ways into services that the Manager made.
         streams_in: Where the streams of agents are that start from now on; None if they have none.
+        proxies: Those that were added.
     """
 
     def __init__(self, clock: VirtualClock, keys: ManagerKeys, seed: int = 7) -> None:
@@ -231,6 +278,7 @@ class Simulation:
         self.moved: dict[str, str] = {}
         self.dials: list[MemoryDials] = []
         self.streams_in: Path | None = None
+        self.proxies: dict[str, SimProxy] = {}
         self._random = random.Random(seed)  # noqa: S311  # a simulation, not a secret
 
     def uuid(self) -> uuid.UUID:
@@ -239,13 +287,14 @@ class Simulation:
 
     def serves(self, host: str) -> VisitService | None:
         """Return what answers visits at an address; None for nobody."""
-        agent = self.agents.get(self.moved.get(host, host))
+        name = self.moved.get(host, host)
+        agent = self.agents.get(name) or self.proxies.get(name)
         return agent.service if agent else None
 
-    async def add_agents(self, group: str, names: Sequence[str]) -> list[SimAgent]:
-        """Enroll and start agents in a group."""
+    async def add_agents(self, group: str, names: Sequence[str], *, via: str = MANAGER) -> list[SimAgent]:
+        """Enroll and start agents in a group, whose join string leads to the Manager, or ``via`` a proxy."""
         made = await self.manager.service.create_token(ADMIN, group=group, uses=len(names), accepts=True)
-        join = JoinString.parse(made.secret)
+        join = replace(JoinString.parse(made.secret), urls=(f"https://{via}:4320",))
         added = []
         for name in names:
             agent = SimAgent(self, name)
@@ -255,11 +304,32 @@ class Simulation:
             added.append(agent)
         return added
 
+    async def add_proxy(
+        self, name: str, groups: Sequence[str], *, group: str = ROOT_GROUP, spec: str = ""
+    ) -> SimProxy:
+        """Define, enroll, accept and start a Proxy Manager to which groups are given.
+
+        It is itself in ``group``; ``spec`` are more lines of its definition.
+        """
+        await self.manager.publish(_PROXY.format(name=name, groups=", ".join(groups), spec=spec))
+        made = await self.manager.service.create_token(ADMIN, kind="proxy", group=group, uses=1, proxy=name)
+        proxy = SimProxy(self, name)
+        await proxy.enroll(JoinString.parse(made.secret))
+        self.proxies[name] = proxy
+        proxy.start()
+        return proxy
+
+    async def accept(self, name: str) -> None:
+        """Accept an agent that waits."""
+        await self.manager.service.accept(ADMIN, name)
+
     async def end(self) -> None:
         """Stop everybody."""
-        for agent in self.agents.values():
+        for agent in (*self.agents.values(), *self.proxies.values()):
             await agent.crash()
         await self.manager.crash()
+        for proxy in self.proxies.values():
+            proxy.close()
 
 
 def make_keys(clock: VirtualClock) -> ManagerKeys:

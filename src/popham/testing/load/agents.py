@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from popham.errors import PophamError
 from popham.opamp.codec import parse_upstream
+from popham.opamp.schema.opamp.v1.opamp_pb2 import ServerToAgent
 from popham.opamp.schema.popham.v1.popham_pb2 import Directive
 from popham.opamp.wire import REPORT_FULL_STATE, SESSION
 from popham.testing.load.messages import Speech, frame, request, upgrade
@@ -174,10 +175,9 @@ class HeldAgent(asyncio.Protocol):
         if self._greeted and len(payload) <= _QUIET:
             self._answered()
             return
-        data = payload[1:]
         try:
-            answer = parse_upstream(data)
-            reply = self.speech.obey(answer)
+            answer = parse_upstream(payload[1:])
+            reply = self._obey(answer)
         except PophamError as error:
             self._why = error.code
             self.abort()
@@ -186,13 +186,6 @@ class HeldAgent(asyncio.Protocol):
             self._why = answer.error_response.error_message[:80]
             self.abort()
             return
-        asked = bool(answer.flags & REPORT_FULL_STATE)
-        if answer.custom_message.capability == SESSION:
-            directive = Directive.FromString(answer.custom_message.data)
-            self.window = directive.retry_window_seconds
-            asked |= directive.check_in
-        if not reply and asked:
-            reply = self.speech.hello()
         if not self._greeted:
             self._greeted = True
             self._watcher.opened(self, at - self._asked)
@@ -203,6 +196,20 @@ class HeldAgent(asyncio.Protocol):
         if reply:
             self._reported = True
             self._say(reply)
+
+    def _obey(self, answer: ServerToAgent) -> bytes:
+        """Return what is said to an answer; empty if nothing is."""
+        directive = _NO_DIRECTIVE
+        if answer.custom_message.capability == SESSION:
+            directive = Directive.FromString(answer.custom_message.data)
+            self.window = directive.retry_window_seconds
+            self.speech.nonce = directive.nonce.hex() or self.speech.nonce
+        if reply := self.speech.obey(answer):
+            return reply
+        if directive.want_state:
+            return self.speech.sign_anew()
+        asked = directive.check_in or bool(answer.flags & REPORT_FULL_STATE)
+        return self.speech.hello() if asked else b""
 
     def _answered(self) -> None:
         if self._reported:
@@ -282,6 +289,7 @@ class RoundAgent(asyncio.Protocol):
         self._end("lost", last=True)
 
 
+_NO_DIRECTIVE = Directive()
 _QUIET = 22
 """Bytes of a message with nothing but its header, instance_uid and capabilities."""
 

@@ -19,8 +19,9 @@ from popham.clock import Clock
 from popham.errors import ConfigError
 from popham.log import set_up_logging
 from popham.manager.app import Manager, open_manager
-from popham.manager.settings import Address, ManagerSettings, load_settings
+from popham.manager.settings import ManagerSettings, load_settings
 from popham.net.hot.listener import HotListener
+from popham.net.listen_settings import Address
 
 Opens = Callable[[ManagerSettings, Clock], AbstractAsyncContextManager[Manager]]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from popham import __version__
 from popham.errors import WireError
 from popham.model.bundle import BUNDLE_TYPE, Bundle
 from popham.model.generation import GENERATION
-from popham.model.status import Outcome, StateRecord
+from popham.model.status import STATE_TYPE, Outcome, StateRecord
 from popham.opamp.codec import custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import (
     AgentDescription,
@@ -47,11 +47,18 @@ _APPLIED = RemoteConfigStatuses.RemoteConfigStatuses_APPLIED
 
 @dataclass(slots=True)
 class Speech:
-    """Composes the messages of one agent."""
+    """Composes the messages of one agent.
+
+    Attributes:
+        key: Its instance_uid, as a message begins.
+        number: Of the last message.
+        nonce: The newest that a Proxy Manager handed on, hexadecimal; what is signed from now on names it.
+    """
 
     identity: LoadIdentity
     key: bytes = b""
     number: int = 0
+    nonce: str = ""
 
     def __post_init__(self) -> None:
         """Begin to count."""
@@ -88,7 +95,8 @@ class Speech:
         offered = answer.remote_config.config.config_map[BUNDLE_KEY].body
         if not offered.startswith(b'{"payload'):
             raise WireError("reference", "a lean agent takes bundles only where they stand in the message")
-        self.identity.state = seal_next(self.identity, _held(offered, self.identity.uid))
+        held = _held(offered, self.identity.uid)
+        self.identity.state = seal_next(self.identity, held, nonce=self.nonce)
         status = RemoteConfigStatus(last_remote_config_hash=answer.remote_config.config_hash, status=_APPLIED)
         message = AgentToServer(
             capabilities=int(OWN_AGENT),
@@ -96,6 +104,14 @@ class Speech:
             custom_message=custom(Report(state=self.identity.state)),
         )
         return head + message.SerializeToString()
+
+    def sign_anew(self) -> bytes:
+        """Return the message that a Proxy Manager wants whose Manager found the nonce of the last record old."""
+        payload = Envelope.parse(self.state(), types=(STATE_TYPE,), limit=ENVELOPE_LIMIT).payload
+        self.identity.revision += 1
+        record = replace(StateRecord.from_payload(payload), revision=self.identity.revision, nonce=self.nonce)
+        self.identity.state = seal_state(record, self.identity.signer())
+        return self.hello()
 
     def state(self) -> bytes:
         """Return the signed state record."""
@@ -125,7 +141,7 @@ def holding(bundle: Bundle, *, candidate: bool = False) -> dict[str, Any]:
     }
 
 
-def seal_next(identity: LoadIdentity, held: Mapping[str, Any]) -> bytes:
+def seal_next(identity: LoadIdentity, held: Mapping[str, Any], *, nonce: str = "") -> bytes:
     """Return the next state record of an agent, signed; ``held`` as :func:`holding` has it, or empty."""
     identity.revision += 1
     known = {"promise": PROMISE, "mode": "push", "dialer": "agent", **held}
@@ -135,6 +151,7 @@ def seal_next(identity: LoadIdentity, held: Mapping[str, Any]) -> bytes:
         group=identity.group,
         assignment=identity.assignment,
         agent_version=__version__,
+        nonce=nonce,
         **known,
     )
     return seal_state(record, identity.signer())

@@ -9,6 +9,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from uuid_utils import uuid7
@@ -18,17 +19,19 @@ from popham.manager.bundles import open_row
 from popham.manager.founding import DATABASE
 from popham.manager.grant import Grant, Role
 from popham.manager.keys import ManagerKeys, load_keys
+from popham.manager.proxies.definitions import proxy_row
 from popham.manager.tokens import create_token
 from popham.model.bundle import Bundle
+from popham.model.proxy_definition import ProxyDefinition
 from popham.opamp.wire import OWN_AGENT
-from popham.store.rows import AgentRow
+from popham.store.rows import AgentRow, TokenRow
 from popham.store.seam import Reading, Writing
 from popham.store.sqlite import SqliteStore
 from popham.testing.load.identity import LoadIdentity
 from popham.testing.load.messages import STOCK_AGENT, described, holding, name_of, seal_next
 from popham.trust.assignment import ASSIGNMENT_TYPE, Assignment
 from popham.trust.dsse import seal
-from popham.trust.identity import make_csr
+from popham.trust.identity import AGENT, PROXY, make_csr
 from popham.trust.keys import IdentityKey
 
 _BATCH = 2000
@@ -70,6 +73,53 @@ async def plant(
     finally:
         await store.aclose()
     return identities
+
+
+async def plant_proxies(
+    state: Path, clock: Clock, names: Sequence[str], *, given: str, group: str = "fleet"
+) -> list[LoadIdentity]:
+    """Write Proxy Managers that are accepted, and return who they are.
+
+    Args:
+        state: State directory of a Manager that is not running.
+        clock: Wall time.
+        names: Of their definitions.
+        given: The group that each of them may speak for, and those below it.
+        group: Their own.
+    """
+    store = SqliteStore.open(state / DATABASE, clock=clock)
+    try:
+        keys = load_keys(state / "keys", urls=(), clock=clock)
+        bundle = await store.read(lambda tx: _bundle(tx, group))
+        found = _Planter(keys, clock, bundle, group)
+        made = [found.make_own(certified=True, role=PROXY) for _ in names]
+        for name, identity in zip(names, made, strict=True):
+            row = replace(found.row(identity), name=name, token=f"bench-{name}")
+            await store.write(lambda tx, row=row: _bind(tx, row, given))  # type: ignore[misc]  # bound now, not later
+    finally:
+        await store.aclose()
+    return made
+
+
+def _bind(tx: Writing, row: AgentRow, given: str) -> None:
+    """Have an agent be the proxy of a definition with its name."""
+    now, end = row.first_seen, row.first_seen + _YEAR
+    tx.put_token(
+        TokenRow(
+            id=row.token,
+            kind="proxy",
+            group=row.group,
+            public=b"",
+            created=now,
+            expires=end,
+            uses_left=0,
+            uses=1,
+            proxy=row.name,
+        )
+    )
+    tx.put_agent(row)
+    definition = ProxyDefinition(name=row.name, groups=(given,))
+    tx.put_proxy(proxy_row(definition, {}, uid=row.uid, edition=1, now=now))
 
 
 def new_uid() -> str:
@@ -115,13 +165,13 @@ class _Planter:
         self._key = IdentityKey.create()
         self._pem = self._key.pem.decode()
 
-    def make_own(self, *, certified: bool) -> LoadIdentity:
+    def make_own(self, *, certified: bool, role: str = AGENT) -> LoadIdentity:
         uid = new_uid()
         identity = LoadIdentity(
             uid=uid, key=self._pem, group=self._group, assignment=int(self._now * 1000), certificate="none"
         )
         if certified:
-            issued = self._keys.ca.issue_agent(make_csr(self._key, uid), uid, _YEAR)
+            issued = self._keys.ca.issue_agent(make_csr(self._key, uid), uid, _YEAR, role=role)
             identity.certificate = issued.decode()
         identity.state = seal_next(identity, self._held)
         return identity
