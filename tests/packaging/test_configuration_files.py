@@ -41,7 +41,16 @@ def test_the_managers_file_is_read_as_it_is_and_uncommented(tmp_path):
     assert whole.state == as_it_is.state
 
 
-@pytest.mark.parametrize("name", ["agent.toml", "manager.toml"])
+def test_the_proxys_file_is_read_as_it_is_and_every_commented_setting_is_a_default(tmp_path):
+    from popham.proxy.settings import load_settings as load_proxy
+
+    as_it_is = load_proxy(ETC / "proxy.toml", env={})
+    whole = load_proxy(uncommented("proxy.toml", tmp_path), env={})
+    assert (whole.listen, whole.relay, whole.limits) == (as_it_is.listen, as_it_is.relay, as_it_is.limits)
+    assert whole.peers.allow == ("10.0.0.0/8",)
+
+
+@pytest.mark.parametrize("name", ["agent.toml", "manager.toml", "proxy.toml"])
 def test_a_commented_file_names_the_page_of_its_keys(name):
     text = (ETC / name).read_text(encoding="utf-8")
     page = re.search(r"docs/reference/[a-z-]+\.md", text)

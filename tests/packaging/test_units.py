@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from popham.cli.main import cli
 
 UNITS = Path(__file__).parents[2] / "packaging/systemd"
-NAMES = ["popham-manager.service", "popham-agent.service"]
+NAMES = ["popham-manager.service", "popham-agent.service", "popham-proxy.service"]
 CONVENTIONS = {
     "Type": "notify",
     "WatchdogSec": "30",

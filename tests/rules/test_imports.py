@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "upstream": ENDS,
     "downstream": ENDS,
     "agent": ENDS | {"downstream"},
-    "proxy": ENDS | {"upstream", "downstream"},
+    "proxy": ENDS | {"upstream", "downstream", "agent"},
     "manager": ENDS | {"upstream", "resolve", "store"},
     "api": {"model", "manager"},
     "client": {"model"},

@@ -57,6 +57,10 @@ FORBIDDEN = {
 }
 
 EXCEPTIONS = (
+    (
+        r"(?i)relay",
+        "the exchange between a Proxy Manager and what is above it; never the Proxy Manager itself",
+    ),
     (r"(?i)servers?_?to_?agent|agent_?to_?server", "names of OpAMP's messages"),
     (
         r"(?i)server_?(error|capabilities|offered|provided)|effective_?config|initiate",

@@ -20,6 +20,7 @@ TREES = {
     "0.4.0": "d8eb15ef63e8a3d1c555ac196efaf81b02ab45a5",
     "0.5.0": "5b2c767e71137f979247f4b9c18dd842143f7df7",
     "0.6.0": "ae7ff50e2b14c88d1db4664360e4446a4104b3ed",
+    "0.7.0": "018b0cca18ad7be1e493f877f2eca64d52fe2bb1",
 }
 """Git's name of everything that a release consists of."""
 

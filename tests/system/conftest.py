@@ -34,7 +34,7 @@ from .web_servers import apache, nginx, sockets, web_authority  # noqa: F401  # 
 PATIENCE = 60.0
 """Seconds until a condition is given up."""
 POPHAM = (sys.executable, "-m", "popham")
-STAYING = (("manager",), ("agent", "run"), ("simulate",))
+STAYING = (("manager",), ("agent", "run"), ("proxy", "run"), ("simulate",))
 """Commands that set up the process they are in."""
 
 
@@ -47,7 +47,12 @@ def heeded():
 
 
 class Machine:
-    """A machine of the fleet: its configuration, the folder it permits, and its agent's process."""
+    """A machine of the fleet: its configuration, the folder it permits, and its agent's process.
+
+    ``word`` is the command that it is run and asked by.
+    """
+
+    word = "agent"
 
     def __init__(self, fleet, name, toml=""):
         self.fleet = fleet
@@ -63,7 +68,7 @@ class Machine:
 
     def popham(self, *words, **options):
         """Run ``popham agent …`` on this machine."""
-        return self.fleet.popham("agent", *words, "--config", str(self.config), **options)
+        return self.fleet.popham(self.word, *words, "--config", str(self.config), **options)
 
     def enroll(self, group="fleet", *, accept=True):
         """Join with a token of its own."""
@@ -71,7 +76,7 @@ class Machine:
 
     def start(self, **where):
         """Start the agent; ``where`` as :meth:`Fleet.start` has it."""
-        self.process = self.fleet.start("agent", "run", "--config", str(self.config), log=self.log, **where)
+        self.process = self.fleet.start(self.word, "run", "--config", str(self.config), log=self.log, **where)
         return self
 
     def end(self, number=signal.SIGTERM):
@@ -93,9 +98,13 @@ class Machine:
         if self.process is None or self.process.poll() is not None:
             return json.loads(self.popham("status", "-o", "json", code=None).stdout)
         try:
-            return asyncio.run(ask(load_settings(self.config, env={}).socket_path, "status"))
+            return asyncio.run(ask(self.settings().socket_path, "status"))
         except LinkError:
             return {}
+
+    def settings(self):
+        """Return its configuration."""
+        return load_settings(self.config, env={})
 
     def has(self, text):
         """Return whether the file that the test policies place says ``text``."""

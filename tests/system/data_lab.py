@@ -71,11 +71,17 @@ class Lab:
         if self.ports[name]:
             toml += f'[service]\nport = {self.ports[name]}\nhosts = ["127.0.0.1"]\n'
         self.fleet.apply(self._definition(name, **said))
-        machine = self.machines[name] = self.fleet.machine(name, name, toml=toml, run=False)
+        machine = self.machines[name] = self._join(name, toml)
         if self.ports[name]:
             machine.popham("service", "enable")
-            self.fleet.apply(PLACE.format(name=name, port=self.ports[name]))
+            self.fleet.apply(self._place(name))
         return machine.start() if run else machine
+
+    def _join(self, name, toml):
+        return self.fleet.machine(name, name, toml=toml, run=False)
+
+    def _place(self, name):
+        return PLACE.format(name=name, port=self.ports[name])
 
     def define(self, name, **said):
         """Have a machine collect and get in touch as usual, but for what is ``said``."""

@@ -175,7 +175,7 @@ class MovedClock(SystemClock):
 class Stage:
     """One agent, the group it is in, and what is between it and the Manager."""
 
-    switches, exact = 1, False
+    switches, exact, hop = 1, False, 0.0
 
     def __init__(self, folder, house, name, cell, way):
         self.house, self.name, self.way = house, name, way
@@ -202,6 +202,12 @@ class Stage:
 
     def records(self):
         return [self.book.record(self.uid)]
+
+    def heard(self):
+        return self.records()
+
+    def found(self):
+        return all(one.ear.described for one in self.records())
 
     def settled(self):
         wanted = self.book.wanted(self.name)

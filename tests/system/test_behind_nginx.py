@@ -186,7 +186,7 @@ def test_f_l2_f_l4_the_example_brings_a_policy_by_visits_through_nginx(behind):
     visit_now(fleet, machine, behind.front)
     fleet.until(lambda: machine.has("Visited through nginx.\n"), "the policy came by a visit")
     fleet.until(machine.settled, "the Manager knows")
-    assert machine.view["visit"]["last"]
+    fleet.until(lambda: machine.view["visit"]["last"], "the visit is over")
     assert not machine.view["visit"]["code"]
     assert serves(machine)["visitor"]["operation"] in {"visit", "stream"}
     assert "way: pull, dialled by the manager" in " ".join(machine.popham("status").stdout.split())

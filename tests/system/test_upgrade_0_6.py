@@ -9,6 +9,8 @@ from popham import __version__
 from .aged import REPOSITORY, export, facts, form, program, tree
 from .mixed import arrive, enter, versions
 
+pytestmark = pytest.mark.soak
+
 RELEASE = "0.6.0"
 LINES = 20
 PERMIT = '[collect]\nlogs = ["{root}"]\n'
