@@ -1,8 +1,11 @@
 """A fleet with machines of two releases in each cell, for the tests of upgrades."""
 
+from types import SimpleNamespace
+
+from popham import __version__
 from popham.testing.ports import free_ports
 
-from .aged import Aged, program
+from .aged import REPOSITORY, Aged, export, facts, form, program, tree
 from .conftest import group_of, policy_of
 
 CELLS = {
@@ -66,3 +69,54 @@ def enter(fleet, age, env, more=""):
 def versions(fleet):
     """Return name → version, as the Manager shows them."""
     return {view["name"]: view["version"] for view in fleet.client.agents()}
+
+
+def found_aged(founding, folder, release, permit=""):
+    """Return a fleet whose Manager is of ``release``, with an agent of it and one of this release in each cell.
+
+    ``permit`` stands in the configuration of the new ones.  ``past`` and ``present`` are the environments of both.
+    """
+    fleet = founding()
+    present = fleet.env | {"PYTHONPATH": str(REPOSITORY / "src")}
+    past = fleet.env | {"PYTHONPATH": str(export(release, folder))}
+    fleet.env, fleet.aged = past, []
+    assert fleet.popham("--version").stdout.split()[1] == release
+    fleet.found()
+    enter(fleet, "old", past)
+    enter(fleet, "new", present, permit)
+    return SimpleNamespace(fleet=fleet, past=past, present=present, release=release)
+
+
+def check_served(upgraded):
+    """Have a policy reach everybody, and the Manager show of which release each is."""
+    fleet = upgraded.fleet
+    arrive(fleet, "first")
+    expected = {
+        one.name: upgraded.release if one.name.startswith("old") else __version__ for one in fleet.aged
+    }
+    assert versions(fleet) == expected
+
+
+def check_manager_upgraded(upgraded, before, after):
+    """Upgrade the Manager, whose database has the form ``before`` and then ``after``, while all are connected."""
+    fleet = upgraded.fleet
+    known = facts(fleet)
+    assert fleet.end_manager() == 0
+    assert form(fleet.state) == before
+    fleet.env = upgraded.present
+    fleet.start_manager()
+    assert form(fleet.state) == after
+    assert facts(fleet) == known
+    arrive(fleet, "second")
+    assert {one.process.poll() for one in fleet.aged} == {None}
+
+
+def check_old_refuses(upgraded):
+    """Have the old program look at the state of this one: it says that it is newer, and changes nothing."""
+    fleet = upgraded.fleet
+    assert fleet.end_manager() == 0
+    before = tree(fleet.state)
+    with program(fleet, upgraded.past):
+        said = fleet.popham("manager", "--state", str(fleet.state), code=1).stderr
+    assert ("(state.newer)" in said, said.count("\n")) == (True, 1)
+    assert tree(fleet.state) == before

@@ -1,13 +1,8 @@
 """Ends of 0.6.0 and of this release in every cell, and a fleet of 0.6.0 comes up to this release: then data comes."""
 
-from types import SimpleNamespace
-
 import pytest
 
-from popham import __version__
-
-from .aged import REPOSITORY, export, facts, form, program, tree
-from .mixed import arrive, enter, versions
+from .mixed import arrive, check_manager_upgraded, check_old_refuses, check_served, found_aged
 
 pytestmark = pytest.mark.soak
 
@@ -37,36 +32,16 @@ spec:
 @pytest.fixture(scope="module")
 def upgraded(founding, tmp_path_factory):
     """A Manager of 0.6.0, and in each cell an agent of 0.6.0 and one of this release."""
-    fleet = founding()
-    present = fleet.env | {"PYTHONPATH": str(REPOSITORY / "src")}
-    past = fleet.env | {"PYTHONPATH": str(export(RELEASE, tmp_path_factory.mktemp("earlier")))}
-    fleet.env, fleet.aged = past, []
-    assert fleet.popham("--version").stdout.split()[1] == RELEASE
-    fleet.found()
-    enter(fleet, "old", past)
-    enter(fleet, "new", present, PERMIT)
-    return SimpleNamespace(fleet=fleet, past=past, present=present)
+    return found_aged(founding, tmp_path_factory.mktemp("earlier"), RELEASE, PERMIT)
 
 
 def test_rel_15_agents_of_both_ages_are_served_by_0_6_0_in_every_cell(upgraded):
-    fleet = upgraded.fleet
-    arrive(fleet, "first")
-    expected = {one.name: RELEASE if one.name.startswith("old") else __version__ for one in fleet.aged}
-    assert versions(fleet) == expected
+    check_served(upgraded)
 
 
 def test_rel_15_its_manager_is_upgraded_while_they_are_connected_and_no_serial_rises(upgraded):
-    fleet = upgraded.fleet
-    before = facts(fleet)
-    assert fleet.end_manager() == 0
-    assert form(fleet.state) == "0005"
-    fleet.env = upgraded.present
-    fleet.start_manager()
-    assert form(fleet.state) > "0005"
-    assert facts(fleet) == before
-    arrive(fleet, "second")
-    assert {one.process.poll() for one in fleet.aged} == {None}
-    fleet.popham("op", "check-in", "--all", "-w", "--timeout", "50s")
+    check_manager_upgraded(upgraded, "0005", "0007")
+    upgraded.fleet.popham("op", "check-in", "--all", "-w", "--timeout", "50s")
 
 
 def test_rel_15_data_comes_of_the_new_ones_and_the_old_ones_go_on(upgraded):
@@ -101,10 +76,4 @@ def came(fleet, names):
 
 
 def test_rel_15_the_program_of_0_6_0_refuses_newer_state_and_changes_nothing(upgraded):
-    fleet = upgraded.fleet
-    assert fleet.end_manager() == 0
-    before = tree(fleet.state)
-    with program(fleet, upgraded.past):
-        said = fleet.popham("manager", "--state", str(fleet.state), code=1).stderr
-    assert ("(state.newer)" in said, said.count("\n")) == (True, 1)
-    assert tree(fleet.state) == before
+    check_old_refuses(upgraded)

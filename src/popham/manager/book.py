@@ -11,7 +11,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import math
 import uuid
@@ -20,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 
 from popham.clock import Clock
-from popham.errors import GrantError, PophamError
+from popham.errors import GrantError
 from popham.manager.admissions import Admissions
 from popham.manager.downtimes import note_downtime
 from popham.manager.kept import decide, record_of
@@ -38,8 +37,8 @@ from popham.net.seam import Peer, Refusal, Refused
 from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
 from popham.store.rows import AgentRow, Contact, Kept, TokenRow
 from popham.store.seam import Reading, Store, Writing
-from popham.trust.identity import PROXY, identity_of
 from popham.upstream.book import Admitted, Identity
+from popham.upstream.identifying import Certificates
 from popham.upstream.record import Record, Wanted
 
 _log = logging.getLogger(__name__)
@@ -47,8 +46,6 @@ _LINK_RATE = "link_rate"
 PAGE = 4096
 """Agents read at once at the start."""
 _TAKEN = Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)")
-SHOWN = 20_000
-"""Certificates that are remembered as read; some 500 bytes each. One more than that is read again."""
 
 
 class ManagerBook:
@@ -79,7 +76,7 @@ class ManagerBook:
         self._records: dict[bytes, Record] = {}
         self._wanted: dict[str, Wanted] = {}
         self._tokens: dict[str, TokenRow] = {}
-        self._shown: dict[bytes, Identity] = {}
+        self._certificates = Certificates(keys.ca.trust_domain, clock)
         self._bearers: dict[str, Identity] = {}
         self._keyring: object = None  # another one, each time that an agent has another key
         self._admissions = Admissions(store, keys, clock)
@@ -179,41 +176,17 @@ class ManagerBook:
 
     def _identify_certificate(self, der: bytes) -> Identity:
         """Return whose certificate it is; reading one costs as much as a handshake's share of Python."""
-        key = hashlib.sha256(der).digest()
-        shown = self._shown.get(key)
-        if shown is None:
-            shown = self._read_certificate(der)
-            if len(self._shown) >= SHOWN:
-                del self._shown[next(iter(self._shown))]
-            self._shown[key] = shown
-        if shown.until <= self._clock.now():
-            raise Refused(Refusal(status=401, body="the certificate has expired (trust.expired)"))
-        if shown.edition is not self._keyring:
-            # One that was a proxy once is an agent like any other.
-            caller = self._caller(shown.uid) if shown.role == PROXY else IdentityKind.AGENT
-            shown = self._shown[key] = replace(shown, caller=caller, edition=self._keyring)
+        shown = replace(self._certificates.read(der), edition=self._keyring)
+        if shown.caller is IdentityKind.PROXY:
+            shown = replace(
+                shown, caller=self._caller(shown.uid)
+            )  # one that was a proxy once is an agent like others
         record = self.record(shown.uid)
         if record is None or not record.public_key:
             return shown
         if shown.since in self._forgotten and shown.public_key not in {record.public_key, record.former_key}:
             return replace(shown, caller=IdentityKind.NONE)
         return shown if _has(record, shown.public_key) else Identity(caller=IdentityKind.NONE)
-
-    def _read_certificate(self, der: bytes) -> Identity:
-        try:
-            found = identity_of(der)
-        except PophamError as error:
-            raise Refused(Refusal(status=401, body=str(error))) from error
-        if found.trust_domain != self._ca.trust_domain:
-            raise Refused(Refusal(status=401, body="the certificate is of another fleet (trust.identity)"))
-        return Identity(
-            caller=IdentityKind.AGENT,
-            uid=found.uid,
-            role=found.role,
-            public_key=found.public_der,
-            since=found.issued,
-            until=found.not_after,
-        )
 
     def _caller(self, uid: str) -> IdentityKind:
         """Return what an agent may do by what the Manager knows of it."""

@@ -21,7 +21,6 @@ class Identity:
     Attributes:
         caller: What it proved to be.
         uid: instance_uid of the certificate; empty for stock agents.
-        role: What the certificate names it, as in :mod:`popham.trust.identity`; empty without one.
         public_key: DER of the certificate's key; empty for stock agents.
         token: Id of the bearer token; empty for our agents.
         group: Group of the bearer token.
@@ -38,7 +37,6 @@ class Identity:
     since: float = 0.0
     until: float = math.inf
     edition: object = None
-    role: str = ""
 
     @property
     def rejoins(self) -> bool:

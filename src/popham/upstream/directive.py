@@ -143,6 +143,14 @@ def is_ordered(record: Record, *, visited: bool) -> bool:
     return state is not None and state.generation >= OPERATIONS and orders.waits(visited=visited)
 
 
+def wants_bundle(record: Record, wanted: Wanted | None) -> bool:
+    """Return whether an agent holds a bundle of its group that is above what is here; a genuine one raises ours."""
+    state = record.state
+    if state is None or wanted is None or state.group != record.group:
+        return False
+    return state.serial > wanted.serial or state.version > wanted.version
+
+
 def plan(
     record: Record,
     wanted: Wanted | None,
@@ -178,12 +186,9 @@ def _plan_own(record: Record, wanted: Wanted | None, *, full_state: bool, hello:
     # What it was refused, and is given now, is a difference too.
     lacks = bool(state.withheld) and not guarded
     differs = wanted is not None and (lacks or wanted.content_digest != state.content_digest)
-    same_group = state.group == record.group
-    above = (
-        wanted is not None and same_group and (state.serial > wanted.serial or state.version > wanted.version)
-    )
+    above = wants_bundle(record, wanted)
     takes = bool(record.ear.capabilities & _TAKES_CONFIG)
-    offer = takes and differs and not above and (assignment or same_group)
+    offer = takes and differs and not above and (assignment or state.group == record.group)
     anew = record.want_state and state.generation >= PROXIES
     asks = above and state.version > record.claimed
     return _plan(full_state, offer, *_STOCK_ONLY, hello, assignment, asks, anew, offer and guarded, ordered)

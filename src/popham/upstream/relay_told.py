@@ -88,11 +88,3 @@ def tell_group(wanted: Wanted) -> wire.GroupTold:
         guarded=sorted(wanted.guarded),
         minimum_serial=wanted.minimum_serial,
     )
-
-
-def wants_bundle(record: Record, wanted: Wanted | None) -> bool:
-    """Return whether an agent holds a bundle of its group that is above what is here; a genuine one raises ours."""
-    state = record.state
-    if state is None or wanted is None or state.group != record.group:
-        return False
-    return state.serial > wanted.serial or state.version > wanted.version

@@ -1,11 +1,9 @@
 """A process that takes appends is killed again and again: nothing acknowledged is lost, nothing is doubled."""
 
-import asyncio
 import random
-import sys
-from pathlib import Path
 
-from tests.manager.intake.framing import KEY, Sender, join
+from tests.manager.intake.framing import Sender, join
+from tests.manager.intake.killing import live
 from tests.manager.intake.rig import offsets, record
 
 from popham.clock import SystemClock
@@ -16,24 +14,7 @@ from popham.streams.disk import SystemDisk
 from popham.streams.frame import Stream
 
 KILLS = 20
-ROOT = Path(__file__).parents[3]
-
-
-async def live(folder, lines):
-    """Run the child until it has acknowledged ``lines`` appends, and kill it; returns the last it said."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.manager.intake.child", str(folder), KEY.public.der.hex(),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    said = 0
-    try:
-        async with asyncio.timeout(30):
-            for _ in range(lines):
-                said = int(await child.stdout.readline())
-    finally:
-        child.kill()
-        rest = (await child.communicate())[0]
-    return max([said, *map(int, rest.split(b"\n")[:-1])])
+CHILD = "tests.manager.intake.child"
 
 
 async def test_rel_1_nothing_acknowledged_is_lost_or_doubled_by_kills(tmp_path):
@@ -42,7 +23,7 @@ async def test_rel_1_nothing_acknowledged_is_lost_or_doubled_by_kills(tmp_path):
     (tmp_path / "frames").write_bytes(join(frames))
     acknowledged = 0
     for _ in range(KILLS):
-        acknowledged = max(acknowledged, await live(tmp_path, rng.randrange(1, 20)))
+        acknowledged = max(acknowledged, await live(CHILD, tmp_path, rng.randrange(1, 20)))
     intake = Intake(
         tmp_path / "intake", MemoryStore(), SystemClock(), limits=Limits(reserve=0), draw=rng.random,
         disk=SystemDisk(),

@@ -18,10 +18,9 @@ from popham.model.status import OVERDUE, STATE_TYPE, Presence, StateRecord, pres
 from popham.store.rows import AgentRow
 from popham.store.seam import Reading
 from popham.trust.dsse import Envelope
+from popham.upstream.relay_placed import HOPS_MAX
 
 _MOST: Final = 1e15
-HOPS_MAX: Final = 16
-"""Proxies that are shown of one way."""
 
 
 class Paths:

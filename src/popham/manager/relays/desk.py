@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
@@ -23,24 +22,26 @@ from popham.manager.relays.given import find_given
 from popham.manager.relays.nonces import Nonces
 from popham.manager.relays.statements import Statements
 from popham.model.generation import PROXIES, generation_of
-from popham.model.status import PROMISE_MAX, StateRecord
+from popham.model.status import StateRecord
 from popham.opamp.codec import parse_agent, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.upstream.book import Book
 from popham.upstream.callers import shut_out
+from popham.upstream.directive import wants_bundle
 from popham.upstream.orders import Ordering
-from popham.upstream.record import STOCK_PROMISE, Record
+from popham.upstream.record import Record
 from popham.upstream.relay_carried import RelayedStreams
+from popham.upstream.relay_notes import note_arrived, note_offered, note_promise
 from popham.upstream.relay_placed import Placed
-from popham.upstream.relay_told import tell_agent, tell_group, tell_scope, wants_bundle
+from popham.upstream.relay_told import tell_agent, tell_group, tell_scope
 from popham.upstream.relayed import Relayed
 from popham.upstream.relaying import Answer, Scope
 from popham.upstream.reports import Reports
 
 FOLLOWED: Final = 512
 """Agents that are followed, of which one message of a proxy says that they were in contact; the others are next."""
-_OFFERED, _SENTENCE = 256, 500
+_SENTENCE = 500
 
 
 class ManagerDesk:
@@ -188,11 +189,11 @@ class ManagerDesk:
             return True
         relay = self.placed.place(proxy, record, said)
         before = (relay.want_state, relay.want_bundle, relay.ordered)
-        self._note_offered(record, said.offered[:_OFFERED])
+        note_offered(self._ordering, record, said.offered)
         await self._reports.relayed(record, message, partial(self._believes, proxy, record, relay))
         if record.relay is not relay:
             return True  # it went elsewhere meanwhile
-        self._note_promise(record, relay, said)
+        note_promise(record, relay, said)
         if relay.want_state:
             relay.want_state = not self._is_known(record, message)
         relay.want_bundle = wants_bundle(record, self._book.wanted(record.group))
@@ -213,26 +214,6 @@ class ManagerDesk:
         known = isinstance(report, wire.Report) and report.state in {b"", record.envelope}
         return known and bool(record.envelope)
 
-    def _note_promise(self, record: Record, relay: Relayed, said: wire.AgentSaid) -> None:
-        """Take note of how often an agent comes to its own upstream: it promises that, or was measured there."""
-        told = said.promise if math.isfinite(said.promise) and said.promise > 0 else 0.0
-        told = min(told, PROMISE_MAX * max(1, len(record.via)))
-        if record.public_key and record.state is not None:
-            record.own_promise = (
-                max(told, record.state.promise) if len(record.via) > 1 else record.state.promise
-            )
-        elif not record.public_key:
-            record.own_promise = told or STOCK_PROMISE
-        relay.promise = told or record.own_promise
-
-    def _note_offered(self, record: Record, nonces: Sequence[str]) -> None:
-        if not nonces or self._ordering is None:
-            return
-        self._ordering.told(record, nonces)
-        orders = record.orders
-        if orders is not None and orders.restart in nonces:
-            orders.restart = ""
-
     def _note_unvisited(self, record: Record, relay: Relayed, text: str) -> None:
         text = text[:_SENTENCE]
         if text == relay.unvisited:
@@ -247,15 +228,7 @@ class ManagerDesk:
     def arrived(self, proxy: Record, key: bytes, heard: Sequence[str]) -> None:  # noqa: ARG002  # the form of Desk
         """Take note that results were named as durable."""
         record = self._book.find(key)
-        orders = record.orders if record is not None else None
-        if record is None or orders is None:
-            return
-        left = [one for one in orders.heard if one not in heard]
-        orders.heard.clear()
-        orders.heard.extend(left)
-        if orders.empty:
-            record.orders = None
-        if left:
+        if record is not None and note_arrived(record, heard):
             self.told_anew(record.uid)
 
     def left(self, proxy: Record, keys: Iterable[bytes]) -> None:

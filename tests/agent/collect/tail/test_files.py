@@ -1,6 +1,5 @@
 """Log files, from the line that is written to the record in the stream."""
 
-import asyncio
 import os
 
 import pytest
@@ -9,20 +8,21 @@ from popham.agent.collect.tail.checkpoint import NAME, take_up
 from popham.agent.collect.tail.followed import GRACE, HOLD, Cause
 from popham.agent.collect.tail.wire import RECORD_LIMIT
 from popham.errors import StateError
+from popham.testing.virtual import pass_time
 
 
 def test_rel_27_lines_come_once_across_rotation_by_rename(story):
     async def tell():
         await story.start()
         story.write("app.log", "1\n2\n")
-        await asyncio.sleep(1)
+        await pass_time(1)
         story.write("app.log", "3\n").rename(story.folder / "app.log.1")
         story.write("app.log", "5\n")
         # Its writer has the old one open still.
         story.write("app.log.1", "4\n")
-        await asyncio.sleep(GRACE / 2)
+        await pass_time(GRACE / 2)
         story.write("app.log.1", "6\n")
-        await asyncio.sleep(GRACE * 3)
+        await pass_time(GRACE * 3)
         assert sorted(story.stream.lines()) == ["1", "2", "3", "4", "5", "6"]
         assert story.files.status().sources["shop"].files == 1
 
@@ -34,12 +34,12 @@ def test_rel_27_a_file_truncated_in_place_is_read_from_its_beginning_and_what_wa
         path = story.write("app.log", "1\n2\n")
         await story.start()
         story.files.pause()
-        await asyncio.sleep(1)
+        await pass_time(1)
         story.write("app.log", "lost\n")
-        await asyncio.sleep(1)
+        await pass_time(1)
         os.truncate(path, 0)
         story.write("app.log", "3\n")
-        await asyncio.sleep(4)
+        await pass_time(4)
         story.files.resume()
         await story.files.collect()
         assert story.stream.lines() == ["1", "2", "3"]
@@ -69,7 +69,7 @@ def test_rel_27_a_file_renamed_while_the_agent_was_away_is_read_to_its_end(story
         story.write("app.log", "3\n")
         story.write("other.1", "not meant\n")
         await story.start()
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert sorted(story.stream.lines()) == ["1", "2", "3"]
 
     story.run(tell)
@@ -97,7 +97,7 @@ def test_rel_27_a_crash_between_spool_and_checkpoint_doubles_and_loses_nothing(s
         story.write("app.log", "".join(f"{number} {line[: 200 * 1024]}\n" for number in range(6)))
         story.stream.room = taken
         # A crash leaves the checkpoint as it was before the batch.
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert story.files.status().stopped
         crashed = story.storage.files.copy()
         await story.end()
@@ -114,7 +114,7 @@ def test_rel_27_others_append_only_once_what_was_not_taken_is_written_off(story)
         await story.start()
         story.write("app.log", "1\n")
         story.stream.room = 0
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert story.stream.turn.locked()
         async with story.stream.turn:
             # So far, a crash would ask how much of the batch came.
@@ -148,14 +148,14 @@ def test_rel_27_a_full_spool_loses_nothing_until_the_file_is_gone_and_then_it_is
         story.stream.room = 0
         kept = story.write("kept.log", "1\n2\n")
         story.write("app.log", "lost\n")
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert story.files.status().stopped == "the disk is full"
         assert story.files.status().sources["shop"].waiting == 9
         (story.folder / "app.log").unlink()
         kept.rename(story.folder / "kept.log.1")
-        await asyncio.sleep(HOLD + 10)
+        await pass_time(HOLD + 10)
         story.stream.room = None
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert story.stream.lines() == ["1", "2"]
         assert [(loss.size, loss.cause) for loss in story.lost] == [(5, Cause.DELETED)]
         assert story.files.status().lost == {"deleted": 5}
@@ -168,10 +168,10 @@ def test_rel_27_a_checkpoint_that_cannot_be_written_stops_reading_and_loses_noth
         await story.start()
         write, story.storage.write = story.storage.write, _fail
         story.write("app.log", "1\n")
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert (story.stream.end, story.files.status().stopped) == (0, "no room")
         story.storage.write = write
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert story.stream.lines() == ["1"]
 
     story.run(tell)
@@ -196,7 +196,7 @@ def test_rel_12_poison_lines_come_with_their_neighbours(story):
         await story.start()
         for number, line in enumerate(poison):
             story.write("app.log", b"before %d\n%b\nafter %d\n" % (number, line, number))
-        await asyncio.sleep(10)
+        await pass_time(10)
         records = story.stream.records()
         bodies = [record.body.string_value for record in records]
         assert bodies[::3] == [f"before {number}" for number in range(len(poison))]
@@ -220,7 +220,7 @@ def test_rel_25_files_names_and_remembered_places_are_bounded(story):
         assert story.stream.lines() == ["0", "1", "2"]
         assert story.files.status().over == 2
         (story.folder / "0.log").unlink()
-        await asyncio.sleep(GRACE * 2)
+        await pass_time(GRACE * 2)
         assert story.stream.lines() == ["0", "1", "2", "3"]
 
     story.run(tell)
@@ -261,7 +261,7 @@ def test_rel_27_the_checkpoint_forgets_files_that_are_gone(story):
         story.write("old.log", "1\n")
         await story.start()
         (story.folder / "old.log").unlink()
-        await asyncio.sleep(GRACE * 2)
+        await pass_time(GRACE * 2)
         assert b"old.log" in story.storage.files[NAME]
         story.clock.offset += 25 * 3600
         story.write("new.log", "2\n")

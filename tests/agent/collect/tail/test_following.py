@@ -1,12 +1,12 @@
 """Which files are followed, and when what has no end is a record."""
 
-import asyncio
 import os
 import shutil
 
 from popham.agent.collect.tail.finding import find_files
 from popham.agent.collect.tail.followed import GRACE, QUIET
 from popham.agent.collect.tail.source import Source, sources_of
+from popham.testing.virtual import pass_time
 
 
 def test_a_record_says_where_its_line_stood(story):
@@ -33,7 +33,7 @@ def test_files_that_were_there_are_begun_at_their_end_and_later_ones_at_their_be
         await story.start(source)
         story.write("old.log", "1\n")
         story.write("new.log", "2\n")
-        await asyncio.sleep(2)
+        await pass_time(2)
         await story.end()
         story.write("away.log", "3\n")
         await story.start(source)
@@ -46,12 +46,12 @@ def test_a_line_without_an_end_waits_for_it_and_not_for_ever(story):
     async def tell():
         story.write("app.log", "1 begun")
         await story.start()
-        await asyncio.sleep(QUIET / 2)
+        await pass_time(QUIET / 2)
         assert story.stream.lines() == []
         story.write("app.log", " and ended\n2 begun")
-        await asyncio.sleep(QUIET * 2)
+        await pass_time(QUIET * 2)
         story.write("app.log", "\n3\n")
-        await asyncio.sleep(2)
+        await pass_time(2)
         assert story.stream.lines() == ["1 begun and ended", "2 begun", "3"]
 
     story.run(tell)
@@ -61,9 +61,9 @@ def test_a_record_of_several_lines_ends_with_the_next_or_when_nothing_more_comes
     async def tell():
         await story.start(story.source(start=r"\d "))
         story.write("app.log", "1 a\n at b\n at c\n2 d\n")
-        await asyncio.sleep(0.9)
+        await pass_time(0.9)
         assert story.stream.lines() == ["1 a\n at b\n at c"]
-        await asyncio.sleep(2)
+        await pass_time(2)
         assert story.stream.lines()[1:] == ["2 d"]
 
     story.run(tell)
@@ -96,7 +96,7 @@ def test_a_link_that_leads_elsewhere_is_a_rotation(story):
         story.write("2.txt", "3\n")
         (story.folder / "new").symlink_to("2.txt")
         (story.folder / "new").rename(story.folder / "app.log")
-        await asyncio.sleep(2)
+        await pass_time(2)
         assert sorted(story.stream.lines()) == ["1", "2", "3"]
 
     story.run(tell)
@@ -108,11 +108,11 @@ def test_a_directory_that_comes_back_is_read_on(story):
         story.write("logs/app.log", "1\n")
         await story.start(story.source("logs/*.log"))
         (story.folder / "logs").rename(story.folder / "away")
-        await asyncio.sleep(GRACE * 3)
+        await pass_time(GRACE * 3)
         assert story.files.status().sources["shop"].files == 0
         story.write("away/app.log", "2\n")
         (story.folder / "away").rename(story.folder / "logs")
-        await asyncio.sleep(5)
+        await pass_time(5)
         assert story.stream.lines() == ["1", "2"]
 
     story.run(tell)

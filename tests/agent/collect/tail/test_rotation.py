@@ -1,6 +1,5 @@
 """REL-27: whatever happens to log files, and whenever the agent ends, each line comes once."""
 
-import asyncio
 import itertools
 import shutil
 import tempfile
@@ -10,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.agent.collect.tail.conftest import Story
+
+from popham.testing.virtual import pass_time
 
 STEPS = (
     "write",
@@ -81,7 +82,7 @@ async def _do(story, writers, step, name, number):
         path.parent.mkdir(exist_ok=True)
         writers.write(name, number, half=step == "half")
     elif step == "pass":
-        await asyncio.sleep(number / 4)
+        await pass_time(number / 4)
     elif step in {"rename", "truncate", "delete", "vanish"}:
         _rotate(writers, step, name)
     elif step in {"restart", "away", "crash"}:
@@ -135,7 +136,7 @@ def follow(steps):
                 writers.finish(name)
             story.stream.room = None
             story.files.resume()
-            await asyncio.sleep(10)
+            await pass_time(10)
             lines = story.stream.lines()
             assert len(lines) == len(set(lines))
             assert writers.missing() <= writers.exposed

@@ -487,14 +487,12 @@ class RelayReply(_message.Message):
     def __init__(self, id: _Optional[int] = ..., body: _Optional[bytes] = ..., code: _Optional[str] = ..., problem: _Optional[str] = ..., hint: _Optional[str] = ..., status: _Optional[int] = ..., retry_after: _Optional[float] = ...) -> None: ...
 
 class MeetCall(_message.Message):
-    __slots__ = ("certificate", "bearer", "message")
+    __slots__ = ("certificate", "bearer")
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     BEARER_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     certificate: bytes
     bearer: str
-    message: bytes
-    def __init__(self, certificate: _Optional[bytes] = ..., bearer: _Optional[str] = ..., message: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, certificate: _Optional[bytes] = ..., bearer: _Optional[str] = ...) -> None: ...
 
 class AdmitCall(_message.Message):
     __slots__ = ("csr", "request", "walled")
