@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import httpx2
 import pytest
@@ -53,12 +54,15 @@ class Rig:
     tokens: dict[str, str]
     changed: list[str] = field(default_factory=list)
 
+    @cached_property
+    def app(self):
+        """Return the application: to make one is most of what a request costs here."""
+        return create_app(self.service)
+
     def client(self, who: str = "admin", *, app=None) -> httpx2.AsyncClient:
         """Return a client that shows ``who``'s token; ``none`` shows nothing."""
         headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who != "none" else {}
-        transport = httpx2.ASGITransport(
-            app or create_app(self.service), raise_app_exceptions=False, client=("192.0.2.9", 1)
-        )
+        transport = httpx2.ASGITransport(app or self.app, raise_app_exceptions=False, client=("192.0.2.9", 1))
         return httpx2.AsyncClient(base_url="https://manager.test", transport=transport, headers=headers)
 
 

@@ -23,19 +23,18 @@ def test_sec_4_every_route_stands_in_the_registry_and_the_other_way_round():
     assert routes_of(create_app(None)) == {(route.method, route.path) for route in PEOPLE}
 
 
-@pytest.mark.parametrize("who", [NONE, VIEWER, OPERATOR, ADMIN])
 @pytest.mark.parametrize("route", PEOPLE, ids=lambda route: f"{route.method} {route.path}")
-async def test_sec_4_every_route_refuses_who_is_not_named(rig, route, who):
+async def test_sec_4_every_route_refuses_who_is_not_named(rig, route):
     path = route.path.replace("{ref}", "web-1").replace("{name}", "fleet").replace("{id}", "0123456789abcdef")
-    answer = await rig.client(who).request(route.method, path)
-    if route.allows(who):
-        assert answer.status_code not in {401, 403, 404, 405} or answer.json()["code"].startswith(
-            "not_found."
-        )
-        assert answer.status_code < 500
-        return
-    assert answer.status_code == (401 if who is NONE else 403)
-    assert answer.json()["code"] == ("grant.missing" if who is NONE else "grant.not_permitted")
+    for who in (NONE, VIEWER, OPERATOR, ADMIN):  # whoever may do least asks first
+        answer = await rig.client(who).request(route.method, path)
+        if route.allows(who):
+            allowed = answer.status_code not in {401, 403, 404, 405}
+            assert allowed or answer.json()["code"].startswith("not_found."), who
+            assert answer.status_code < 500, who
+        else:
+            assert answer.status_code == (401 if who is NONE else 403), who
+            assert answer.json()["code"] == ("grant.missing" if who is NONE else "grant.not_permitted"), who
 
 
 async def test_sec_4_a_route_without_an_entry_is_not_served(rig):

@@ -6,7 +6,7 @@ from popham.testing.calibration import Scale, calibrate
 
 def test_f_o11_what_rounds_links_and_changes_cost_is_measured_on_this_machine():
     steps = []
-    found = calibrate(steps.append, Scale(known=300, links=20, flights=8, seconds=0.3))
+    found = calibrate(steps.append, Scale(known=100, links=20, flights=8, seconds=0.2))
     assert len(steps) == 4
     assert Measured.from_dict(found.as_dict()) == found
     mutual = found.ways[Connection.MUTUAL]

@@ -10,7 +10,7 @@ import pytest
 
 from popham.errors import LinkError
 
-PUBLISHES = 200
+PUBLISHES = 100
 KILLS = 3
 TRIES = 3
 """How often a presence of 1.5 s has to be seen: this machine may have other things to do meanwhile."""

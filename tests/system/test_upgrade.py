@@ -18,6 +18,8 @@ from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer, ServerToAgent
 from .aged import REPOSITORY, Aged, export, facts, form, program, publish, tree
 from .conftest import policy_of
 
+pytestmark = pytest.mark.soak
+
 RELEASE = "0.1.0"
 UID = uuid.UUID("0191d5a8-0000-7000-8000-0000000000aa")
 PUSH, PULL = {"preset": "Push", "heartbeat": "1h"}, {"preset": "Pull by heartbeat", "heartbeat": "1s"}

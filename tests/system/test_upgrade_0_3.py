@@ -9,6 +9,8 @@ from popham import __version__
 from .aged import REPOSITORY, Aged, export, facts, form, program, publish, tree
 from .conftest import group_of, policy_of
 
+pytestmark = pytest.mark.soak
+
 RELEASE = "0.3.0"
 PUSH = {"preset": "Push", "heartbeat": "1h"}
 

@@ -13,6 +13,8 @@ from .aged import REPOSITORY, Aged, export, facts, form, program, tree
 from .conftest import group_of, policy_of
 from .web_servers import visit_now, why
 
+pytestmark = pytest.mark.soak
+
 RELEASE = "0.4.0"
 TERMS = {"waves": [0.5], "soak": 3600.0, "halt_on": 0.05}
 PLACE = """\
