@@ -76,7 +76,7 @@ class Killing:
         return len(self.kept), lost
 
     def close(self):
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=120)
 
 
 def kill_often(folder, times, seed):

@@ -94,17 +94,21 @@ class Backlog:
             self.lent = max(first, above), max(end, next_)
 
     def goes_on(self, offset: int, ranges: Iterable[Range]) -> bool:
-        """Return whether all from an offset up to the first record was given to a Proxy Manager, if it is not there.
+        """Return whether all that is missing from an offset up to the first record may still come from a Proxy Manager.
 
-        What the Manager has beyond it, in ranges, is forgotten here.
+        Whoever answers may know less than the Manager, and a gap would stand for what is on its way, too.  So of what was
+        not lent nothing is said to be lost before all that was lent is there.  What upstream has beyond it, in ranges, is
+        forgotten here.
         """
         first, end = self.lent
         if offset == self.first:
             return True
-        if not first <= offset <= self.first <= end:
+        if not (offset < self.first and first < end and first <= self.first <= end):
             return False
-        found = next((one for one in ranges if one.first <= self.first < one.end), None)
-        if found is not None:
+        found = next((one for one in ranges if one.first <= self.first <= one.end), None)
+        if found is not None and offset < first and found.first <= first:
+            return False
+        if found is not None and self.first < found.end:
             self.trim(found.end, found.last)
             self.lent = first, found.end
         return True
