@@ -39,7 +39,7 @@ class Nobody:
     def find_director(self, keyid):
         return None
 
-    def find_visitor(self, keyid, statement):
+    def find_visitor(self, keyid, statement, *, relays=False):
         return None
 
     def find_founder(self, keyid, documents, statement=b""):

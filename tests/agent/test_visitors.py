@@ -29,6 +29,17 @@ def statement(keys, **changes):
     return seal_visitor(replace(made, **changes), keys.director)
 
 
+def test_sec_30_what_is_relayed_is_taken_of_the_upstream_only_and_not_of_whoever_has_the_group(
+    keys, visitors
+):
+    sibling, above = statement(keys), statement(keys, relays=(UID,))
+    assert visitors.find(KEY.keyid, sibling, HOME) is not None
+    assert visitors.find(KEY.keyid, sibling, HOME, relays=True) is None
+    assert visitors.find(KEY.keyid, above, HOME, relays=True) is not None
+    assert visitors.find(KEY.keyid, above, replace(HOME, uid=PROXY), relays=True) is None
+    assert visitors.find(KEY.keyid, above, None, relays=True) is None
+
+
 class CountingTuf:
     """Counts what is verified."""
 

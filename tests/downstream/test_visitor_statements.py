@@ -72,7 +72,7 @@ def test_sec_30_a_statement_lets_nobody_in_who_has_another_key(scene):
 def test_sec_2_what_can_be_no_statement_costs_no_look_at_it(scene, text):
     async def story():
         looked = []
-        scene.world.find_visitor = lambda *said: looked.append(said)
+        scene.world.find_visitor = lambda *said, **_how: looked.append(said)
         proxy = proxy_of(scene)
         request = proxy.request()
         request.headers[VISITOR.lower()] = text
@@ -87,7 +87,7 @@ def test_sec_8_statements_of_strangers_are_looked_at_so_often_a_second_and_a_vis
     async def story():
         await scene.visitor.ask()
         looked = []
-        scene.world.find_visitor = lambda *said: looked.append(said)
+        scene.world.find_visitor = lambda *said, **_how: looked.append(said)
         stranger = scene.visits(SigningKey.create(), statement=STATEMENT)
         answers = [await scene.service.answer(stranger.request()) for _ in range(200)]
         burst = int(entry.SOURCE_CHECKS * entry.SOURCE_BURST)

@@ -30,7 +30,7 @@ class World:
     def find_director(self, keyid):
         return self.directors.get(keyid)
 
-    def find_visitor(self, keyid, statement):
+    def find_visitor(self, keyid, statement, *, relays=False):
         return self.visitors.get((keyid, statement))
 
     def find_founder(self, keyid, documents, statement=b""):

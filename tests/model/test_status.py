@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -33,6 +33,32 @@ def payload(**changes):
 
 def test_a_state_record_is_read_back():
     assert StateRecord.from_payload(RECORD.payload()) == RECORD
+
+
+def test_a_state_record_that_was_checked_is_the_one_that_its_constructor_makes():
+    least = {"uid": "u", "revision": 1, "group": "g", "promise": 30.0, "mode": "push", "dialer": "agent"}
+    made = StateRecord(**least, outcome=Outcome.APPLIED)
+    read = StateRecord.from_checked(least | {"outcome": "applied", "unheard": 1})
+    assert read == made
+    assert read.facts is not StateRecord.from_checked(least | {"outcome": "applied"}).facts
+    assert json.loads(read.payload()) == json.loads(canonical(asdict(made)))
+    for name in least:
+        with pytest.raises(WireError):
+            StateRecord.from_checked(
+                {known: least[known] for known in least if known != name} | {"outcome": "applied"}
+            )
+
+
+def test_a_slim_state_record_shares_texts_and_has_no_facts():
+    asked = []
+    made = StateRecord(
+        uid="u", revision=1, group="g", promise=30.0, mode="push", dialer="agent", error="e", facts={"a": "b"}
+    )
+    slim = made.slim("u", lambda text: asked.append(text) or text)
+    assert slim == replace(made, facts={})
+    assert {"g", "push", "agent"} <= set(asked)
+    assert "e" not in asked
+    assert made.facts == {"a": "b"}
 
 
 def test_what_a_newer_agent_adds_is_ignored():

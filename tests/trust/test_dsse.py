@@ -93,3 +93,20 @@ def test_sec_48_an_empty_list_of_signatures_is_a_refusal():
 )
 def test_sec_48_an_envelope_in_any_other_form_is_refused(data):
     assert refusal(data, limit=1 << 20) == "trust.envelope"
+
+
+def test_sec_48_an_envelope_that_is_accepted_is_in_its_one_form_whatever_byte_is_another():
+    texts = {
+        SEALED,
+        altered(signatures=[signature(), signature("0" * 64)]),
+        altered(payload="QQ==", payloadType='a"'),
+    }
+    for sealed in texts:
+        for at in range(len(sealed)):
+            for byte in b'"\\ =A/R{,z':
+                data = sealed[:at] + bytes([byte]) + sealed[at + 1 :]
+                try:
+                    found = Envelope.parse(data, types=("text/x", 'a"'))
+                except TrustError:
+                    continue
+                assert found.encode() == data

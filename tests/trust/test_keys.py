@@ -104,3 +104,19 @@ def test_no_repr_shows_a_private_key(fleet):
     for key in (fleet.director, fleet.identity):
         assert "PRIVATE" not in repr(key)
         assert repr(key.pem) not in repr(key)
+
+
+@pytest.mark.parametrize("make", [SigningKey.create, IdentityKey.create], ids=["ed25519", "p256"])
+def test_a_key_that_was_kept_is_the_same_as_one_that_came(make):
+    key = make()
+    found = PublicKey.from_known(key.public.der)
+    assert (found, found.keyid) == (key.public, key.public.keyid)
+    found.verify(key.sign(b"order"), b"order")
+
+
+def test_what_was_kept_of_a_key_is_refused_if_it_is_none():
+    der = IdentityKey.create().public.der
+    for broken in (der[:-1], der[:-32] + bytes(32), b"", spki(ec.generate_private_key(ec.SECP256K1()))):
+        with pytest.raises(TrustError) as refused:
+            PublicKey.from_known(broken)
+        assert refused.value.code == "trust.key"

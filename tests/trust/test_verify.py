@@ -232,6 +232,17 @@ def test_a_state_record_is_believed_of_its_own_agent_only(fleet):
     assert refusal(opened_state, fleet, extra.encode()) == "trust.signature"
 
 
+def test_of_a_state_record_that_is_vouched_for_only_the_signature_is_left_to_others(fleet):
+    record, stranger = fleet.record(), IdentityKey.create()
+    parsed = Envelope.parse(seal_state(record, fleet.identity), types=(STATE_TYPE,))
+    unsigned = replace(parsed, signatures={fleet.identity.keyid: b"x"}).encode()
+    assert refusal(opened_state, fleet, unsigned) == "trust.signature"
+    assert opened_state(fleet, unsigned, vouched=True) == record
+    assert refusal(opened_state, fleet, unsigned, vouched=True, uid="0" * 36) == "trust.audience"
+    assert refusal(opened_state, fleet, unsigned, vouched=True, public_der=b"") == "trust.key"
+    assert refusal(opened_state, fleet, seal_state(record, stranger), vouched=True) == "trust.signature"
+
+
 @pytest.mark.parametrize(
     "change",
     [

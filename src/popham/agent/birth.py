@@ -149,10 +149,10 @@ class Unborn:
             return self._agent.find_director(keyid)
         return None if self._tuf is None else self._tuf.find_director(keyid)
 
-    def find_visitor(self, keyid: str, statement: bytes) -> Ed25519PublicKey | None:
+    def find_visitor(self, keyid: str, statement: bytes, *, relays: bool = False) -> Ed25519PublicKey | None:
         """Return the key that a visitor statement names, by the documents that are kept; None if there are none."""
         if self._agent is not None:
-            return self._agent.find_visitor(keyid, statement)
+            return self._agent.find_visitor(keyid, statement, relays=relays)
         return None if self._visitors is None else self._visitors.find(keyid, statement, None)
 
     def find_founder(self, keyid: str, documents: bytes, statement: bytes = b"") -> Ed25519PublicKey | None:

@@ -100,9 +100,9 @@ class AgentWorld:
         """Return the director's key of that id, None if it is another's."""
         return self._tuf.find_director(keyid)
 
-    def find_visitor(self, keyid: str, statement: bytes) -> Ed25519PublicKey | None:
+    def find_visitor(self, keyid: str, statement: bytes, *, relays: bool = False) -> Ed25519PublicKey | None:
         """Return the key of a Proxy Manager that may visit this agent by ``statement``; None if it may not."""
-        return self._visitors.find(keyid, statement, self._end.home)
+        return self._visitors.find(keyid, statement, self._end.home, relays=relays)
 
     def find_founder(
         self,

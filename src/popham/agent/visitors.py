@@ -51,13 +51,16 @@ class Visitors:
         self._tuf = tuf
         self._known: dict[bytes, Visitor] = {}
 
-    def find(self, keyid: str, statement: bytes, home: Home | None) -> Ed25519PublicKey | None:
+    def find(
+        self, keyid: str, statement: bytes, home: Home | None, *, relays: bool = False
+    ) -> Ed25519PublicKey | None:
         """Return the key of that id if ``statement`` lets it visit this machine; None if it does not.
 
         Args:
             keyid: As a request names it.
             statement: Its envelope, from whomever.
             home: This machine; None before it belongs to a fleet: then it has neither group nor a time that is known.
+            relays: Whether it comes to relay: that is its upstream's alone, if this machine is a Proxy Manager.
         """
         try:
             found = self._open(statement)
@@ -72,6 +75,9 @@ class Visitors:
             _log.info(
                 "the Proxy Manager %s was not given this agent, nor its group %s", found.uid, home.group
             )
+            return None
+        if relays and (home is None or not found.may_relay(home.uid)):
+            _log.info("the Proxy Manager %s is not the upstream of this one", found.uid)
             return None
         return found.key
 

@@ -92,7 +92,8 @@ class Entry:
         """Return the key of who may visit this agent now: the director's, or that of a visitor's statement."""
         key = self._world.find_director(keyid)
         statement = b"" if key is not None else _statement(headers)
-        return self._world.find_visitor(keyid, statement) if statement else key
+        relays = headers.get("popham-operation", "") == Operation.RELAY
+        return self._world.find_visitor(keyid, statement, relays=relays) if statement else key
 
     async def believe(self, asked: Asked, request: Request) -> tuple[Claim, Ed25519PublicKey]:
         """Return what a request says and the key that signed it, once it is known who says it, and to whom.

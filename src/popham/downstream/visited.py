@@ -29,12 +29,13 @@ class Visited(Protocol):
         """Return the fleet's key of that id that may visit; None for nobody's."""
         ...
 
-    def find_visitor(self, keyid: str, statement: bytes) -> Ed25519PublicKey | None:
+    def find_visitor(self, keyid: str, statement: bytes, *, relays: bool = False) -> Ed25519PublicKey | None:
         """Return the key of that id that a visitor statement lets visit this agent now; None if it does not.
 
         Args:
             keyid: As the request names it.
             statement: Envelope of the statement, from whomever; at most ``VISITOR_LIMIT`` bytes.
+            relays: Whether it comes to relay, which is for the upstream of a Proxy Manager only.
         """
         ...
 

@@ -64,8 +64,7 @@ def canonical(value: Any) -> bytes:
 
     Sorted keys, no spaces, UTF-8, no NaN.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    return _WRITER.encode(value).encode()
 
 
 def parse_json(data: bytes) -> Any:
@@ -76,9 +75,7 @@ def parse_json(data: bytes) -> Any:
             finite, or is nested too deeply.
     """
     try:
-        return json.loads(
-            data, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
-        )
+        return _READER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -104,3 +101,8 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+# Made once: making one costs more than reading a small document.
+_READER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

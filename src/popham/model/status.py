@@ -8,9 +8,12 @@ computed, never stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING as REQUIRED
+from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
+from typing import Any
 
 from popham.errors import WireError
 from popham.model.names import DEFAULT_LOCATION, DEFAULT_TENANT, canonical, parse_json
@@ -36,6 +39,11 @@ _TEXTS = (
 )
 _NUMBERS = ("revision", "serial", "version", "applied_serial", "assignment", "put_back", "generation")
 _LISTS = ("unsupported", "rules", "drifted", "withheld")
+_SHARED = (
+    *("group", "mode", "dialer", "fallback", "server", "service", "tenant"),
+    *("content_digest", "location", "resolved", "applied_resolved"),
+)
+"""Texts that many agents have in common."""
 _TIMES = ("promise", "since", "location_since", "drift_at", "watched_until", "paused_at")
 
 
@@ -155,7 +163,7 @@ class StateRecord:
 
     def payload(self) -> bytes:
         """Return the bytes to sign."""
-        return canonical(asdict(self))
+        return canonical(self._values())
 
     @classmethod
     def from_payload(cls, payload: bytes) -> StateRecord:
@@ -165,16 +173,41 @@ class StateRecord:
             WireError: It is no state record.
         """
         try:
-            data = parse_json(payload)
-            known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
-            known["outcome"] = Outcome(known["outcome"])
-            for name in _LISTS:
-                known[name] = tuple(known.get(name, ()))
-            record = cls(**known)
+            record = cls(**_fields_of(parse_json(payload)))
             record._check()
-            return record
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WireError("state", f"the state record is malformed: {error!r}") from error
+        return record
+
+    @classmethod
+    def from_checked(cls, data: Mapping[str, Any]) -> StateRecord:
+        """Return the record in ``data``, each known field of which is of its kind; unknown fields are ignored.
+
+        Raises:
+            WireError: It is no state record.
+        """
+        try:
+            record = _make(_DEFAULTS | {"facts": {}} | _fields_of(data))
+            record._check_promise()  # noqa: SLF001  # of this very class
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise WireError("state", f"the state record is malformed: {error!r}") from error
+        return record
+
+    def slim(self, uid: str, share: Callable[[str], str]) -> StateRecord:
+        """Return this without facts, and with texts that many agents have in common as ``share`` gives them.
+
+        Args:
+            uid: The agent's, which is not another text.
+            share: Returns an equal text.
+        """
+        values = self._values()
+        for name in _SHARED:
+            values[name] = share(values[name])
+        values["uid"], values["facts"] = uid, {}
+        return _make(values)
+
+    def _values(self) -> dict[str, Any]:
+        return dict(zip(_NAMES, _read_all(self), strict=True))
 
     def _check(self) -> None:
         """Refuse values that would only hurt later, wherever they are read."""
@@ -189,8 +222,39 @@ class StateRecord:
         times = [getattr(self, name) for name in _TIMES]
         if not all(type(time) in {int, float} and math.isfinite(time) for time in times):
             raise TypeError("a time is none")
+        self._check_promise()
+
+    def _check_promise(self) -> None:
         if not 0 < self.promise <= PROMISE_MAX:
             raise ValueError("the promise is out of range")
+
+
+_NAMES = tuple(StateRecord.__dataclass_fields__)
+_DEFAULTS = {
+    name: known.default
+    for name, known in StateRecord.__dataclass_fields__.items()
+    if known.default is not REQUIRED
+}
+_read_all = attrgetter(*_NAMES)
+_WRITES = tuple((name, StateRecord.__dict__[name].__set__) for name in _NAMES)
+
+
+def _make(values: Mapping[str, Any]) -> StateRecord:
+    """Return a record of all these fields, at a third of what its constructor takes. Raises KeyError if one misses."""
+    record = object.__new__(StateRecord)
+    for name, write in _WRITES:
+        write(record, values[name])
+    return record
+
+
+def _fields_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the known fields of a record. Raises KeyError, TypeError, ValueError or AttributeError."""
+    fields = StateRecord.__dataclass_fields__
+    known = {name: value for name, value in data.items() if name in fields}
+    known["outcome"] = Outcome(known["outcome"])
+    for name in _LISTS:
+        known[name] = tuple(known.get(name, ()))
+    return known
 
 
 @dataclass(frozen=True, slots=True)

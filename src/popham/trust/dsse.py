@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import re
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -29,6 +30,11 @@ ENVELOPE_LIMIT = 4 * 1024 * 1024
 """Bytes of an envelope. Source: guarantees SEC-9."""
 SIGNATURES_LIMIT = 8
 _KEYID = re.compile(r"[0-9a-f]{64}")
+_SIGNED_ONCE = re.compile(
+    rb'\{"payload":"([A-Za-z0-9+/]*={0,2})","payloadType":"([A-Za-z0-9./+-]*)",'
+    rb'"signatures":\[\{"keyid":"([0-9a-f]{64})","sig":"([A-Za-z0-9+/]*={0,2})"\}\]\}'
+)
+"""The one form of an envelope with one signature: what matches need not be read as JSON to know what it says."""
 
 
 class Signer(Protocol):
@@ -116,6 +122,14 @@ def encode_pae(payload_type: str, payload: bytes) -> bytes:
 
 
 def _parse(data: bytes) -> Envelope:
+    once = _SIGNED_ONCE.fullmatch(data)
+    if once is not None:
+        payload, kind, keyid, signature = once.groups()
+        return Envelope(kind.decode(), _unbase64(payload), {keyid.decode(): _unbase64(signature)})
+    return _parse_any(data)
+
+
+def _parse_any(data: bytes) -> Envelope:
     outer = parse_strict(data)
     if outer.keys() != {"payload", "payloadType", "signatures"}:
         raise ValueError("it needs payload, payloadType and signatures, and nothing else")
@@ -143,6 +157,14 @@ def _parse_signature(entry: Any) -> tuple[str, bytes]:
     if not isinstance(keyid, str) or not _KEYID.fullmatch(keyid):
         raise ValueError("a keyid must be 64 hexadecimal digits")
     return keyid, decode_base64(entry["sig"])
+
+
+def _unbase64(text: bytes) -> bytes:
+    """Return the bytes of base64. Raises ValueError unless it is the one form of them."""
+    data = a2b_base64(text)
+    if b2a_base64(data, newline=False) != text:
+        raise ValueError("it is not the one base64 form of its bytes")
+    return data
 
 
 def _base64(data: bytes) -> str:

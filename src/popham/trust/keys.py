@@ -41,6 +41,10 @@ from popham.statedir import replace_file
 KEY_LIMIT = 1024
 """Bytes of a public key as DER; a P-384 key has 120."""
 _FILE_LIMIT = 16 * 1024
+_P256_HEAD = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
+"""How the SubjectPublicKeyInfo of a P-256 key begins; its point follows, uncompressed. Source: RFC 5480."""
+_P256_LENGTH = len(_P256_HEAD) + 64
+_P256, _P384 = ECDSA(SHA256()), ECDSA(SHA384())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,21 @@ class PublicKey:
             return cls.wrap(load_der_public_key(der))
         except (ValueError, UnsupportedAlgorithm) as error:
             raise _unusable(str(error)) from error
+
+    @classmethod
+    def from_known(cls, der: bytes) -> PublicKey:
+        """Return the key in a SubjectPublicKeyInfo that is in the one form of its key, as it was kept.
+
+        Raises:
+            TrustError: ``trust.key``: it is malformed, or of another kind.
+        """
+        if der[: len(_P256_HEAD)] == _P256_HEAD and len(der) == _P256_LENGTH:
+            # Nearly all agents have such a key, whose one form is this, and each state record is checked by one.
+            try:
+                return cls(der, load_der_public_key(der))  # type: ignore[arg-type]  # the head says of which kind
+            except (ValueError, UnsupportedAlgorithm) as error:
+                raise _unusable(str(error)) from error
+        return cls.from_der(der)
 
     @classmethod
     def wrap(cls, key: object) -> PublicKey:
@@ -103,7 +122,7 @@ class PublicKey:
                 self._key.verify(signature, data)
             else:
                 small = isinstance(self._key.curve, SECP256R1)
-                self._key.verify(signature, data, ECDSA(SHA256() if small else SHA384()))
+                self._key.verify(signature, data, _P256 if small else _P384)
         except InvalidSignature:
             problem = f"the signature is not that of key {self.keyid[:16]}"
             raise TrustError("signature", problem) from None

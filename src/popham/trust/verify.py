@@ -125,7 +125,9 @@ def seal_state(record: StateRecord, key: IdentityKey) -> bytes:
     return seal(STATE_TYPE, record.payload(), key)
 
 
-def open_state(envelope: bytes, *, public_der: bytes, uid: str, tenant: str = DEFAULT_TENANT) -> StateRecord:
+def open_state(
+    envelope: bytes, *, public_der: bytes, uid: str, tenant: str = DEFAULT_TENANT, vouched: bool = False
+) -> StateRecord:
     """Return the state record in ``envelope``.
 
     Args:
@@ -133,16 +135,22 @@ def open_state(envelope: bytes, *, public_der: bytes, uid: str, tenant: str = DE
         public_der: The agent's public key (SPKI), as its admission has it.
         uid: The agent's instance_uid, as a UUID string.
         tenant: The agent's tenant.
+        vouched: Whether the agent's key has shown already who says it, as where the agent proved it on this very
+            connection: then it is looked at whose signature it is, and those above check it.
 
     Raises:
         TrustError: ``trust.size``, ``trust.envelope``, ``trust.type``,
             ``trust.signature``, ``trust.document`` or ``trust.audience``.
     """
     sealed = Envelope.parse(envelope, types=(STATE_TYPE,), limit=PERSONAL_LIMIT)
-    verify_alone(sealed, public_der, "state record")
-    _check_state(_parse_payload(sealed.payload, "state record"))
+    if not vouched or not public_der:
+        verify_alone(sealed, public_der, "state record")
+    else:
+        _check_signer(sealed, digest(public_der), "state record")
+    data = _parse_payload(sealed.payload, "state record")
+    _check_state(data)
     try:
-        record = StateRecord.from_payload(sealed.payload)
+        record = StateRecord.from_checked(data)
     except PophamError as error:
         raise TrustError("document", error.problem, error.hint) from error
     check_audience("tenant", record.tenant, tenant)
@@ -156,10 +164,16 @@ def verify_alone(sealed: Envelope, public_der: bytes, what: str) -> None:
     Raises:
         TrustError: ``trust.signature``: it is not; ``what`` says of which document that is told.
     """
-    key = PublicKey.from_der(public_der)
-    if set(sealed.signatures) != {key.keyid}:
+    key = PublicKey.from_known(public_der)
+    keyid = key.keyid
+    _check_signer(sealed, keyid, what)
+    key.verify(sealed.signatures[keyid], sealed.pae())
+
+
+def _check_signer(sealed: Envelope, keyid: str, what: str) -> None:
+    """Return if nothing but this key claims to have signed ``sealed``."""
+    if sealed.signatures.keys() != {keyid}:
         raise TrustError("signature", f"the {what} is not signed by the agent's key, and by it alone")
-    key.verify(sealed.signatures[key.keyid], sealed.pae())
 
 
 def check_blob(data: bytes, sha256: str, length: int) -> None:
@@ -208,8 +222,12 @@ def _check_number(data: dict[str, Any], name: str) -> None:
 
 def _check_state(data: dict[str, Any]) -> None:
     """Return if each known field is of its kind; which fields must be there is the record's matter."""
-    for name, known in StateRecord.__dataclass_fields__.items():
-        if name in data and not _KINDS[str(known.type)](data[name]):
+    for name, value in data.items():
+        is_fit = _FIELDS.get(name)
+        # Most fields are texts.
+        if is_fit is None or (is_fit is _is_text and type(value) is str):
+            continue
+        if not is_fit(value):
             raise TrustError("document", f"the state record's {name} is of another kind, or too large")
 
 
@@ -241,3 +259,4 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "tuple[str, ...]": _are_texts,
     "Mapping[str, str]": _is_text_map,
 }
+_FIELDS = {name: _KINDS[str(known.type)] for name, known in StateRecord.__dataclass_fields__.items()}

@@ -6,7 +6,7 @@ key that it made itself, and shows this statement beside each request (``net/sig
 Rules:
 
 1. It lets nobody do more than deliver: what is brought is believed by its own signatures, as from any messenger.
-2. It names groups and agents.  Whoever else sees it, and whatever else its key signs, counts for nothing.
+2. It names groups and agents, and those Proxy Managers that it is the upstream of.  Whoever else sees it, and whatever else its key signs, counts for nothing.
 3. It ends, and is made anew long before; an agent judges that by the latest time that it knows for certain.
 """
 
@@ -48,6 +48,7 @@ class Visitor:
         public_key: That key, Ed25519: 32 bytes.
         groups: Names of the groups that were given to it.
         agents: uids of single agents that were, as UUID strings.
+        relays: uids of the Proxy Managers whose upstream it is: those take from it what else only the Manager says.
         issued, expires: Unix seconds of the signing, and of the end.
         tenant: Whose agents.
     """
@@ -57,6 +58,7 @@ class Visitor:
     public_key: bytes
     groups: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
     issued: int
     expires: int
     tenant: str = DEFAULT_TENANT
@@ -76,6 +78,7 @@ class Visitor:
                 "public_key": base64.b64encode(self.public_key).decode(),
                 "groups": list(self.groups),
                 "agents": list(self.agents),
+                "relays": list(self.relays),
                 "issued": self.issued,
                 "expires": self.expires,
             }
@@ -102,6 +105,10 @@ class Visitor:
     def may_visit(self, uid: str, group: str) -> bool:
         """Return whether an agent was given to this visitor, by itself or with its group; no group is empty."""
         return uid in self.agents or (bool(group) and group in self.groups)
+
+    def may_relay(self, uid: str) -> bool:
+        """Return whether a Proxy Manager is to take what this visitor relays: to be given its group is not enough."""
+        return uid in self.relays
 
     def check_time(self, now: float) -> None:
         """Return if the statement has not ended at ``now``, in unix seconds; one from the future holds.
@@ -165,6 +172,7 @@ def _read(data: Mapping[str, Any]) -> Visitor:
         public_key=raw,
         groups=tuple(check_name(name, "group") for name in _texts(data, "groups")),
         agents=tuple(_uid(uid) for uid in _texts(data, "agents")),
+        relays=tuple(_uid(uid) for uid in _texts(data, "relays")),
         issued=issued,
         expires=expires,
     )
