@@ -14,7 +14,7 @@ from popham.net import tls
 from popham.net.dialer import AiohttpDialer
 from popham.net.hot.listener import HotListener
 from popham.net.listener import Listener
-from popham.net.seam import Limits, Response
+from popham.net.seam import Limits, Refusal, Response
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class MemoryService:
     admitted: list = field(default_factory=list)
     peers: list = field(default_factory=list)
     rounds: list = field(default_factory=list)
+    relays: bool = True
+    relaying: object = lambda body: b"relayed:" + body
+    relayed: list = field(default_factory=list)
     requests: list = field(default_factory=list)
     handlers: list = field(default_factory=list)
 
@@ -56,6 +59,13 @@ class MemoryService:
     def round(self, peer, body):
         self.rounds.append(body)
         return self.answer(body)
+
+    def may_relay(self, peer):
+        return None if self.relays else Refusal(status=403, body="no Proxy Manager")
+
+    def relay(self, peer, body):
+        self.relayed.append(body)
+        return self.relaying(body)
 
     def opened(self, link):
         handler = Handler(self, link)

@@ -33,14 +33,15 @@ class RoundRate:
         rng: random.Random,
         burst: float = 1.0,
         longest: float = LONGEST,
+        shortest: float = WINDOW,
     ) -> None:
         """Start full; the bucket holds what comes in ``burst`` seconds, one at least.
 
-        Nobody is sent away for much more than ``longest`` seconds.
+        Nobody is sent away for much more than ``longest`` seconds; the window has ``shortest`` at least.
         """
         self.per_second = per_second
         self._burst = burst
-        self._longest = longest
+        self._longest, self._shortest = longest, shortest
         self._clock = clock
         self._rng = rng
         self._tokens = max(1.0, per_second * burst)
@@ -72,7 +73,7 @@ class RoundRate:
         self._refill()
         self._away += 1.0
         waiting = self._away / self.per_second if self.per_second > 0 else 0.0
-        return 1.0 + self._rng.random() * min(self._longest, max(WINDOW, waiting))
+        return 1.0 + self._rng.random() * min(self._longest, max(self._shortest, waiting))
 
     def _refill(self) -> None:
         now = self._clock.monotonic()

@@ -184,6 +184,20 @@ class Service(Protocol):
         """
         ...
 
+    def may_relay(self, peer: Peer) -> Refusal | None:
+        """Return why somebody who has shown a certificate may not relay, before the body is read; None to go on."""
+        ...
+
+    def relay(self, peer: Peer, body: bytes) -> Answer:
+        """Answer one message of a Proxy Manager that came by HTTP POST to ``/v1/relay``, as :meth:`other` does.
+
+        Whoever fills the seam asks this where it is cheaper; :meth:`may_relay` let its sender in.
+
+        Raises:
+            Refused: At once or from the awaitable: answer this status instead.
+        """
+        ...
+
     def opened(self, link: HeldLink) -> LinkHandler:
         """Take a held link; messages to and from the handler carry the WebSocket header."""
         ...

@@ -7,7 +7,8 @@ Rules:
 
 1. Answers leave in the order of the messages they answer, however long one takes.
 2. ``LinkHandler.closed`` is called once, whatever ends the link.
-3. Every way to close sends a close frame and is followed by an abort after ``CLOSE_TIME``.
+3. Every way to close sends a close frame and is followed by an abort after ``CLOSE_TIME``;
+   where there has been no sign of life, after ``SILENT_TIME``.
 4. Only whole messages and control frames count as signs of life: bytes of a frame that never
    ends do not.
 """
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 CLOSE_TIME = 5.0
 """Seconds between a close frame and the abort of a connection that is still open."""
+
+SILENT_TIME = 0.1
+"""Seconds for the same where there has been no sign of life anyway."""
 
 PENDING = 64
 """Messages of one link whose answers are not ready; then no more are read. Source: REL-6."""
@@ -253,6 +257,7 @@ class Link:
         self._heard = False
         if self._silent >= SILENT:
             self.close(1001, "no sign of life")
+            self._abort_within(SILENT_TIME)
             return
         self._write_control(PING, b"")
         self._timer = self._loop.call_later(self._limits.keepalive, self._tick)
@@ -272,8 +277,13 @@ class Link:
         self._make_room()
         if not self._transport.is_closing():
             self._transport.write(frame(CLOSE, data))
+        self._abort_within(CLOSE_TIME)
+
+    def _abort_within(self, seconds: float) -> None:
+        if self._abort is not None:
+            self._abort.cancel()
         if not self.gone.done():
-            self._abort = self._loop.call_later(CLOSE_TIME, self._transport.abort)
+            self._abort = self._loop.call_later(seconds, self._transport.abort)
 
 
 def note_failure(answer: asyncio.Future[Any]) -> None:

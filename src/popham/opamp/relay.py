@@ -49,7 +49,7 @@ class Outbox(Generic[K]):
     @property
     def said(self) -> Iterable[K]:
         """Return what was said and is not known to have arrived; it waits no more, unless it was marked since."""
-        return self._said.keys() - self._waiting.keys()
+        return self._said.keys() - self._waiting.keys() if self._said else ()
 
     def mark(self, keys: Iterable[K]) -> None:
         """Have these said, or said again."""
@@ -57,10 +57,14 @@ class Outbox(Generic[K]):
 
     def take(self, most: int) -> list[K]:
         """Return the first that wait, to be said now."""
+        if not self._waiting:
+            return []
         found = [key for key, _ in zip(self._waiting, range(most), strict=False)]
         for key in found:
             del self._waiting[key]
             self._said[key] = None
+        if not self._waiting:
+            self._waiting = {}  # one that was emptied key by key keeps its size
         return found
 
     def put_back(self, keys: Iterable[K]) -> None:

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from popham.errors import WireError
 from popham.opamp.codec import parse_upstream
@@ -212,6 +213,12 @@ class Missing(Enum):
     FULL_STATE = "full state"
 
 
+@lru_cache(64)
+def _share(names: tuple[str, ...]) -> frozenset[str]:
+    """Return the names as a set, which all agents share that say the same: most of a fleet do."""
+    return frozenset(names)
+
+
 @dataclass(slots=True)
 class Ear:
     """What an upstream has heard of one agent; outlives every link.
@@ -242,7 +249,7 @@ class Ear:
             self.capabilities = message.capabilities
         if message.HasField("custom_capabilities"):
             said = message.custom_capabilities.capabilities[:_CUSTOM]
-            self.custom = frozenset(name for name in said if len(name) <= _NAME)
+            self.custom = _share(tuple(name for name in said if len(name) <= _NAME))
         full = message.HasField("agent_description")
         if full:
             self.described = True

@@ -128,7 +128,8 @@ class Answers(abc.ABC):
         try:
             if asked.packed:
                 body = inflate(body, self._door.limits)
-            answer = self._door.service.round(peer, body)
+            service = self._door.service
+            answer = service.relay(peer, body) if asked.relays else service.round(peer, body)
         except (PophamError, Refused) as error:
             refusal = _refusal_for(error)
             self._door.note_refusal(peer, refusal)

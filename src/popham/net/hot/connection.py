@@ -3,8 +3,8 @@
 Rules:
 
 1. Nothing but a head is read before the service admitted its sender.
-2. At a message's boundary the request line decides: ``/v1/opamp`` stays here,
-   anything else goes, with socket and bytes, to aiohttp, and stays there.
+2. At a message's boundary the request line decides: ``/v1/opamp`` stays here, and what Proxy Managers post to
+   ``/v1/relay``; anything else goes, with socket and bytes, to aiohttp, and stays there.
 3. A boundary is where llhttp found one; bytes of a body never become a request.
 4. A head that comes again, byte for byte but for a uid, is not parsed again; see :mod:`popham.net.hot.heads`.
 """
@@ -25,14 +25,14 @@ from popham.net.hot.head import Head, Round, peer_of
 from popham.net.hot.link import HotLink
 from popham.net.http import explain, too_large, uid_of
 from popham.net.listener import ANSWER_TIME
-from popham.net.route import OPAMP, PROTOBUF
+from popham.net.route import OPAMP, PROTOBUF, RELAY
 from popham.net.seam import Peer, Refusal
 
 log = logging.getLogger(__name__)
 
 OVERHEAD = 8
 """Bytes of chunk heads per byte of body; more says nothing and is refused."""
-_LINES = (f"POST {OPAMP} ".encode(), f"GET {OPAMP} ".encode())
+_LINES = (f"POST {OPAMP} ".encode(), f"GET {OPAMP} ".encode(), f"POST {RELAY} ".encode())
 _LONGEST = max(map(len, _LINES))
 _UPGRADE = Refusal(status=426, body="Upgrade to a WebSocket, or POST a round.")
 _MALFORMED = Refusal(status=400, body="The request is malformed.")
@@ -120,7 +120,7 @@ class HotConnection(Answers, asyncio.Protocol):
         door, peer = self._door, self._peer
         if peer is None or known is not self._known:
             peer = self._know_peer(known.bearer, cast("asyncio.Transport", self._transport))
-        refusal = door.refusal(peer, held=False, uid=known.uid, size=known.length)
+        refusal = door.refusal_of(peer, known)
         if refusal is not None:
             self._refuse(refusal)
             return
@@ -262,7 +262,9 @@ class HotConnection(Answers, asyncio.Protocol):
         elif head.foreign:
             # Its bytes cannot be taken back out of the parser; whoever asked asks again.
             self._hang_up(b"")
-        elif not head.is_round:
+        elif head.relays and parser.get_method() != b"POST":
+            self._hang_up(b"")  # likewise
+        elif not (head.is_round or head.relays):
             self._need_upgrade(head, parser)
         elif parser.should_upgrade() and parser.get_method() == b"POST":
             head.offers = True
@@ -276,7 +278,7 @@ class HotConnection(Answers, asyncio.Protocol):
         transport, limits = cast("asyncio.Transport", self._transport), self._door.limits
         known = Round(head, keep=keep)
         peer, door = self._know_peer(known.bearer, transport), self._door
-        refusal = door.refusal(peer, held=False, uid=known.uid, size=known.length)
+        refusal = door.refusal_of(peer, known)
         if refusal is None and known.packed is None:
             refusal = Refusal(status=415, body="The content encoding is not known; use gzip or none.")
         if refusal is None and known.length > limits.message:
@@ -318,7 +320,8 @@ class HotConnection(Answers, asyncio.Protocol):
             return
         self._stage, self._read = BETWEEN, 0
         body, self._body = bytes(self._body), b""
-        if self._head is not None and self._head.is_round and not self._head.offers:
+        head = self._head
+        if head is not None and (head.is_round or head.relays) and not head.offers:
             self._take(cast("Peer", self._peer), body, cast("Round", self._known))
 
     # Upgrades.

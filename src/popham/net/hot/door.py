@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from popham.net.hot.head import address_of
+from popham.net.hot.head import Round, address_of
 from popham.net.hot.heads import Heads
 from popham.net.hot.stamp import Stamp
 from popham.net.hot.strangers import Strangers
@@ -22,6 +22,7 @@ from popham.net.rate import RoundRate
 from popham.net.seam import Limits, Peer, Refusal, Service
 
 log = logging.getLogger(__name__)
+_NOBODY = Refusal(status=401, body="This needs a certificate of an agent, and none was shown.")
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -147,6 +148,18 @@ class Door:
         if wait_for_rate is not None:
             return Refusal(status=503, retry_after=wait_for_rate, body="Too many agents come at once.")
         refusal = self.service.admit(peer, held=held, uid=uid)
+        if refusal is not None:
+            self.note_refusal(peer, refusal)
+        return refusal
+
+    def refusal_of(self, peer: Peer, asked: Round) -> Refusal | None:
+        """Return why what a head asks is not let in, or None.
+
+        What is relayed is bounded by who may relay, and by its exchange, one message at a time.
+        """
+        if not asked.relays:
+            return self.refusal(peer, held=False, uid=asked.uid, size=asked.length)
+        refusal = _NOBODY if peer.certificate is None else self.service.may_relay(peer)
         if refusal is not None:
             self.note_refusal(peer, refusal)
         return refusal

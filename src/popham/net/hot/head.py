@@ -11,10 +11,11 @@ from asyncio import Transport
 
 from popham.errors import WireError
 from popham.net.http import accepts_gzip, uid_of
-from popham.net.route import OPAMP, PROTOBUF
+from popham.net.route import OPAMP, PROTOBUF, RELAY
 from popham.net.seam import Peer
 
-_PATH = OPAMP.encode()
+_RELAY = RELAY.encode()
+_HERE = frozenset({OPAMP.encode(), _RELAY})
 _PROTOBUF = PROTOBUF.encode()
 _END = b"\r\n\r\n"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -63,8 +64,13 @@ class Head:
 
     @property
     def foreign(self) -> bool:
-        """Whether it asks for another path than ``/v1/opamp``; known once the head is whole."""
-        return self._url != _PATH
+        """Whether it asks for another path than is answered here; known once the head is whole."""
+        return self._url not in _HERE
+
+    @property
+    def relays(self) -> bool:
+        """Whether it asks for the path of what Proxy Managers relay."""
+        return self._url == _RELAY
 
     def add(self, name: bytes, value: bytes) -> None:
         """Take one header.
@@ -93,7 +99,9 @@ class Head:
 
     @property
     def is_round(self) -> bool:
-        """Whether the body is a protobuf message."""
+        """Whether the body is a protobuf message of an agent."""
+        if self.relays:
+            return False
         return self._kept.get(b"content-type", b"").partition(b";")[0].strip().lower() == _PROTOBUF
 
     @property
@@ -143,9 +151,10 @@ class Round:
         packs: Whether the answer may be gzip.
         packed: Whether the body is gzip; None if it is something unknown.
         keep: Whether the connection stays open.
+        relays: Whether it is an exchange of a Proxy Manager, and no agent's round.
     """
 
-    __slots__ = ("bearer", "keep", "length", "packed", "packs", "raw", "uid", "whole")
+    __slots__ = ("bearer", "keep", "length", "packed", "packs", "raw", "relays", "uid", "whole")
 
     def __init__(self, head: Head, *, keep: bool) -> None:
         """Read ``head``."""
@@ -154,7 +163,8 @@ class Round:
         self.length = head.length
         self.uid = uid_of(head)
         self.bearer = head.bearer()
-        self.packs = accepts_gzip(head)
+        self.relays = head.relays
+        self.packs = not self.relays and accepts_gzip(head)
         self.packed = _ENCODINGS.get(head.raw(b"content-encoding").strip())
         self.keep = keep
 
@@ -173,7 +183,7 @@ class Round:
         other = Round.__new__(Round)
         other.raw, other.uid, other.whole = raw, uid, self.whole
         other.length, other.bearer, other.keep = self.length, self.bearer, self.keep
-        other.packs, other.packed = self.packs, self.packed
+        other.packs, other.packed, other.relays = self.packs, self.packed, self.relays
         return other
 
 

@@ -4,7 +4,8 @@ Rules:
 
 1. Answers leave in the order of the messages they answer, however long one takes.
 2. ``LinkHandler.closed`` is called once, whatever ends the link.
-3. Every way to close sends a close frame and is followed by an abort after ``CLOSE_TIME``.
+3. Every way to close sends a close frame and is followed by an abort after ``CLOSE_TIME``;
+   where there has been no sign of life, after ``SILENT_TIME``.
 4. Only whole messages and control frames count as signs of life.
 5. One turn of the loop takes so many frames of one link; then it is others' turn.
 6. A link over its quota is not read for a while; after a minute of that it is closed with 1008.
@@ -257,6 +258,8 @@ class HotLink(asyncio.Protocol):
         self._heard = False
         if self._silent >= SILENT:
             self.close(1001, "no sign of life")
+            self.deadline = now + websocket.SILENT_TIME
+            self._door.wheel.hasten(self)
         else:
             self._control(PING, b"")
         return True
@@ -313,6 +316,8 @@ class HotLink(asyncio.Protocol):
             self._pending.popleft()
             if answer:
                 self.send(answer)
+        if not self._pending:
+            self._pending = None  # an empty row has 760 bytes, for as long as the link is held
         if self._holds & _FULL and len(self._pending or ()) < PENDING:
             self._release(_FULL)
 
