@@ -88,8 +88,8 @@ async def test_rel_1_no_publish_is_lost_or_doubled_when_the_server_is_killed(
         for _ in range(8):
             group.create_task(work())
         rng = random.Random(8)
-        for _ in range(3):
-            for _ in range(rng.randrange(10, 60)):
+        for _ in range(2):
+            for _ in range(rng.randrange(10, 30)):
                 await enough.acquire()
             await asyncio.to_thread(lose, server)
         ended.set()

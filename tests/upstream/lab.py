@@ -36,7 +36,7 @@ class World:
     def find_director(self, keyid):
         return DIRECTOR.public.crypto if keyid == DIRECTOR.keyid else None
 
-    def find_visitor(self, keyid, statement):
+    def find_visitor(self, keyid, statement, *, relays=False):
         return None
 
     def find_founder(self, keyid, documents, statement=b""):

@@ -30,11 +30,12 @@ class Desk:
         self.texts = {}
         self.versions = {"lab": 1}
         self.places_now = {}
-        self.bodies = {}
+        self.bodies, self.fetched = {}, []
         self.nonce_now = b"n" * 16
         self.taken, self.refused, self.broken, self.said_of = [], set(), False, {}
         self.presences, self.statuses, self.gone, self.named = [], [], [], []
-        self.calls = []
+        self.calls, self.wanted = [], set()
+        self.gate = None
 
     def scope(self, proxy):
         return self.scopes.get(proxy.uid)
@@ -42,7 +43,8 @@ class Desk:
     def told(self, proxy, key):
         if key not in self.texts:
             return wire.AgentTold(key=key, gone=True)
-        return wire.AgentTold(key=key, name=self.texts[key], group="lab", heard=self.said_of.get(key, ()))
+        heard, wanted = self.said_of.get(key, ()), key in self.wanted
+        return wire.AgentTold(key=key, name=self.texts[key], group="lab", heard=heard, want_state=wanted)
 
     def group_told(self, proxy, name):
         return wire.GroupTold(name=name, version=self.versions[name])
@@ -53,6 +55,10 @@ class Desk:
     def body(self, proxy, sha256):
         return self.bodies.get(sha256)
 
+    async def fetch(self, proxy, sha256):
+        self.fetched.append(sha256)
+        return len(self.bodies.get(sha256, b""))
+
     def nonce(self, proxy):
         return self.nonce_now
 
@@ -62,10 +68,12 @@ class Desk:
     async def said(self, proxy, said):
         if self.broken:
             raise StateError("full", "the disk is full")
+        if self.gate is not None:
+            await self.gate.wait()
         if said.key in self.refused:
             raise GrantError("proxy", "not given")
         self.taken.append((said.key, bytes(said.message)))
-        return False
+        return said.key in self.wanted
 
     def left(self, proxy, keys):
         self.gone += keys

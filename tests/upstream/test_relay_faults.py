@@ -34,6 +34,30 @@ async def test_rel_8_what_could_not_be_written_is_not_named_as_heard_where_this_
     assert down.head.heard != lost.head.number
 
 
+@pytest.mark.parametrize("parts", [{"agents": said(2)}, {"left": [key_of(2)]}], ids=["waits", "at once"])
+async def test_rel_8_a_message_is_not_named_as_heard_if_what_it_confirms_could_not_be_noted(
+    bench, monkeypatch, parts
+):
+    bench.know(1, 2)
+    proxy = Proxy(bench)
+    await proxy.begin(agents=said(1))
+    await proxy.say()
+    del bench.desk.texts[key_of(1)]
+    bench.relays.agent_changed(uid_of(1))
+    assert (await proxy.say()).agents[0].gone
+
+    def fail(_proxy, _keys):
+        raise StateError("full", "the disk is full")
+
+    lost = proxy.up(**parts)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.desk, "left", fail)
+        with pytest.raises(StateError):
+            await bench.relays.answer(bench.proxy, lost.SerializeToString())
+    down = wire.RelayDown.FromString(bench.relays.begin(bench.proxy))
+    assert down.head.heard != lost.head.number
+
+
 async def test_an_agent_that_a_proxy_has_forgotten_is_not_there_any_more(bench):
     bench.know(1)
     proxy = Proxy(bench)

@@ -51,7 +51,7 @@ class Scene:
         return up.SerializeToString()
 
 
-def test_f_p4_a_visit_of_a_proxy_relays_until_neither_end_has_more_to_say():
+def test_f_t2_a_visit_of_a_proxy_relays_until_neither_end_has_more_to_say():
     async def story(lab):
         scene = Scene(lab)
         scene.bench.know(1, 2)

@@ -32,6 +32,37 @@ async def test_f_t2_a_proxy_is_told_of_the_agents_that_it_speaks_of_and_of_their
     assert not any((down.agents, down.groups, down.nonce, down.orders, down.head.more))
 
 
+async def test_goal_an_exchange_with_nothing_to_wait_for_is_answered_at_once(bench):
+    bench.know(1)
+    proxy = Proxy(bench)
+    await proxy.begin(agents=said(1))
+    relays = bench.relays
+    down = relays.take(bench.proxy, proxy.up(presence=b"\x05", status=b"{}").SerializeToString())
+    assert isinstance(down, bytes)
+    assert bench.desk.presences[-1][1] == b"\x05"
+    proxy.take(down)
+    later = relays.take(bench.proxy, proxy.up(agents=said(1)).SerializeToString())
+    assert not isinstance(later, bytes)
+    proxy.take(await later)
+
+
+async def test_an_exchange_with_nothing_to_wait_for_keeps_its_turn_behind_one_that_waits(bench):
+    bench.know(1, 2)
+    proxy, gate = Proxy(bench), asyncio.Event()
+    await proxy.begin(agents=said(1))
+    bench.desk.gate = gate
+    first = asyncio.ensure_future(
+        bench.relays.take(bench.proxy, proxy.up(agents=said(2)).SerializeToString())
+    )
+    await asyncio.sleep(0)
+    second = bench.relays.take(bench.proxy, proxy.up(presence=b"\x06").SerializeToString())
+    assert not isinstance(second, bytes)
+    gate.set()
+    await first
+    proxy.take(await second)
+    assert bench.desk.presences[-1][1] == b"\x06"
+
+
 async def test_what_was_told_and_did_not_arrive_is_told_again_as_it_is_then(bench):
     bench.know(1)
     proxy = Proxy(bench)
@@ -129,6 +160,25 @@ async def test_sec_30_what_is_refused_is_not_taken_and_the_proxy_is_told_what_ho
         bench.relays.begin(bench.proxy)
 
 
+async def test_sec_29_a_state_that_is_wanted_is_asked_for_again_each_time_an_older_one_comes(bench):
+    bench.know(1)
+    bench.desk.wanted.add(key_of(1))
+    proxy = Proxy(bench)
+    down = await proxy.begin(agents=said(1))
+    assert [told.want_state for told in down.agents] == [True]
+    down = await proxy.say()
+    assert not down.agents, "nothing was said since"
+    for _ in range(2):
+        # The proxy was content with what its agent signed, and forgot that anything was wanted; here it came too late.
+        down = await proxy.say(agents=said(1))
+        assert [told.want_state for told in down.agents] == [True]
+    bench.desk.wanted.clear()
+    bench.relays.agent_changed(str(uuid.UUID(int=1)))
+    down = await proxy.say(agents=said(1))
+    assert [told.want_state for told in down.agents] == [False]
+    assert not (await proxy.say(agents=said(1))).agents
+
+
 async def test_a_proxy_that_is_given_others_is_told_anew_of_all_that_it_knows(bench):
     bench.know(1)
     proxy = Proxy(bench)
@@ -208,6 +258,7 @@ async def test_bodies_come_in_parts_and_what_is_not_for_this_proxy_is_said_to_be
         assert (part.offset, part.length) == (len(got), len(body))
         got += part.data
     assert got == body
+    assert bench.desk.fetched[:2] == ["a" * 64] * 2, "nothing after it has room in that message"
     down = await proxy.say(lacks=[wire.Lack(sha256="b" * 64)])
     assert down.bodies[0].absent
 
@@ -266,7 +317,7 @@ async def test_more_than_fits_into_one_message_waits_for_the_next(bench):
     assert not proxy.down.head.more
 
 
-async def test_f_p4_where_the_manager_dials_a_pass_goes_on_while_either_end_has_more_to_say(bench):
+async def test_f_t2_where_the_manager_dials_a_pass_goes_on_while_either_end_has_more_to_say(bench):
     bench.know(1)
     proxy = Proxy(bench)
     proxy.take(bench.relays.begin(bench.proxy))

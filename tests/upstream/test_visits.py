@@ -332,7 +332,7 @@ def test_a_signer_with_a_statement_shows_the_newest_beside_each_request():
     async def story(lab):
         proxy, shown = SigningKey.create(), [b"first", b"second"]
         world = lab.worlds[0]
-        world.find_visitor = lambda keyid, statement: (
+        world.find_visitor = lambda keyid, statement, **_how: (
             proxy.public.crypto if (keyid, statement) == (proxy.keyid, shown[0]) else None
         )
         visit = lab.visit()

@@ -12,6 +12,7 @@ PROXY_FIELDS: Mapping[str, str] = {
     "ProxyView.address": "Address of its last contact.",
     "ProxyView.agents": "How many agents are at it now, and at those below it.",
     "ProxyView.behind": "That it stays below the Manager's version, in a sentence; empty if it does not.",
+    "ProxyView.cache": "What it keeps for its agents, as it says: bytes, damaged (files since its start), problem; empty before it said.",
     "ProxyView.changed": "When its definition was changed last, in unix seconds.",
     "ProxyView.custody": "Stream to when what is sent counts as kept: hop, or end to end.",
     "ProxyView.edition": "Rises with each change of its definition.",

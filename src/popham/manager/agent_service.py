@@ -28,6 +28,7 @@ from popham.manager.objects import find_group, lineage_of
 from popham.manager.operations.known import Nobody
 from popham.manager.operations.register import Register
 from popham.manager.proxies.binding import accept_as_proxy
+from popham.manager.proxies.why import with_proxies
 from popham.manager.publishing import ASK_ABOVE, Members, Publishing
 from popham.manager.rollout_telling import Progress
 from popham.manager.rollouts import StoredRollout
@@ -181,7 +182,12 @@ class AgentService:
     async def why(self, grant: Grant, ref: str) -> Why:
         """Return why an agent is where it is, and the next step; errors as :meth:`agent`."""
         require(grant, Permission.READ)
-        return await self._store.read(lambda tx: explain_why(self._view(tx, find_agent(tx, ref))))
+
+        def explain(tx: Reading) -> Why:
+            view = self._view(tx, find_agent(tx, ref))
+            return with_proxies(tx, view, explain_why(view))
+
+        return await self._store.read(explain)
 
     async def accept(self, grant: Grant, ref: str) -> AgentView:
         """Accept an agent: it is assigned, and given its group's bundle; errors as :meth:`agent`."""

@@ -183,6 +183,9 @@ class Roster:
             "operations": view_last(self._reading, row.uid),
             "path": self._paths.hops(row, proxies),
         }
+        name, sentence = self._paths.away(proxies, self._now)
+        if name:
+            found |= {"proxy_away": sentence, "proxy_away_name": name}
         if bundle is not None and bundle.rollout is not None:
             found |= self._rollout(bundle, bundle.rollout, row, record)
         overrides = Overrides.of(row).as_dict()

@@ -106,7 +106,8 @@ class SimManager:
         self.book.watch_proxies(self.proxies.has)
         self.operations = self._make_register()
         trust = {CA_PATH: self.keys.ca.pem, ROOT_PATH: self.keys.root, TARGETS_PATH: self.keys.targets}
-        rng = random.Random(self._simulation.seed)  # noqa: S311  # a simulation, not a secret
+        # What one start draws, such as the nonce of an operation, no later one draws again.
+        rng = random.Random(self._simulation.seed + self._boots)  # noqa: S311  # a simulation, not a secret
         steering = Steering(lambda: self.load)
         self.hub = Hub(
             self.book,
@@ -143,7 +144,7 @@ class SimManager:
             self.store,
             keys=self.keys,
             clock=clock,
-            rng=random.Random(self._simulation.seed),  # noqa: S311  # a simulation, not a secret
+            rng=random.Random(self._simulation.seed + self._boots),  # noqa: S311  # a simulation, not a secret
             on_groups_changed=self.rollouts.groups_changed,
             links=self.live,
             members=self.rollouts.members,

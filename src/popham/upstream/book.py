@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from popham.model.registry import IdentityKind
 from popham.net.seam import Peer
 from popham.opamp.schema.popham.v1.popham_pb2 import Enroll, Renew
 from popham.upstream.record import Record, Wanted
+
+Reading = Callable[[], Awaitable[bytes | None]]
+"""Reads a body that is not in memory; None for one that is not here yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +90,11 @@ class Book(Protocol):
         """Return what a group's agents are to have; None while there is nothing."""
         ...
 
-    def content(self, sha256: str, group: str) -> bytes | None:
-        """Return a body that the group's bundle names, or the bundle itself, by digest (SEC-12)."""
+    def content(self, sha256: str, group: str) -> bytes | Reading | None:
+        """Return a body that the group's bundle names, or the bundle itself, by digest (SEC-12).
+
+        Where it is not in memory: what reads it.
+        """
         ...
 
     async def meet(self, identity: Identity, key: bytes, peer: Peer) -> Record:

@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from popham.clock import Clock
 from popham.errors import EnrollmentError, VisitError
+from popham.model.fleet import Admission
 from popham.net.seam import Limits, Peer, Service
 from popham.trust.birth import AlreadyBorn
 from popham.trust.identity import load_certificate, read_identity
 from popham.upstream.birth import is_admitted
-from popham.upstream.book import Book
+from popham.upstream.book import Book, Reading
 from popham.upstream.counts import Counts
 from popham.upstream.dialled import DialledLink
 from popham.upstream.outputs import AgentOutputs, Outputs
@@ -32,7 +33,7 @@ PASS_MAX = 64
 """Exchanges of one relay pass; what is left waits for the next."""
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-Lacks = Callable[[Record], Mapping[str, bytes]]
+Lacks = Callable[[Record], Mapping[str, bytes | Reading]]
 
 
 class Calling:
@@ -225,6 +226,10 @@ class Calling:
         if record is not None:
             peer = Peer(address=host, uid=visit.uid, key=visit.key)
             outputs = self._outputs_of(record)
+            if record.admission is not Admission.ACCEPTED:
+                await self._pass(
+                    visit, record
+                )  # it may have been a Proxy Manager, and is to hear that it is none
             await visit.run(self._service, peer, partial(self._lacks, record), outputs, said=answer)
 
     async def _birth(self, seen: Seen, visit: Visit) -> bytes:

@@ -64,6 +64,8 @@ def note(
     message: AgentToServer,
     hear: HearResults = hear_none,
     believes: Callable[[StateRecord], bool] = believe_state,
+    *,
+    vouched: bool = False,
 ) -> Heard:
     """Write what ``message`` says into ``record`` and return what of it is new.
 
@@ -72,6 +74,7 @@ def note(
         message: What it said, or somebody says that it said.
         hear: Takes note of results.
         believes: Asked whether a new state record is to be taken, which the agent has signed.
+        vouched: Whether it came from the agent itself, and others check its signature.
 
     Raises:
         WireError: A part is malformed, or the agent's generation may not talk to us.
@@ -83,7 +86,7 @@ def note(
     if isinstance(report, Report):
         # Whatever may be refused comes before anything is written down.
         check_generations(GENERATION, report.generation or GENERATION, Dialer.AGENT)
-        state = _open_state(record, report.state)
+        state = _open_state(record, report.state, vouched=vouched)
         if state is not None and not believes(state):
             state = None
         results = report.results[:DOCUMENTS] if _takes_operations(state or record.state) else ()
@@ -95,13 +98,7 @@ def note(
         if record.orders is not None:
             record.orders.described = True
         changed |= record.note_description(attributes(message.agent_description))
-    if message.HasField("remote_config_status"):
-        status = message.remote_config_status
-        remote = RemoteStatus(
-            status.last_remote_config_hash[:_HASH], status.status, status.error_message[: _TEXT * 4]
-        )
-        if remote != record.remote:
-            record.remote, changed = remote, True
+    changed |= _note_remote(record, message)
     if message.HasField("connection_settings_status"):
         told = message.connection_settings_status
         record.settings = RemoteStatus(told.last_connection_settings_hash[:_HASH], told.status)
@@ -119,6 +116,18 @@ def note(
     )
 
 
+def _note_remote(record: Record, message: AgentToServer) -> bool:
+    """Note how an agent says that it took its configuration; return whether that is another than before."""
+    if not message.HasField("remote_config_status"):
+        return False
+    status = message.remote_config_status
+    remote = RemoteStatus(
+        status.last_remote_config_hash[:_HASH], status.status, status.error_message[: _TEXT * 4]
+    )
+    former, record.remote = record.remote, remote
+    return remote != former
+
+
 def _note_kind(record: Record) -> bool:
     """Settle what the agent is, once it has declared its custom capabilities."""
     if record.kind is not AgentKind.UNKNOWN or record.ear.custom is None:
@@ -128,11 +137,22 @@ def _note_kind(record: Record) -> bool:
     return True
 
 
-def _open_state(record: Record, envelope: bytes) -> StateRecord | None:
+def find_newer(record: Record, message: AgentToServer) -> StateRecord | None:
+    """Return the state record that a message brings if the agent signed it and none that is known is as new.
+
+    Raises:
+        WireError: It is malformed.
+        TrustError: It is not signed by this agent.
+    """
+    report = parse_custom(message.custom_message) if message.HasField("custom_message") else None
+    return _open_state(record, report.state) if isinstance(report, Report) and record.public_key else None
+
+
+def _open_state(record: Record, envelope: bytes, *, vouched: bool = False) -> StateRecord | None:
     """Return the state record in ``envelope`` if it is newer than the one known."""
     if not envelope or envelope == record.envelope:
         return None
-    state = open_state(envelope, public_der=record.public_key, uid=record.uid)
+    state = open_state(envelope, public_der=record.public_key, uid=record.uid, vouched=vouched)
     known = record.state is not None and state.revision <= record.state.revision
     return None if known else state
 

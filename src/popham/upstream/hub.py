@@ -105,20 +105,19 @@ class Hub:
         """
         self._book, self._clock, self.relaying = book, clock, RelayDoor()
         self.room, self._steering = room or Room(clock), steering or Steering()
-        self.reports = Reports(book, ordering, reported, lambda group: self.changed([group]))
+        self.reports = Reports(book, ordering, reported, self.changed, vouched=nonce is not None)
         self._new_uid, self._contacts = new_uid, Contacts(book, clock)
         self._dirty = self._contacts.dirty
         self._heartbeats = Heartbeats(book, clock, self._dirty, self._steering)
         self.counts, self._shedder = Counts(), shedder or Shedder()
         self._credentials = Credentials(book, clock, self._dirty, self._shedder, endpoint)
         self.outputs, self.streams = Outputs(ordering, self.counts), Streams(intake, self._shedder)
+        parts = self.outputs, self.streams, otlp, self._shedder, self.relaying
+        documents = self._documents = Documents(book, trust, *parts)
+        self.relay, self.may_relay = documents.relay, documents.may_relay
         self.invitations = Invitations(self.streams)
-        self._documents = Documents(
-            book, trust, self.outputs, self.streams, otlp, self._shedder, self.relaying
-        )
         self._telling = telling = Telling(
-            book,
-            self.counts,
+            *(book, self.counts),
             endpoint=endpoint,
             retry_window=lambda: self.room.retry_window,
             ordering=ordering,

@@ -6,6 +6,8 @@ Rules:
 2. To be sent again is only what 429 or 503 say; whatever is wrong with a request stays wrong.
 3. An agent writes into its own data and no other's.  A token stands for the stock agents of its group: a resource
    whose ``service.instance.id`` is the instance_uid of one of them is that agent's; any other is the token's own.
+4. Through a Proxy Manager only a token's is taken: what comes by an agent's certificate nobody above could tell from
+   what the proxy made up, and agents sign what is theirs.
 
 Source: OTLP 1.9, OTLP/HTTP.
 """
@@ -108,6 +110,14 @@ class Otlp:
         if record is None or record.admission is not Admission.ACCEPTED:
             return b""
         return b"" if explain_impostor(identity, uid, record) else record.key
+
+
+def unsigned_otlp(name: str) -> GrantError:
+    """Return the error of plain OTLP of one of our agents through a Proxy Manager: nothing shows that it is the agent's."""
+    problem = f"records of {name} that it has not signed are not taken through a Proxy Manager"
+    return GrantError(
+        "proxy", problem, "Have the agent collect them, or send them with a stock agents' token"
+    )
 
 
 def as_otlp(request: Request, response: Response) -> Response:

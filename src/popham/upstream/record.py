@@ -8,9 +8,9 @@ import sys
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from popham.errors import PophamError
 from popham.link.visits import AWAITED, KEPT, LAPSED
@@ -37,11 +37,6 @@ NO_OBJECTS = sha256(canonical({})).digest()
 STOCK_PROMISE = 30.0
 """Seconds a stock agent is expected to keep at first. Source: OpAMP's default heartbeat."""
 _INTERVALS = 10
-_SHARED = (
-    *("group", "mode", "dialer", "fallback", "server", "service", "tenant"),
-    *("content_digest", "location", "resolved", "applied_resolved"),
-)
-"""Texts of a state record that many agents have in common."""
 
 
 def _encoded_parts(text: bytes) -> tuple[bytes, ...]:
@@ -362,5 +357,4 @@ class Record:
 
 def _slim(state: StateRecord, uid: str) -> StateRecord:
     """Return a state record as it is kept: equal texts once for all agents, and without facts."""
-    shared: dict[str, Any] = {name: sys.intern(getattr(state, name)) for name in _SHARED}
-    return replace(state, uid=uid, facts={}, **shared)
+    return state.slim(uid, sys.intern)

@@ -12,6 +12,7 @@ from popham.net.seam import HeldLink
 from popham.opamp.relay import Exchange, Outbox
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.upstream.record import Record
+from popham.upstream.relay_told import orders_of
 from popham.upstream.relaying import Scope
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,10 @@ class Told:
     placed: bool = False
     kept: dict[str, bytes] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        """Return whether anything was said."""
+        return bool(self.agents or self.groups or self.places or self.placed or self.kept or self.heard)
+
 
 @dataclass(slots=True, eq=False)
 class Below:
@@ -60,6 +65,7 @@ class Below:
         proxy: Its record.
         exchange: Counts messages.
         turn: Held while one message of it is worked on.
+        turns: How many are worked on, or wait for that.
         known: Agent → digest of what it was told of it; empty where it only spoke of it.
         groups_known, places_known: Likewise, by name.
         groups_of: Groups that it is told of.
@@ -75,6 +81,7 @@ class Below:
         asking: Its calls that are asked above.
         met: Agents of whom an answer from above told it, and not yet how far their streams are.
         scope: Whom it may speak for, when that was looked at last.
+        orders: What is ordered of it, by that scope.
         listed: Whether it has said what it knows.
         stale: Whether its places may be others than it was told.
         placed: Whether it was told all its places, and so which of those that it had are gone.
@@ -105,7 +112,9 @@ class Below:
     asking: set[int] = field(default_factory=set)
     met: list[wire.AgentTold] = field(default_factory=list)
     noted: int = 0
+    turns: int = 0
     scope: Scope | None = None
+    orders: bytes = field(default_factory=lambda: orders_of(None))
     listed: bool = False
     stale: bool = True
     placed: bool = False
@@ -178,7 +187,10 @@ class Below:
             self.answered.pop(call, None)
         for outbox in (self.agents, self.groups, self.standings, self.replies):
             outbox.heard()
-        told, self.told = self.told, Told()
+        told = self.told
+        if not told:
+            return {}
+        self.told = Told()
         _merge(self.known, told.agents)
         self.strangers -= {key for key, digest in told.agents.items() if digest is None}
         _merge(self.groups_known, told.groups)

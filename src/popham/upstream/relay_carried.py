@@ -12,6 +12,7 @@ from popham.net.seam import Refusal
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.streams.frame import OFFSET_LIMIT, Stream
 from popham.streams.standing import Standing
+from popham.upstream.checking import Verifier, divide
 from popham.upstream.intake import Sent
 from popham.upstream.record import Record
 from popham.upstream.standings import to_wire
@@ -26,6 +27,7 @@ class RelayedStreams:
     def __init__(self, streams: Streams) -> None:
         """Hand them to ``streams``."""
         self._streams = streams
+        self._verifier = Verifier()
 
     async def append(self, record: Record, carried: wire.Carried) -> Sequence[wire.Stood]:
         """Keep frames; return how far the stream is then, with the time to wait where there is no room.
@@ -51,6 +53,33 @@ class RelayedStreams:
                 _log.warning("%s of %s that a proxy carried are not taken: %s", stream, record.name, error)
                 refusal = Refusal(status=400, retry_after=RETRY)
         return [_stood(record, held_back(await self._streams.standing(record, stream), refusal))]
+
+    async def fill(self, record: Record, carried: wire.Carried, error: GrantError) -> Sequence[wire.Stood]:
+        """Keep frames of an agent that was taken from the proxy which carries them, where the agent itself left room.
+
+        It had given them to that proxy and goes on elsewhere; what it brought since lies beyond them.  So they are what it
+        left out, each signed by it, and whoever carries them adds nothing of its own.
+
+        Raises:
+            GrantError: As ``error``: one of them is beyond what the agent has brought, or not signed by it.
+            PophamError: As :meth:`append`.
+        """
+        stream = find_stream(carried.stream)
+        require_accepted(record)
+        try:
+            found = divide(carried.frames, record.key, stream)
+            if not found:
+                raise error
+            epoch = found[0][0].epoch
+            known = await self._streams.standing(record, stream, epoch)
+            end = max((one.end for one in known.ranges), default=known.next) if known.epoch == epoch else 0
+            if found[-1][0].end > end:
+                raise error
+            for head, frame in found:
+                self._verifier.verify(head, frame, (record.public_key, record.former_key))
+        except (StreamError, LinkError):
+            raise error from None
+        return await self.append(record, carried)
 
     async def standing(self, record: Record, stream: str, epoch: int) -> bytes:
         """Return how far a stream is, as it travels. Raises NotFoundError, GrantError."""

@@ -3,8 +3,10 @@
 Rules:
 
 1. What a proxy says of an agent counts from when the proxy heard the agent, not from when it says so.
-2. A proxy that an agent has left is told so, and forgets it; if the agent comes back, the proxy says it anew.
-3. After a start nobody is anywhere, until proxies have said what they know.
+2. An agent that is elsewhere, and was heard there within its promise, is moved by what it signed and by nothing else: a
+   state record that is new here.  A proxy that has none yet is told to have the agent sign one; nothing changes until then.
+3. A proxy that an agent has left is told so, and forgets it; if the agent comes back, the proxy says it anew.
+4. After a start nobody is anywhere, until proxies have said what they know.
 """
 
 from __future__ import annotations
@@ -14,11 +16,15 @@ import math
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum, auto
+from itertools import islice
 from typing import Any, Final
 
 from popham.clock import Clock
 from popham.errors import WireError
+from popham.model.status import OVERDUE
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
+from popham.upstream.callers import shut_out
 from popham.upstream.record import Record
 from popham.upstream.relay_status import plain_status
 from popham.upstream.relayed import Relayed, Roll
@@ -29,9 +35,22 @@ BEFORE: Final = 60.0
 """Likewise, where the one word was written down before this process: then by way of a proxy, perhaps, and a slow link."""
 HOPS_MAX: Final = 8
 """Proxies on one way."""
+LOOKED: Final = 512
+"""Agents of a proxy that are claimed without proof, of which one message has looked at whether they still are elsewhere."""
 _ADDRESS: Final = 64
 _STATUS: Final = 256 * 1024
 _KEY: Final = 16
+
+
+class Claim(Enum):
+    """What comes of what a proxy says: that an agent is at it."""
+
+    TAKEN = auto()
+    """It is."""
+    LEFT = auto()
+    """It has left this proxy."""
+    UNPROVEN = auto()
+    """It is elsewhere until it has signed something new at this proxy, or is not heard of there any more."""
 
 
 class Placed:
@@ -50,6 +69,11 @@ class Placed:
         self._rolls: dict[str, Roll] = {}
         self._gone: set[tuple[str, bytes]] = set()
         self._counts: Counter[str] = Counter()
+        self._behind: dict[str, Record] = {}
+        self._claimed: dict[
+            str, dict[bytes, bool]
+        ] = {}  # by proxies, without proof; whether nobody has it by now
+        self._nowhere: dict[bytes, float | None] = {}  # left where they were: when they were heard of there
         self._statuses: dict[str, dict[str, Any]] = {}
 
     # What others ask.
@@ -92,7 +116,7 @@ class Placed:
     def note_status(self, proxy: str, status: bytes) -> None:
         """Take note of how a proxy says that it stands; what is no JSON object is left out."""
         try:
-            found = json.loads(status[:_STATUS])
+            found = json.loads(status[:_STATUS].decode())
         except (ValueError, RecursionError):
             return
         if isinstance(found, dict):
@@ -129,18 +153,75 @@ class Placed:
                 "relay", problem, f"Let each agent be behind at most {HOPS_MAX} proxies, none twice"
             )
 
-    def takes(self, proxy: Record, record: Record, said: wire.AgentSaid) -> bool:
-        """Return whether an agent is at a proxy by what this says of it; if it has left it, the proxy is to be told."""
+    def claim(self, proxy: Record, record: Record, said: wire.AgentSaid, proves: Callable[[], bool]) -> Claim:
+        """Return whether an agent is at a proxy by what this says of it; if it has left it, the proxy is to be told.
+
+        Args:
+            proxy: Who says it.
+            record: The agent.
+            said: What is said.
+            proves: Asked whether the agent has signed, at this proxy, what is new here; what it raises goes on.
+        """
+        if record.via[:1] == (proxy.uid,):
+            self._gone.discard((proxy.uid, record.key))
+            self._settle(proxy.uid, record.key)
+            return Claim.TAKEN
         heard = self.heard_at(said)
-        elsewhere = not record.via or record.via[0] != proxy.uid
         last = record.last_contact if record.via else record.contacted
         slack = SLACK if last is not None and last > self._began else BEFORE
         # Nobody was heard of in times to come: the clock was set back.
-        if elsewhere and last is not None and heard + slack < last <= self._clock.now() + SLACK:
-            self._gone.add((proxy.uid, record.key))
-            return False
+        left = last is not None and heard + slack < last <= self._clock.now() + SLACK
+        held = self.is_held(proxy, record)
+        # What it signed outweighs any word, also that it was heard elsewhere later: what it signed there would be newer.
+        if (left or held) and not proves():
+            self._settle(proxy.uid, record.key)
+            if left:
+                self._gone.add((proxy.uid, record.key))
+                return Claim.LEFT
+            self._claimed.setdefault(proxy.uid, {})[record.key] = False
+            self._gone.discard((proxy.uid, record.key))
+            return Claim.UNPROVEN
         self._gone.discard((proxy.uid, record.key))
-        return True
+        self._settle(proxy.uid, record.key)
+        return Claim.TAKEN
+
+    def is_held(self, proxy: Record, record: Record) -> bool:
+        """Return whether an agent is elsewhere, so that a proxy has to prove that it came: it was heard there lately."""
+        if record.via[:1] == (proxy.uid,):
+            return False
+        last, now = record.last_contact if record.via else record.contacted, self._clock.now()
+        if last is None or (not record.via and self._nowhere.get(record.key, -1.0) == last):
+            return False
+        return self._began < last <= now + SLACK and now - last <= OVERDUE * record.promise
+
+    def is_claimed(self, proxy: Record, record: Record) -> bool:
+        """Return whether a proxy said, without proof, that an agent came to it."""
+        return record.key in self._claimed.get(proxy.uid, ())
+
+    def released(self, proxy: Record) -> list[str]:
+        """Return the uids of agents that a proxy claims, and that are not heard of elsewhere any more; of many, some.
+
+        Each is returned once until it is claimed again.
+        """
+        claimed = self._claimed.get(proxy.uid, {})
+        found: list[str] = []
+        for key in list(islice(claimed, LOOKED)):
+            known, record = claimed.pop(key), self._find(str(uuid.UUID(bytes=key)))
+            if record is None:
+                continue
+            free = not self.is_held(proxy, record)
+            claimed[key] = free  # behind all others
+            if free and not known:
+                found.append(record.uid)
+        return found
+
+    def _settle(self, proxy: str, key: bytes) -> None:
+        """Take note that nothing is claimed of an agent any more."""
+        claimed = self._claimed.get(proxy)
+        if claimed is not None:
+            claimed.pop(key, None)
+            if not claimed:
+                del self._claimed[proxy]
 
     def heard_at(self, said: wire.AgentSaid) -> float:
         """Return when a proxy heard an agent last, in unix seconds, as it says."""
@@ -175,8 +256,29 @@ class Placed:
         """Take note that agents are not at a proxy any more."""
         for record in records:
             self._gone.discard((proxy.uid, record.key))
+            self._settle(proxy.uid, record.key)
             if record.via[:1] == (proxy.uid,):
-                self._leave(record, ())
+                self._depart(record)
+
+    def look(self, uid: str) -> None:
+        """Take note that an agent was removed, or shut out, if it was: then it is nowhere."""
+        record, known = self._behind.get(uid), self._find(uid)
+        if record is not None and (known is not record or shut_out(record) is not None):
+            former, key = record.via, record.key
+            self._leave(record, ())
+            # Who is removed, or shut out, is told as what it is.
+            self._gone.discard((former[0], key))
+        if known is None:
+            key = uuid.UUID(uid).bytes
+            self._nowhere.pop(key, None)
+            for proxy in list(self._rolls):
+                self._gone.discard((proxy, key))
+                self._settle(proxy, key)
+
+    def _depart(self, record: Record) -> None:
+        """Have an agent be nowhere: where it was it is not any more."""
+        self._leave(record, ())
+        self._nowhere[record.key] = record.contacted
 
     def _leave(self, record: Record, via: tuple[str, ...]) -> None:
         """Have an agent be on another way; the proxy that it was at is told."""
@@ -189,6 +291,11 @@ class Placed:
             if not self._counts[one]:
                 del self._counts[one]  # whoever named it may name others without end
         record.via = via
+        self._nowhere.pop(record.key, None)
+        if via:
+            self._behind[record.uid] = record
+        else:
+            self._behind.pop(record.uid, None)
         if former[:1] == via[:1]:
             return
         if former:
@@ -213,7 +320,8 @@ class Placed:
         for gone in lost:
             del self._rolls[gone]
             self._statuses.pop(gone, None)
+            self._claimed.pop(gone, None)
         for record in records:
             if record.via and record.via[0] in lost:
-                self._leave(record, ())
+                self._depart(record)
         self._gone = {one for one in self._gone if one[0] not in lost}

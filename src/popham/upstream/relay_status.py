@@ -14,6 +14,8 @@ def plain_status(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: object, deep: int) -> Any:
+    if value is None or value is True or value is False:
+        return value
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, dict) and deep:
@@ -27,4 +29,4 @@ def _plain(value: object, deep: int) -> Any:
 
 def _text(text: str) -> str:
     """Return a text without the halves of characters that JSON can have, and nothing else."""
-    return text.encode(errors="replace").decode()
+    return text if text.isascii() else text.encode(errors="replace").decode()

@@ -9,7 +9,6 @@ from typing import TypeVar
 from popham.opamp.relay import AGENTS_MAX, BYTES_MAX, Outbox
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.upstream.relay_below import BODIES_MAX, Below, digest_told
-from popham.upstream.relay_told import orders_of
 from popham.upstream.relaying import Desk
 
 KEY = 16
@@ -81,10 +80,9 @@ class RelayTelling:
 
     def _say_kept(self, below: Below, down: wire.RelayDown) -> None:
         """Say what is said only when it changes."""
-        proxy, scope = below.proxy, below.scope
-        orders = orders_of(scope)
-        values = {"nonce": self._desk.nonce(proxy), "visitor": self._desk.visitor(proxy), "orders": orders}
-        for name, value in values.items():
+        proxy, desk = below.proxy, self._desk
+        values = (("nonce", desk.nonce(proxy)), ("visitor", desk.visitor(proxy)), ("orders", below.orders))
+        for name, value in values:
             if value and below.kept.get(name) != value:
                 setattr(down, name, value)
                 below.told.kept[name] = value
@@ -122,8 +120,9 @@ class RelayTelling:
             if told is None:
                 continue
             data = told.SerializeToString()
-            if not told.gone and below.known.get(key) == digest_told(data):
+            if not (told.gone or told.want_state) and below.known.get(key) == digest_told(data):
                 continue
+            # A state that is wanted still is asked for again: the proxy was content with one that came too late here.
             down.agents.append(told)
             below.told.agents[key] = None if told.gone else digest_told(data)
             if not told.gone:
@@ -162,6 +161,14 @@ class RelayTelling:
             room.take(len(body))
         if len(below.bodies) > BODIES_MAX:
             below.bodies.clear()
+
+    async def fetch(self, below: Below) -> None:
+        """Have those bodies in memory that the next message says: nobody is to wait for a disk while it is made."""
+        left = CHUNK
+        for lack in below.lacks:
+            if left <= 0:
+                return
+            left -= max(0, await self._desk.fetch(below.proxy, lack.sha256) - lack.offset)
 
     def _say_bodies(self, below: Below, down: wire.RelayDown) -> None:
         left = CHUNK

@@ -23,12 +23,14 @@ class Scope:
         agents: uids of agents that were, whatever their group is.
         custody: Stream → ``hop`` or ``end to end``.
         names: DNS names and addresses by which agents dial it.
+        relays: uids of the Proxy Managers that it visits: it is the upstream of those.
     """
 
     groups: frozenset[str] = frozenset()
     agents: frozenset[str] = frozenset()
     custody: dict[str, str] = field(default_factory=dict, hash=False)
     names: tuple[str, ...] = ()
+    relays: frozenset[str] = frozenset()
 
     def has(self, record: Record) -> bool:
         """Return whether an agent was given to it."""
@@ -66,6 +68,10 @@ class Desk(Protocol):
 
     def body(self, proxy: Record, sha256: str) -> bytes | None:
         """Return a body that a bundle of the proxy's groups names."""
+        ...
+
+    async def fetch(self, proxy: Record, sha256: str) -> int:
+        """Have such a body in memory, since it is about to be asked for; return its bytes, 0 if there was no need."""
         ...
 
     def nonce(self, proxy: Record) -> bytes:

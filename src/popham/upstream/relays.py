@@ -21,13 +21,16 @@ from popham.clock import Clock
 from popham.errors import GrantError, PophamError, StateError, WireError
 from popham.model.generation import GENERATION, check_relay
 from popham.model.names import NAME, show
+from popham.net.seam import Answer
 from popham.opamp.relay import AGENTS_MAX, RELAY_LIMIT, Exchange, News
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.upstream.record import Record
 from popham.upstream.relay_below import DIGEST, Below, digest_told
 from popham.upstream.relay_calls import RelayCalls
+from popham.upstream.relay_farewell import Farewells
 from popham.upstream.relay_streams import RelayStreams
 from popham.upstream.relay_telling import RelayTelling
+from popham.upstream.relay_told import orders_of
 from popham.upstream.relaying import Desk
 
 _log = logging.getLogger(__name__)
@@ -38,7 +41,7 @@ CALLS_MAX = 256
 ANSWERED_MAX = 4096
 """Replies that are kept until the proxy heard them; what it asks beyond that is answered after."""
 SPOKEN_MAX = 2 * AGENTS_MAX
-"""Agents of one message: more are not looked at, since each costs a task."""
+"""Agents of one message that are spoken of, or have left: more are not looked at, since each costs a task."""
 GROUPS_MAX = 16_384
 """Groups that a proxy may know."""
 STREAMS_MAX = 8192
@@ -49,7 +52,7 @@ _KEY = 16
 
 
 class Relays:
-    """Serves the proxies of one upstream."""
+    """Serves the proxies of one upstream; those ``leaving`` are to hear that they are none any more."""
 
     def __init__(self, desk: Desk, clock: Clock, boot: int, *, wake: Callable[[Record], bool]) -> None:
         """Keep what is needed.
@@ -68,15 +71,21 @@ class Relays:
         self._streams = RelayStreams(desk)
         self._calls = RelayCalls(desk, self._telling, self._streams, news=self._news)
         self._below: dict[str, Below] = {}
+        self.leaving = Farewells()
 
     # Exchanges.
 
     def serves(self, record: Record) -> bool:
-        """Return whether an agent is a Proxy Manager that may relay here."""
-        return self._desk.scope(record) is not None
+        """Return whether an agent is a Proxy Manager that may relay here, or is to hear that it is none any more."""
+        return self._desk.scope(record) is not None or record.uid in self.leaving
 
     async def answer(self, proxy: Record, body: bytes) -> bytes:
-        """Answer one message of a proxy that dials.
+        """Answer one message of a proxy that dials; raises as :meth:`take`."""
+        answer = self.take(proxy, body)
+        return answer if isinstance(answer, bytes) else await answer
+
+    def take(self, proxy: Record, body: bytes) -> Answer:
+        """Answer one message of a proxy that dials, at once if nothing in it has to be waited for.
 
         Raises:
             GrantError: ``grant.proxy``: it is no proxy, or not any more.
@@ -84,13 +93,35 @@ class Relays:
             StateError: What is in it could not be written: it is said again.
         """
         up, below = _read(body), self._find(proxy)
-        async with below.turn:
-            await self._hear(below, up)
-            return self._telling.say(below)
+        if below.turns or below.turn.locked() or not _is_quiet(below, up):
+            return self._answer(below, up)
+        try:
+            self._begin(below, up)
+            self._look(below)
+            self._lists(below, up)
+            self._note_here(below, up)
+        except BaseException:
+            below.exchange.unheard()
+            raise
+        return self._telling.say(below)
+
+    async def _answer(self, below: Below, up: wire.RelayUp) -> bytes:
+        below.turns += 1
+        try:
+            async with below.turn:
+                await self._hear(below, up)
+                return self._telling.say(below)
+        finally:
+            below.turns -= 1
 
     def begin(self, proxy: Record) -> bytes:
         """Return the first message to a proxy that is dialled. Raises GrantError as :meth:`answer`."""
+        if self._has_left(proxy):
+            return self.leaving.say(proxy.uid)
         return self._telling.say(self._find(proxy))
+
+    def _has_left(self, proxy: Record) -> bool:
+        return proxy.uid in self.leaving and self._desk.scope(proxy) is None
 
     async def heard(self, proxy: Record, up: bytes) -> bytes | None:
         """Take a proxy's answer; return the next message, None if there is nothing to be said at once.
@@ -98,6 +129,9 @@ class Relays:
         Raises:
             PophamError: As :meth:`answer`.
         """
+        if self._has_left(proxy):
+            self.leaving.heard(proxy.uid)
+            return None
         message, below = _read(up), self._find(proxy)
         async with below.turn:
             await self._hear(below, message)
@@ -139,7 +173,7 @@ class Relays:
         """Take note that who is a proxy, what it was given, or whom it visits, may be other."""
         for uid, below in list(self._below.items()):
             if self._desk.scope(below.proxy) is None:
-                del self._below[uid]
+                self.leaving.add(self._below.pop(uid))
                 self._wake(below.proxy)  # it hears at once that nobody listens to it any more
                 continue
             below.stale = True
@@ -183,10 +217,21 @@ class Relays:
         if below is None:
             below = self._below[proxy.uid] = Below(proxy, Exchange(self._boot))
         below.proxy = proxy
+        self.leaving.heard(proxy.uid)
         return below
 
     async def _hear(self, below: Below, up: wire.RelayUp) -> None:
         """Take note of one message; all of it is durable once this returns."""
+        try:
+            self._begin(below, up)
+            await self._note(below, up)
+        except BaseException:
+            # Whoever says the next message of this end, it does not say that this one was heard.
+            below.exchange.unheard()
+            raise
+
+    def _begin(self, below: Below, up: wire.RelayUp) -> None:
+        """Take note of a message's head: which process says it, and what that has heard."""
         check_relay(GENERATION, up.head.generation)
         news = below.exchange.hear(up.head)
         below.outstanding = below.woken = False
@@ -203,16 +248,19 @@ class Relays:
                 self._desk.left(below.proxy, gone)
         else:
             below.lost()
-        try:
-            await self._note(below, up)
-        except BaseException:
-            # Whoever says the next message of this end, it does not say that this one was heard.
-            below.exchange.unheard()
-            raise
 
     async def _note(self, below: Below, up: wire.RelayUp) -> None:
         self._look(below)
-        await self._list(below, up)
+        if self._lists(below, up):
+            await self._list(below, up)
+        self._note_here(below, up)
+        await self._calls.settle(below)
+        await self._take(below, up)
+        below.lacks = list(up.lacks[:LACKS_MAX])
+        await self._telling.fetch(below)
+
+    def _note_here(self, below: Below, up: wire.RelayUp) -> None:
+        """Take note of what nobody has to wait for."""
         self._desk.present(below.proxy, up.head.boot, up.presence)
         if up.status:
             self._desk.stood(below.proxy, up.status)
@@ -221,9 +269,6 @@ class Relays:
             self._desk.left(below.proxy, gone)
         for key in gone:
             below.drop(key)
-        await self._calls.settle(below)
-        await self._take(below, up)
-        below.lacks = list(up.lacks[:LACKS_MAX])
 
     def _look(self, below: Below) -> None:
         """Have all looked at again that a proxy knows, if it may speak for others than before."""
@@ -231,16 +276,19 @@ class Relays:
         if scope is below.scope or scope == below.scope:
             below.scope = scope
             return
-        below.scope = scope
+        below.scope, below.orders = scope, orders_of(scope)
         below.mark_agents(list(below.known))
         below.mark_groups(list(below.groups_of))
 
+    def _lists(self, below: Below, up: wire.RelayUp) -> bool:
+        """Return whether a message says what a proxy knows; one that knew of this process and says nothing knows nothing."""
+        known = bool(up.groups or up.agents_known)
+        # Else it did not know of this process yet; its next message says what it knows.
+        below.listed |= known or up.head.other == self._boot
+        return known
+
     async def _list(self, below: Below, up: wire.RelayUp) -> None:
         """Take note of what a proxy knows, and mark what of that is other by now."""
-        if up.head.other != self._boot and not (up.groups or up.agents_known):
-            # It did not know of this process yet; its next message says what it knows.
-            return
-        below.listed = True
         self._list_groups(below, up)
         for count, one in enumerate(up.agents_known, 1):
             if len(one.key) != _KEY:
@@ -329,6 +377,12 @@ class Relays:
             below.standings.mark([at])
 
 
+def _is_quiet(below: Below, up: wire.RelayUp) -> bool:
+    """Return whether all of a message can be noted at once: the rest may need a disk, a signature, or somebody above."""
+    waits = up.agents or up.streams or up.calls or up.lacks or up.agents_known or up.groups
+    return not (waits or below.met or below.lacks)
+
+
 def _read(body: bytes) -> wire.RelayUp:
     if len(body) > RELAY_LIMIT:
         raise WireError(
@@ -338,7 +392,7 @@ def _read(body: bytes) -> wire.RelayUp:
         up = wire.RelayUp.FromString(body)
     except DecodeError as error:
         raise WireError("malformed", f"{len(body)} bytes are no message of a relay") from error
-    if len(up.agents) > SPOKEN_MAX or len(up.streams) > STREAMS_MAX:
+    if max(len(up.agents), len(up.left)) > SPOKEN_MAX or len(up.streams) > STREAMS_MAX:
         problem = f"a message of a relay speaks of {len(up.agents)} agents and {len(up.streams)} streams"
         raise WireError("too_large", problem, f"Speak of at most {AGENTS_MAX} and {STREAMS_MAX}")
     return up

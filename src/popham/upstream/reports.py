@@ -7,7 +7,7 @@ of an agent that has a key nothing is believed that this key has not signed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from popham.model.fleet import AgentKind
 from popham.model.status import StateRecord
@@ -28,7 +28,9 @@ class Reports:
         book: Book,
         ordering: Ordering | None,
         reported: Callable[[Record], None],
-        changed: Callable[[str], None],
+        changed: Callable[[Iterable[str]], None],
+        *,
+        vouched: bool = False,
     ) -> None:
         """Keep what is needed.
 
@@ -36,8 +38,11 @@ class Reports:
             book: Makes it durable.
             ordering: Hears results; None if nothing is ordered here.
             reported: Told of a record in which something changed that an agent said, or whose outputs are wanted.
-            changed: Told the name of a group whose bundle was raised above one that an agent held.
+            changed: Told the names of groups whose bundle was raised above one that an agent held.
+            vouched: Whether the signature of what an agent says itself is checked above, and not here: the agent has
+                proven its key on the connection.
         """
+        self._vouched = vouched
         self._book = book
         self._ordering = ordering
         self._reported = reported
@@ -45,7 +50,8 @@ class Reports:
 
     def note(self, record: Record, message: AgentToServer) -> Heard:
         """Write what an agent says into its record; raises as :func:`popham.upstream.hearing.note`."""
-        return note(record, message, self._ordering.hear if self._ordering else hear_none)
+        hear = self._ordering.hear if self._ordering else hear_none
+        return note(record, message, hear, vouched=self._vouched)
 
     def tell(self, record: Record, *, changed: bool) -> None:
         """Tell those who want to know it that an agent said something."""
@@ -70,10 +76,11 @@ class Reports:
             await asyncio.gather(asyncio.shield(heard.durable) if shared else heard.durable, *kept)
             self.tell(record, changed=False)
         else:
-            await asyncio.gather(*kept)
+            for one in kept:
+                await one
         if heard.bundle:
             await self._book.claim(record, heard.bundle)
-            self._changed(record.group)
+            self._changed([record.group])
 
     async def relayed(
         self, record: Record, message: AgentToServer, believes: Callable[[StateRecord], bool]
@@ -92,7 +99,7 @@ class Reports:
         """
         record.settled = None
         if record.public_key:
-            _keep_signed(message)
+            message = _keep_signed(message)
         else:
             record.ear.hear(message)
 
@@ -111,8 +118,7 @@ class Reports:
         await self.durable(record, heard)
 
 
-def _keep_signed(message: AgentToServer) -> None:
-    """Leave in a message what the agent signs, and what is only asked for: bodies, and a bundle to be looked at."""
-    for part, _ in message.ListFields():
-        if part.name not in {"instance_uid", "custom_message"}:
-            message.ClearField(part.name)
+def _keep_signed(message: AgentToServer) -> AgentToServer:
+    """Return of a message what the agent signs, and what is only asked for: bodies, and a bundle to be looked at."""
+    said = message.custom_message if message.HasField("custom_message") else None
+    return AgentToServer(instance_uid=message.instance_uid, custom_message=said)

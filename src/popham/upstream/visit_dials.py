@@ -25,7 +25,7 @@ from popham.net.visit_tls import VisitContext, VisitContexts
 from popham.net.visiting import Reply, VisitDialer
 from popham.trust.identity import identity_of
 from popham.trust.keys import PublicKey
-from popham.upstream.book import Book
+from popham.upstream.book import Book, Reading
 from popham.upstream.record import Record
 from popham.upstream.targets import Target
 
@@ -159,8 +159,8 @@ class UnbornDials(LazyDials):
             raise VisitError("identity", problem, hint)
 
 
-def find_lacking(book: Book, record: Record) -> Mapping[str, bytes]:
-    """Return digest → body of what an agent says that it lacks, as far as its group's bundle names it.
+def find_lacking(book: Book, record: Record) -> Mapping[str, bytes | Reading]:
+    """Return digest → body, or what reads it, of what an agent says that it lacks, and its group's bundle names.
 
     Bodies with secrets wait for the serial that their group asks for, as where agents fetch.
     """
@@ -168,13 +168,13 @@ def find_lacking(book: Book, record: Record) -> Mapping[str, bytes]:
     if wanted is None or not record.lacks or record.admission is not Admission.ACCEPTED:
         return {}
     withheld = wanted.guarded if wanted.guards(record) else frozenset()
-    found: dict[str, bytes] = {}
+    found: dict[str, bytes | Reading] = {}
     size = 0
     for sha256 in record.lacks:
         body = None if sha256 in withheld else book.content(sha256, record.group)
         if body is None:
             continue
-        size += len(body)
+        size += len(body) if isinstance(body, bytes) else 0  # such are read one by one, as they are brought
         if size > LACKS_BYTES:
             break
         found[sha256] = body

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from popham.clock import Clock
@@ -31,7 +31,7 @@ from popham.net.seam import Limits, Service
 from popham.net.websocket import note_failure
 from popham.upstream.beside import Beside
 from popham.upstream.book import Book
-from popham.upstream.calling import Calling
+from popham.upstream.calling import Calling, Lacks
 from popham.upstream.dialled import FAREWELL, DialledLink
 from popham.upstream.due import Due
 from popham.upstream.moving import STEADY, let_go
@@ -70,7 +70,7 @@ class Visitor:
         clock: Clock,
         draw: Callable[[], float],
         limits: Limits | None = None,
-        lacks: Callable[[Record], Mapping[str, bytes]] = lambda _record: {},
+        lacks: Lacks = lambda _record: {},
         outputs: Outputs | None = None,
         streams: Streams | None = None,
         relaying: RelayDoor | None = None,

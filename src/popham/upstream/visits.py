@@ -44,6 +44,7 @@ from popham.streams.frame import Stream
 from popham.trust.birth import AlreadyBorn
 from popham.trust.keys import PublicKey as TrustedKey
 from popham.upstream.birth import read_born, read_certificate, read_request
+from popham.upstream.book import Reading
 from popham.upstream.directive import quiet
 from popham.upstream.outputs import AgentOutputs
 from popham.upstream.replies import claimed_key, header_of, open_reply, refusal_of, restless
@@ -142,7 +143,7 @@ class Visit:
         self,
         service: Service,
         peer: Peer,
-        lacks: Callable[[], Mapping[str, bytes]],
+        lacks: Callable[[], Mapping[str, bytes | Reading]],
         outputs: AgentOutputs | None = None,
         *,
         said: bytes = b"",
@@ -152,7 +153,7 @@ class Visit:
         Args:
             service: The hub.
             peer: Who is visited; who that is follows from the key that signs.  Its address becomes the one dialled.
-            lacks: Digest → body of what the agent said that it lacks, and may have.
+            lacks: Digest → body, or what reads it, of what the agent said that it lacks, and may have.
             outputs: What is to be fetched; None for nothing.
             said: What is said first: the hub's answer to what was heard before; nothing asks for the report.
 
@@ -167,8 +168,7 @@ class Visit:
             brought = False
             if self._signs_now:
                 for sha256, body in lacks().items():
-                    await self.bring(sha256, body)
-                    brought = True
+                    brought |= await self.bring(sha256, body)
                 if outputs is not None:
                     await self.fetch(outputs)
             if answer not in {said, quiet(parse_agent(heard).instance_uid)}:
@@ -185,13 +185,17 @@ class Visit:
             raise WireError("instance_uid", "the agent's report is about another agent")
         return reply.body
 
-    async def bring(self, sha256: str, body: bytes) -> None:
-        """Bring a body that the agent said it lacks; it may lack others by now."""
+    async def bring(self, sha256: str, body: bytes | Reading) -> bool:
+        """Bring a body that the agent said it lacks; it may lack others by now. False for one that is not here yet."""
+        read = body if isinstance(body, bytes) else await body()
+        if read is None:
+            return False
         try:
-            await self._ask(Operation.CONTENT, body, query=f"sha256={sha256}")
+            await self._ask(Operation.CONTENT, read, query=f"sha256={sha256}")
         except VisitError as error:
             if error.code != _UNWANTED:
                 raise
+        return True
 
     async def fetch(self, outputs: AgentOutputs) -> None:
         """Fetch what the agent's operations put out; what it refuses, or is another, is left where it is.

@@ -13,7 +13,7 @@ from popham.store.memory import MemoryStore
 from popham.streams.disk import SystemDisk
 from popham.streams.frame import Stream
 
-KILLS = 20
+KILLS = 10
 CHILD = "tests.manager.intake.child"
 
 

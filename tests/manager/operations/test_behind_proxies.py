@@ -54,3 +54,27 @@ async def test_f_o4_what_a_proxy_has_expires_once_its_agents_answer_could_have_c
     await fleet.register.settle()
     assert await fleet.states("op1") == {"expired": 1}
     assert fleet.told[-1] == uid_of(0)
+
+
+async def test_f_o4_what_a_proxy_has_is_taken_back_after_a_new_start_before_the_proxy_was_heard(
+    fleet, behind
+):
+    await fleet.order("collect", "a0")
+    (document,) = hand_on(fleet, behind)
+    await fleet.register.settle()
+    await fleet.start()
+    record = fleet.record(0)
+    assert not record.via, "nobody has said yet where the agent is"
+    shown = await fleet.service.cancel_operation(ADMIN, "op1")
+    assert shown.counts == {"queued": 1}
+    cancel, first = hand_on(fleet, record)
+    assert (first.nonce, cancel.kind, cancel.args) == (document.nonce, Kind.CANCEL, {"nonce": document.nonce})
+    await fleet.answer(0, document, OperationState.CANCELLED)
+    assert await fleet.states("op1") == {"cancelled": 1}
+
+
+async def test_f_o4_what_nobody_was_handed_is_cancelled_at_once_after_a_new_start_too(fleet):
+    await fleet.order("collect", "a0")
+    await fleet.register.settle()
+    await fleet.start()
+    assert (await fleet.service.cancel_operation(ADMIN, "op1")).counts == {"cancelled": 1}

@@ -7,7 +7,7 @@ import pytest
 from tests.manager.conftest import NOW, VIEWER
 
 from popham.errors import NotFoundError
-from popham.manager.proxies.paths import spool_of
+from popham.manager.proxies.paths import cache_of, spool_of
 from popham.model.fleet import AgentKind
 from popham.model.status import StateRecord
 from popham.store.rows import AgentRow
@@ -18,7 +18,11 @@ from .conftest import visited
 
 UID = "0191d5a8-0000-7000-8000-00000000000a"
 KEY = IdentityKey.create()
-STATUS = {"spool": {"logs": {"records": 12, "bytes": 4096, "oldest": NOW - 5}}, "listens": "0.0.0.0:4320"}
+STATUS = {
+    "spool": {"logs": {"records": 12, "bytes": 4096, "oldest": NOW - 5}},
+    "cache": {"bytes": 7},
+    "listens": "0.0.0.0:4320",
+}
 
 
 class Below:
@@ -81,6 +85,7 @@ async def test_a_proxy_is_shown_with_its_agents_spool_and_presence(chain):
     (view,) = await docks.bench.service.proxies(VIEWER)
     assert (view.state, view.agents, view.groups, view.age) == ("on time", 1, ("paris",), 0.0)
     assert view.spool == {"logs": {"records": 12.0, "bytes": 4096.0, "oldest": NOW - 5}}
+    assert view.cache == {"bytes": 7.0}
     assert (view.status, view.path, view.visits) == ({}, (), ())
     docks.bench.links.held.add(machine.uid)
     whole = await docks.bench.service.proxy(VIEWER, "dock")
@@ -124,6 +129,24 @@ async def test_rel_7_the_age_bound_of_an_agent_is_that_of_all_hops_together(chai
     assert (await docks.bench.service.agent(VIEWER, "web-1")).presence == "overdue"
 
 
+async def test_f_t3_a_proxy_that_hangs_is_not_shown_as_connected_and_agents_below_say_so(chain):
+    docks, machine = chain
+    docks.bench.links.held.add(machine.uid)
+    service, clock = docks.bench.service, docks.bench.clock
+    assert "proxy_away" not in (await service.agent(VIEWER, "web-1")).detail
+    assert "proxy" not in (await service.why(VIEWER, "web-1")).sentence
+    clock.at = NOW + 3601
+    assert [one.state for one in await service.proxies(VIEWER)] == ["missing"]
+    why = await service.why(VIEWER, "web-1")
+    away = "it is behind the proxy dock, which is missing: nothing was heard of it for 1h"
+    assert why.sentence.endswith(f"; {away}")
+    assert why.step == "popham why agent dock"
+    assert (await service.agent(VIEWER, "web-1")).detail["proxy_away"] == away
+    assert (
+        await service.why(VIEWER, "dock")
+    ).step == "On the machine: popham proxy status, then popham proxy doctor"
+
+
 async def test_f_l9_agents_and_proxies_that_stay_below_the_managers_version_are_said(chain):
     docks, _ = chain
     page = await docks.bench.service.agents(VIEWER)
@@ -155,6 +178,24 @@ def test_of_what_a_proxy_says_of_its_spool_streams_are_shown():
         "files": 7,
     }
     assert spool_of({"spool": said}) == {"logs": {"records": 2, "bytes": 9}}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({}, {}),
+        ({"cache": [1]}, {}),
+        ({"cache": {"bytes": "many", "damaged": -1, "problem": 7}}, {}),
+        (
+            {"cache": {"bytes": 4, "damaged": 1, "problem": "no room", "files": {}}},
+            {"bytes": 4, "damaged": 1, "problem": "no room"},
+        ),
+        ({"cache": {"bytes": 4, "problem": ""}}, {"bytes": 4}),
+        ({"cache": {"problem": "x" * 999}}, {"problem": "x" * 200}),
+    ],
+)
+def test_what_a_proxy_says_of_its_cache_is_bounded(said, shown):
+    assert cache_of(said) == shown
 
 
 def test_a_number_that_no_spool_has_is_left_out():

@@ -44,6 +44,10 @@ class Directory:
     async def settle(self):
         """Return: it is known at once."""
 
+    def is_settled(self):
+        """Return that it is."""
+        return True
+
     def uids(self):
         return tuple(self.scopes)
 

@@ -30,7 +30,7 @@ async def joining(fleet, group, *, walled=False, accepts=True):
     return uid, key, call
 
 
-async def test_f_l9_an_agent_is_met_by_its_certificate(fleet, dock, web):
+async def test_f_t2_an_agent_is_met_by_its_certificate(fleet, dock, web):
     call = wire.MeetCall(certificate=web.peer().certificate)
     reply = await dock.call("meet", call, fleet.record(web).key, address="192.0.2.50")
     told = wire.AgentTold.FromString(reply.body)
@@ -89,7 +89,7 @@ async def test_what_a_stock_agent_says_is_believed_as_its_proxy_vouches(fleet, d
 
 
 @pytest.mark.parametrize("walled", [False, True])
-async def test_f_l9_an_agent_is_born_behind_a_proxy(fleet, dock, walled):
+async def test_f_t2_an_agent_is_born_behind_a_proxy(fleet, dock, walled):
     uid, key, call = await joining(fleet, "lab", walled=walled)
     reply = await dock.call("enroll", call, uuid.UUID(uid).bytes, address="192.0.2.8")
     admitted = wire.Admitted.FromString(reply.body)
@@ -143,3 +143,10 @@ async def test_calls_that_are_none_are_refused(fleet, dock, web):
     assert (await dock.call("claim", wire.Wake(), bytes(16))).code == "not_found.agent"
     otlp = wire.OtlpCall(stream="logs", token="none")
     assert (await dock.call("otlp", otlp)).code == "grant.unknown_token"
+
+
+async def test_sec_29_otlp_of_an_agent_that_signs_is_not_taken_at_a_proxys_word(fleet, dock, web):
+    otlp = wire.OtlpCall(stream="logs", body=b"made up")
+    reply = await dock.call("otlp", otlp, fleet.record(web).key)
+    assert (reply.code, reply.retry_after) == ("grant.proxy", 0.0)
+    assert "web-1" in reply.problem

@@ -81,7 +81,7 @@ async def test_sec_30_a_single_agent_that_was_given_is_spoken_for_and_its_group_
     assert [told.gone for told in down.groups] == [True]
 
 
-async def test_sec_28_a_new_state_record_has_to_name_a_nonce_that_went_through_this_proxy_lately(
+async def test_sec_29_a_new_state_record_has_to_name_a_nonce_that_went_through_this_proxy_lately(
     fleet, dock, web
 ):
     other = await fleet.proxy("pier", "lab")
@@ -101,7 +101,7 @@ async def test_sec_28_a_new_state_record_has_to_name_a_nonce_that_went_through_t
     assert fleet.record(web).state.revision == 4
 
 
-async def test_sec_28_the_same_state_record_needs_no_newer_nonce(fleet, dock, web):
+async def test_sec_29_the_same_state_record_needs_no_newer_nonce(fleet, dock, web):
     state = state_of(web, 2, nonce=dock.nonce.hex())
     await dock.relay(said(web, state))
     fleet.relays.desk._nonces.keep(set())

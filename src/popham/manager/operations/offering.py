@@ -19,9 +19,16 @@ from popham.upstream.record import Record
 class Offering:
     """Puts orders into records, and takes them out again."""
 
-    def __init__(self, find: Callable[[str], Record | None], director: SigningKey, clock: Clock) -> None:
-        """Find records by ``find``; documents are signed by ``director``."""
+    def __init__(
+        self,
+        find: Callable[[str], Record | None],
+        director: SigningKey,
+        clock: Clock,
+        handed_on: Callable[[Entry], None],
+    ) -> None:
+        """Find records by ``find``; documents are signed by ``director``; ``handed_on`` is told what a proxy will have."""
         self._find = find
+        self._handed_on = handed_on
         self._director = director
         self._clock = clock
 
@@ -70,7 +77,12 @@ class Offering:
             record.orders.open.pop(entry.row.nonce, None)
 
     def is_handed_on(self, entry: Entry) -> bool:
-        """Return whether a Proxy Manager may have the document of a target: it offers that also while it is away."""
+        """Return whether a Proxy Manager may have the document of a target: it offers that also while it is away.
+
+        That was so before this start, too, if the row says when it was signed for one.
+        """
+        if entry.row.sent:
+            return True
         record = self._find(entry.row.uid)
         if record is None or not record.via or record.orders is None:
             return False
@@ -94,9 +106,8 @@ class Offering:
     def _seal(self, entry: Entry, kind: Kind, nonce: str) -> bytes:
         """Return the document for one target."""
         row, stored, now = entry.row, entry.going.stored, self._clock.now()
-        args, expires = stored.args_for(row.group), row.expires
+        args, expires, record = stored.args_for(row.group), row.expires, self._find(row.uid)
         if kind is Kind.CANCEL:
-            record = self._find(row.uid)
             args, expires = {"nonce": row.nonce}, now + lifetime_for(record.promise if record else 0.0)
         operation = Operation(
             uid=row.uid,
@@ -107,6 +118,8 @@ class Offering:
             expires=int(expires),
             args=args,
         )
+        if kind is not Kind.CANCEL and record is not None and record.via:
+            self._handed_on(entry)
         return seal_operation(operation, self._director)
 
 

@@ -39,7 +39,7 @@ class OpenTargets:
     ) -> None:
         """Keep none yet; ``find`` returns the record of an agent, and ``director`` signs."""
         self.ended: Counter[str] = Counter()
-        self.offering = Offering(find, director, clock)
+        self.offering = Offering(find, director, clock, self._handed_on)
         self.deadlines = Deadlines()
         self._clock = clock
         self._ledger = Ledger(store)
@@ -117,6 +117,12 @@ class OpenTargets:
                 self._agents.pop(row.uid, None)
             self.offering.withdraw(entry, others.values())
         self.keep(entry, done)
+
+    def _handed_on(self, entry: Entry) -> None:
+        """Have it durable that a Proxy Manager has a document, which nobody else knows after the next start."""
+        if entry.row.open and not entry.row.sent:
+            entry.row = replace(entry.row, sent=self._clock.now())
+            self.keep(entry)
 
     def fail(self, entry: Entry, error: PophamError) -> None:
         """Bring a target to its end, since it cannot be done."""

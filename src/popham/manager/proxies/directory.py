@@ -13,7 +13,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from popham.errors import StateError
 from popham.manager.agent_definitions import definition_of
@@ -117,6 +117,10 @@ class ProxyDirectory:
             self._known = known
             self.changed()
 
+    def is_settled(self) -> bool:
+        """Return whether all that was changed before is known here."""
+        return not self._woken.is_set()
+
     async def settle(self) -> None:
         """Return once what was changed before is known here: who was just accepted is not refused. Raises StateError."""
         if self._woken.is_set():
@@ -145,17 +149,19 @@ def _read(reading: Reading) -> tuple[dict[str, KnownProxy], bool]:
         return {}, False
     tree = read_tree(reading)
     agents = reading.agents_of([row.uid for row in rows if row.uid])
+    proxies = {row.uid for row in rows if row.uid}
     found: dict[str, KnownProxy] = {}
     for row in rows:
         agent = agents.get(row.uid)
         if agent is None or proxy_it_is(reading, agent) is None:
             continue
-        definition = proxy_definition_of(row)
+        definition, visited = proxy_definition_of(row), reading.agent_definitions_by(row.name)
+        scope = _scope(reading, tree, definition, row.uid)
         found[row.uid] = KnownProxy(
             uid=row.uid,
             definition=definition,
-            scope=_scope(reading, tree, definition, row.uid),
-            places=tuple(_place(one) for one in reading.agent_definitions_by(row.name)),
+            scope=replace(scope, relays=frozenset(one.uid for one in visited) & proxies),
+            places=tuple(_place(one) for one in visited),
         )
     return found, True
 

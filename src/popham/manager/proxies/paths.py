@@ -21,6 +21,7 @@ from popham.trust.dsse import Envelope
 from popham.upstream.relay_placed import HOPS_MAX
 
 _MOST: Final = 1e15
+_PROBLEM_MAX: Final = 200
 
 
 class Paths:
@@ -56,18 +57,31 @@ class Paths:
         for row in proxies:
             if self._links.connected(row.uid):
                 continue
-            seen = [at for at in (row.last_contact, self._links.last_contact(row.uid)) if at is not None]
-            last, promise = max(seen, default=None), self.promise(row)
-            here = presence(last, promise, now, self._links.downtimes())
+            last, here = self._presence(row, now)
             if last is None or here is not Presence.ON_TIME:
-                ago = f": nothing was heard of it for {show_span(now - last)}" if last is not None else ""
-                return f"it is behind the proxy {row.name}, which is {here}{ago}"
+                return _say_away(row, last, here, now)
             if known is not Presence.ON_TIME:
                 return ""
+            promise = self.promise(row)
             visit = self._links.visit(row.uid)
             due = visit.next if visit is not None and visit.next is not None else last + promise
             return f"waits for the proxy {row.name}, which is in touch again in {show_span(due - now)}"
         return ""
+
+    def away(self, proxies: list[AgentRow], now: float) -> tuple[str, str]:
+        """Return the proxy nearest to this Manager that is not on time, and that in a sentence; both empty if all are.
+
+        An open link does not count: nothing comes over the one of a process that hangs.
+
+        Args:
+            proxies: As :meth:`proxies` returned them.
+            now: Unix seconds.
+        """
+        for row in proxies:
+            last, here = self._presence(row, now)
+            if last is None or here is not Presence.ON_TIME:
+                return row.name, _say_away(row, last, here, now)
+        return "", ""
 
     def hops(self, row: AgentRow, proxies: list[AgentRow]) -> list[dict[str, Any]]:
         """Return each hop from this Manager to an agent: its ends, who dials, mode, heartbeat and age bound.
@@ -82,10 +96,20 @@ class Paths:
             above = one.name
         return found
 
+    def _presence(self, row: AgentRow, now: float) -> tuple[float | None, Presence]:
+        seen = [at for at in (row.last_contact, self._links.last_contact(row.uid)) if at is not None]
+        last = max(seen, default=None)
+        return last, presence(last, self.promise(row), now, self._links.downtimes())
+
     def _row(self, uid: str) -> AgentRow | None:
         if uid not in self._rows:
             self._rows[uid] = self._reading.agent(uid)
         return self._rows[uid]
+
+
+def _say_away(row: AgentRow, last: float | None, here: Presence, now: float) -> str:
+    ago = f": nothing was heard of it for {show_span(now - last)}" if last is not None else ""
+    return f"it is behind the proxy {row.name}, which is {here}{ago}"
 
 
 def _hop(above: str, row: AgentRow, promise: float) -> dict[str, Any]:
@@ -114,10 +138,20 @@ def spool_of(status: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for stream, said in held.items() if isinstance(held, Mapping) else ():
         if isinstance(said, Mapping) and stream in STREAMS:
-            numbers = ((key, said.get(key)) for key in ("records", "bytes", "oldest"))
-            found[stream] = {
-                key: float(value)
-                for key, value in numbers
-                if isinstance(value, int | float) and 0 <= value < _MOST
-            }
+            found[stream] = _numbers(said, "records", "bytes", "oldest")
     return found
+
+
+def cache_of(status: Mapping[str, Any]) -> dict[str, float | str]:
+    """Return bytes and damaged files of what a proxy keeps for its agents, and what is wrong with it, as it says."""
+    said = status.get("cache")
+    if not isinstance(said, Mapping):
+        return {}
+    found: dict[str, float | str] = {**_numbers(said, "bytes", "damaged")}
+    problem = said.get("problem")
+    return found | {"problem": problem[:_PROBLEM_MAX]} if problem and isinstance(problem, str) else found
+
+
+def _numbers(said: Mapping[str, Any], *keys: str) -> dict[str, float]:
+    found = ((key, said.get(key)) for key in keys)
+    return {key: float(at) for key, at in found if isinstance(at, int | float) and 0 <= at < _MOST}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from popham.manager.links import Links
 from popham.manager.proxies.binding import proxy_it_is
 from popham.manager.proxies.definitions import annotations_of_proxy, proxy_definition_of
-from popham.manager.proxies.paths import spool_of
+from popham.manager.proxies.paths import cache_of, spool_of
 from popham.manager.proxies.views import ProxyView
 from popham.manager.roster import Roster
 from popham.manager.views import AgentView
 from popham.model.fleet import Admission
 from popham.model.proxy_definition import STREAMS, Custody
+from popham.model.status import Presence
 from popham.store.rows import AgentRow, ProxyRow
 from popham.store.seam import Reading
 
@@ -46,6 +47,7 @@ def view_proxy(
         custody={stream: definition.custody.get(stream, str(Custody.HOP)) for stream in STREAMS},
         agents=links.relayed.count(row.uid) if row.uid else 0,
         spool=spool_of(status),
+        cache=cache_of(status),
         via=seen.via if seen else (),
         version=seen.version if seen else "",
         behind=seen.behind if seen else "",
@@ -72,4 +74,5 @@ def _state(reading: Reading, agent: AgentRow | None, seen: AgentView | None) -> 
         return str(agent.admission)
     if proxy_it_is(reading, agent) is None:
         return NOT_ENROLLED
-    return CONNECTED if seen.connected else seen.presence
+    # A link that nothing comes over, of a process that hangs say, is no contact.
+    return CONNECTED if seen.connected and seen.presence == Presence.ON_TIME else seen.presence

@@ -13,13 +13,14 @@ class ProxyView:
 
     Attributes:
         name: Of the definition, and of its agent.
-        state: connected, else its presence; or what stands before that: not enrolled, new, refused, revoked.
+        state: connected (and on time), else its presence; or what stands before that: not enrolled, new, refused, revoked.
         uid: Of the agent that it is; empty before there is one.
         groups, members: Groups, and single agents, that are given to it; groups count with those below them.
         names, port: By which agents dial it.
         custody: Stream → hop or end to end.
         agents: How many agents are at it now.
         spool: Stream → records, bytes and oldest (unix seconds) of what waits there, as it says.
+        cache: How what it keeps for its agents stands, as it says: bytes, damaged (files), problem; empty before it said.
         via: Proxies between it and this Manager, the one nearest to the Manager first.
         version: Of its program; empty before it reported.
         behind: In one sentence, that it stays below the Manager's version; empty if it does not.
@@ -41,6 +42,7 @@ class ProxyView:
     custody: Mapping[str, str]
     agents: int
     spool: Mapping[str, Mapping[str, float]]
+    cache: Mapping[str, float | str]
     via: tuple[str, ...]
     version: str
     behind: str

@@ -25,7 +25,7 @@ from popham.trust.identity import check_csr, load_certificate
 from popham.trust.renewal import verify_issued
 from popham.upstream.book import Admitted, Identity
 from popham.upstream.callers import explain_impostor
-from popham.upstream.otlp import Otlp
+from popham.upstream.otlp import Otlp, unsigned_otlp
 from popham.upstream.outputs import Outputs
 from popham.upstream.record import Record
 from popham.upstream.relay_carried import RelayedStreams, find_stream
@@ -264,16 +264,15 @@ class Calls:
 
     async def _take_otlp(self, proxy: Record, call: wire.RelayCall) -> bytes:
         said = _read(wire.OtlpCall(), call.body)
-        if said.token:
-            row = await self._store.read(lambda tx: tx.token(said.token))
-            if row is None or row.kind != "stock" or row.revoked or row.expires <= self._clock.now():
-                raise GrantError("unknown_token", "this stock agents' token is gone", "Make a new one")
-            for one in self._way(proxy, call):
-                require_group(self._directory, one, row.group)
-            identity = Identity(caller=IdentityKind.STOCK, token=row.id, group=row.group)
-        else:
-            record = self._given(proxy, call.key)
-            identity = Identity(caller=IdentityKind.AGENT, uid=record.uid, public_key=record.public_key)
+        if not said.token:
+            # An agent signs its streams (SEC-29); of this only the proxy says whose it is.
+            raise unsigned_otlp(self._given(proxy, call.key).name)
+        row = await self._store.read(lambda tx: tx.token(said.token))
+        if row is None or row.kind != "stock" or row.revoked or row.expires <= self._clock.now():
+            raise GrantError("unknown_token", "this stock agents' token is gone", "Make a new one")
+        for one in self._way(proxy, call):
+            require_group(self._directory, one, row.group)
+        identity = Identity(caller=IdentityKind.STOCK, token=row.id, group=row.group)
         stream = find_stream(said.stream)
         rejected = await self._otlp.take(identity, stream, said.body, is_json=said.is_json)
         return wire.OtlpAnswer(rejected=rejected.records, why=rejected.why).SerializeToString()

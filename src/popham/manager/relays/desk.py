@@ -2,9 +2,12 @@
 
 Rules:
 
-1. A proxy speaks for the groups and agents that were given to it, and for nobody else (SEC-30).
+1. A proxy speaks for the groups and agents that were given to it, and for nobody else (SEC-30); it may still bring what
+   an agent gave to it before that was taken from it.
 2. Of an agent that has a key nothing is believed that this key has not signed, but where and when it was heard.
 3. A state record that is new has to be signed lately, by a nonce that went through this proxy.
+4. Only such a state record moves an agent here that was heard elsewhere within its promise (SEC-27).  Agents older than
+   nonces are moved by any that is new; whoever signs nothing, once it is not heard of where it was.
 """
 
 from __future__ import annotations
@@ -29,11 +32,12 @@ from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.upstream.book import Book
 from popham.upstream.callers import shut_out
 from popham.upstream.directive import wants_bundle
+from popham.upstream.hearing import find_newer
 from popham.upstream.orders import Ordering
 from popham.upstream.record import Record
 from popham.upstream.relay_carried import RelayedStreams
 from popham.upstream.relay_notes import note_arrived, note_offered, note_promise
-from popham.upstream.relay_placed import Placed
+from popham.upstream.relay_placed import Claim, Placed
 from popham.upstream.relay_told import tell_agent, tell_group, tell_scope
 from popham.upstream.relayed import Relayed
 from popham.upstream.relaying import Answer, Scope
@@ -122,6 +126,10 @@ class ManagerDesk:
         if scope is not None:
             tell_scope(told, scope, self.visitor(record))
             self._told_visitors[record.uid] = told.proxy.visitor
+        if record.via[:1] != (proxy.uid,):
+            # What it comes with is the first that it signs there.
+            told.want_state = bool(record.public_key) and self.placed.is_held(proxy, record)
+            told.say = self.placed.is_claimed(proxy, record) and not self.placed.is_held(proxy, record)
         return told
 
     def outdated(self) -> list[str]:
@@ -162,6 +170,10 @@ class ManagerDesk:
                 return wanted.blobs[sha256]
         return None
 
+    async def fetch(self, proxy: Record, sha256: str) -> int:  # noqa: ARG002  # the form of Desk
+        """Return 0: all bodies are in memory."""
+        return 0
+
     def nonce(self, proxy: Record) -> bytes:
         """Return the newest nonce of a proxy."""
         return self._nonces.newest(proxy.uid, proxy.promise, self._clock.now())
@@ -185,7 +197,10 @@ class ManagerDesk:
         if message.instance_uid != said.key:
             raise WireError("instance_uid", "what a proxy says of an agent is another agent's")
         self.placed.check_way(proxy, record, said.via)
-        if not self.placed.takes(proxy, record, said):
+        claim = self.placed.claim(proxy, record, said, partial(self._proves, proxy, record, message))
+        if claim is Claim.UNPROVEN:
+            self._nonces.outdate(proxy.uid)
+        if claim is not Claim.TAKEN:
             return True
         relay = self.placed.place(proxy, record, said)
         before = (relay.want_state, relay.want_bundle, relay.ordered)
@@ -202,11 +217,20 @@ class ManagerDesk:
 
     def _believes(self, proxy: Record, record: Record, relay: Relayed, state: StateRecord) -> bool:
         """Return whether a new state record was signed lately, as far as its agent can say so."""
-        said = generation_of(state.agent_version, state.generation)
-        promises = max(state.promise + proxy.promise, record.promise)  # that of all on its way
-        lately = self._nonces.serves(proxy.uid, state.nonce, promises, self._clock.now())
-        relay.want_state = said >= PROXIES and not lately
+        relay.want_state = not self._is_fresh(proxy, record, state)
         return not relay.want_state
+
+    def _is_fresh(self, proxy: Record, record: Record, state: StateRecord) -> bool:
+        """Return whether a state record names a nonce that its proxy was given lately, or is of an agent that names none."""
+        if generation_of(state.agent_version, state.generation) < PROXIES:
+            return True
+        promises = max(state.promise + proxy.promise, record.promise)  # that of all on its way
+        return self._nonces.serves(proxy.uid, state.nonce, promises, self._clock.now())
+
+    def _proves(self, proxy: Record, record: Record, message: AgentToServer) -> bool:
+        """Return whether an agent signed what is new here since it came to a proxy. Raises WireError, TrustError."""
+        state = find_newer(record, message)
+        return state is not None and self._is_fresh(proxy, record, state)
 
     def _is_known(self, record: Record, message: AgentToServer) -> bool:
         """Return whether a message has a report, and the state record in it is the newest that is known."""
@@ -240,6 +264,8 @@ class ManagerDesk:
         if proxy.via:
             self.placed.came(proxy)
         self.placed.note_presence(proxy, boot, presence)
+        for uid in self.placed.released(proxy):
+            self.told_anew(uid)
         followed = self._followed.get(proxy.uid, {})
         for key in list(islice(followed, FOLLOWED)):
             del followed[key]
@@ -264,8 +290,14 @@ class ManagerDesk:
                     self.told_anew(uid)
 
     async def append(self, proxy: Record, carried: wire.Carried) -> Sequence[wire.Stood]:
-        """Keep frames of an agent."""
-        record = self.given(proxy, carried.key)
+        """Keep frames of an agent; of one that was taken from a proxy, those that it had given to that and left out since."""
+        try:
+            record = self.given(proxy, carried.key)
+        except GrantError as error:
+            record = self._book.find(carried.key)
+            if record is None or record is proxy:
+                raise
+            return await self._streams.fill(record, carried, error)
         return await self._streams.append(_known(record), carried)
 
     async def call(self, proxy: Record, call: wire.RelayCall) -> bytes:

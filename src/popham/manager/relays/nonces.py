@@ -5,7 +5,8 @@ cannot show it as new for long: nobody but this Manager makes nonces.
 
 Rules:
 
-1. A proxy gets a new one at most each :data:`SHORTEST`, and each half of its promise.
+1. A proxy gets a new one at most each :data:`SHORTEST`, and each half of its promise; sooner where an agent has to sign
+   anew that may have signed by the newest already.
 2. They are kept in memory: after a start of the Manager a state record that is new has to be signed once more.
 """
 
@@ -33,6 +34,7 @@ LEAST: Final = 60.0
 class _Given:
     newest: bytes = b""
     at: float = 0.0
+    outdated: bool = False
     times: OrderedDict[str, float] = field(default_factory=OrderedDict)
 
 
@@ -47,12 +49,18 @@ class Nonces:
     def newest(self, proxy: str, promise: float, now: float) -> bytes:
         """Return the newest nonce of a proxy, which promises to come each ``promise`` seconds; made anew in time."""
         given = self._given.setdefault(proxy, _Given())
-        if not given.newest or now - given.at >= max(SHORTEST, promise / 2):
-            given.newest, given.at = self._draw(SIZE), now
+        if not given.newest or now - given.at >= (SHORTEST if given.outdated else max(SHORTEST, promise / 2)):
+            given.newest, given.at, given.outdated = self._draw(SIZE), now, False
             given.times[given.newest.hex()] = now
             if len(given.times) > KEPT:
                 given.times.popitem(last=False)
         return given.newest
+
+    def outdate(self, proxy: str) -> None:
+        """Have a proxy get a new one as soon as it may."""
+        given = self._given.get(proxy)
+        if given is not None:
+            given.outdated = True
 
     def serves(self, proxy: str, nonce: str, promises: float, now: float) -> bool:
         """Return whether a nonce was given to this proxy so lately that what names it counts as new.

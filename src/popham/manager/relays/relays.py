@@ -16,12 +16,14 @@ from popham.manager.relays.calls import Calls
 from popham.manager.relays.desk import ManagerDesk
 from popham.manager.relays.statements import Statements
 from popham.manager.visits import Visits
+from popham.opamp.relay import Exchange
 from popham.store.seam import Store
 from popham.upstream.hub import Hub
 from popham.upstream.intake import OtlpIntake
 from popham.upstream.orders import Ordering
 from popham.upstream.otlp import Otlp
 from popham.upstream.record import Record
+from popham.upstream.relay_below import Below
 from popham.upstream.relay_carried import RelayedStreams
 from popham.upstream.relay_placed import Placed
 from popham.upstream.relays import Relays
@@ -80,7 +82,7 @@ class ManagerRelays:
         """
         self._hub, self._book, self._visits, self._directory = hub, book, visits, directory
         self._proxies, self._former = set(directory.uids()), directory.changed
-        self._clock, self._began, self._came = clock, clock.monotonic(), set[str]()
+        self._clock, self._boot, self._began, self._came = clock, boot, clock.monotonic(), set[str]()
         if visits is not None:
             visits.targets.is_awaited = self._is_awaited
         self.placed = Placed(book.record, clock)
@@ -101,9 +103,9 @@ class ManagerRelays:
         )
         self.relays = Relays(self.desk, clock, boot, wake=self._wake)
         self.placed.moved, self.desk.told_anew = self._moved, self.relays.agent_changed
-        door = hub.relaying
-        door.relays, door.on_came, door.settle = self.relays, self.placed.came, directory.settle
-        directory.changed = self._changed
+        directory.changed, door = self._changed, hub.relaying
+        door.relays, door.on_came = self.relays, self.placed.came
+        door.settle, door.is_settled = directory.settle, directory.is_settled
 
     def _is_awaited(self, record: Record) -> bool:
         """Return whether a proxy that was not heard since the start may have an agent: nothing else says at which it is."""
@@ -131,6 +133,14 @@ class ManagerRelays:
         self.desk.keep()
         self.relays.places_changed()
         former, self._proxies = self._proxies, set(self._directory.uids())
+        for uid in former - self._proxies:
+            record = self._book.record(uid)
+            if record is not None and uid not in self.relays.leaving:
+                # It was not heard since this process began, and relayed to a former one.
+                self.relays.leaving.add(Below(record, Exchange(self._boot)))
+        for uid in self.relays.leaving:
+            if self._visits is not None:
+                self._visits.hasten(uid)
         for uid in former | self._proxies:
             # One that is behind another is told by that whom it may speak for, or that it is none any more.
             self.relays.agent_changed(uid)
@@ -146,7 +156,8 @@ class ManagerRelays:
         return (self._visits is not None and self._visits.relay(proxy.uid)) or self._hub.wake(proxy)
 
     def agent_changed(self, uid: str) -> None:
-        """Take note that an agent is another, or is to be told something."""
+        """Take note that an agent is another, or none any more, or is to be told something."""
+        self.placed.look(uid)
         self.relays.agent_changed(uid)
 
     def tell_orders(self, record: Record) -> None:

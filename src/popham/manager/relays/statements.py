@@ -68,6 +68,7 @@ class Statements:
                 public_key=public.crypto.public_bytes_raw(),  # type: ignore[union-attr]  # others have none
                 groups=tuple(sorted(scope.groups)),
                 agents=tuple(sorted(scope.agents)),
+                relays=tuple(sorted(scope.relays)),
                 issued=int(now),
                 expires=int(now + life),
             )
