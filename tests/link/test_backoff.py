@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popham.link.backoff import BASE, CAP, LOWEST, Backoff
+from popham.link.backoff import BASE, CAP, LEAST_UNNAMED, LOWEST, Backoff
 
 
 def test_the_first_retry_is_drawn_from_the_window_that_the_manager_named():
@@ -23,6 +23,15 @@ def test_without_a_named_window_later_retries_use_full_jitter_up_to_the_cap():
     assert max(waits) == CAP
     low = Backoff(lambda: 0.0)
     assert [low.failed() for _ in range(5)] == [0.0] * 5
+
+
+@pytest.mark.parametrize(("heartbeat", "most"), [(1, LEAST_UNNAMED), (60, 60), (300, CAP), (86_400, CAP)])
+def test_rel_5_without_a_named_window_no_wait_is_longer_than_the_heartbeat_but_for_a_least(heartbeat, most):
+    backoff = Backoff(lambda: 1.0)
+    backoff.heartbeat = heartbeat
+    assert max(backoff.failed() for _ in range(20)) == most
+    backoff.window = 400
+    assert backoff.failed() == 25
 
 
 @pytest.mark.parametrize(("window", "ceiling"), [(1, 12), (100, 12), (400, 25), (3600, 225), (7200, 300)])

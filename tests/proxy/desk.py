@@ -54,7 +54,7 @@ class MemoryDesk:
     """Answers for a fleet that a test makes up; notes what a proxy says."""
 
     def __init__(self):
-        self.agents, self.groups, self.bodies = {}, {}, {}
+        self.agents, self.groups, self.bodies, self.fetched = {}, {}, {}, []
         self.place, self.given = {}, {"fleet"}
         self.said_of, self.gone, self.calls, self.replies = {}, [], [], {}
         self.results = set()
@@ -92,6 +92,10 @@ class MemoryDesk:
 
     def body(self, proxy, sha256):
         return self.bodies.get(sha256)
+
+    async def fetch(self, proxy, sha256):
+        self.fetched.append(sha256)
+        return len(self.bodies.get(sha256, b""))
 
     def nonce(self, proxy):
         return self.nonce_now

@@ -169,6 +169,10 @@ class Dock:
         """Return what carries frames."""
         return Frames()
 
+    def intake(self):
+        """Return what takes frames of agents; None for nothing."""
+        return
+
     def boot_manager(self):
         self.boots += 1
         self.relays = Relays(self.desk, self.clock, self.boots, wake=self._wake)
@@ -201,6 +205,7 @@ class Dock:
             endpoint=lambda: "https://dock:4320/v1/opamp",
             trust={},
             ordering=self.ordering,
+            intake=self.intake(),
             otlp=self.otlp,
             nonce=lambda: self.uplink.nonce,
         )

@@ -5,17 +5,17 @@ from types import SimpleNamespace
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from popham.errors import GrantError, LinkError
+from popham.errors import GrantError
 from popham.model.fleet import AgentKind
 from popham.model.names import digest
 from popham.model.registry import IdentityKind
-from popham.net.seam import Peer, Refused
+from popham.net.seam import Peer, Refused, Request
 from popham.opamp.codec import parse_upstream
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentDescription, AgentToServer
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.opamp.wire import OWN_AGENT
 from popham.proxy.bearers import ASKED_MAX
-from popham.streams.frame import Stream
+from popham.proxy.wanted import SMALL
 from popham.testing.direct import DirectLink
 from popham.trust.ca import Authority
 from popham.trust.identity import load_certificate, make_csr
@@ -24,7 +24,6 @@ from popham.trust.verify import open_state
 from popham.upstream.book import Identity
 from popham.upstream.destinations import NOWHERE
 from popham.upstream.directive import plan
-from popham.upstream.intake import Source
 
 from .desk import CLOCK, body_of
 from .dock import AGENTS, NONCES, Agent, dock_at
@@ -130,6 +129,53 @@ async def test_sec_12_a_body_is_given_by_the_group_that_names_it_only(tmp_path):
     assert dock.book.content(digest(body), "nowhere") is None
 
 
+async def fetch(dock, agent, sha256):
+    """Return the proxy's answer to an agent that asks for a body."""
+    return await dock.hub.other(
+        Request(method="GET", path=f"/v1/content/sha256/{sha256}", peer=agent.peer(), body=b"", headers={})
+    )
+
+
+async def test_a_body_that_is_still_to_come_is_asked_for_again_soon_and_one_that_nobody_names_never(tmp_path):
+    dock = await known(tmp_path, WEB)
+    body = body_of("first")
+    early = await fetch(dock, WEB, digest(body))
+    assert (early.status, early.headers) == (503, {"Retry-After": "5"})
+    assert (await fetch(dock, WEB, "0" * 64)).status == 404
+    whole = wire.Body(sha256=digest(body), offset=0, length=len(body), data=body)
+    dock.book.groups.bring(whole)
+    assert (await fetch(dock, WEB, digest(body))).body == body
+    await dock.write()
+    await dock.boot()
+    assert callable(dock.book.content(digest(body), "fleet")), "it is on the disk, which nobody waits for"
+    assert (await fetch(dock, WEB, digest(body))).body == body
+    (tmp_path / "bodies" / digest(body)).unlink()
+    await dock.boot()
+    assert (await fetch(dock, WEB, digest(body))).status == 503, "it was lost, and is asked for again above"
+    dock.book.groups.bring(wire.Body(sha256=digest(body), absent=True))
+    assert (await fetch(dock, WEB, digest(body))).status == 404, "they have it no more either"
+
+
+async def test_a_large_body_that_is_on_the_disk_only_is_neither_said_unasked_nor_read_where_it_is_looked_for(
+    tmp_path,
+):
+    dock = await known(tmp_path, WEB)
+    large = body_of("large " * SMALL)
+    dock.desk.put_group(large, name="lab")
+    dock.book.groups.tell(dock.desk.groups["lab"], wire.Known())
+    dock.book.groups.bring(wire.Body(sha256=digest(large), length=len(large), data=large))
+    blobs = dock.book.wanted("lab").blobs
+    assert dict(blobs.items()) == {digest(large): large}, "it is in memory, as it has just come"
+    await dock.write()
+    await dock.boot()
+    blobs, dock.cache._read_body = dock.book.wanted("lab").blobs, None
+    assert (list(blobs), digest(large) in blobs, "0" * 64 in blobs) == ([digest(large)], True, False)
+    assert not dict(blobs.items())
+    del dock.cache._read_body
+    assert await dock.book.fetch(digest(large)) == len(large)
+    assert dict(blobs.items()) == {digest(large): large}
+
+
 async def test_the_name_of_a_key_is_found(tmp_path):
     dock = await known(tmp_path, WEB)
     assert dock.book.name_of_key(digest(WEB.identity.public.der)) == "web-0"
@@ -149,7 +195,7 @@ async def test_an_unknown_agent_waits_while_nothing_above_answers_and_its_link_i
     assert dock.book.find(WEB.key) is None
 
 
-async def test_f_t4_a_bundle_that_an_agent_has_and_nobody_above_is_shown_there(tmp_path):
+async def test_rel_17_a_bundle_that_an_agent_has_and_nobody_above_is_shown_there(tmp_path):
     dock = await known(tmp_path, WEB)
     await dock.book.claim(dock.book.find(WEB.key), b"bundle")
     dock.desk.replies["claim"] = b""
@@ -307,38 +353,10 @@ async def test_a_stock_agent_is_described_above_again_only_where_it_began_anew(t
     assert (await say()).HasField("command")
     assert list(dock.desk.said_of[STOCK].offered) == [NONCES[0]]
     assert not described(), "it would be taken for one that began anew"
+    dock.desk.agents[STOCK].say = True
+    dock.relays.agent_changed(str(uuid.UUID(bytes=STOCK)))
+    await dock.settle()
+    assert described(), "nobody above took it before"
     message.agent_description.identifying_attributes.add(key="a").value.string_value = "b"
     await say()
     assert described()
-
-
-# Plain OTLP.
-
-
-async def test_otlp_is_handed_on_and_answered_by_those_above(tmp_path):
-    dock = await with_token(tmp_path)
-    dock.book.identify(shown())
-    own = uuid.uuid5(uuid.NAMESPACE_URL, "urn:popham:token:t1").bytes
-    dock.desk.replies["otlp"] = wire.OtlpAnswer(rejected=2, why="too old").SerializeToString()
-    source = Source(own, lambda _name: own)
-    async with dock.connected():
-        rejected = await dock.otlp.take(source, Stream.LOGS, b"logs", is_json=False)
-    assert (rejected.records, rejected.why) == (2, "too old")
-    asked = wire.OtlpCall.FromString(dock.desk.calls[-1].body)
-    assert (asked.stream, asked.body, asked.token) == ("logs", b"logs", "t1")
-
-
-async def test_otlp_is_put_off_while_nothing_above_answers(tmp_path):
-    dock = await known(tmp_path, WEB)
-    taking = asyncio.ensure_future(
-        dock.otlp.take(Source(WEB.key, lambda _name: WEB.key), Stream.LOGS, bytes(9_000_000), is_json=True)
-    )
-    await asyncio.sleep(0)
-    assert dock.otlp.refusal(WEB.key, Stream.LOGS).status == 503
-    dock.clock.elapsed += 60
-    dock.calls.expire()
-    with pytest.raises(LinkError) as busy:
-        await taking
-    assert busy.value.code == "link.busy"
-    assert busy.value.retry_after
-    assert dock.otlp.refusal(WEB.key, Stream.LOGS) is None

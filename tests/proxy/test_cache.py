@@ -64,11 +64,13 @@ async def test_the_view_counts_what_is_kept_now_and_not_what_was_there_at_the_st
         cache.put("agents", "one", b"2")
         cache.put("groups", "fleet", b"1")
         cache.put_body(b"body")
+        await cache.settle()
         assert {"agents": 1, "groups": 1, "bodies": 1}.items() <= cache.view().files.items()
     async with running(tmp_path) as cache:
         assert cache.view().files["agents"] == 1
         cache.remove("agents", "one")
         cache.remove("agents", "another")
+        await cache.settle()
         assert cache.view().files["agents"] == 0
 
 
@@ -126,3 +128,31 @@ async def test_sec_6_a_name_never_leads_out_of_the_folder(tmp_path, name):
     await cache.load()
     with pytest.raises(ValueError, match="no name"):
         cache.put("groups", name, b"")
+
+
+async def test_a_body_is_read_beside_the_loop_once_for_all_who_want_it_also_if_one_goes_away(tmp_path):
+    large = bytes(100)
+    async with running(tmp_path, memory_max=10) as cache:
+        sha256, other = cache.put_body(large), cache.put_body(b"other")
+    assert other
+    offloaded, let = [], asyncio.Event()
+
+    async def offload(work):
+        offloaded.append(work)
+        await let.wait()
+        return await asyncio.to_thread(work)
+
+    cache = ProxyCache(tmp_path, memory_max=10)
+    await cache.load()
+    cache._offload = offload
+    assert cache.at_hand(sha256) is None
+    first, second = (asyncio.ensure_future(cache.read_body(sha256)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    let.set()
+    assert await second == large
+    assert len(offloaded) == 1
+    assert cache.at_hand(sha256) == large, "a body that is read part by part is read once, whatever its size"
+    assert await cache.read_body(other) == b"other"
+    assert cache.at_hand(sha256) is None, "and memory is bounded"
+    assert await cache.read_body("0" * 64) is None

@@ -297,6 +297,18 @@ async def test_what_was_promised_by_hop_stays_so_when_custody_changes():
     await intake.close()
 
 
+async def test_copies_that_an_agent_was_told_of_by_hop_are_promised_from_then_on():
+    rig = Rig()
+    async with rig.running() as intake:
+        sender = agent()
+        assert (await send(intake, sender, sender.frames(2))).next == 0
+        intake.custody = {LOGS: "hop"}
+        assert (await intake.standing(record(sender.uid), LOGS, 1)).next == 2
+        intake.strict = lambda _uid, _stream: True
+        assert (await intake.standing(record(sender.uid), LOGS, 1)).next == 2, "never less than was said"
+        assert (await send(intake, sender, sender.frames(1))).next == 2, "and no more"
+
+
 async def test_a_word_of_less_is_believed_as_from_a_manager_that_was_restored():
     rig = Rig("hop")
     async with rig.running() as intake:

@@ -74,6 +74,52 @@ async def test_copies_that_are_too_old_are_deleted_and_sent_again_by_their_agent
         rig.check()
 
 
+async def test_what_was_promised_and_nobody_above_answers_is_said_ever_less_and_at_last_counted_as_dropped():
+    """Its agent was taken from this proxy, or removed; while nobody above answers at all it waits."""
+    rig = Rig("hop", limits=Limits(reserve=0, age=86_400.0))
+    async with rig.running() as intake:
+        sender, said = agent(), []
+        await send(intake, sender, sender.frames(3))
+        for hour in range(23):
+            for minute in range(60):
+                said += [60 * hour + minute for one in intake.next_frames(MIB) if one]
+                rig.clock.time += 60.0
+        assert said[:6] == [0, 1, 3, 7, 15, 31]
+        assert len(said) < 40
+        assert len(intake.next_frames(MIB)) <= 1
+        await intake._keeping.tidy()
+        assert (rig.held, intake.depth()["dropped"]) == (3, {})
+        rig.clock.time += 7200.0
+        await intake._keeping.tidy()
+        assert (rig.held, intake.depth()["dropped"]) == (0, {"unanswered": 3})
+
+
+async def test_what_was_promised_waits_for_as_long_as_those_above_are_away():
+    rig = Rig("hop", limits=Limits(reserve=0, age=3600.0))
+    async with rig.running() as intake:
+        sender = agent()
+        await send(intake, sender, sender.frames(3))
+        for _ in range(40):
+            intake.next_frames(MIB)
+            intake.lost()
+            rig.clock.time += 3600.0
+        await intake._keeping.tidy()
+        assert rig.held == 3
+
+
+async def test_what_was_promised_waits_where_nobody_knows_whether_the_last_answer_to_a_visitor_arrived():
+    rig = Rig("hop", limits=Limits(reserve=0, age=3600.0))
+    async with rig.running() as intake:
+        sender = agent()
+        await send(intake, sender, sender.frames(3))
+        assert intake.next_frames(MIB)
+        for _ in range(40):
+            rig.clock.time += 3600.0
+            assert intake.waits
+        await intake._keeping.tidy()
+        assert (rig.held, intake.depth()["dropped"]) == (3, {})
+
+
 async def test_what_nobody_takes_ever_is_discarded_and_counted():
     rig = Rig("hop")
     async with rig.running() as intake:

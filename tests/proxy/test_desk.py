@@ -4,6 +4,7 @@ import contextlib
 import uuid
 
 import pytest
+from tests.manager.relays.conftest import said, state_of
 from tests.upstream.conftest import files
 
 from popham.errors import GrantError, WireError
@@ -46,6 +47,9 @@ class Directory:
     def places_of(self, uid):
         return list(self.places.get(uid, ()))
 
+    def is_settled(self):
+        return True
+
     async def settle(self):
         pass
 
@@ -74,8 +78,10 @@ class Visits:
 class Tower:
     """A Manager, the proxy dock, the proxy pier behind it, and the agent web, which knows pier only."""
 
-    async def begin(self, folder):
-        self.folder, self.manager = folder, DirectManager(make_keys(VirtualClock()))
+    docks = Dock
+
+    async def begin(self, folder, intake=None):
+        self.folder, self.manager = folder, DirectManager(make_keys(VirtualClock()), intake=intake)
         await self.manager.start()
         await self.manager.publish(files())
         upper = await self.manager.add_agent("dock", "lab")
@@ -94,7 +100,7 @@ class Tower:
         return self
 
     def make(self, name, record):
-        made = Dock(self.folder / name, clock=self.manager.clock)
+        made = self.docks(self.folder / name, clock=self.manager.clock)
         made.tuf = TrustedTuf.from_bytes(self.manager.keys.root, self.manager.keys.targets)
         made.trust_domain, made.record = self.manager.keys.ca.trust_domain, record
         return made
@@ -268,13 +274,32 @@ async def test_the_status_of_a_lower_proxy_reaches_the_manager(tower):
 
 async def test_sec_30_a_circle_of_proxies_is_refused(tower):
     await tower.rounds()
-    said = wire.AgentSaid(key=tower.known.key, via=[uuid.UUID(tower.dock.record.uid).bytes])
-    said.message = b"\x0a\x10" + tower.known.key
+    told = wire.AgentSaid(key=tower.known.key, via=[uuid.UUID(tower.dock.record.uid).bytes])
+    told.message = b"\x0a\x10" + tower.known.key
     with pytest.raises(WireError, match="behind itself"):
-        await tower.chain.desk.said(tower.pier.record, said)
+        await tower.chain.desk.said(tower.pier.record, told)
     call = wire.RelayCall(
         id=1, kind="otlp", key=tower.known.key, via=[uuid.UUID(tower.dock.record.uid).bytes]
     )
     answers = []
     assert tower.chain.desk.hand_on(tower.pier.record, call, answers.append)
     assert isinstance(answers[0], WireError)
+
+
+async def test_sec_27_a_lower_proxy_moves_nobody_by_its_word_who_came_to_the_one_above_it(tower):
+    await tower.rounds()
+    tower.agent._manager = Below(tower.dock, tower.manager)
+    tower.manager.clock.elapsed += 10.0
+    async with tower.connected():
+        await tower.agent.round()
+        await tower.settle()
+        record, desk = tower.dock.book.find(tower.known.key), tower.chain.desk
+        pier = tower.dock.book.record(tower.lower.uid)
+        assert (record.via, tower.known.via) == ((), tower.way[:1])
+        for state in (b"", record.envelope):
+            assert await desk.said(pier, said(tower.agent, state, held=True))
+            assert record.via == ()
+            assert desk.told(pier, record.key).want_state
+        await desk.said(pier, said(tower.agent, state_of(tower.agent, record.state.revision + 1)))
+        assert record.via == (pier.uid,)
+        assert not desk.told(pier, record.key).want_state

@@ -139,7 +139,7 @@ def test_a_group_that_is_gone_is_forgotten(groups):
     assert not list(groups.known())
 
 
-def test_secrets_are_guarded_only_where_a_serial_is_asked_for(groups):
+def test_sec_28_secrets_are_guarded_only_where_a_serial_is_asked_for(groups):
     tell(groups, group_told(guarded=[digest(ONE)]))
     assert not groups.wanted("fleet").guarded
     tell(groups, group_told(ONE, version=2, guarded=[digest(ONE), digest(TWO)], minimum_serial=5))

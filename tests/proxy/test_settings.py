@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from popham.agent.settings import load_settings as load_agent
 from popham.errors import ConfigError
 from popham.net.listen_settings import Address
-from popham.proxy.settings import load_settings
+from popham.proxy.settings import RelaySettings, load_settings
+from popham.proxy.spool.bounds import Limits
 
 
 def write(folder, text):
@@ -74,3 +76,17 @@ def test_a_wrong_key_is_one_sentence_that_names_it_and_the_file(tmp_path, text, 
 def test_an_agent_has_no_door_for_agents(tmp_path):
     with pytest.raises(ConfigError, match="there is no key 'listen'"):
         load_agent(write(tmp_path, "[listen]\nagents = '0.0.0.0:4320'"), env={})
+
+
+def test_the_reference_names_the_bounds_of_what_is_relayed_as_they_are():
+    page = (Path(__file__).parents[2] / "docs/reference/proxy-configuration.md").read_text()
+    units = {"MiB": 1024**2, "GiB": 1024**3, "h": 3600}
+    said = {}
+    for line in page.splitlines():
+        if line.startswith("| `relay."):
+            _, key, _, default, _ = line.split("|", 4)
+            number, unit = default.split()
+            said[key.strip(" `").removeprefix("relay.")] = float(number) * units[unit]
+    assert said == msgspec.structs.asdict(RelaySettings())
+    bounds = RelaySettings().bounds()
+    assert bounds == Limits(), "what is kept where nothing is configured"

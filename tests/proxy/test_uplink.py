@@ -1,12 +1,18 @@
 import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from popham.errors import EnrollmentError, GrantError, WireError
+from popham.model.generation import GENERATION
+from popham.model.status import STATE_TYPE
 from popham.net.seam import Refused
-from popham.opamp.codec import parse_custom
+from popham.opamp.codec import custom, parse_custom
 from popham.opamp.schema.opamp.v1.opamp_pb2 import AgentToServer
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
+from popham.proxy.questions import KEPT
+from popham.trust.dsse import Envelope
 from popham.trust.identity import make_csr
 from popham.trust.keys import SigningKey
 from popham.upstream.presence import UNKNOWN, decode_age
@@ -59,9 +65,25 @@ async def test_what_an_agent_says_goes_up_whole_with_its_own_signature(tmp_path)
     message = AgentToServer.FromString(said.message)
     report = parse_custom(message.custom_message)
     assert report.state == dock.book.find(WEB.key).envelope
-    assert message.custom_capabilities.capabilities == ["io.popham.session/1"]
-    assert message.agent_description.identifying_attributes[0].value.string_value == "host-0"
+    said_unsigned = {part.name for part, _ in message.ListFields()} - {"instance_uid", "custom_message"}
+    assert not said_unsigned, "above nothing is believed of it but what it signed"
     assert (said.address, said.promise, said.held) == ("10.0.0.7", 300.0, False)
+
+
+async def test_whose_a_state_record_is_a_proxy_sees_and_its_signature_the_manager_checks(tmp_path):
+    dock = await at_dock(tmp_path, WEB)
+    former, WEB.revision = dock.book.find(WEB.key).envelope, WEB.revision + 1
+    sealed = Envelope.parse(WEB.state(), types=(STATE_TYPE,))
+    for signatures, taken in (({DB.identity.keyid: b"x"}, False), ({WEB.identity.keyid: b"x"}, True)):
+        state = replace(sealed, signatures=signatures).encode()
+        message = AgentToServer.FromString(WEB.message())
+        message.custom_message.CopyFrom(custom(wire.Report(generation=GENERATION, state=state)))
+        teller = SimpleNamespace(key=WEB.key, peer=WEB.peer, message=message.SerializeToString)
+        assert bool((await dock.say(teller)).error_response.error_message) is not taken
+        assert dock.book.find(WEB.key).envelope == (state if taken else former)
+    await dock.settle()
+    report = parse_custom(AgentToServer.FromString(dock.desk.said_of[WEB.key].message).custom_message)
+    assert report.state == state, "it is said as it came"
 
 
 async def test_a_lost_message_is_said_again(tmp_path):
@@ -104,7 +126,7 @@ async def test_after_its_own_restart_it_answers_while_nothing_above_does(tmp_pat
     )
     asking = asyncio.ensure_future(dock.say(DB, full=True))
     await asyncio.sleep(0)
-    dock.clock.elapsed += 60
+    dock.clock.elapsed += KEPT
     dock.calls.expire()
     with pytest.raises(Refused) as refused:
         await asking

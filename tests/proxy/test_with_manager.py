@@ -32,6 +32,9 @@ class Directory:
     def places_of(self, uid):
         return []
 
+    def is_settled(self):
+        return True
+
     async def settle(self):
         """Return: it is known at once."""
 
@@ -126,7 +129,7 @@ async def test_sec_30_an_agent_of_a_group_that_was_not_given_is_refused(chain):
     assert not chain.above.via
 
 
-async def test_f_p4_an_agent_that_goes_elsewhere_is_forgotten_and_comes_back(chain):
+async def test_f_t2_an_agent_that_goes_elsewhere_is_forgotten_and_comes_back(chain):
     await chain.rounds()
     chain.agent._manager = chain.manager
     await chain.agent.round()

@@ -22,6 +22,8 @@ CAP = 300.0
 """Seconds: no wait of ours is longer. Source: guarantees REL-10."""
 LEAST_CEILING = 12.0
 """Seconds: a hundred thousand agents then dial about 9,500 times a second. Source: guarantees GOAL-2."""
+LEAST_UNNAMED = 2 * LEAST_CEILING
+"""Seconds: likewise while no Manager has named a window; as waits are drawn from 0, half of it is the mean."""
 SHARE = 16.0
 """The ceiling is the window ÷ this: the last agent is late by less than a tenth of the window."""
 LOWEST = 0.75
@@ -35,14 +37,23 @@ class Backoff:
 
     Attributes:
         failures: How many in a row.
-        ceiling: The longest wait, in seconds, but for the first and for what the other end asks.
+        heartbeat: Seconds. While no Manager has named a window, no wait is longer: who comes back is in sync again
+            within some heartbeats, and all who are away dial hardly more often than they would be in touch anyway.
     """
 
     def __init__(self, draw: Callable[[], float]) -> None:
         """Keep ``draw``, which returns a random number in [0, 1)."""
         self._draw = draw
         self.failures = 0
+        self.heartbeat = CAP
         self.window = 0.0
+
+    @property
+    def ceiling(self) -> float:
+        """The longest wait, in seconds, but for the first and for what the other end asks."""
+        if self._window > 0:
+            return min(CAP, max(LEAST_CEILING, self._window / SHARE))
+        return min(CAP, max(LEAST_UNNAMED, self.heartbeat))
 
     @property
     def window(self) -> float:
@@ -52,10 +63,8 @@ class Backoff:
     @window.setter
     def window(self, seconds: float) -> None:
         self._window = seconds
-        share = seconds / SHARE
-        self.ceiling = min(CAP, max(LEAST_CEILING, share)) if seconds > 0 else CAP
         # Half the ceiling of a large fleet: who came in the window's course need not hurry again.
-        self._base = max(BASE, share / 2)
+        self._base = max(BASE, seconds / SHARE / 2)
         self._lowest = LOWEST if seconds > 0 else 0.0
 
     def succeeded(self) -> None:

@@ -114,9 +114,9 @@ class Driver(Talk):
         self._due = min(self._due, due)
 
     def _after(self, error: PophamError) -> float:
-        self._backoff.window = self._end.retry_window
+        self._backoff.window, self._backoff.heartbeat = self._end.retry_window, self._end.settings.heartbeat
         asked = error.retry_after if isinstance(error, LinkError) else None
-        most = self._ways.failed(refused=asked is not None)
+        most = self._ways.failed(refused=asked is not None, why=str(error))
         if asked is None and most < math.inf:
             return self._backoff.elsewhere(most)
         return self._backoff.failed(asked)

@@ -38,11 +38,12 @@ class Ways(Protocol):
         """Take note of what came of a try: the way is in use from now on, or stays unused."""
         ...
 
-    def failed(self, *, refused: bool) -> float:
+    def failed(self, *, refused: bool, why: str = "") -> float:
         """Take note that the way in use failed, and take the next one.
 
         Args:
             refused: Whether the other end answered, and asked to come again later.
+            why: The sentence about it, for people.
 
         Returns:
             The most seconds to wait before the next attempt, since it goes to another
@@ -78,7 +79,7 @@ class OneWay:
     def tried(self, *, works: bool) -> None:
         """Take note of nothing."""
 
-    def failed(self, *, refused: bool) -> float:  # noqa: ARG002  # the seam's form
+    def failed(self, *, refused: bool, why: str = "") -> float:  # noqa: ARG002  # the seam's form
         """Return infinity: there is no other way."""
         return math.inf
 

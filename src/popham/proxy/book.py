@@ -12,16 +12,18 @@ from __future__ import annotations
 import json
 import logging
 import math
+import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from popham.clock import Clock
-from popham.errors import LinkError, PophamError, TrustError, WireError
+from popham.errors import LinkError, PophamError, WireError
 from popham.model.fleet import Admission
 from popham.model.names import DEFAULT_TENANT, digest
 from popham.model.registry import IdentityKind
@@ -30,22 +32,19 @@ from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.proxy.admitting import Admitting
 from popham.proxy.bearers import Bearers
 from popham.proxy.cache import CacheView, ProxyCache
-from popham.proxy.calls import CALLS_MAX, PATIENCE, Calls, silent, unwrap
+from popham.proxy.calls import Calls
 from popham.proxy.groups import ProxyGroups
-from popham.proxy.questions import Questions
+from popham.proxy.meeting import Meeting
 from popham.proxy.told import check_told, known, record_of, write
 from popham.trust.identity import load_certificate, read_identity
 from popham.trust.tuf import TrustedTuf
-from popham.upstream.book import Admitted, Identity
+from popham.upstream.book import Admitted, Identity, Reading
 from popham.upstream.identifying import Certificates
 from popham.upstream.record import Record, Wanted
 
 _log = logging.getLogger(__name__)
 _OWN: Final = {IdentityKind.AGENT, IdentityKind.PROXY}
 _TAKEN: Final = Refusal(status=403, body="this uid belongs to another key (enrollment.uid_taken)")
-_AWAY: Final = "this agent is not known here yet, and nothing above this proxy answers (link.timeout)"
-UNKNOWN_WAIT: Final = 10.0
-"""Seconds after which an agent may come again that was asked for in vain."""
 _TOKENS: Final = "tokens"
 KNOWN_MAX: Final = 100_000
 """Agents that are named after a boot; 30 bytes each, in one message."""
@@ -58,6 +57,7 @@ class ProxyBook:
 
     Attributes:
         calls: What is asked above.
+        meeting: Asks above for agents that are not known here.
         groups: What groups are to have.
         bearers: Tokens of stock agents.
         kept: What the files had of this proxy itself: kind → name → data.
@@ -76,6 +76,7 @@ class ProxyBook:
         trust_domain: str,
         tuf: Callable[[], TrustedTuf],
         tenant: str = DEFAULT_TENANT,
+        rng: random.Random | None = None,
     ) -> None:
         """Keep what is needed; :meth:`load` reads what was told before this start.
 
@@ -86,6 +87,7 @@ class ProxyBook:
             trust_domain: Of the fleet.
             tuf: Returns the metadata that is trusted now.
             tenant: This proxy's.
+            rng: Spreads the return of those who are sent away; None for the system's.
         """
         self._cache, self.calls, self._clock = cache, calls, clock
         self._certificates = Certificates(trust_domain, clock)
@@ -97,7 +99,7 @@ class ProxyBook:
         self._names: dict[str, bytes] | None = None
         self._keyring: object = object()  # another one, each time that an agent has another key
         self._admitting = Admitting(calls, clock)
-        self._meeting = Questions(calls, clock, most=CALLS_MAX)
+        self.meeting = Meeting(calls, clock, rng or random.SystemRandom())
         self._admitting.on_told = self._admitted
         self.groups = ProxyGroups(cache, tuf, tenant=tenant)
         self.groups.on_above = self._show
@@ -117,14 +119,15 @@ class ProxyBook:
         for name, data in loaded["agents"].items():
             try:
                 told = wire.AgentTold.FromString(data)
-                self._records[told.key] = record_of(told)
+                record = record_of(told)
             except (DecodeError, WireError) as error:
                 _log.warning("what was kept of agent %s cannot be read: %s", name, error)
                 self._cache.remove("agents", name)
                 continue
-            self._known[told.key] = known(told.key, data).digest
-            self._check_ins[told.key] = told.check_ins
-            self.on_told(self._records[told.key], told, True)  # noqa: FBT003  # the callable's form
+            self._records[record.key] = record
+            self._known[record.key] = known(record.key, data).digest
+            self._note_check_ins(record.key, told)
+            self.on_told(record, told, True)  # noqa: FBT003  # the callable's form
         with suppress(ValueError, AttributeError):
             said = json.loads(loaded["notes"].get(_TOKENS, b"{}"))
             self._tokens = {bytes.fromhex(key): str(token) for key, token in said.items()}
@@ -206,13 +209,16 @@ class ProxyBook:
         """Return what a group's agents are to have."""
         return self.groups.wanted(group)
 
-    def content(self, sha256: str, group: str) -> bytes | None:
-        """Return a body that the group's bundle names, or the bundle itself (SEC-12)."""
+    def content(self, sha256: str, group: str) -> bytes | Reading | None:
+        """Return a body that the group's bundle names, or the bundle itself (SEC-12); or what reads it."""
+        if self.groups.comes(sha256, group):
+            return self._cache.at_hand(sha256) or partial(self._cache.read_body, sha256)
         wanted = self.groups.wanted(group)
-        if wanted is None:
-            return None
-        body = wanted.blobs.get(sha256)
-        return wanted.envelope if body is None and sha256 == digest(wanted.envelope) else body
+        return wanted.envelope if wanted is not None and sha256 == digest(wanted.envelope) else None
+
+    async def fetch(self, sha256: str) -> int:
+        """Have a body in memory, since it is about to be asked for; return its bytes, 0 if it is not here."""
+        return len(await self._cache.read_body(sha256) or b"")
 
     def note_token(self, key: bytes, token: str) -> None:
         """Take note of the id of the token that let a stock agent in, here or below."""
@@ -233,7 +239,7 @@ class ProxyBook:
         Raises:
             Refused: It may not be at this proxy, its key is not believed, or nothing above answers.
         """
-        told = await self._ask(key, peer.certificate or b"", peer.bearer, peer.address)
+        told = await self.meeting.ask(key, peer.certificate or b"", peer.bearer, peer.address)
         if told.gone or told.key != key:
             raise Refused(_TAKEN)
         record = self._accept(told)
@@ -241,6 +247,9 @@ class ProxyBook:
             self.note_token(key, identity.token)
         elif record.public_key != identity.public_key:
             raise Refused(_TAKEN)
+        elif record.uid == identity.uid:
+            # Both stay, so each of these texts need be there once only.
+            record.uid, record.public_key = identity.uid, identity.public_key
         self.on_said(record)
         return record
 
@@ -255,27 +264,11 @@ class ProxyBook:
             found = load_certificate(certificate)
             identity = read_identity(found)
             key = bytes.fromhex(identity.uid.replace("-", ""))
-            told = await self._ask(key, certificate, "", address)
+            told = await self.meeting.ask(key, certificate, "", address)
             return not told.gone and self._accept(told).public_key == identity.public_der
         except (PophamError, Refused) as error:
             _log.info("the key of an agent at %s is not believed: %s", address, error)
             return False
-
-    async def _ask(self, key: bytes, certificate: bytes, bearer: str, address: str) -> wire.AgentTold:
-        """Return what is to be known of an agent. Raises Refused."""
-        body = wire.MeetCall(certificate=certificate, bearer=bearer).SerializeToString()
-        name = (key, digest(certificate), digest(bearer.encode()))
-        try:
-            answer = await self._meeting.ask(name, "meet", key, body, address=address)
-            return wire.AgentTold.FromString(unwrap(silent(PATIENCE) if answer is None else answer))
-        except LinkError as error:
-            wait = UNKNOWN_WAIT if error.retry_after is None else error.retry_after
-            raise Refused(Refusal(status=503, retry_after=wait, body=_AWAY)) from error
-        except PophamError as error:
-            status = 401 if isinstance(error, TrustError) else 403
-            raise Refused(Refusal(status=status, body=str(error))) from error
-        except DecodeError as error:
-            raise Refused(Refusal(status=503, retry_after=UNKNOWN_WAIT, body=_AWAY)) from error
 
     def keep(self, record: Record, done: Callable[[BaseException | None], None]) -> None:
         """Have what an agent said go up; it need not be durable here, as the agent says it again."""
@@ -329,9 +322,9 @@ class ProxyBook:
         if told.gone:
             self.forget(told.key)
             return False
-        before = self._check_ins.get(told.key)
+        was_known, before = told.key in self._records, self._check_ins.get(told.key, 0)
         self._accept(told)
-        return before is not None and told.check_ins > before
+        return was_known and told.check_ins > before
 
     def forget(self, key: bytes) -> None:
         """Forget an agent, which is not at this proxy any more."""
@@ -358,18 +351,26 @@ class ProxyBook:
         record = self._records.get(told.key)
         new = record is None
         if record is None:
-            record = self._records[told.key] = record_of(told)
+            record = record_of(told)
+            self._records[record.key] = record
             self._names = None
         elif write(record, told):
             self._keyring, self._names = object(), None
-        data = told.SerializeToString()
-        fresh = known(told.key, data).digest
-        if new or self._known[told.key] != fresh:
-            self._cache.put("agents", told.key.hex(), data)
-            self._known[told.key] = fresh
-        self._check_ins[told.key] = told.check_ins
+        key, data = record.key, told.SerializeToString()
+        fresh = known(key, data).digest
+        if new or self._known[key] != fresh:
+            self._cache.put("agents", key.hex(), data)
+            self._known[key] = fresh
+        self._note_check_ins(key, told)
         self.on_told(record, told, new)
         return record
+
+    def _note_check_ins(self, key: bytes, told: wire.AgentTold) -> None:
+        """Keep how often an agent was asked for a round; of most that is never."""
+        if told.check_ins:
+            self._check_ins[key] = told.check_ins
+        else:
+            self._check_ins.pop(key, None)
 
     def _show(self, group: str, envelope: bytes) -> None:
         """Show those above a bundle that was believed here and is newer than theirs: they were restored."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 BODIES_MAX: Final = 512 * 1024 * 1024
 """Bytes of bodies that no bundle needs any more, and those that one does, at which the former go."""
 MEMORY_MAX: Final = 16 * 1024 * 1024
-"""Bytes of bodies that are kept in memory, to be read once."""
+"""Bytes of bodies that are kept in memory, to be read once; more only for a single larger one."""
 ASIDE_MAX: Final = 32
 """Damaged files that are kept to be looked at."""
 AGAIN: Final = 5.0
@@ -44,7 +44,7 @@ Loaded = dict[str, dict[str, bytes]]
 
 @dataclass(slots=True)
 class CacheView:
-    """How a cache is: files of each kind, bytes of bodies, and how many files were damaged since the start."""
+    """How a cache is: files of each kind on the disk, bytes of bodies, and how many files were damaged since the start."""
 
     files: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
@@ -80,8 +80,11 @@ class ProxyCache:
         self._work = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
-        self._names: dict[str, set[str]] = {kind: set() for kind in _KINDS}
+        self._counts: Counter[str] = (
+            Counter()
+        )  # files by kind: their names would be another hundred bytes each
         self._total = self._damaged = 0
+        self._reading: dict[str, asyncio.Task[bytes | None]] = {}
         self._problem = ""
         self.needed: Callable[[], Collection[str]] = tuple
         self.on_lost: Callable[[str], None] = lambda _sha256: None
@@ -96,7 +99,7 @@ class ProxyCache:
 
     def view(self) -> CacheView:
         """Return how it is."""
-        files = {kind: len(names) for kind, names in self._names.items()} | {_BODIES: len(self._sizes)}
+        files = {kind: self._counts[kind] for kind in _KINDS} | {_BODIES: len(self._sizes)}
         return CacheView(files, self._total, self._damaged, self._problem)
 
     # What was told.
@@ -116,7 +119,17 @@ class ProxyCache:
         return sha256_ in self._sizes
 
     def body(self, sha256_: str) -> bytes | None:
-        """Return a body; None if it is not here, or was damaged: then it is not here any more."""
+        """Return a body; None if it is not here, or was damaged: then it is not here any more.
+
+        One that is not in memory is read from the disk, for which everybody waits: :meth:`read_body` is for that.
+        """
+        found = self.at_hand(sha256_)
+        if found is not None or sha256_ not in self._sizes:
+            return found
+        return self._take_read(sha256_, self._read_body(sha256_))
+
+    def at_hand(self, sha256_: str) -> bytes | None:
+        """Return a body that is in memory; None for any other."""
         if sha256_ not in self._sizes:
             return None
         self._sizes.move_to_end(sha256_)
@@ -125,13 +138,36 @@ class ProxyCache:
             self._memory.move_to_end(sha256_)
             return found
         key = (_BODIES, sha256_)
-        waiting = self._waiting.get(key) or self._writing.get(key)
-        found = waiting if waiting is not None else self._read_body(sha256_)
+        found = self._waiting.get(key) or self._writing.get(key)
+        if found is not None:
+            self._remember(sha256_, found)
+        return found
+
+    async def read_body(self, sha256_: str) -> bytes | None:
+        """Return what :meth:`body` does; a thread reads it, once for all who want it, and verifies its digest."""
+        found = self.at_hand(sha256_)
+        if found is not None or sha256_ not in self._sizes:
+            return found
+        task = self._reading.get(sha256_)
+        if task is None:
+            task = self._reading[sha256_] = asyncio.ensure_future(self._read_beside(sha256_))
+        # Who goes away leaves it to the others, and it ends by itself.
+        return await asyncio.shield(task)
+
+    async def _read_beside(self, name: str) -> bytes | None:
+        try:
+            found = await self._offload(partial(self._read_body, name))
+            return self._take_read(name, found) if name in self._sizes else None
+        finally:
+            del self._reading[name]
+
+    def _take_read(self, name: str, found: bytes | None) -> bytes | None:
+        """Take what was read of a body, and return it; one that is not what its name says is not here any more."""
         if found is None:
-            self._total -= self._sizes.pop(sha256_)
-            self.on_lost(sha256_)
-            return None
-        self._remember(sha256_, found)
+            self._total -= self._sizes.pop(name)
+            self.on_lost(name)
+        else:
+            self._remember(name, found)
         return found
 
     def put_body(self, data: bytes) -> str:
@@ -146,11 +182,12 @@ class ProxyCache:
         return name
 
     def _remember(self, name: str, data: bytes) -> None:
-        if name in self._memory or len(data) > self._memory_max:
+        """Keep a body in memory, the newest one in any case: it may be asked for part by part."""
+        if name in self._memory:
             return
         self._memory[name] = data
         self._in_memory += len(data)
-        while self._in_memory > self._memory_max:
+        while self._in_memory > self._memory_max and len(self._memory) > 1:
             _, gone = self._memory.popitem(last=False)
             self._in_memory -= len(gone)
 
@@ -170,10 +207,6 @@ class ProxyCache:
     def _change(self, kind: str, name: str, data: bytes | None) -> None:
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name of a file")
-        if kind in self._names and data is None:
-            self._names[kind].discard(name)
-        elif kind in self._names:
-            self._names[kind].add(name)
         self._waiting[kind, name] = data
         self._settled.clear()
         self._work.set()
@@ -186,6 +219,7 @@ class ProxyCache:
                 if not await self._write_batch():
                     await asyncio.sleep(AGAIN)
         finally:
+            await asyncio.gather(*self._reading.values(), return_exceptions=True)
             await asyncio.shield(self._write_batch())
 
     async def settle(self) -> None:
@@ -214,10 +248,12 @@ class ProxyCache:
         try:
             for (kind, name), data in sorted(batch, key=lambda one: one[0][0] != _BODIES):
                 path = self._folder / kind / name
+                before = path.exists()
                 if data is None:
                     path.unlink(missing_ok=True)
                 else:
                     replace_file(path, sha256(data).digest() + data, durable=False)
+                self._counts[kind] += (data is not None) - before
         except OSError as error:
             return str(error)
         return ""
@@ -227,7 +263,7 @@ class ProxyCache:
         for kind in (*_KINDS, _BODIES, _ASIDE):
             (self._folder / kind).mkdir(mode=0o700, exist_ok=True)
         found: Loaded = {kind: dict(self._load_kind(kind)) for kind in _KINDS}
-        self._names = {kind: set(kept) for kind, kept in found.items()}
+        self._counts = Counter({kind: len(kept) for kind, kept in found.items()})
         used = sorted((path.stat().st_mtime, path) for path in self._files(_BODIES))
         self._sizes = OrderedDict((path.name, path.stat().st_size - _SEAL) for _, path in used)
         self._total = sum(self._sizes.values())

@@ -54,6 +54,7 @@ class ProxyIntake:
 
     Attributes:
         custody: Stream → :data:`HOP` or :data:`END_TO_END`; the latter for those that are not named.
+        strict: Returns whether a proxy between an agent (uid of 16 bytes) and this one says :data:`END_TO_END` of a stream.
         on_news: Told that there is something to carry.
         hold: Seconds that an answer waits for the word from above, under ``end to end``.
         beat: Returns the seconds from one word from above to the next, 0 where it comes at once.
@@ -83,6 +84,7 @@ class ProxyIntake:
             keeping: Makes what keeps them there.
         """
         self.custody: Mapping[Stream, str] = {}
+        self.strict: Callable[[bytes, Stream], bool] = lambda _uid, _stream: False
         self.hold = HOLD
         self.beat: Callable[[], float] = lambda: 0.0
         self.on_news: Callable[[], None] = lambda: None
@@ -269,7 +271,7 @@ class ProxyIntake:
         """Have frames durable. Raises StreamError, LinkError, StateError."""
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         append = Append(record.key, (record.public_key, record.former_key), answer)
-        promised = self._is_hop(stream)
+        promised = self._is_hop(record.key, stream)
         pieces = [
             Piece(append, head, frame, self._keeping.stamp(sent.now, sent.waiting, promised=promised))
             for head, frame in fresh
@@ -280,8 +282,8 @@ class ProxyIntake:
         if append.error is not None:
             raise append.error
 
-    def _is_hop(self, stream: Stream) -> bool:
-        return self.custody.get(stream, END_TO_END) == HOP
+    def _is_hop(self, uid: bytes, stream: Stream) -> bool:
+        return self.custody.get(stream, END_TO_END) == HOP and not self.strict(uid, stream)
 
     # What is answered.
 
@@ -292,7 +294,7 @@ class ProxyIntake:
         while True:
             told = self.told(uid, stream, epoch)
             lane = self._lanes.find(uid, stream)
-            if self._is_hop(stream) or told.next >= end or told.refused or lane is None:
+            if self._is_hop(uid, stream) or told.next >= end or told.refused or lane is None:
                 return told
             wait = until - loop.time()
             if wait <= 0 or lane.oldest is None or lane.oldest.stamp.received < self._clock.now() - self.hold:
@@ -314,7 +316,7 @@ class ProxyIntake:
             return replace(word, newest=newest, credit=credit, retry_after=wait)
         held = self._lanes.epoch(uid, stream, epoch)
         if held is not None:
-            found = held.whole if self._is_hop(stream) else held.promised()
+            found = held.promise() if self._is_hop(uid, stream) else held.promised()
         elif word is not None:
             found = Receiving.from_standing(word)
         elif epoch:
@@ -343,7 +345,7 @@ class ProxyIntake:
             for one in {epoch, word.epoch}:
                 self._words.freshen(uid, stream, one)
             self._call_back(uid, stream)
-        elif not (self._is_hop(stream) and self._is_known(uid, stream, epoch)):
+        elif not (self._is_hop(uid, stream) and self._is_known(uid, stream, epoch)):
             self._away.add(uid)
             raise self._bounds.busy("away")
 

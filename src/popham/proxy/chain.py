@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from popham.clock import Clock
 from popham.model.names import canonical
+from popham.net.seam import Refusal
 from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.proxy.book import ProxyBook
-from popham.proxy.carrying import ProxyIntake
+from popham.proxy.carrying import END_TO_END, ProxyIntake
 from popham.proxy.desk import ProxyDesk
 from popham.proxy.handing import Handing
 from popham.proxy.lower import LowerProxies
@@ -31,6 +32,8 @@ STATUS_MAX: Final = 16 * 1024
 """Bytes of the status of one proxy below, as it is told above; of a longer one its key and its address."""
 STATUSES_MAX: Final = 128 * 1024
 """Bytes of those of all."""
+UNMET: Final = Refusal(status=503, retry_after=30.0, body="this proxy is not known here yet (link.busy)")
+"""For a proxy of which nothing was told here: that is no word that it is none."""
 _SHORT: Final = ("visitor_key", "listens", "generation")
 
 
@@ -82,7 +85,9 @@ class Chain:
         self.desk.on_said, self.desk.on_left = uplink.mark, uplink.left
         self.lower.changed = self._changed
         hub.relaying.relays, hub.relaying.on_came = self.relays, self._came
+        hub.relaying.unknown = lambda uid: None if self.desk.is_gone(uid) else UNMET
         uplink.on_record, uplink.on_forgotten = self.desk.told_above, self.desk.gone_above
+        carrying.strict = self.is_strict
 
     def _changed(self) -> None:
         lower = set(self.lower.uids())
@@ -131,6 +136,20 @@ class Chain:
         if record.via:
             standing = to_wire(carrying.told(record.key, stream))
             self.relays.stands(record.via[0], wire.Stood(key=record.key, standing=standing))
+
+    def is_strict(self, key: bytes, stream: Stream) -> bool:
+        """Return whether a proxy between this one and an agent may acknowledge a stream only once the Manager has it.
+
+        Of an agent that nobody has spoken of since this process began, any proxy that may speak of it counts.
+        """
+        record = self._book.find(key)
+        if record is None:
+            return False
+        between = [self.lower.scope_of(uid) for uid in record.via]
+        if not record.via and record.contacted is None:
+            between = [self.lower.scope_of(uid) for uid in self.lower.uids()]
+            between = [one for one in between if one is not None and one.has(record)]
+        return any(one is not None and one.custody.get(stream) == END_TO_END for one in between)
 
     # What is said above.
 

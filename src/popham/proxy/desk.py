@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -25,11 +25,12 @@ from popham.proxy.book import ProxyBook
 from popham.proxy.handing import Handing
 from popham.proxy.lower import LowerProxies
 from popham.upstream.callers import shut_out
+from popham.upstream.hearing import find_newer
 from popham.upstream.orders import Ordering
 from popham.upstream.record import Record
 from popham.upstream.relay_carried import RelayedStreams
 from popham.upstream.relay_notes import note_arrived, note_offered, note_promise
-from popham.upstream.relay_placed import Placed
+from popham.upstream.relay_placed import Claim, Placed
 from popham.upstream.relay_told import tell_agent, tell_group
 from popham.upstream.relaying import Answer, Scope
 from popham.upstream.reports import Reports
@@ -107,6 +108,10 @@ class ProxyDesk:
             self.placed.came(record)
         self.changed(record.uid)
 
+    def is_gone(self, uid: str) -> bool:
+        """Return whether those above said of an agent that is not known here that it is none of this proxy's."""
+        return uuid.UUID(uid).bytes in self._gone
+
     # What lower proxies are told.
 
     def scope(self, proxy: Record) -> Scope | None:
@@ -127,6 +132,10 @@ class ProxyDesk:
         told = tell_agent(record)
         told.want_state, told.want_bundle = record.want_state, key in self._wanted
         told.say = key in self._unheard
+        if record.via[:1] != (proxy.uid,):
+            held = self.placed.is_held(proxy, record)
+            told.want_state |= held and bool(record.public_key)
+            told.say |= self.placed.is_claimed(proxy, record) and not held
         further = self._lower.told_of(record.uid)
         if further is not None:
             told.proxy.CopyFrom(further)
@@ -163,13 +172,20 @@ class ProxyDesk:
 
     def body(self, proxy: Record, sha256: str) -> bytes | None:
         """Return a body that a bundle of the proxy's groups names."""
+        return next((blobs.get(sha256) for blobs in self._naming(proxy, sha256)), None)
+
+    async def fetch(self, proxy: Record, sha256: str) -> int:
+        """Have such a body in memory, since it is about to be asked for; return its bytes."""
+        return await self._book.fetch(sha256) if any(self._naming(proxy, sha256)) else 0
+
+    def _naming(self, proxy: Record, sha256: str) -> Iterator[Mapping[str, bytes]]:
+        """Yield the bodies of each bundle of the proxy's groups that names one that is here."""
         scope = self.scope(proxy)
         known = self._book.groups.names()
         for name in self._groups_of(scope).intersection(known) if scope is not None else ():
             wanted = self._book.wanted(name)
             if wanted is not None and sha256 in wanted.blobs:
-                return wanted.blobs[sha256]
-        return None
+                yield wanted.blobs
 
     def nonce(self, proxy: Record) -> bytes:  # noqa: ARG002  # the form of Desk
         """Return the newest nonce: the Manager's, of the proxy next to it."""
@@ -197,7 +213,9 @@ class ProxyDesk:
             raise WireError("instance_uid", "what a proxy says of an agent is another agent's")
         self._check_way(said.via)
         self.placed.check_way(proxy, record, said.via)
-        if not self.placed.takes(proxy, record, said):
+        # Whether what it signed is late enough the Manager says; that nobody here knew it shows where it was signed.
+        claim = self.placed.claim(proxy, record, said, lambda: find_newer(record, message) is not None)
+        if claim is not Claim.TAKEN:
             return True
         before = (record.via, self._unvisited(record), record.promise)
         relay = self.placed.place(proxy, record, said)
@@ -241,6 +259,8 @@ class ProxyDesk:
             self.placed.came(proxy)
             self.on_said(proxy)
         self.placed.note_presence(proxy, boot, presence)
+        for uid in self.placed.released(proxy):
+            self.changed(uid)
 
     def stood(self, proxy: Record, status: bytes) -> None:
         """Take note of how a proxy says that it stands."""
@@ -248,7 +268,13 @@ class ProxyDesk:
 
     async def append(self, proxy: Record, carried: wire.Carried) -> Sequence[wire.Stood]:
         """Keep frames of an agent; those of one that is not known here are said again once it is."""
-        record = self.given(proxy, carried.key)
+        try:
+            record = self.given(proxy, carried.key)
+        except GrantError as error:
+            record = self._book.find(carried.key)
+            if record is None or self._is_itself(proxy, record):
+                raise
+            return await self._streams.fill(record, carried, error)
         if record is None:
             _remember(self._unheard, carried.key)
             self._handing.ask(proxy, carried.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import uuid
 from base64 import b64encode
@@ -11,10 +12,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from popham.agent.extension import Parts
 from popham.clock import Clock
 from popham.errors import StateError
-from popham.model.communication import Mode
+from popham.model.communication import Dialer, Mode
 from popham.model.status import Presence, presence
 from popham.net.hot.admission import LinkRate
 from popham.net.hot.listener import HotListener
@@ -26,6 +29,7 @@ from popham.proxy.calls import Calls
 from popham.proxy.carrying import END_TO_END, ProxyIntake
 from popham.proxy.chain import Chain
 from popham.proxy.driving import Driving
+from popham.proxy.ending import Ending
 from popham.proxy.expecting import ExpectingBook
 from popham.proxy.listening import Shown
 from popham.proxy.ordering import ProxyOrdering
@@ -39,12 +43,14 @@ from popham.trust.birth import FoundingDocuments
 from popham.trust.identity import load_certificate, read_identity
 from popham.upstream.hub import Hub
 from popham.upstream.lag import Lag
+from popham.upstream.relay_farewell import ENDED
 from popham.upstream.room import Room
 from popham.upstream.shedding import Load, Shedder
 from popham.upstream.steering import Steering
 from popham.upstream.targets import Target
 from popham.upstream.visits import Dials
 
+_log = logging.getLogger(__name__)
 FOLDER: Final = "relay"
 """Everything of a Proxy Manager that its agent has not, below the state directory."""
 FLUSH: Final = 5.0
@@ -85,6 +91,7 @@ class Downlink:
         uplink: Its end of the exchange.
         driving: Makes exchanges.
         visits: Dials agents.
+        ending: Sends agents away once this machine is no Proxy Manager any more.
         listener: The agents' door.
         dial: Returns the way to an agent that is visited; None for the network.
     """
@@ -110,7 +117,10 @@ class Downlink:
         self.cache = self._make_cache()
         calls = Calls(clock)
         self.book = ExpectingBook(
-            self.cache, calls, clock, trust_domain=certificate.trust_domain, tuf=lambda: parts.tuf
+            *(self.cache, calls, clock),
+            trust_domain=certificate.trust_domain,
+            tuf=lambda: parts.tuf,
+            rng=rng,
         )
         self.ordering = ProxyOrdering(calls)
         self.carrying = self._make_carrying(rng)
@@ -132,6 +142,7 @@ class Downlink:
         self.driving = Driving(
             self.uplink, parts.driver, parts.end, parts.ways.dial, clock=clock, draw=rng.random
         )
+        self.ending = Ending(self.book, self.visits.permit, self.driving, lambda: parts.driver.dials)
         self._connect()
 
     def _make_cache(self) -> ProxyCache:
@@ -213,7 +224,7 @@ class Downlink:
         uplink.on_gone = self._gone
         self.carrying.on_standing, self.carrying.beat = self._invite, self._beat
         uplink.status = self._say_status
-        self.driving.on_refused = self._send_away
+        self.driving.on_refused = self.ending.end
 
     async def begin(self) -> None:
         """Read what is kept, and open the door.
@@ -232,13 +243,23 @@ class Downlink:
             problem = f"{self._folder} cannot be used: {error.strerror or error}"
             raise StateError("disk", problem, "Make room there, or mend it") from error
         await self.listener.start(self._at.hosts, self._at.port)
+        self._say_open()
+
+    def _say_open(self) -> None:
+        """Say in the log where agents are served, for which groups, and by which way those above are reached."""
+        settings, visitor = self._parts.end.settings, self.visits.permit.visitor
+        for_whom = f"for the groups {', '.join(visitor.groups)}" if visitor else "for groups yet to be told"
+        _log.info("agents are served at %s, %s", self.shown.endpoint(self.listener.port), for_whom)
+        _log.info("it listens on %s, port %d", ", ".join(self._at.hosts), self.listener.port)
+        up = "it is visited" if settings.dialer is Dialer.MANAGER else f"it dials {self._parts.ways.current}"
+        _log.info("the way up: %s (%s)", up, settings.mode)
 
     async def run(self) -> None:
         """Serve, visit and relay until cancelled."""
         work: tuple[Coroutine[Any, Any, None], ...] = (
             *(self.hub.publish(), self.hub.flush(FLUSH), self.lag.run(), self.steering.run()),
             *(self.cache.run(), self.carrying.run(), self.visits.run(), self.driving.run()),
-            self.chain.run(),
+            *(self.chain.run(), self.ending.run()),
         )
         tasks = [asyncio.ensure_future(one) for one in work]
         try:
@@ -257,6 +278,7 @@ class Downlink:
     def _ordered(self, orders: Mapping[str, Any]) -> None:
         if self.shown.lacks(orders.get("names")):
             self._parts.renew()
+        self.ending.ordered(ended=bool(orders.get(ENDED)))
 
     def _placed(self, places: Sequence[wire.PlaceTold], everything: bool) -> None:  # the callable's form
         """Take where agents are to be visited: from here, or by proxies below."""
@@ -265,11 +287,6 @@ class Downlink:
 
     def _check_in(self, uid: str) -> None:
         self.visits.hasten(uid)
-
-    def _send_away(self) -> None:
-        """Have all agents go elsewhere: those above take nothing from here any more."""
-        for record in tuple(self.book.records()):
-            self.book.forget(record.key)
 
     def _gone(self, uid: str) -> None:
         self.visits.agent_changed(uid)
@@ -320,10 +337,12 @@ class Downlink:
             "links": self.hub.room.held,
             "links_most": self.hub.room.cap,
             "spool": self.carrying.depth(),
+            "bounds": msgspec.structs.asdict(self._settings.relay),
             "custody": {str(stream): self.carrying.custody.get(stream, END_TO_END) for stream in Stream},
             "cache": asdict(self.cache.view()),
             "visits": self.visits.view(),
             "relay": self.driving.describe(),
+            "ended": self.ending.why,
         }
 
 

@@ -34,8 +34,8 @@ from popham.opamp.schema.popham.v1.popham_pb2 import Wake
 
 _log = logging.getLogger(__name__)
 GATHER: Final = 0.002
-"""Seconds that news from below wait for more of it, so that one exchange says it all; an exchange that the Manager wants
-waits for nothing, and while one is made more gathers anyway."""
+"""Seconds between two exchanges that are made only because there are news from below, so that one says more of them; an
+exchange that the Manager wants waits for nothing, and while one is made more gathers anyway."""
 CALLS: Final = 1.0
 """Seconds between two exchanges that are made only because somebody waits for an answer."""
 WAKES: Final = 0.05
@@ -209,7 +209,9 @@ class Driving:
             await self._wait()
             if self._contact.dials:
                 if not self._asked:
-                    await asyncio.sleep(GATHER)
+                    # News that come after a while of nothing wait for what came with them, and not longer.
+                    now = asyncio.get_running_loop().time()
+                    await asyncio.sleep(max(0.0, self._last + GATHER - now))
                 await self._pass()
             else:
                 await self._wake()
@@ -305,7 +307,7 @@ class Driving:
             _log.warning("nothing could be relayed: %s", said)
         self.problem = said
         self._asked = True
-        self._backoff.window = self._end.retry_window
+        self._backoff.window, self._backoff.heartbeat = self._end.retry_window, self._end.settings.heartbeat
         asked = error.retry_after if isinstance(error, LinkError) else None
         wait = UNKNOWN if unknown else self._backoff.failed(asked)
         self._firm = unknown or asked is not None

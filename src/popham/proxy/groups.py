@@ -151,6 +151,12 @@ class ProxyGroups:
                 if not left:
                     return
 
+    def comes(self, sha256: str, group: str) -> bool:
+        """Return whether a body is here, or on its way here, that the group's bundle names, or the one to come."""
+        part = self._parts.get(sha256)
+        named = (told.get(group) for told in (self._current, self._coming))
+        return any(one is not None and sha256 in one.lengths for one in named) and not (part and part.absent)
+
     def bring(self, body: wire.Body) -> list[str]:
         """Take a part of a body; return the groups of which something else is current now."""
         length = self._length_of(body.sha256)

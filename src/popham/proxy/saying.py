@@ -99,6 +99,11 @@ class Saying:
             self._places[record.key] = _Place(index, record.promise)
         self._outbox.mark([record.key])
 
+    def mark_again(self, record: Record) -> None:
+        """Have an agent said with all that was said of it: nobody above took it then."""
+        self.mark(record)
+        self._places[record.key].heard = ""
+
     def forget(self, key: bytes) -> None:
         """Say nothing of an agent any more; its place is free."""
         place = self._places.pop(key, None)
@@ -214,8 +219,24 @@ def full_message(record: Record, results: Iterable[bytes] = (), *, describes: bo
         record: The agent.
         results: Of operations, which are to be said beside it.
         describes: Whether its description is in it.
+
+    Of an agent that has a key nothing is believed above but what that has signed, so nothing else is said of it.
     """
-    message = AgentToServer(instance_uid=record.key, capabilities=record.ear.capabilities)
+    message = AgentToServer(instance_uid=record.key)
+    if not record.public_key:
+        _say_unsigned(record, message, describes=describes)
+    state = record.state
+    if state is not None or results:
+        report = wire.Report(
+            generation=state.generation if state is not None else 0, state=record.envelope, results=results
+        )
+        message.custom_message.CopyFrom(custom(report))
+    return message
+
+
+def _say_unsigned(record: Record, message: AgentToServer, *, describes: bool) -> None:
+    """Say what a stock agent said of itself."""
+    message.capabilities = record.ear.capabilities
     message.sequence_num = max(0, record.ear.sequence)
     if record.ear.custom is not None:
         message.custom_capabilities.CopyFrom(CustomCapabilities(capabilities=sorted(record.ear.custom)))
@@ -230,13 +251,6 @@ def full_message(record: Record, results: Iterable[bytes] = (), *, describes: bo
                 error_message=said.error,
             )
         )
-    state = record.state
-    if state is not None or results:
-        report = wire.Report(
-            generation=state.generation if state is not None else 0, state=record.envelope, results=results
-        )
-        message.custom_message.CopyFrom(custom(report))
-    return message
 
 
 def _described(record: Record) -> AgentDescription:

@@ -5,6 +5,7 @@ A proxy cannot keep it: what is kept of others is signed by the Manager that too
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +17,7 @@ from popham.opamp.schema.popham.v1 import popham_pb2 as wire
 from popham.proxy.calls import PATIENCE, Calls
 from popham.streams.frame import Stream
 from popham.upstream.intake import Rejected, Source
+from popham.upstream.otlp import unsigned_otlp
 
 BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes that wait at once."""
@@ -43,12 +45,14 @@ class ProxyOtlp:
 
         Raises:
             LinkError: ``link.busy`` with ``retry_after``: nothing above takes it now.
+            GrantError: ``grant.proxy``: it came by an agent's certificate, and nothing of it is signed.
             WireError: ``wire.malformed``, ``wire.too_large``, as it was said above; ``wire.relay`` if nothing
                 that is known was said.
         """
-        call = wire.OtlpCall(
-            stream=stream, body=body, is_json=is_json, token=self._token_of(source.uid)
-        ).SerializeToString()
+        token = self._token_of(source.uid)
+        if not token:
+            raise unsigned_otlp(str(uuid.UUID(bytes=source.uid)))
+        call = wire.OtlpCall(stream=stream, body=body, is_json=is_json, token=token).SerializeToString()
         self._waiting += len(body)
         try:
             said = wire.OtlpAnswer.FromString(await self._calls.call("otlp", source.uid, call, "", PATIENCE))

@@ -19,6 +19,7 @@ from popham.upstream.record import Record
 ORDERS_MAX: Final = 64
 """Documents of operations of one agent."""
 _NAME_MAX: Final = 4 * NAME_MAX
+_OWN: Final = frozenset({SESSION})
 _KINDS: Final = {str(kind): kind for kind in AgentKind}
 _DIALERS: Final = {str(dialer): dialer for dialer in Dialer}
 _ADMISSIONS: Final = {str(admission): admission for admission in Admission}
@@ -47,9 +48,10 @@ def record_of(told: wire.AgentTold) -> Record:
     kind = _KINDS.get(told.kind, AgentKind.UNKNOWN)
     ear = Ear()
     if kind is AgentKind.OWN:
-        ear.custom = frozenset({SESSION})
+        ear.custom = _OWN
+    key = told.key  # each time that it is read there it is another object
     record = Record(
-        uid=str(uuid.UUID(bytes=told.key)), key=told.key, name=told.name, group=told.group, kind=kind, ear=ear
+        uid=str(uuid.UUID(bytes=key)), key=key, name=told.name, group=told.group, kind=kind, ear=ear
     )
     write(record, told)
     return record

@@ -19,7 +19,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from popham.clock import Clock
-from popham.errors import PophamError, TrustError, WireError
+from popham.errors import TrustError, WireError
 from popham.model.fleet import Admission
 from popham.model.generation import GENERATION, check_relay
 from popham.model.names import canonical
@@ -172,12 +172,12 @@ class Uplink:
             WireError: It is malformed, or of a generation that cannot relay.
         """
         message = _read(down)
-        check_relay(GENERATION, message.head.generation)
+        check_relay(message.head.generation, GENERATION)
         self._unanswered = False
-        self._settle(message.head)
         try:
+            self._settle(message.head)
             return self._take(message)
-        except PophamError:
+        except BaseException:
             self._exchange.unheard()  # what is in it is said once more
             raise
 
@@ -296,12 +296,12 @@ class Uplink:
         """Obey what is ordered of this proxy; what of it is not known is left."""
         try:
             found = json.loads(orders)
-            custody = {Stream(name): how for name, how in found["custody"].items() if how in _CUSTODY}
+            said = {str(name): how for name, how in found["custody"].items() if how in _CUSTODY}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             _log.warning("what is ordered of this proxy cannot be read: %s", error)
             return
         self.orders = found
-        self._carrying.custody = custody
+        self._carrying.custody = {stream: said[stream] for stream in Stream if stream in said}
         self.on_orders(found)
 
     def _tell(self, told: wire.AgentTold) -> bool:
@@ -331,7 +331,8 @@ class Uplink:
         record.want_state = told.want_state
         self.on_record(record, told)
         if told.say and not new:
-            self.mark(record)
+            self.saying.mark_again(record)
+            self.news.set()
             self._carrying.lost()
         if told.want_bundle:
             self._book.show(record)

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from popham.upstream.visiting import Visiting
 from popham.upstream.visitor import LANE, SLOW_LANE
 from popham.upstream.visits import Dials, Signer
 
+_log = logging.getLogger(__name__)
 _NOTES: Final = "notes"
 _STATEMENT: Final = "visitor"
 LONGEST: Final = 3600.0
@@ -129,6 +131,9 @@ class ProxyVisits(Visiting[ProxyTargets]):
         now = self.permit.visitor
         if former is None or now is None or (former.groups, former.agents) != (now.groups, now.agents):
             self._try_again()
+            if now is not None:
+                groups = ", ".join(now.groups) or "no group"
+                _log.info("it speaks for the agents of: %s; and for %d by name", groups, len(now.agents))
         self._stated.set()
 
     def _try_again(self) -> None:

@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping
 from dataclasses import dataclass
 
 from popham.errors import TrustError
@@ -20,6 +20,8 @@ from popham.trust.verify import Floor, open_bundle
 from popham.upstream.record import ConfigObject, Wanted
 from popham.upstream.wanted import sides
 
+SMALL = 16 * 1024
+"""Bytes of a body that may be read at once from the disk."""
 OBJECT_MAX = 1024 * 1024
 """Bytes of one configuration object of stock agents."""
 
@@ -60,9 +62,22 @@ class Blobs(Mapping[str, bytes]):
             raise KeyError(sha256)
         return found
 
+    def __contains__(self, sha256: object) -> bool:
+        """Return whether the bundle names a body that is here; nothing is read for that."""
+        return isinstance(sha256, str) and sha256 in self._names and self._cache.has(sha256)
+
     def __iter__(self) -> Iterator[str]:
         """Yield the digests of those that are here."""
-        return (sha256 for sha256 in self._names if self._cache.body(sha256) is not None)
+        return (sha256 for sha256 in self._names if self._cache.has(sha256))
+
+    def items(self) -> ItemsView[str, bytes]:
+        """Return those that are said unasked: in memory, or small; nobody is to wait for a disk that has the others."""
+        found: dict[str, bytes] = {}
+        for sha256, length in self._names.items():
+            body = self._cache.body(sha256) if length <= SMALL else self._cache.at_hand(sha256)
+            if body is not None:
+                found[sha256] = body
+        return found.items()
 
     def __len__(self) -> int:
         """Return how many are here."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from popham.errors import StreamError
@@ -26,7 +26,11 @@ from popham.streams.standing import Standing
 COST: Final = 4096
 """Bytes that a frame counts, at least: small ones take memory beside their bytes."""
 REPEAT: Final = 60.0
-"""Seconds after which what was said is said again although nobody knows that it did not arrive."""
+"""Seconds after which what was said is said again although nobody knows that it did not arrive; twice as many each time."""
+_REPEAT_MOST: Final = 3600.0
+"""Seconds of that, at most."""
+UNANSWERED: Final = 8
+"""Times that something is said and not answered, after which nobody above takes it: then it counts how old it is."""
 _WAIT_MOST: Final = 300.0
 """Seconds until frames are said again that were not taken, at most."""
 
@@ -63,6 +67,7 @@ class Epoch:
         """Begin with nothing on top of ``word``."""
         self.word = word
         self.held: list[Held] = []
+        self._copies = False  # some of it was not promised
         self._none = Standing(stream=stream, epoch=epoch, newest=epoch)
         self.whole = Receiving.from_standing(word or self._none)
 
@@ -72,6 +77,7 @@ class Epoch:
             return False
         self.whole.take(held.head)
         self.held.append(held)
+        self._copies |= not held.stamp.promised
         return True
 
     def hear(self, word: Standing) -> tuple[list[Held], list[Held]]:
@@ -104,6 +110,14 @@ class Epoch:
         except StreamError:
             # It makes more ranges than are told.  It is sent nevertheless, and told of once it is above.
             return
+
+    def promise(self) -> Receiving:
+        """Return how far this is with all that is held, which agents are promised by that."""
+        if self._copies:
+            for one in self.held:
+                one.stamp = replace(one.stamp, promised=True)
+            self._copies = False
+        return self.whole
 
     def promised(self) -> Receiving:
         """Return how far this is with what agents were promised only."""
@@ -140,6 +154,7 @@ class Lane:
         credit: Bytes that may be said now.
         until: Nothing is said before, monotonic seconds.
         failures: How often what was said was not taken.
+        unanswered: How often nothing was answered to what was said, since something was: then one frame is said at a time.
         waiters: Ended when something is said above of this stream.
     """
 
@@ -152,6 +167,7 @@ class Lane:
     credit: int = 0
     until: float = -math.inf
     failures: int = 0
+    unanswered: int = 0
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
@@ -161,11 +177,22 @@ class Lane:
 
     def next(self, now: float) -> Held | None:
         """Return what is to be said next; None for nothing now."""
-        if now >= self.since + REPEAT:
-            self.said = 0
-        if now < self.until or self.said >= len(self.order):
+        said = 0 if self._is_due_again(now) else self.said
+        most = 1 if self.unanswered else len(self.order)
+        if now < self.until or said >= min(most, len(self.order)):
             return None
-        return self.order[self.said]
+        return self.order[said]
+
+    def look(self, now: float) -> None:
+        """Take note, as more is said above, of what arrived there long ago and was not answered.
+
+        Nobody above has heard it for certain before: those may be away, for days, and then nothing counts as unanswered.
+        """
+        if self._is_due_again(now):
+            self.said, self.unanswered = 0, min(self.unanswered + 1, 2 * UNANSWERED)
+
+    def _is_due_again(self, now: float) -> bool:
+        return bool(self.said) and now >= self.since + min(_REPEAT_MOST, REPEAT * 2.0**self.unanswered)
 
     def note_said(self, one: Held, now: float) -> None:
         """Take note that the next was said."""
@@ -179,6 +206,7 @@ class Lane:
 
     def took(self, now: float, *, moved: bool, wait: float, draw: float) -> None:
         """Take note of an answer: whether anything of it was taken, and the seconds to stay away."""
+        self.unanswered = 0
         if moved:
             self.failures = 0
             self.until = now + wait if wait else -math.inf

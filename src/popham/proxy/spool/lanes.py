@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from popham.proxy.spool.held import Epoch, Held, Lane
+from popham.proxy.spool.held import UNANSWERED, Epoch, Held, Lane
 from popham.proxy.spool.log import Place
 from popham.streams.frame import Stream
 from popham.streams.standing import Standing
@@ -137,11 +137,17 @@ class Lanes:
                 self.drop(lane, lane.order, why)
 
     def expire(self, before: float) -> None:
-        """Hold no copies that came before a time (unix seconds), of what agents still have themselves."""
+        """Hold nothing that came before a time (unix seconds) of what agents still have themselves, or nobody above answers.
+
+        Whoever is above takes nothing of an agent that was taken from this proxy, or removed.
+        """
         for lane in tuple(self._lanes.values()):
-            old = [one for one in lane.order if not one.stamp.promised and one.stamp.received < before]
-            if old:
-                self.drop(lane, old, "age")
+            old = [one for one in lane.order if one.stamp.received < before]
+            copies = [one for one in old if not one.stamp.promised]
+            if copies:
+                self.drop(lane, copies, "age")
+            if old and lane.unanswered >= UNANSWERED:
+                self.drop(lane, [one for one in old if one.stamp.promised], "unanswered")
 
     def move(self, held: Held, place: Place) -> None:
         """Take note that a frame stands elsewhere now, if it is held still."""
@@ -225,6 +231,7 @@ class Lanes:
     def _serve(self, lane: Lane, left: int, now: float, *, first: bool) -> tuple[list[Held], int, bool]:
         """Return what a lane says in its turn, the bytes that are left, and whether no more goes into the message."""
         found: list[Held] = []
+        lane.look(now)
         one = lane.next(now)
         if one is None:
             lane.credit = 0

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,9 @@ class Words:
         self._found: dict[tuple[bytes, Stream], dict[int, bytes]] = {}
         self._newest: dict[tuple[bytes, Stream], int] = {}
         self._fresh: set[tuple[bytes, Stream, int]] = set()
+        # Most agents have no epoch above. Of them there are only bits, one of each stream.
+        self._none: dict[bytes, int] = {}  # it was said that there is none
+        self._latest: dict[bytes, int] = {}  # this process was told of the newest
 
     def find(self, uid: bytes, stream: Stream, epoch: int) -> Standing | None:
         """Return what was said of an epoch; None for nothing yet."""
@@ -54,28 +58,36 @@ class Words:
 
     def newest(self, uid: bytes, stream: Stream) -> int | None:
         """Return the newest epoch that is known above, 0 for none; None if that was never said."""
-        return self._newest.get((uid, stream))
+        found = self._newest.get((uid, stream))
+        return 0 if found is None and self._none.get(uid, 0) & _bit(stream) else found
 
     def is_fresh(self, uid: bytes, stream: Stream, epoch: int) -> bool:
         """Return whether this process was told of an epoch; of the newest, for 0.
 
         An epoch that is newer than the newest is not known above.
         """
-        if (uid, stream, epoch) in self._fresh:
+        if epoch and (uid, stream, epoch) in self._fresh:
             return True
-        return (uid, stream, 0) in self._fresh and epoch > self._newest.get((uid, stream), 0)
+        latest = bool(self._latest.get(uid, 0) & _bit(stream))
+        return latest and (not epoch or epoch > self._newest.get((uid, stream), 0))
 
     def freshen(self, uid: bytes, stream: Stream, epoch: int) -> None:
         """Take note that what is known was said to this process."""
-        self._fresh.add((uid, stream, epoch))
-        if epoch == self._newest.get((uid, stream)):
-            self._fresh.add((uid, stream, 0))
+        if epoch:
+            self._fresh.add((uid, stream, epoch))
+        if not epoch or epoch == self._newest.get((uid, stream)):
+            self._latest[uid] = self._latest.get(uid, 0) | _bit(stream)
 
     def note(self, uid: bytes, word: Standing) -> None:
         """Keep what was said."""
         key = uid, word.stream
-        self.is_first = self.is_first or key not in self._newest
-        self._newest[key] = max(word.newest, word.epoch)
+        self.is_first = self.is_first or self.newest(uid, word.stream) is None
+        newest = max(word.newest, word.epoch)
+        if newest:
+            self._newest[key] = newest
+        else:
+            self._newest.pop(key, None)
+            self._none[uid] = self._none.get(uid, 0) | _bit(word.stream)
         if word.epoch:
             found = self._found.setdefault(key, {})
             found[word.epoch] = to_wire(word).SerializeToString()
@@ -87,8 +99,10 @@ class Words:
 
     def forget(self, uid: bytes) -> None:
         """Know nothing of an agent: it may be elsewhere, and go on there."""
+        self._none.pop(uid, None)
+        self._latest.pop(uid, None)
         for stream in Stream:
-            for epoch in (0, *self._found.pop((uid, stream), ())):
+            for epoch in self._found.pop((uid, stream), ()):
                 self._fresh.discard((uid, stream, epoch))
             self._newest.pop((uid, stream), None)
         self.is_changed = True
@@ -98,7 +112,7 @@ class Words:
     def encode(self) -> bytes:
         """Return all as bytes; what changes from now on is not in them."""
         said = wire.RelayDown()
-        for (uid, stream), newest in self._newest.items():
+        for uid, stream, newest in self._all():
             words = self._found.get((uid, stream), {})
             for data in words.values():
                 said.standings.add(key=uid).standing.MergeFromString(data)
@@ -107,6 +121,15 @@ class Words:
         data = said.SerializeToString()
         self.is_changed = self.is_first = False
         return sha256(data).digest() + data
+
+    def _all(self) -> Iterator[tuple[bytes, Stream, int]]:
+        """Yield the newest epoch of each stream of which that was said."""
+        for (uid, stream), newest in self._newest.items():
+            yield uid, stream, newest
+        for uid, bits in self._none.items():
+            for stream in Stream:
+                if bits & _bit(stream) and (uid, stream) not in self._newest:
+                    yield uid, stream, 0
 
     def load(self, disk: Disk, folder: Path) -> None:
         """Take what is on the disk; what cannot be read there is asked for again. Raises OSError."""
@@ -125,3 +148,7 @@ class Words:
             _log.warning("%s cannot be read; what was in it is asked for again: %s", path, error)
             self.is_lost = True
         self.is_changed = self.is_first = False
+
+
+def _bit(stream: Stream) -> int:
+    return 1 << stream.number
