@@ -188,3 +188,26 @@ def test_f_l3_without_a_running_agent_it_can_be_enabled_and_not_started(service)
     assert "off, as the agent does not run" in service("status").stdout
     assert service("disable").exit_code == 0
     assert not json.loads(service("status", "--json").stdout)["enabled"]
+
+
+def test_the_next_command_names_the_configuration_that_was_given(service, machine):
+    found = service("enable")
+    assert f"Next: Start it first: popham agent run --config {machine}\n" in found.stderr
+
+
+def test_a_running_agents_next_step_names_the_configuration_that_was_given(door, service, machine):
+    door.answers["service-enable"] = OFF | {"enabled": True, "next": "Now: 'popham agent service start'"}
+    assert f"Next: Now: 'popham agent service start --config {machine}'\n" in service("enable").stderr
+
+
+def test_the_service_of_a_proxy_is_said_in_its_words(popham, tmp_path):
+    StateDir.open(tmp_path / "state", "proxy", create=True).close()
+    path = tmp_path / "proxy.toml"
+    path.write_text(f'state = "{tmp_path / "state"}"\n')
+    found = popham("proxy", "service", "enable", "--config", str(path), environ={})
+    assert found.stderr == (
+        "The service starts with the proxy from now on.\n"
+        f"Next: Start it first: popham proxy run --config {path}\n"
+    )
+    found = popham("proxy", "service", "status", "--config", str(path), environ={})
+    assert "off, as the proxy does not run" in found.stdout

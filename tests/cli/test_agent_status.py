@@ -205,3 +205,14 @@ def test_f_d2_what_waits_in_streams_is_said_with_what_was_lost_by_which_cause():
     assert rows["events"] == "sent up to 7; not sent: no answer"
     waits = "12 records (3400 bytes) to be sent, the oldest of 3m ago; sent up to 400"
     assert rows["logs"] == f"{waits}; lost: age=2,count=5"
+
+
+def test_f_c8_why_it_went_to_another_server_stands_below_the_servers():
+    moved = {
+        "at": NOW - 180,
+        "left": "https://dock:4320",
+        "taken": "https://manager:4320",
+        "why": "it is silent",
+    }
+    assert said(moved=moved)["moved"] == "3m ago from https://dock:4320 to https://manager:4320: it is silent"
+    assert "moved" not in said(moved=None)

@@ -7,7 +7,8 @@ import pytest
 DOCK = {
     "name": "dock", "state": "connected", "uid": "0191", "groups": ["paris"], "members": ["db-1"],
     "names": ["dock.example"], "port": 4320, "custody": {"logs": "hop"}, "agents": 12,
-    "spool": {"logs": {"records": 20, "bytes": 8192, "oldest": 1800000000.0}}, "via": [], "version": "0.8.0",
+    "spool": {"logs": {"records": 20, "bytes": 8192, "oldest": 1800000000.0}},
+    "cache": {"bytes": 4096.0, "damaged": 0.0}, "via": [], "version": "0.8.0",
     "behind": "", "mode": "push", "dialer": "agent", "address": "192.0.2.9", "last_contact": 1800000000.0,
     "age": 12.0, "age_bound": 450.0, "certificate_until": None, "changed": 1800000000.0, "edition": 1,
     "annotations": {}, "status": {"listens": "0.0.0.0:4320"}, "visits": ["web1"],
@@ -25,9 +26,9 @@ def test_f_t3_proxies_are_listed_by_either_number_of_the_noun(popham, manager, n
     manager.on("GET /proxies", {"items": [DOCK]})
     found = popham("get", noun)
     head, line = found.stdout.splitlines()
-    assert head.split() == ["NAME", "STATE", "GROUPS", "AGENTS", "SPOOL", "VERSION", "AGE"]
+    assert head.split() == ["NAME", "STATE", "GROUPS", "AGENTS", "SPOOL", "CACHE", "VERSION", "AGE"]
     assert line.split("  ")[0] == "dock"
-    for part in ("connected", "paris", "12", "20 records, 8 KiB", "0.8.0", "12s ago"):
+    for part in ("connected", "paris", "12", "20 records, 8 KiB", "4 KiB", "0.8.0", "12s ago"):
         assert part in line
     assert "logs=hop" in popham("get", noun, "-o", "wide").stdout
     assert json.loads(popham("get", noun, "-o", "json").stdout) == {"items": [DOCK]}
@@ -45,10 +46,50 @@ def test_f_l9_who_stays_below_the_managers_version_is_said(popham, manager):
     assert popham("get", "proxies").stderr == "1 machine below the Manager's version: dock\n"
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("connected", ""),
+        ("new", "dock waits to be accepted: popham accept agent dock\n"),
+        ("missing", "dock is not in touch: popham why agent dock\n"),
+    ],
+)
+def test_f_t3_the_list_says_what_a_proxy_needs_next(popham, manager, state, said):
+    manager.on("GET /proxies", {"items": [{**DOCK, "state": state}]})
+    assert popham("get", "proxies").stderr == said
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"),
+    [
+        ({}, "-"),
+        ({"bytes": 0.0, "damaged": 0.0}, "0 B"),
+        ({"bytes": 2048.0, "damaged": 2.0}, "2 KiB, 2 files damaged"),
+        ({"bytes": 9.0, "problem": "no room\x1b[31m"}, "9 B, not written: no room\\x1b[31m"),
+    ],
+)
+def test_f_t3_the_list_says_how_the_cache_of_a_proxy_stands(popham, manager, cache, said):
+    manager.on("GET /proxies", {"items": [{**DOCK, "spool": {}, "cache": cache}]})
+    head, line = popham("get", "proxies").stdout.splitlines()
+    assert line[head.index("CACHE") : head.index("VERSION")].rstrip() == said
+
+
+def test_f_t3_an_agent_behind_a_proxy_that_is_away_is_described_with_that(popham, manager, agent):
+    detail = {
+        "path": PATH,
+        "proxy_away": "it is behind the proxy dock, which is missing",
+        "proxy_away_name": "dock",
+    }
+    manager.on("GET /agents/web-1", agent(via=["dock"], detail=detail))
+    found = popham("describe", "agent", "web-1").stdout
+    assert "proxy away: it is behind the proxy dock, which is missing" in " ".join(found.split())
+    assert "proxy away name" not in found
+
+
 def test_f_t3_one_is_described_with_its_path_and_what_waits(popham, manager):
     manager.on("GET /proxies/dock", DOCK)
     found = popham("describe", "proxy", "dock").stdout
-    for part in ("WHO DIALS", "20 records, 8 KiB", "dock.example", "0.0.0.0:4320"):
+    for part in ("WHO DIALS", "20 records, 8 KiB", "4 KiB", "dock.example", "0.0.0.0:4320"):
         assert part in found
     assert json.loads(popham("describe", "proxy", "dock", "-o", "json").stdout) == DOCK
 
@@ -84,6 +125,8 @@ def test_a_token_for_a_proxy_names_its_definition_and_the_command(popham, manage
     manager.on("POST /tokens", {"token": token, "secret": "pop1.x"}, status=201)
     found = popham("token", "create", "--proxy", "dock", "-g", "rome")
     assert found.stdout == "pop1.x\n"
+    assert "Join string t1: for the Proxy Manager dock, into group rome, waiting" in found.stderr
+    assert "1 agent" not in found.stderr
     assert "popham proxy enroll JOIN" in found.stderr
     sent = manager.requests[-1][2]
     assert (sent["kind"], sent["proxy"], sent["group"]) == ("proxy", "dock", "rome")

@@ -2,13 +2,14 @@
 
 import json
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from popham.cli.main import cli
 from popham.cli.proxy import ENTRIES
 from popham.cli.proxy_status import describe
-from popham.proxy.settings import load_settings
+from popham.proxy.settings import RelaySettings, load_settings
 from popham.statedir import StateDir
 
 NOW = 1_795_337_529.0
@@ -65,6 +66,13 @@ def test_what_is_wrong_between_has_rows_of_its_own():
 
 def test_one_that_does_not_run_has_no_such_rows():
     assert describe({}, NOW) == []
+
+
+def test_the_room_for_what_waits_is_said_as_it_is_configured_and_why_nobody_is_let_in():
+    bounds = msgspec.structs.asdict(RelaySettings())
+    found = dict(describe(FOUND | {"bounds": bounds, "ended": "it is none any more"}, NOW))
+    assert found["room for that"] == "1024 MiB, 64 MiB of one agent, for 72 h"
+    assert found["let in nobody"] == "it is none any more"
 
 
 def test_a_machine_that_has_not_joined_is_told_the_proxys_command(machine):

@@ -319,6 +319,8 @@ class Agent:
             ordered=lambda: end.ordered,
             draw=self._rng.random,
             dialled=end.dialled,
+            now=self._clock.now,
+            location=lambda: end.standing.location,
         )
 
     def _look_around(

@@ -149,7 +149,7 @@ class Hearing:
         # The uid stands in the certificate; nobody upstream can give another.
         key = uuid.UUID(state.uid).bytes
         self._session = AgentSession(key, int(OWN_AGENT), (SESSION, TRUST), adopts=False)
-        self._wanted = False
+        self._wanted, self._missed = False, b""
         self._bundle_wanted = self._state_wanted = False
         self._mark = -1
         enforcer.brought = self._note_brought
@@ -225,9 +225,17 @@ class Hearing:
                 raise
             # What was named has been replaced meanwhile; the link is well, and brings what there is now.
             _log.info("what was offered is there no more: %s", error)
+            self._ask_anew()
         finally:
             if self.streams is not None:
                 self.streams.wake()
+
+    def _ask_anew(self) -> None:
+        """Have a round made now where the next one is a heartbeat away; once for each bundle that lacks something."""
+        newest = self._state.bundle() or b""
+        if newest != self._missed and (self.settings.mode is Mode.PULL or self.fallback):
+            self._missed = newest
+            self.news.set()
 
     async def _hear_standings(self, message: ServerToAgent) -> None:
         heard = parse_custom(message.custom_message)

@@ -23,6 +23,8 @@ from popham.trust.join import EnrollmentKey, JoinString
 _log = logging.getLogger(__name__)
 _RETRY = 30.0
 """Seconds until another attempt, after one that reached nobody."""
+_AGAIN = 600.0
+"""Seconds between lines of the log that say the same: somebody has to accept it."""
 
 
 class Joining:
@@ -124,19 +126,24 @@ class Joining:
 
         ``news`` set (a check-in on the machine) asks at once.
         """
+        now, told, told_at = asyncio.get_running_loop().time, "", 0.0
         while not stopping.is_set():
             wait = _RETRY
             try:
                 enrolled = await self.ask_again()
             except (LinkError, EnrollmentError, TrustError) as error:
-                _log.warning("not enrolled yet: %s", error)
+                text, level = f"not enrolled yet: {error}", logging.WARNING
                 self._said(str(error), wait)
             else:
                 if enrolled.admission is Admission.ACCEPTED:
                     _log.info("this machine was accepted")
                     return True
-                wait = enrolled.retry_after
+                wait, level = enrolled.retry_after, logging.INFO
+                text = f"enrolled, and {enrolled.text or 'waiting to be accepted'}"
                 self._said(enrolled.text, wait)
+            if text != told or now() - told_at >= _AGAIN:
+                _log.log(level, "%s; asked again every %.0f s", text, wait)
+                told, told_at = text, now()
             news.clear()
             await wait_for_first(wait, news, stopping)
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -187,6 +188,7 @@ class Status:
             found |= {"mode": "pull", "dialer": "manager"}
         if self._ways is not None:
             found["servers"], found["server"] = list(self._ways.urls), self._ways.current
+            found["moved"] = asdict(self._ways.moved) if self._ways.moved else None
         if self._service is not None:
             found["service"] = self._service()
         if self._schedule is not None:

@@ -10,9 +10,10 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from popham.errors import LinkError, PophamError
-from popham.model.communication import CommunicationSettings
+from popham.model.communication import CommunicationSettings, show_duration
 from popham.model.communication import Dialer as Dials
 from popham.model.servers import Server, order_servers
 from popham.net.seam import Dialer
@@ -28,8 +29,29 @@ _TRIES = 2.0
 """Waits between servers are so short that every one of them is dialled within a heartbeat, divided by this."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """That another server is in use than before, for people.
+
+    Attributes:
+        at: Wall time, in unix seconds.
+        left: URL of the server that answered before.
+        taken: URL of the one that answers now.
+        why: What the reason was.
+    """
+
+    at: float
+    left: str
+    taken: str
+    why: str
+
+
 class UpstreamWays:
-    """Implements :class:`popham.link.ways.Ways` over the server list."""
+    """Implements :class:`popham.link.ways.Ways` over the server list.
+
+    Attributes:
+        moved: The last change of the server in use, since the process began; None before the first.
+    """
 
     def __init__(
         self,
@@ -40,6 +62,8 @@ class UpstreamWays:
         ordered: Callable[[], CommunicationSettings],
         draw: Callable[[], float],
         dialled: Callable[[str, bool], None] = lambda _url, _stray: None,
+        now: Callable[[], float] = lambda: 0.0,
+        location: Callable[[], str] = lambda: "",
     ) -> None:
         """Begin with the first server of the list; nothing is opened yet. Called in a running loop.
 
@@ -50,6 +74,8 @@ class UpstreamWays:
             ordered: Returns the settings in force.
             draw: Random number in [0, 1).
             dialled: Told which server answers, and whether it is none of the list, for reports.
+            now: Wall time, for people.
+            location: Returns where this machine is, for people.
 
         Raises:
             ConfigError: The join string has no URL.
@@ -58,6 +84,13 @@ class UpstreamWays:
         self._uid = uid
         self._ordered = ordered
         self._dialled = dialled
+        self._now = now
+        self._location = location
+        self.moved: Moved | None = None
+        self._answered = ""  # the server that answered last
+        self._why = ""  # why that one was left; empty while it was not
+        self._listed_by = ""  # why another list holds than the server in use was taken by; empty if none does
+        self._listed_at = location()
         self._servers = Servers(join, now=asyncio.get_running_loop().time, draw=draw)
         self._listed: tuple[Server, ...] | None = None
         self._dialer: Dialer | None = None
@@ -111,11 +144,19 @@ class UpstreamWays:
         else:
             self._give_up_trying()
         self._servers.tried(url, works=works)
+        if works:
+            held = show_duration(self._ordered().hold)
+            self._arrived(
+                self._listed_by or f"it comes first in the list, and answers again ('hold' is {held})"
+            )
         self._tell()
 
-    def failed(self, *, refused: bool) -> float:
+    def failed(self, *, refused: bool, why: str = "") -> float:
         """Take note that the way in use failed; return how long to wait for a server that did not fail yet."""
+        before = self._servers.current
         untried = self._servers.failed(refused=refused)
+        if before == self._answered != self._servers.current:
+            self._why = why or "it failed"
         # A new dialer also shows what certificate there is now, or none once that has expired.
         self.renewed()
         while self._stale:
@@ -128,6 +169,7 @@ class UpstreamWays:
     def succeeded(self) -> None:
         """Take note that the way in use works."""
         self._servers.succeeded()
+        self._arrived(self._why or "the former one was left")
         self._tell()
 
     def renewed(self) -> None:
@@ -191,10 +233,30 @@ class UpstreamWays:
             self._listed = settings.servers
             urls = [url for level in order_servers(settings.servers, self._uid) for url in level]
             self._servers.use(urls, hold=settings.hold, window=settings.window, first=first)
+            where = self._location()
             if not first:
+                at = (
+                    f"the location is {where} now"
+                    if where != self._listed_at
+                    else "the group's servers were changed"
+                )
+                self._listed_by = at
                 self._tell()
+            self._listed_at = where
         else:
+            self._listed_at = self._location()
             self._servers.hold = settings.hold
+
+    def _arrived(self, why: str) -> None:
+        """Take note that the server in use answers; say once, and why, if it is another one than before."""
+        left, self._answered = self._answered, self._servers.current
+        self._why = ""
+        if left != self._answered or self._answered == self.urls[0]:
+            self._listed_by = ""
+        if left in {"", self._answered}:
+            return
+        self.moved = Moved(at=self._now(), left=left, taken=self._answered, why=why)
+        _log.warning("the server in use is %s now, and was %s: %s", self._answered, left, why)
 
     def _tell(self) -> None:
         self._dialled(self._servers.current, self._servers.stray)

@@ -6,7 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,9 +15,6 @@ from popham.cli.invocation import Invocation
 from popham.cli.machine import Machine, choosing, in_words
 from popham.cli.text import clean
 from popham.errors import ConfigError, LinkError, PophamError, StateError
-
-if TYPE_CHECKING:
-    from popham.agent.settings import AgentSettings
 
 _FAMILIES = {family.area: family for family in (ConfigError, StateError, LinkError)}
 _json = click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -34,8 +31,8 @@ def service() -> None:
 @click.pass_obj
 def status(run: Invocation, config: Path | None, state: str | None, *, as_json: bool) -> int:
     """Say whether the service is on, where it listens, and who came."""
-    settings = Machine(run, config, state, None).settings()
-    found = _ask(settings, "service")
+    machine = Machine(run, config, state, None)
+    found = _ask(machine, "service")
     _show(found, as_json=as_json)
     return 0 if found["on"] and not found["problem"] else FAILED
 
@@ -46,8 +43,8 @@ def status(run: Invocation, config: Path | None, state: str | None, *, as_json: 
 @click.pass_obj
 def start(run: Invocation, config: Path | None, state: str | None, *, as_json: bool) -> None:
     """Listen now, until it is stopped or the agent ends."""
-    settings = Machine(run, config, state, None).settings()
-    found = _tell(settings, "service-start")
+    machine = Machine(run, config, state, None)
+    found = _tell(machine, "service-start")
     _say(f"The service listens at {found['address']}", found, as_json=as_json)
 
 
@@ -57,9 +54,9 @@ def start(run: Invocation, config: Path | None, state: str | None, *, as_json: b
 @click.pass_obj
 def stop(run: Invocation, config: Path | None, state: str | None, *, as_json: bool) -> None:
     """Listen no more; what is being applied goes on."""
-    settings = Machine(run, config, state, None).settings()
-    found = _tell(settings, "service-stop")
-    then = ", and starts with the agent again" if found["enabled"] else ""
+    machine = Machine(run, config, state, None)
+    found = _tell(machine, "service-stop")
+    then = f", and starts with the {machine.word} again" if found["enabled"] else ""
     _say(f"The service is off{then}", found | {"next": ""}, as_json=as_json)
 
 
@@ -70,11 +67,11 @@ def stop(run: Invocation, config: Path | None, state: str | None, *, as_json: bo
 @click.pass_obj
 def enable(run: Invocation, config: Path | None, state: str | None, *, as_json: bool, now: bool) -> None:
     """Have it start whenever the agent starts."""
-    settings = Machine(run, config, state, None).settings()
-    found = _keep(settings, on=True)
+    machine = Machine(run, config, state, None)
+    found = _keep(machine, on=True)
     if now:
-        found = _tell(settings, "service-start")
-    _say("The service starts with the agent from now on", found, as_json=as_json)
+        found = _tell(machine, "service-start")
+    _say(f"The service starts with the {machine.word} from now on", found, as_json=as_json)
 
 
 @service.command()
@@ -84,12 +81,14 @@ def enable(run: Invocation, config: Path | None, state: str | None, *, as_json: 
 @click.pass_obj
 def disable(run: Invocation, config: Path | None, state: str | None, *, as_json: bool, now: bool) -> None:
     """Have it stay off when the agent starts."""
-    settings = Machine(run, config, state, None).settings()
-    found = _keep(settings, on=False)
+    machine = Machine(run, config, state, None)
+    found = _keep(machine, on=False)
     if now:
-        found = _tell(settings, "service-stop")
+        found = _tell(machine, "service-stop")
     still = "; it is on until it is stopped" if found["on"] else ""
-    _say(f"The service no longer starts with the agent{still}", found | {"next": ""}, as_json=as_json)
+    _say(
+        f"The service no longer starts with the {machine.word}{still}", found | {"next": ""}, as_json=as_json
+    )
 
 
 @click.command()
@@ -104,7 +103,7 @@ def cgi(path: str | None) -> int:
     return run(["--socket", path] if path else [])
 
 
-def _tell(settings: AgentSettings, word: str) -> dict[str, Any]:
+def _tell(machine: Machine, word: str) -> dict[str, Any]:
     """Have the running agent do something, and return what it says of its service.
 
     Raises:
@@ -112,7 +111,7 @@ def _tell(settings: AgentSettings, word: str) -> dict[str, Any]:
     """
     from popham.agent.local import SERVICE_TIME, ask
 
-    found = asyncio.run(ask(settings.socket_path, word, seconds=SERVICE_TIME))
+    found = asyncio.run(ask(machine.settings().socket_path, word, seconds=SERVICE_TIME))
     failure = found.get("failure")
     if failure:
         area, _, reason = failure["code"].partition(".")
@@ -121,43 +120,45 @@ def _tell(settings: AgentSettings, word: str) -> dict[str, Any]:
         raise LinkError(
             "no_agent", "the agent that runs here has no service", "Restart it: it is an older one"
         )
-    return _in_words(found, settings)
+    return _in_words(found, machine)
 
 
-def _ask(settings: AgentSettings, word: str) -> dict[str, Any]:
+def _ask(machine: Machine, word: str) -> dict[str, Any]:
     """As :func:`_tell`; of an agent that does not run, what it keeps."""
     try:
-        return _tell(settings, word) | {"running": True}
+        return _tell(machine, word) | {"running": True}
     except LinkError:
-        return _kept(settings, None)
+        return _kept(machine, None)
 
 
-def _keep(settings: AgentSettings, *, on: bool) -> dict[str, Any]:
+def _keep(machine: Machine, *, on: bool) -> dict[str, Any]:
     """Have the service start with the agent or not, whether or not the agent runs."""
     try:
-        return _tell(settings, "service-enable" if on else "service-disable")
+        return _tell(machine, "service-enable" if on else "service-disable")
     except LinkError:
-        return _kept(settings, on)
+        return _kept(machine, on)
 
 
-def _kept(settings: AgentSettings, on: bool | None) -> dict[str, Any]:  # None changes nothing
+def _kept(machine: Machine, on: bool | None) -> dict[str, Any]:  # None changes nothing
     from popham.agent.service import describe_off, enable
     from popham.agent.state import AgentState
     from popham.statedir import StateDir
 
+    settings = machine.settings()
     with StateDir.open(Path(settings.state), settings.kind, create=False) as directory:
         state = AgentState(directory)
         if on is not None:
             enable(state, on=on)
         found = describe_off(state, settings.service)
-    return _in_words(found, settings) | {
+    return _in_words(found, machine) | {
         "running": False,
-        "next": f"Start it first: popham {settings.kind} run",
+        "word": machine.word,
+        "next": f"Start it first: popham {machine.word} run{machine.named}",
     }
 
 
-def _in_words(found: dict[str, Any], settings: AgentSettings) -> dict[str, Any]:
-    return found | {"next": in_words(found["next"], settings.kind)}
+def _in_words(found: dict[str, Any], machine: Machine) -> dict[str, Any]:
+    return found | {"next": in_words(found["next"], machine.word, machine.named)}
 
 
 def _say(sentence: str, found: dict[str, Any], *, as_json: bool) -> None:
@@ -180,7 +181,7 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
 def _lines(found: dict[str, Any]) -> list[str]:
     standing = f"on since {_moment(found['since'])}" if found["on"] else "off"
     if not found.get("running", True):
-        standing = "off, as the agent does not run"
+        standing = f"off, as the {found.get('word', 'agent')} does not run"
     rows = [("service", standing), ("enabled", "yes" if found["enabled"] else "no")]
     rows += [("address", found["address"] or _would(found)), ("path", found["path"])]
     if found.get("socket"):

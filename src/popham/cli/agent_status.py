@@ -63,6 +63,7 @@ def render(
         ("uid", found["uid"] or "none"),
         ("admission", found["admission"]),
         ("upstream", _upstream(found)),
+        *_moved_rows(found, now),
         *_way_rows(found, now),
         *below,
         *_bundle_rows(found),
@@ -104,6 +105,16 @@ def _upstream(found: Found) -> str:
     if answered and answered != server and (not server or len(servers) > 1):
         text += f"; {answered} answered last" if servers != [answered] else ""
     return text
+
+
+def _moved_rows(found: Found, now: float) -> Rows:
+    """Return from which server to which one the agent went last, when, and why."""
+    moved = found.get("moved")
+    if not moved:
+        return []
+    return [
+        ("moved", f"{ago(now - moved['at'])} from {moved['left']} to {moved['taken']}: {brief(moved['why'])}")
+    ]
 
 
 # Which way, and when.

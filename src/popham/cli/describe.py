@@ -10,7 +10,7 @@ import click
 from popham.cli.columns import ago, count, moment, percent, state_of
 from popham.cli.invocation import Invocation
 from popham.cli.lazy import NounGroup
-from popham.cli.proxy_columns import path_table, spool
+from popham.cli.proxy_columns import cache, path_table, spool
 from popham.cli.show import Shown, output_option, show_object
 from popham.cli.text import align, brief, clean, clean_lines, pad, width
 from popham.model.communication import show_duration
@@ -25,15 +25,15 @@ TIMES = frozenset(
 """Fields that hold a moment, in unix seconds."""
 DURATIONS = frozenset({"heartbeat", "spread", "promise", "age_bound", "interval"})
 """Fields that hold a number of seconds."""
-LIFTED = ("ordered", "unvisited", "withheld", "labels_of_operators", "labels_of_agent")
+LIFTED = ("proxy_away", "ordered", "unvisited", "withheld", "labels_of_operators", "labels_of_agent")
 """Details of an agent that belong beside what they explain."""
 ORDER = {
-    "agent": "name uid group kind admission presence link sync reason wanted applied since via vouched_by behind rollout withheld "
+    "agent": "name uid group kind admission presence link sync reason wanted applied since via proxy_away vouched_by behind rollout withheld "
     "drifted not_put_back last_drift watched_until collection mode ordered fallback "
     "unvisited dialer heartbeat service visit location rules location_since age age_bound clock_skew last_contact next_contact first_seen address version "
     "certificate_until labels labels_of_operators labels_of_agent",
     "group": "name path parent managed_by agents serial version edition minimum_serial inherits exceptions preset labels annotations",
-    "proxy": "name state uid managed_by groups members names port custody agents spool visits via path version behind mode "
+    "proxy": "name state uid managed_by groups members names port custody agents spool cache visits via path version behind mode "
     "dialer address age age_bound last_contact certificate_until changed edition annotations status",
     "policy": "name type revision sha256 private_to managed_by groups changed author labels annotations",
 }
@@ -63,6 +63,7 @@ def agent(run: Invocation, name: str, form: str) -> None:
     if head.get("visit"):
         head["visit"] = visit_lines(head["visit"])
     detail.pop("unvisited_step", "")
+    detail.pop("proxy_away_name", "")
     if found.get("kind") == "stock" and found.get("via"):
         # It signs nothing: whatever is said of it is the word of the proxy that it is at.
         head["vouched_by"] = found["via"][-1]
@@ -245,7 +246,15 @@ def proxy(run: Invocation, name: str, form: str) -> None:
         show_object(form, found)
         return
     _print(
-        with_keeper({**found, "spool": spool(found), "path": path_table(found.get("path") or ())}), "proxy"
+        with_keeper(
+            {
+                **found,
+                "spool": spool(found),
+                "cache": cache(found),
+                "path": path_table(found.get("path") or ()),
+            }
+        ),
+        "proxy",
     )
     if found.get("state") == "new":
         click.echo(f"It waits to be accepted: popham accept agent {clean(name)}", err=True)

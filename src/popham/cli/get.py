@@ -230,6 +230,8 @@ def _show(run: Invocation, noun: Noun, name: str | None, form: str, *, watched: 
         click.echo(noun.empty, err=True)
     if noun.columns is AGENTS:
         _say_who_waits(items)
+    if noun.columns is PROXIES:
+        _say_which_waits(items)
     if noun.columns in {AGENTS, PROXIES}:
         _say_who_is_behind(items)
 
@@ -240,6 +242,14 @@ def _say_who_waits(items: Sequence[Shown]) -> None:
         who = "1 agent waits" if len(waiting) == 1 else f"{len(waiting)} agents wait"
         which = waiting[0] if len(waiting) == 1 else "NAME"
         click.echo(f"{who} to be accepted: popham accept agent {which}", err=True)
+
+
+def _say_which_waits(items: Sequence[Shown]) -> None:
+    """Say which proxies wait to be accepted, and which are not in touch: what is shown below those is as old."""
+    for name in names([item for item in items if item.get("state") == "new"]):
+        click.echo(f"{clean(name)} waits to be accepted: popham accept agent {clean(name)}", err=True)
+    for name in names([item for item in items if item.get("state") in {"overdue", "missing"}]):
+        click.echo(f"{clean(name)} is not in touch: popham why agent {clean(name)}", err=True)
 
 
 def _say_who_is_behind(items: Sequence[Shown]) -> None:

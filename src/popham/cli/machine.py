@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from popham.proxy.settings import ProxySettings
 
 PROXY = "proxy"
+_COMMAND = re.compile(r"popham (?:agent|proxy) (?:service )?[a-z][a-z-]*")
 FILE = "/etc/popham/agent.toml"
 PROXY_FILE = "/etc/popham/proxy.toml"
 
@@ -67,11 +69,18 @@ class Machine:
         )
 
 
-def in_words(text: str, word: str) -> str:
-    """Return what to do next, with the commands of whom this is about: an agent says it in its own."""
-    if word != PROXY:
-        return text
-    return text.replace("popham agent ", f"popham {word} ").replace("popham-agent", f"popham-{word}")
+def in_words(text: str, word: str, named: str = "") -> str:
+    """Return what to do next, with the commands of whom this is about: an agent says it in its own.
+
+    Args:
+        text: Of an agent.
+        word: ``agent`` or ``proxy``.
+        named: As :attr:`Machine.named`: put behind each command that is of this machine.
+    """
+    if word == PROXY:
+        text = text.replace("popham agent ", f"popham {word} ").replace("popham-agent", f"popham-{word}")
+        text = text.replace("the agent", f"the {word}")
+    return _COMMAND.sub(lambda found: found[0] + named, text) if named else text
 
 
 def choosing(command: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from popham.cli.columns import NOTHING, ago, field, moment, number, pairs, some
+from popham.cli.columns import NOTHING, ago, count, field, moment, number, pairs, some
 from popham.cli.show import Column, Shown
 from popham.cli.text import align, clean
 from popham.model.communication import show_duration
@@ -19,6 +19,15 @@ def spool(item: Shown) -> str:
     held: Mapping[str, Mapping[str, Any]] = item.get("spool") or {}
     records, waiting = (sum(int(one.get(key) or 0) for one in held.values()) for key in ("records", "bytes"))
     return f"{records} records, {size(waiting)}" if records else NOTHING
+
+
+def cache(item: Shown) -> str:
+    """Return how what a proxy keeps for its agents stands: ``4 KiB``, and what is wrong with it."""
+    held: Mapping[str, Any] = item.get("cache") or {}
+    parts = [size(int(held["bytes"]))] if "bytes" in held else []
+    parts += [f"{count(int(held['damaged']), 'file')} damaged"] if held.get("damaged") else []
+    parts += [f"not written: {held['problem']}"] if held.get("problem") else []
+    return ", ".join(parts) or NOTHING
 
 
 def size(length: int) -> str:
@@ -45,6 +54,7 @@ PROXIES: Sequence[Column] = (
     Column("GROUPS", lambda item: some(item.get("groups") or (), 4)),
     Column("AGENTS", number("agents")),
     Column("SPOOL", spool),
+    Column("CACHE", cache),
     Column("VERSION", field("version")),
     Column("AGE", lambda item: ago(item.get("age"))),
     Column("GIVEN AGENTS", lambda item: some(item.get("members") or (), 4), wide=True),

@@ -16,6 +16,8 @@ from popham.cli.exits import FAILED
 from popham.cli.invocation import Invocation
 from popham.cli.machine import PROXY, PROXY_FILE, Machine
 
+_MIB, _HOUR = 1024**2, 3600
+
 Found = Mapping[str, Any]
 
 
@@ -52,11 +54,15 @@ def describe(found: Found, now: float) -> list[tuple[str, str]]:
     relay = found["relay"]
     last = relay["last_exchange"]
     rows = [("relayed", ago(None if last is None else now - last))]
+    if found.get("ended"):
+        rows.append(("let in nobody", found["ended"]))
     if relay["problem"]:
         rows.append(("not relayed", relay["problem"]))
     rows += [("listens", found["listens"]), ("agents", _agents(found["agents"]))]
     rows.append(("links", f"{found['links']} held, of {found['links_most']}"))
     rows.append(("to pass on", _spool(found["spool"], now)))
+    if found.get("bounds"):
+        rows.append(("room for that", _bounds(found["bounds"])))
     rows.append(("kept here", _cache(found["cache"])))
     return rows
 
@@ -78,6 +84,12 @@ def _spool(found: Found, now: float) -> str:
     if found.get("dropped"):
         parts.append(f"never to be passed on: {pairs(found['dropped'])}")
     return "; ".join(parts) or "nothing"
+
+
+def _bounds(found: Found) -> str:
+    """Return ``1024 MiB, 64 MiB of one agent, for 72 h``: as the keys of ``[relay]`` say."""
+    mib = {name: f"{found[name] / _MIB:g} MiB" for name in ("bytes", "share")}
+    return f"{mib['bytes']}, {mib['share']} of one agent, for {found['age'] / _HOUR:g} h"
 
 
 def _cache(found: Found) -> str:

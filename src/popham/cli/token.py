@@ -99,6 +99,8 @@ def _urls(proxy: dict[str, Any]) -> list[str]:
 def _explain(made: dict[str, Any]) -> None:
     left = made["uses_left"]
     how_many = "any number of agents" if left < 0 else "1 agent" if left == 1 else f"{left} agents"
+    if made["kind"] == "proxy":
+        how_many = f"for the Proxy Manager {clean(made['proxy'])},"
     what = "Bearer token for stock agents" if made["kind"] == "stock" else "Join string"
     then = "accepted at once" if made["accepts"] else "waiting to be accepted"
     click.echo(

@@ -135,12 +135,16 @@ async def _examine_ways(
 
     async def try_one(url: str) -> list[Finding]:
         async with room:
-            return await Way(url, credentials, probes).examine()
+            return await Way(url, credentials, probes, http_proxy=settings.http_proxy).examine()
 
     ways = await asyncio.gather(*map(try_one, urls))
     # An agent goes on to the next server, and one that is visited needs none.
     spare = visited or any(is_well(way) for way in ways)
-    return [*found, check_proxies(probes), *(_excuse(one) if spare else one for way in ways for one in way)]
+    return [
+        *found,
+        check_proxies(probes, settings.http_proxy),
+        *(_excuse(one) if spare else one for way in ways for one in way),
+    ]
 
 
 def _excuse(one: Finding) -> Finding:

@@ -5,7 +5,8 @@ Rules:
 1. Each part is tried once the one before works; what is not tried says why.
 2. Nothing is asked that changes anything, here or there: no round is made, which would disturb that of the agent.
    A body that nobody names is asked for instead: *there is none* is told to those only whom the Manager knows.
-3. No web proxy is used, as the agent uses none.
+3. It is the way that the agent goes: through the web proxy of its configuration, and through none of the environment.
+   Then name, route and port are the web proxy's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 from popham.agent.doctor.finding import Finding, Outcome, fail, failed, ok, skip, warn
 from popham.agent.doctor.identity import SKEW, show_moment
 from popham.agent.doctor.probes import Address, Probes
+from popham.agent.doctor.tunnel import CHECK, TunnelError, read_web_proxy
 from popham.downstream.enroll import CA_PATH
 from popham.errors import LinkError, PophamError
 from popham.net.dialer import AiohttpDialer
@@ -63,11 +65,15 @@ class Credentials:
 class Way:
     """Tries the way to one server."""
 
-    def __init__(self, url: str, credentials: Credentials, probes: Probes) -> None:
-        """Take what is needed; nothing is opened yet."""
+    def __init__(self, url: str, credentials: Credentials, probes: Probes, *, http_proxy: str = "") -> None:
+        """Take what is needed; nothing is opened yet. ``http_proxy`` is the web proxy on the way; empty for none."""
         parts = urlsplit(url)
         self._url = url
         self._host, self._port = parts.hostname or "", parts.port or 443
+        self._http_proxy, self._proxy = http_proxy, read_web_proxy(http_proxy)
+        first = self._proxy
+        self._first = (first.host, first.port) if first else (self._host, self._port)  # who is connected to
+        self._behind = (CHECK, *_AFTER_PORT) if first else _AFTER_PORT
         self._credentials = credentials
         self._probes = probes
 
@@ -75,12 +81,16 @@ class Way:
         """Return what came of each part."""
         found, addresses = await self._find_name()
         if not addresses:
-            return [*found, *self._skip("its name leads nowhere", "route", "port", *_AFTER_PORT)]
+            return [*found, *self._skip("its name leads nowhere", "route", "port", *self._behind)]
         found += self._find_route(addresses)
         tried, reached = await self._connect(addresses)
         found += tried
         if reached is None:
-            return [*found, *self._skip("there is no connection", *_AFTER_PORT)]
+            return [*found, *self._skip("there is no connection", *self._behind)]
+        if self._proxy is not None:
+            found.append(await self._proxy.examine(reached, self._url, seconds=self._probes.seconds))
+            if found[-1].outcome is Outcome.FAILED:
+                return [*found, *self._skip("the web proxy does not lead there", *_AFTER_PORT)]
         tls = await self._shake_hands(reached)
         found.append(tls)
         trusted = tls.outcome is not Outcome.FAILED
@@ -95,10 +105,10 @@ class Way:
     # To the port.
 
     async def _find_name(self) -> tuple[list[Finding], list[Address]]:
-        host, url = self._host, self._url
+        (host, port), url = self._first, self._url
         step = f"Check the name, and this machine's resolver: getent ahosts {host}"
         try:
-            addresses = await self._probes.ask(url, lambda: self._probes.resolve(host, self._port))
+            addresses = await self._probes.ask(url, lambda: self._probes.resolve(host, port))
         except TimeoutError:
             text = f"the resolver does not answer for {host} within {self._probes.seconds:g} s"
             return [fail("name", text, step, server=url)], []
@@ -108,6 +118,7 @@ class Way:
             return [fail("name", f"{host} is not found: {why}", step, server=url)], []
         named = ", ".join(address.host for address in addresses[:ADDRESSES])
         text = f"{host} is {named}" if named != host else f"{host} is an address"
+        text += f"; it is the web proxy on the way to {self._host}" if self._proxy else ""
         return [ok("name", text, server=url)], addresses[:ADDRESSES]
 
     def _find_route(self, addresses: list[Address]) -> list[Finding]:
@@ -116,12 +127,12 @@ class Way:
         for address in addresses:
             try:
                 with socket.socket(address.family, socket.SOCK_DGRAM) as probe:
-                    probe.connect((address.host, self._port))
+                    probe.connect((address.host, self._first[1]))
                     ways.append(f"{address.host} from {probe.getsockname()[0]}")
             except OSError as error:
                 wrong.append(f"{address.host}: {error.strerror or error}")
         if not ways:
-            text = f"there is none to {self._host} ({'; '.join(wrong)})"
+            text = f"there is none to {self._first[0]} ({'; '.join(wrong)})"
             return [fail("route", text, "Check this machine's network: ip route", server=self._url)]
         return [ok("route", f"packets go to {', '.join(ways)}", server=self._url)]
 
@@ -134,7 +145,7 @@ class Way:
             text = "; ".join(dict.fromkeys(error.problem for error in wrong))
             return [fail("port", text, wrong[0].hint or _CLOSED, server=self._url)], None
         took = next(took for error, took in tried if error is None)
-        text = f"port {self._port} of {reached[0].host} answers in {took * 1000:.0f} ms"
+        text = f"port {self._first[1]} of {reached[0].host} answers in {took * 1000:.0f} ms"
         if wrong:
             text += f"; {'; '.join(error.problem for error in wrong)}"
             step = "Mend that address, or take it out of the name: each connection may wait for it"
@@ -143,11 +154,12 @@ class Way:
 
     async def _connect_to(self, address: Address) -> tuple[LinkError | None, float]:
         loop = asyncio.get_running_loop()
-        where = f"[{address.host}]:{self._port}" if ":" in address.host else f"{address.host}:{self._port}"
+        port = self._first[1]
+        where = f"[{address.host}]:{port}" if ":" in address.host else f"{address.host}:{port}"
         begun = loop.time()
         try:
             async with asyncio.timeout(self._probes.seconds):
-                _, writer = await asyncio.open_connection(address.host, self._port)
+                _, writer = await asyncio.open_connection(address.host, port)
         except TimeoutError as error:
             found = explain(error, where, seconds=self._probes.seconds)
             found.hint = _CLOSED
@@ -165,13 +177,14 @@ class Way:
         context = client_context(self._credentials.ca.decode())
         try:
             async with asyncio.timeout(seconds):
-                _, writer = await asyncio.open_connection(
-                    address.host, self._port, ssl=context, server_hostname=self._host
-                )
+                writer = await self._open_tls(address, context)
         except TimeoutError:
             text = f"what accepts the connection says nothing within {seconds:g} s"
             step = "Check the port; a firewall, or what stands before a Manager, may accept in its place"
             return fail("tls", text, step, server=url)
+        except TunnelError as error:
+            text = f"the web proxy led there before, and does not any more ({error})"
+            return fail("tls", text, "See the web proxy's log", server=url)
         except OSError as error:
             found = explain(error, f"{self._host}:{self._port}", seconds=seconds)
             return failed("tls", found, _LOG, server=url)
@@ -187,6 +200,21 @@ class Way:
         if until - self._probes.clock.now() < (_RENEWED if renewed else _SOON):
             return warn("tls", text, "Tell the Manager's administrator that it ends soon", server=url)
         return ok("tls", text, server=url)
+
+    async def _open_tls(self, address: Address, context: ssl.SSLContext) -> asyncio.StreamWriter:
+        """Return a connection on which the server was trusted. Raises OSError, TunnelError."""
+        if self._proxy is None:
+            _, writer = await asyncio.open_connection(
+                address.host, self._port, ssl=context, server_hostname=self._host
+            )
+            return writer
+        _, writer = await self._proxy.open(address, self._host, self._port)
+        try:
+            await writer.start_tls(context, server_hostname=self._host)
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return writer
 
     async def _compare_pin(self, *, trusted: bool) -> Finding:
         """Return whether who answers has the CA that the join string names.
@@ -243,7 +271,9 @@ class Way:
     async def _fetch(self, path: str, context: ssl.SSLContext) -> tuple[bytes, str]:
         """Return a body and the header ``Date``. Raises LinkError."""
         seconds = self._probes.seconds
-        dialer = AiohttpDialer(self._url, context=context, limits=Limits(body_time=seconds))
+        dialer = AiohttpDialer(
+            self._url, context=context, limits=Limits(body_time=seconds), http_proxy=self._http_proxy
+        )
         try:
             return await _within(seconds, dialer.where, dialer.fetch(path, limit=_LIMIT)), dialer.date
         finally:
@@ -261,9 +291,11 @@ async def _within(seconds: float, where: str, work: Awaitable[T]) -> T:
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
-def check_proxies(probes: Probes) -> Finding:
-    """Return whether the environment names a web proxy, which the agent does not use; its value is not shown."""
+def check_proxies(probes: Probes, http_proxy: str = "") -> Finding:
+    """Return what web proxy the agent uses, and whether the environment names one, which it does not; no password is shown."""
+    used = read_web_proxy(http_proxy)
+    how = f"the agent dials through {used.where}" if used else "the agent dials directly"
     named = [name for name in probes.environ if name.lower() in _PROXIES and probes.environ[name]]
     if not named:
-        return ok("web proxy", "the environment names none")
-    return ok("web proxy", f"{', '.join(sorted(named))} is set and not used: the agent dials directly")
+        return ok("web proxy", f"{how}, by 'http_proxy'" if used else "the environment names none")
+    return ok("web proxy", f"{', '.join(sorted(named))} is set and not used: {how}")

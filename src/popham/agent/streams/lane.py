@@ -267,7 +267,7 @@ class Lane:
             return
         # Who answered refused this stream; what failed otherwise would fail for the others, too.
         backoff = course.backoff if status else self._backoff
-        backoff.window = self._terms.end.retry_window
+        backoff.window, backoff.heartbeat = self._terms.end.retry_window, self._terms.end.settings.heartbeat
         wait = backoff.failed(error.retry_after if isinstance(error, LinkError) else None)
         if status:
             course.until = _now() + wait
