@@ -9,7 +9,7 @@ import re
 ROW = re.compile(
     r"^\| (?P<row>F\.[A-Z]\d+|(?:SEC|REL|OPS|OPC|GOAL)-\d+) \| [^|]+ \| (?P<state>[^|]*) \|", re.MULTILINE
 )
-NAMED = re.compile(r"(?<![a-z0-9])(f_[a-z]\d+|(?:sec|rel|ops|opc|goal)(?:_\d+)+)(?![0-9])")
+NAMED = re.compile(r"(?<![a-z0-9])(f_[a-z]\d+|(?:sec|rel|ops|opc|opg|goal)(?:_\d+)+)(?![0-9])")
 STATES = {"done", "partly", "not yet"}
 
 
@@ -52,7 +52,7 @@ def test_every_row_has_one_state_of_three(root):
 def test_every_row_that_a_test_names_stands_in_a_reference(root, test_modules):
     pages = ("rows.md", "opamp.md")
     text = "\n".join((root / "docs/reference" / page).read_text(encoding="utf-8") for page in pages)
-    known = {normalised(row) for row in re.findall(r"F\.[A-Z]\d+|(?:SEC|REL|OPS|OPC|GOAL)-\d+", text)}
+    known = {normalised(row) for row in re.findall(r"F\.[A-Z]\d+|(?:SEC|REL|OPS|OPC|OPG|GOAL)-\d+", text)}
     for prefix, first, last in re.findall(r"(OPS|OPC|SEC|REL)-(\d+) to (?:OPS|OPC|SEC|REL)-(\d+)", text):
         known |= {f"{prefix.lower()}_{number}" for number in range(int(first), int(last) + 1)}
     tests = named_rows(test_modules)

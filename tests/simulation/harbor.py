@@ -32,9 +32,7 @@ SPEC = """\
 """
 END_TO_END = "  custody: {events: end to end, summary: end to end, metrics: end to end, logs: end to end}"
 IN_SYNC = 6 * HEARTBEAT
-"""Seconds after the last fault: three heartbeats for each of two hops (REL-5)."""
-BACK = 340.0
-"""Seconds more after which whoever had nobody answer for long tries again, at the latest."""
+"""Seconds after the last fault: three heartbeats for each of two hops (REL-5), with whatever pauses after failures."""
 
 
 class Harbor:

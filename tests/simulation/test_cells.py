@@ -4,6 +4,8 @@ import random
 from collections import Counter, defaultdict
 from itertools import pairwise, permutations
 
+import pytest
+
 from popham.model.communication import Dialer, Mode
 from popham.model.status import Presence, SyncState, presence, sync_state
 from popham.testing.network import Pipe
@@ -86,14 +88,15 @@ class Watch:
         monkeypatch.setattr(Record, "contact", note_contact)
 
 
-def test_f_c3_every_pair_of_cells_every_ten_seconds_for_an_hour_with_no_gap_and_no_double(
-    simulate, monkeypatch, caplog
+@pytest.mark.parametrize("lasting", [HOUR / 4, pytest.param(HOUR, marks=pytest.mark.soak)])
+def test_f_c3_every_pair_of_cells_every_ten_seconds_with_no_gap_and_no_double(
+    simulate, monkeypatch, caplog, lasting
 ):
     watch = Watch(monkeypatch)
 
     async def story(simulation):
-        path = walk(PAIRS, int(HOUR / SWITCH), seed=1)
-        assert min(Counter(pairwise(path)).values()) >= 20, "every pair is taken many times"
+        path = walk(PAIRS, int(lasting / SWITCH), seed=1)
+        assert min(Counter(pairwise(path)).values()) >= 20 * lasting / HOUR, "every pair is taken many times"
         await publish(simulation, "0", path[0])
         agents = await simulation.add_agents("lab", ["a", "b"])
         await pass_time(SWITCH)

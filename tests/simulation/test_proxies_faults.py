@@ -14,7 +14,7 @@ from popham.testing.agent import MANAGER
 from popham.testing.virtual import pass_time
 
 from .conftest import FOUR_CELLS, HEARTBEAT
-from .harbor import AGENTS, BACK, COMMANDS, IN_SYNC, PROXIES, Harbor
+from .harbor import AGENTS, COMMANDS, IN_SYNC, PROXIES, Harbor
 
 HOP = "  custody: {events: hop, summary: hop, metrics: hop, logs: hop}"
 LINK = (Mode.PUSH, Dialer.AGENT)
@@ -37,7 +37,6 @@ def tell(simulate, tmp_path):
 async def settle(harbor):
     """Let faults be over, and fail unless everybody is in sync by then; then let the rest arrive."""
     harbor.heal()
-    await pass_time(BACK)
     await harbor.publish()
     for _ in range(int(IN_SYNC)):
         if harbor.in_sync():
@@ -168,6 +167,27 @@ def test_rel_8_by_hop_a_proxy_that_was_killed_carries_what_it_acknowledged(tell)
         await pass_time(HEARTBEAT)
         await harbor.kill_proxy(harbor.proxies["dock"], 1)
         await settle(harbor)
+
+    tell(story, custody=HOP)
+
+
+def test_rel_7_by_hop_a_proxy_from_which_a_group_was_taken_still_brings_what_it_acknowledged(tell):
+    async def story(harbor):
+        harbor.cut("dock", MANAGER)
+        await say_all(harbor)
+        await pass_time(HEARTBEAT)
+        taken = "apiVersion: popham/v1\nkind: Proxy\nmetadata: {name: dock}\nspec: {groups: [docks]}\n"
+        await harbor.manager.publish(taken)
+        await pass_time(HEARTBEAT)
+        harbor.heal()
+        await pass_time(IN_SYNC)
+        assert all(record.via[:1] != (harbor.proxies["dock"].state.uid,) for record in harbor.records())
+        assert not all(harbor.came(*one) == said for one, said in harbor.said.items())
+        await say_all(harbor)
+        await settle(harbor)
+        assert not any(
+            harbor.proxies["dock"].downlink.carrying.depth()[stream]["records"] for stream in Stream
+        )
 
     tell(story, custody=HOP)
 

@@ -7,7 +7,7 @@ from popham.testing.storm import Door, Storm
 AGENTS = 100_000
 
 
-@pytest.mark.parametrize("away", [5.0, 20.0, 60.0])
+@pytest.mark.parametrize("away", [5.0, 20.0, pytest.param(60.0, marks=pytest.mark.soak)])
 def test_rel_10_goal_2_a_hundred_thousand_agents_return_within_a_tenth_of_the_ideal_time(away):
     outcome = Storm(away=away).run()
     assert outcome.returned == AGENTS

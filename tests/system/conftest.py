@@ -141,14 +141,18 @@ class Fleet:
 
     def found(self, more=""):
         """Make a Manager, with ``more`` in its configuration, start it, and return the fleet."""
-        doors = ("--agents", f"{self.host}:{self.agents_port}", "--people", f"{self.host}:{self.people_port}")
-        self.popham("init", "--state", str(self.state), "--name", self.address, *doors)
+        self.popham("init", "--state", str(self.state), *self.doors())
         chosen = Contexts.load(self.contexts).chosen("", {})
         self.client = Client(chosen.url, chosen.token, ca=chosen.ca)
         if more:
             (self.state / "manager.toml.d").mkdir()
             (self.state / "manager.toml.d" / "test.toml").write_text(more)
         return self.start_manager()
+
+    def doors(self):
+        """Return the words that say where the Manager listens, and by which names it is reached."""
+        doors = ("--agents", f"{self.host}:{self.agents_port}", "--people", f"{self.host}:{self.people_port}")
+        return ("--name", self.address, *doors)
 
     def start_manager(self):
         """Start the Manager and return once it answers."""

@@ -41,9 +41,10 @@ PLACE = """\
 apiVersion: popham/v1
 kind: Agent
 metadata: {{name: {name}}}
-spec: {{address: 127.0.0.1, port: {port}}}
+spec: {{address: {address}, port: {port}}}
 ---
 """
+LOOPBACK = "127.0.0.1"
 PAGE = 1000
 BURST = 20
 """Lines that are written to each log at once while processes are killed."""
@@ -69,7 +70,7 @@ class Lab:
         # Killed so often, an agent would take the policy for the cause, and undo it.
         toml = f'[collect]\nlogs = ["{root}"]\n[health]\nwindow = 0\n'
         if self.ports[name]:
-            toml += f'[service]\nport = {self.ports[name]}\nhosts = ["127.0.0.1"]\n'
+            toml += f'[service]\nport = {self.ports[name]}\nhosts = ["{self.address_of(name)}"]\n'
         self.fleet.apply(self._definition(name, **said))
         machine = self.machines[name] = self._join(name, toml)
         if self.ports[name]:
@@ -80,8 +81,12 @@ class Lab:
     def _join(self, name, toml):
         return self.fleet.machine(name, name, toml=toml, run=False)
 
+    def address_of(self, _name):
+        """Return where a machine, or a Proxy Manager, is."""
+        return LOOPBACK
+
     def _place(self, name):
-        return PLACE.format(name=name, port=self.ports[name])
+        return PLACE.format(name=name, address=self.address_of(name), port=self.ports[name])
 
     def define(self, name, **said):
         """Have a machine collect and get in touch as usual, but for what is ``said``."""

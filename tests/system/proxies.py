@@ -16,16 +16,17 @@ class Proxy(Machine):
 
     word = "proxy"
 
-    def __init__(self, fleet, name, groups, *, group="fleet", toml="", **spec):
+    def __init__(self, fleet, name, groups, *, group="fleet", toml="", address=ADDRESS, **spec):
         self.port = free_ports(1)[0]
-        self.url = f"https://{ADDRESS}:{self.port}"
-        super().__init__(fleet, name, f'[listen]\nagents = "{ADDRESS}:{self.port}"\n{toml}')
+        self.address = address
+        self.url = f"https://{address}:{self.port}"
+        super().__init__(fleet, name, f'[listen]\nagents = "{address}:{self.port}"\n{toml}')
         self.group = group
         self.define(groups, **spec)
 
     def define(self, groups, **spec):
         """Make, or change, the definition that says whom it may speak for."""
-        spec = {"groups": list(groups), "names": [ADDRESS], "port": self.port} | spec
+        spec = {"groups": list(groups), "names": [self.address], "port": self.port} | spec
         body = "\n".join(f"  {key}: {value}" for key, value in spec.items())
         self.fleet.apply(
             f"apiVersion: popham/v1\nkind: Proxy\nmetadata: {{name: {self.name}}}\nspec:\n{body}\n"
@@ -42,7 +43,8 @@ class Proxy(Machine):
         self.start()
         self.fleet.until(lambda: "waiting" in str(self.status), f"{self.name} waits to be accepted")
         self.fleet.popham("accept", "agent", self.name)
-        self.popham("check-in")
+        # Between waiting and running nobody answers for a moment.
+        self.fleet.until(lambda: self.popham("check-in", code=None).returncode == 0, f"{self.name} answers")
         self.fleet.until(self.relays, f"{self.name} relays")
         return self
 

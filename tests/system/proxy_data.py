@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from popham.testing.ports import free_ports
 
-from .data_lab import BURST, CELLS, MOMENT, PLACE, Lab
-from .proxies import ADDRESS, Proxy
+from .data_lab import BURST, CELLS, MOMENT, Lab
+from .proxies import Proxy
 
 ABOVE = {"dock": "Push", "pier": "Pull by visit"}
 """Proxy Manager → how it gets in touch with the Manager."""
@@ -25,8 +25,11 @@ class Yard(Lab):
         proxies: Proxy Managers by name.
     """
 
-    def __init__(self, fleet, *, heartbeat="1s", custody=HOP):
-        """Found two Proxy Managers, with ``heartbeat`` above them; all groups of machines are given to both."""
+    def __init__(self, fleet, *, heartbeat="1s", custody=HOP, toml=""):
+        """Found two Proxy Managers, with ``heartbeat`` above them; all groups of machines are given to both.
+
+        ``toml`` stands in the configuration of each, too.
+        """
         super().__init__(fleet)
         self.proxies = {}
         for name in CELLS:
@@ -34,8 +37,9 @@ class Yard(Lab):
         for name, preset in ABOVE.items():
             fleet.group(f"{name}s", preset=preset, heartbeat=heartbeat)
             port = free_ports(1)[0]
-            toml = f'[service]\nport = {port}\nhosts = ["{ADDRESS}"]\n[health]\nwindow = 0\n'
-            given = {"group": f"{name}s", "toml": toml, "custody": _custody(custody)}
+            address = self.address_of(name)
+            own = f'[service]\nport = {port}\nhosts = ["{address}"]\n[health]\nwindow = 0\n{toml}'
+            given = {"group": f"{name}s", "toml": own, "custody": _custody(custody), "address": address}
             proxy = self.proxies[name] = Proxy(fleet, name, CELLS, **given)
             proxy.join()
             if preset != "Push":
@@ -55,9 +59,7 @@ class Yard(Lab):
         return self.proxies[BELOW[name]].machine(name, name, toml=toml, run=False)
 
     def _place(self, name):
-        return PLACE.format(name=name, port=self.ports[name]).replace(
-            "spec: {", f"spec: {{proxy: {BELOW[name]}, "
-        )
+        return super()._place(name).replace("spec: {", f"spec: {{proxy: {BELOW[name]}, ")
 
     def held(self, name):
         """Return how many lines a Proxy Manager holds, as it says."""

@@ -55,6 +55,7 @@ def test_rel_11_inside(founding, beside):
     assert undone["error_code"] == "policy.undone_contact"
 
 
+@pytest.mark.soak
 def test_rel_11_a_policy_that_removes_the_default_route_is_undone_by_its_machine():
     run_inside(__file__, "removing a default route")
 

@@ -10,7 +10,7 @@ import pytest
 
 from .data_lab import CELLS, Lab, Storm, numbered
 
-KILLS = 20
+KILLS = 10
 ODD = (
     b"before",
     b"nul \x00 \x00 bytes",

@@ -30,12 +30,12 @@ def test_a_second_process_on_a_state_directory_is_told_which_one_has_it(moored):
     assert machine.end() == 0
 
 
-@pytest.mark.parametrize(("role", "known"), [("manager", 1), ("agent", 2)])
-def test_state_of_a_newer_version_is_refused_and_left_alone(moored, tmp_path, role, known):
+@pytest.mark.parametrize(("role", "known"), [("manager", 1), ("agent", 2), ("proxy", 1)])
+def test_rel_15_state_of_a_newer_version_is_refused_and_left_alone(moored, tmp_path, role, known):
     state = tmp_path / "state"
     state.mkdir()
     (state / "FORMAT").write_text(f"popham-{role} {known + 1}\n")
-    words = ("manager",) if role == "manager" else ("agent", "run")
+    words = ("manager",) if role == "manager" else (role, "run")
     said = moored.popham(*words, "--state", str(state), code=1).stderr
     assert said.startswith(
         f"popham: {state} was written by a newer Popham (format {known + 1}, known here: {known}) (state.newer)"

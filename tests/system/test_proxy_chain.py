@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from popham.testing.ports import free_ports
 from popham.trust.join import JoinString
 
-from .proxies import Proxy
+from .proxies import ADDRESS, Proxy
 
 TOML = '[commands]\nsay = ["/bin/echo", "said below"]\n[operations]\nrun = ["say"]\n'
 CHAINED = ["dock", "pier"]
@@ -25,12 +26,22 @@ spec: {{policies: {{collect: watch}}}}
 """
 
 
+PLACE = """\
+apiVersion: popham/v1
+kind: Agent
+metadata: {{name: pier}}
+spec: {{address: {address}, port: {port}, tls: agent, proxy: dock}}
+"""
+
+
 class Lower(Proxy):
-    """The machine of a Proxy Manager that knows no way but another one."""
+    """The machine of a Proxy Manager that knows no way but another one; that may visit it, too."""
 
     def __init__(self, fleet, name, groups, above, **more):
-        self.above = above
-        super().__init__(fleet, name, groups, **more)
+        self.above, self.visited_at = above, free_ports(1)[0]
+        toml = f'[collect]\nlogs = ["{fleet.folder}"]\n'
+        toml += f'[service]\nhosts = ["{ADDRESS}"]\nport = {self.visited_at}\n'
+        super().__init__(fleet, name, groups, toml=toml, **more)
 
     def popham(self, *words, **options):
         if words[:1] == ("enroll",):
@@ -107,4 +118,22 @@ def test_rel_8_a_proxy_of_a_chain_that_is_killed_and_started_again_goes_on(fleet
     fleet.publish("quay", quay, text)
     proxy.start()
     fleet.until(lambda: quay.has(text) and quay.settled(), "it has what came meanwhile")
+    assert quay.view["via"] == CHAINED
+
+
+@pytest.mark.parametrize("preset", ["Pull by visit", "Push over the Manager's connection"])
+def test_f_t4_the_upper_proxy_dials_the_lower_one_which_dials_nobody(fleet, quay, pier, preset):
+    """Last: from here on the agent behind both is reached by visits of the one at the other."""
+    fleet.group("piers", preset=preset, heartbeat="1s")
+    fleet.apply(PLACE.format(address=ADDRESS, port=pier.visited_at))
+    if not pier.status["service"].get("address"):
+        pier.popham("service", "start")
+    mode = preset.split()[0].lower()
+    fleet.until(lambda: (pier.view["mode"], pier.view["dialer"]) == (mode, "manager"), "it is visited")
+    assert pier.view["via"] == ["dock"]
+    hops = [(hop["to"], hop["dials"]) for hop in pier.view["detail"]["path"]]
+    assert hops == [("dock", "dock"), ("pier", "dock")]
+    text = f"by {mode}"
+    fleet.publish("quay", quay, text)
+    fleet.until(lambda: quay.has(text) and quay.settled(), "what changes reaches the agent behind both")
     assert quay.view["via"] == CHAINED

@@ -10,8 +10,8 @@ import pytest
 
 from popham.errors import LinkError
 
-PUBLISHES = 100
-KILLS = 3
+PUBLISHES = 60
+KILLS = 2
 TRIES = 3
 """How often a presence of 1.5 s has to be seen: this machine may have other things to do meanwhile."""
 

@@ -89,6 +89,7 @@ def commands(**scripts):
     return "\n".join(["[commands]", *lines])
 
 
+@pytest.mark.soak
 def test_f_y15_a_policy_that_cuts_its_machine_off_is_undone_there_and_tried_again_when_it_is_back(
     founding, relay
 ):
