@@ -31,6 +31,7 @@ from popham.testing.load.crew import Crew
 from popham.testing.load.fleet import Target
 from popham.testing.load.histogram import Histogram
 from popham.testing.load.identity import LoadIdentity
+from popham.testing.load.messages import Speech
 from popham.testing.load.planted import plant_proxies
 from popham.trust.dsse import ENVELOPE_LIMIT, Envelope
 
@@ -41,6 +42,8 @@ BESIDE = 1_000
 """Other agents that the Manager knows while one after another is told."""
 ORDERS = 100
 SECONDS = 3.0
+SETTLED = 1.5
+"""Seconds after which a process that has begun takes no more memory."""
 GROUP = "below"
 _TREE = f"""
 apiVersion: popham/v1
@@ -54,14 +57,16 @@ metadata: {{{{name: {GROUP}}}}}
 spec: {{{{parent: fleet, inheritance: {{{{policies: {{{{files: false}}}}}}}}, policies: {{{{files: bench-files}}}}}}}}
 """
 _editions = itertools.count(1)
+Measure = Callable[[Fixture, Target, int, str, int], Any]
+"""Takes the Manager, where agents dial, the process there, the uid of one agent, and that process's memory before."""
 
 
 # Quiet.
 
 
 def quiet(fixture: Fixture, proxies: int, each: int, *, seconds: float, repeats: int) -> Mapping[str, Any]:
-    """Measure heartbeats of agents, then exchanges of scripted proxies with as many quiet ones."""
-    agents = fixture.plant(own=proxies * each, certified=FLIGHTS)
+    """Measure heartbeats of agents, then exchanges of scripted proxies with as many other, quiet ones."""
+    agents = fixture.plant(own=FLIGHTS + proxies * each, certified=FLIGHTS)
     names = [f"proxy-{number}" for number in range(proxies)]
     speakers = asyncio.run(plant_proxies(fixture.state, SystemClock(), names, given="fleet"))
     fixture.start(plain=False)
@@ -69,17 +74,25 @@ def quiet(fixture: Fixture, proxies: int, each: int, *, seconds: float, repeats:
     sent, received = asyncio.run(count_round(target, agents[0]))
     with Crew(target, processes=1, file=fixture.file, count=FLIGHTS) as crew:
         direct = repeat(lambda: beat(crew, fixture.pid, keep=True, seconds=seconds), repeats)
-    figures = asyncio.run(_relay(fixture, target, speakers, agents, each, seconds=seconds, repeats=repeats))
+    with Crew(target, processes=1, file=fixture.file, count=FLIGHTS) as crew:
+        anew = repeat(lambda: beat(crew, fixture.pid, keep=False, seconds=seconds), repeats)
+    alone = asyncio.run(_rounds(fixture, target, agents[0], seconds=seconds, repeats=repeats))
+    behind = agents[FLIGHTS:]
+    figures = asyncio.run(_relay(fixture, target, speakers, behind, each, seconds=seconds, repeats=repeats))
     fixture.stop()
-    exchange = figures["cpu_us"]
+    exchange, round_anew = figures["cpu_us"], anew["cpu_us"]
     return {
         "quiet: popham": figures
         | {
             "percent": 100 * exchange / (each * direct["cpu_us"]),
             "rounds": exchange / direct["cpu_us"],
+            "rounds_alone": figures["alone_us"] / alone["cpu_us"],
+            # A connection costs a proxy's exchange what it costs an agent's round.
+            "rounds_anew": (exchange + round_anew - direct["cpu_us"]) / round_anew,
             "over_kb": (figures["up_bytes"] + figures["down_bytes"] - 3 * (sent + received)) / 1000,
         },
-        "quiet: direct": direct | {"up_bytes": sent, "down_bytes": received},
+        "quiet: direct": direct
+        | {"alone_us": alone["cpu_us"], "anew_us": round_anew, "up_bytes": sent, "down_bytes": received},
     }
 
 
@@ -103,30 +116,69 @@ async def _relay(
             scripted.append(ScriptedProxy(wires[-1], of, number + 1))
             await scripted[-1].introduce()
         introduced = (cpu_of(fixture.pid) - spent) / len(agents) * 1e6
-        found = [await _exchange(fixture, wires, scripted, seconds) for _ in range(repeats)]
+        found = [
+            await _exchange(fixture, wires, scripted, seconds, together=True)
+            | {"alone_us": (await _exchange(fixture, wires, scripted, seconds, together=False))["cpu_us"]}
+            for _ in range(repeats)
+        ]
     runs = iter(found)
     return repeat(lambda: next(runs), repeats) | {"introduced_us_per_agent": introduced}
 
 
-async def _exchange(
-    fixture: Fixture, wires: Sequence[Wire], scripted: Sequence[ScriptedProxy], seconds: float
-) -> Figures:
-    """Make quiet exchanges for so long, all proxies in turn; what the Manager spends anyway is taken off."""
-    idle, began = cpu_of(fixture.pid), time.monotonic()
+async def _idle(fixture: Fixture, seconds: float) -> float:
+    """Return how much of a core the Manager spends on nobody's behalf."""
+    spent, began = cpu_of(fixture.pid), time.monotonic()
     await asyncio.sleep(seconds)
-    idle = (cpu_of(fixture.pid) - idle) / (time.monotonic() - began)
+    return (cpu_of(fixture.pid) - spent) / (time.monotonic() - began)
+
+
+async def _rounds(
+    fixture: Fixture, target: Target, agent: LoadIdentity, *, seconds: float, repeats: int
+) -> dict[str, Any]:
+    """Make heartbeats of one agent, one after another: nobody else keeps the Manager awake meanwhile."""
+    speech = Speech(agent)
+
+    async def measure(wired: Wire) -> Figures:
+        idle, count = await _idle(fixture, seconds), 0
+        spent, first = cpu_of(fixture.pid), time.monotonic()
+        while time.monotonic() < first + seconds:
+            await wired.round(speech.heartbeat())
+            count += 1
+        return {"cpu_us": (cpu_of(fixture.pid) - spent - idle * (time.monotonic() - first)) / count * 1e6}
+
+    async with Wire(target, agent) as wired:
+        await wired.round(speech.hello())
+        found = iter([await measure(wired) for _ in range(repeats)])
+    return repeat(lambda: next(found), repeats)
+
+
+async def _exchange(
+    fixture: Fixture,
+    wires: Sequence[Wire],
+    scripted: Sequence[ScriptedProxy],
+    seconds: float,
+    *,
+    together: bool,
+) -> Figures:
+    """Make quiet exchanges for so long; what the Manager spends anyway is taken off.
+
+    Heartbeats of agents are measured many at a time, which spares the Manager being woken for each.  So all proxies ask
+    ``together``, or else one after another.
+    """
+    idle = await _idle(fixture, seconds)
     for proxy in scripted:
-        await proxy.quiet()
+        await proxy.quiet(proxy.prepare())
     sent, received = (sum(getattr(one, name) for one in wires) for name in ("sent", "received"))
     first, count, took = time.monotonic(), 0, Histogram()
     until = first + seconds
     spent = cpu_of(fixture.pid)
     while time.monotonic() < until:
-        for proxy in scripted:
+        asked = [(proxy, proxy.prepare()) for proxy in scripted]
+        for some in [asked] if together else [[one] for one in asked]:
             began = time.monotonic()
-            await proxy.quiet()
+            await asyncio.gather(*(proxy.quiet(message) for proxy, message in some))
             took.add(time.monotonic() - began)
-            count += 1
+            count += len(some)
     return {
         "cpu_us": (cpu_of(fixture.pid) - spent - idle * (time.monotonic() - first)) / count * 1e6,
         "idle_percent": idle * 100,
@@ -211,7 +263,9 @@ def order(fixture: Fixture, target: Target, uid: str, *, orders: int, repeats: i
         return repeat(measure, repeats)
 
 
-def tell(fixture: Fixture, target: Target, pid: int, count: int, *, repeats: int) -> Mapping[str, Any]:
+def tell(
+    fixture: Fixture, target: Target, pid: int, count: int, base: int, *, repeats: int
+) -> Mapping[str, Any]:
     """Hold the links of all; publish to them until all outcomes are known and durable at the Manager.
 
     Args:
@@ -219,9 +273,10 @@ def tell(fixture: Fixture, target: Target, pid: int, count: int, *, repeats: int
         target: Where agents dial.
         pid: Of who is there.
         count: Agents.
+        base: Bytes of memory of who is there, when it knew nobody.
         repeats: How often is published.
     """
-    time.sleep(1.0)
+    time.sleep(SETTLED)
     empty, spent = memory_of(pid), [cpu_of(pid), cpu_of(fixture.pid)]
     began = time.monotonic()
     with (
@@ -234,7 +289,10 @@ def tell(fixture: Fixture, target: Target, pid: int, count: int, *, repeats: int
             "accept_cpu_us": (cpu_of(pid) - spent[0]) / count * 1e6,
         }
         time.sleep(3.0)
-        opened["kb_per_agent"] = (memory_of(pid) - empty) / count / 1000
+        there = memory_of(pid)
+        opened["kb_per_agent"] = (there - base) / count / 1000
+        # The Manager has read its records before it serves, a proxy is told of agents as they come.
+        opened["kb_of_link"] = (there - empty) / count / 1000
 
         def measure() -> Figures:
             crew.order("fresh")
@@ -258,25 +316,34 @@ def tell(fixture: Fixture, target: Target, pid: int, count: int, *, repeats: int
 
 
 @contextmanager
-def fleet(own: int, certified: int) -> Iterator[tuple[Fixture, list[LoadIdentity]]]:
-    """Run a Manager that knows agents in a group of their own."""
+def fleet(own: int, certified: int) -> Iterator[tuple[Fixture, list[LoadIdentity], int]]:
+    """Run a Manager that knows agents in a group of their own.
+
+    Yields:
+        It, the agents, and the bytes of memory of the same Manager when it had begun and knew nobody.
+    """
     with manager_fixture() as fixture:
         fixture.start(plain=False)
         with fixture.client() as client:
             publish(client)
         fixture.stop()
+        fixture.start(plain=False)  # it published nothing: no more than the one that is measured
+        time.sleep(SETTLED)
+        base = memory_of(fixture.pid)
+        fixture.stop()
         agents = fixture.plant(own=own, certified=certified, group=GROUP)
         fixture.start(plain=False)
-        yield fixture, agents
+        yield fixture, agents, base
 
 
-def running(measure: Callable[[Fixture, Target, int, str], Any], own: int, certified: int) -> dict[str, Any]:
+def running(measure: Measure, own: int, certified: int) -> dict[str, Any]:
     """Measure at the Manager, then at a Proxy Manager below it."""
-    with fleet(own, certified) as (fixture, agents):
-        direct = measure(fixture, fixture.target(plain=False), fixture.pid, agents[0].uid)
+    with fleet(own, certified) as (fixture, agents, base):
+        direct = measure(fixture, fixture.target(plain=False), fixture.pid, agents[0].uid, base)
         fixture.stop()
-    with fleet(own, certified) as (fixture, agents), proxy_process(fixture, given=GROUP) as dock:
-        below = measure(fixture, dock.target(), dock.pid, agents[0].uid)
+    with fleet(own, certified) as (fixture, agents, _), proxy_process(fixture, given=GROUP) as dock:
+        time.sleep(SETTLED)
+        below = measure(fixture, dock.target(), dock.pid, agents[0].uid, memory_of(dock.pid))
         _check(fixture, dock)
     return {"direct": direct, "popham": below}
 
@@ -300,7 +367,7 @@ def rows(asked: argparse.Namespace) -> Mapping[str, Any]:
     if "order".startswith(asked.only):
         orders = 10 if small else ORDERS
         found = running(
-            lambda fixture, target, _pid, uid: order(
+            lambda fixture, target, _pid, uid, _base: order(
                 fixture, target, uid, orders=orders, repeats=asked.repeats
             ),
             100 if small else BESIDE,
@@ -313,7 +380,9 @@ def rows(asked: argparse.Namespace) -> Mapping[str, Any]:
     if "publish".startswith(asked.only):
         count = 200 if small else AGENTS
         found = running(
-            lambda fixture, target, pid, _uid: tell(fixture, target, pid, count, repeats=asked.repeats),
+            lambda fixture, target, pid, _uid, base: tell(
+                fixture, target, pid, count, base, repeats=asked.repeats
+            ),
             count,
             count,
         )

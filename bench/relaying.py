@@ -99,13 +99,19 @@ class ScriptedProxy:
         while (await self._say(wire.RelayUp())).head.more:
             pass
 
-    async def quiet(self) -> None:
-        """Exchange where nothing is new but when each agent, which polls, was heard of, and a number in the status."""
+    def prepare(self) -> bytes:
+        """Return a message in which nothing is new but when each agent, which polls, was heard of, and a number."""
         self._count += 1
         count = len(self._agents)
         presence = bytes(1 + byte % 96 for byte in self._random.randbytes(count))
         status = _STATUS % (count, count, self._count)
-        down = await self._say(wire.RelayUp(presence=presence, status=status))
+        up = wire.RelayUp(head=self._exchange.head(), presence=presence, status=status)
+        return up.SerializeToString()
+
+    async def quiet(self, message: bytes) -> None:
+        """Make an exchange of what :meth:`prepare` returned."""
+        down = wire.RelayDown.FromString(await self._above.relay(message))
+        self._exchange.hear(down.head)
         if down.agents or down.groups:
             raise SystemExit(
                 f"an exchange was not quiet: {len(down.agents)} agents, {len(down.groups)} groups"

@@ -160,6 +160,30 @@ GOALS = (
     Goal(
         "proxy", "quiet", "over_kb", "kB", 20, "… an exchange for 10,000 quiet agents, over 3 rounds of one"
     ),
+    Goal(
+        "proxy",
+        "quiet",
+        "rounds",
+        "rounds",
+        3,
+        "… its CPU at the Manager, in rounds of one agent, all kept open",
+    ),
+    Goal(
+        "proxy",
+        "quiet",
+        "rounds_alone",
+        "rounds",
+        3,
+        "… the same, one at a time: the Manager is woken for each",
+    ),
+    Goal(
+        "proxy",
+        "quiet",
+        "rounds_anew",
+        "rounds",
+        3,
+        "… the same, each over a new connection, as agents that pull",
+    ),
     Goal("proxy", "order", "added_p99_ms", "ms", 20, "… added to a push by a hop, p99"),
     Goal("proxy", "publish", "known_s", "s", 3, "… publish → 10,000 behind one: applied and known"),
     Goal(

@@ -11,7 +11,7 @@ ROW = re.compile(
     r"^\| (?P<row>[A-Z]+[.-][A-Z]?\d+) \| (?P<text>.*) \| (?P<state>done|partly|not yet) \|.*\|$"
 )
 TEST = re.compile(r"^ *(?:async )?def (test_\w+)", re.MULTILINE)
-NAMED = re.compile(r"(?<![a-z0-9])(f_[a-z]\d+|(?:sec|rel|ops|opc|goal)(?:_\d+)+)(?![0-9])")
+NAMED = re.compile(r"(?<![a-z0-9])(f_[a-z]\d+|(?:sec|rel|ops|opc|opg|goal)(?:_\d+)+)(?![0-9])")
 
 
 def find_tests() -> dict[str, set[str]]:
